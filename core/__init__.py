@@ -1,0 +1,1 @@
+"""CLIP4STR and what it takes to train, evaluate and read with it."""

@@ -1,0 +1,177 @@
+"""gin, and nothing else in the repository touches it: parse files, build objects, refuse what nothing read.
+
+Library code knows no gin. Files bind constructor arguments by their Python names; `include` paths count from the
+repository root, and `{scale}` in one stands for the scale in use (paper, micro, smoke).
+"""
+
+import contextlib
+import hashlib
+import importlib
+import io
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import gin
+
+from core.data.errors import DataError
+from core.files import ROOT
+
+SCALES = sorted(path.stem for path in (ROOT / "ablations" / "scale").glob("*.gin"))
+Built = TypeVar("Built")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be built; the message names the file and the binding."""
+
+
+def parse(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -> None:
+    """Forget any earlier configuration and read `path`, then single bindings like "TRAIN_STEPS = 10".
+
+    Raises:
+        ConfigError: the file does not exist or does not parse, or the scale is unknown.
+    """
+    if scale not in SCALES:
+        raise ConfigError(f"scale {scale!r}: expected one of {', '.join(SCALES)}")
+    path = Path(path)
+    if not path.is_file() and not (ROOT / path).is_file():
+        raise ConfigError(f"{path}: no such gin file")
+    gin.clear_config()
+    resolve_includes(scale)
+    try:
+        gin.parse_config_files_and_bindings([str(path)], list(bindings), finalize_config=False)
+    except (SyntaxError, NameError, AttributeError, ImportError, ValueError, OSError) as error:
+        raise ConfigError(f"{path}: {first_line(error)}") from error
+
+
+def resolve_includes(scale: str) -> None:
+    """Let gin find files from the repository root, with {scale} filled in."""
+    gin.config._LOCATION_PREFIXES[:] = ["", str(ROOT)]
+    gin.config._FILE_READERS[1:] = [
+        (
+            lambda name: io.StringIO(Path(name.replace("{scale}", scale)).read_text()),
+            lambda name: "{scale}" in name and Path(name.replace("{scale}", scale)).is_file(),
+        )
+    ]
+
+
+def construct(cls: type[Built], path: Path | str) -> Built:
+    """An instance of `cls` from the parsed configuration; `path` is for the message.
+
+    Raises:
+        ConfigError: a value is missing (%gin.REQUIRED or no default) or refused by its class.
+    """
+    return construct_with(gin.get_configurable(importable(cls)), path)
+
+
+def importable(cls: type[Built]) -> type[Built]:
+    """The class as gin files import it, when its module is the one being run (`python -m`)."""
+    if cls.__module__ != "__main__":
+        return cls
+    return getattr(importlib.import_module(sys.modules["__main__"].__spec__.name), cls.__qualname__)
+
+
+def construct_with(make: Callable[[], Built], path: Path | str) -> Built:
+    """`make()`, its errors told as ConfigError."""
+    try:
+        return make()
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: {explain(error)}") from error
+
+
+def explain(error: Exception) -> str:
+    """gin's error as a sentence: what is wrong, and where it was being built."""
+    text = str(error)
+    missing = re.search(r"Required bindings for `macro` not provided in config: \['value'\]", text)
+    scope = re.search(r"In call to configurable 'macro' .*? in scope '([A-Z0-9_/]+)'", text, re.DOTALL)
+    if missing and scope:
+        return f"{scope[1]} is required here and has no value; add a line like `{scope[1]} = ...` to the file"
+    absent = re.search(r"Required bindings for `([\w.]+)` not provided in config: (\[.*?\])", text)
+    if absent:
+        return f"{absent[1]} needs values for {absent[2]}"
+    unset = re.search(r"(\w+)\(\) missing \d+ required \S+ arguments?: ([^\n]+)", text)
+    if unset:
+        return f"{unset[1].removesuffix('.__init__')} needs a value for {unset[2]}"
+    return first_line(error)
+
+
+def first_line(error: Exception) -> str:
+    """An exception's message up to gin's trace of configurables."""
+    text = str(error).strip()
+    return " ".join(re.split(r"\n\s+In call to|\n\n", text)[0].split())
+
+
+def refuse_unread(path: Path | str) -> None:
+    """Fail on every binding and macro that building the objects did not read (a misspelt name, mostly).
+
+    Raises:
+        ConfigError: naming them all.
+    """
+    read = gin.config._OPERATIVE_CONFIG
+    unread = []
+    for (scope, selector), bound in gin.config._CONFIG.items():
+        used = [values for (s, sel), values in read.items() if sel == selector and (s == scope or s.endswith("/" + scope))]
+        if not scope:
+            used = [values for (_, sel), values in read.items() if sel == selector]
+        for name in bound:
+            if not any(name in values for values in used):
+                is_macro = selector == "gin.macro"
+                unread.append(scope if is_macro else f"{scope + '/' if scope else ''}{selector}.{name}")
+    if unread:
+        known = sorted(scope for scope, selector in read if selector == "gin.macro")
+        raise ConfigError(
+            f"{path}: nothing reads {', '.join(sorted(unread))}. Check the spelling; macros in use: {', '.join(known)}"
+        )
+
+
+def build(cls: type[Built], path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -> Built:
+    """Parse, construct one object, refuse what it did not read."""
+    parse(path, scale, bindings)
+    built = construct(cls, path)
+    refuse_unread(path)
+    return built
+
+
+def build_from_text(cls: type[Built], text: str, source: Path) -> Built:
+    """An instance of `cls` from gin text kept in a file (`source`, for messages): how a saved model is rebuilt."""
+    gin.clear_config()
+    try:
+        gin.parse_config(text)
+    except (SyntaxError, NameError, AttributeError, ImportError, ValueError) as error:
+        raise ConfigError(f"{source}: {first_line(error)}") from error
+    return construct(cls, source)
+
+
+def operative() -> str:
+    """Everything read so far, defaults included, as a gin file that parses back."""
+    return gin.operative_config_str(max_line_length=120)
+
+
+def values_of(text: str) -> str:
+    """A gin text without comments and blank lines: what decides whether two configurations are the same."""
+    return "\n".join(line for line in text.splitlines() if line.strip() and not line.startswith("#"))
+
+
+def digest(text: str) -> str:
+    """Eight hex digits of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def macro(name: str) -> object:
+    """The value of a macro of the parsed configuration."""
+    return gin.query_parameter(f"{name}/gin.macro.value")
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+    """Turn what a user can get wrong into one line on stderr and exit status 1; anything else keeps its traceback."""
+    try:
+        yield
+    except (ConfigError, DataError, ValueError, OSError) as error:
+        print(f"error: {first_line(error)}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

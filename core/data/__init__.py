@@ -1,0 +1,1 @@
+"""Word images: where they lie, how they are drawn, changed and named."""

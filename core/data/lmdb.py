@@ -1,0 +1,182 @@
+"""Word images in LMDBs of the field's layout: keys `num-samples`, `image-%09d`, `label-%09d`, counted from 1.
+
+Reading never drops a sample silently: what the label rules refuse and what cannot be decoded goes into a ledger.
+"""
+
+import hashlib
+import io
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import lmdb
+from PIL import Image
+
+from core.charset import CHARSET_94, RejectedLabel, normalise_label
+from core.data.errors import DataError, UnreadableImage
+
+COUNT_KEY = b"num-samples"
+FIRST_MAP = 64 << 20  # bytes; the map doubles when it is full
+EDGE = 1 << 20  # bytes read at either end of a file for its fingerprint
+
+
+class Sample(NamedTuple):
+    index: int  # key number in the LMDB, from 1
+    label: str
+
+
+@dataclass
+class Ledger:
+    """What was left out, and why: counts by reason and the first few keys of each."""
+
+    counts: Counter = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, reason: str, key: str) -> None:
+        self.counts[reason] += 1
+        keys = self.examples.setdefault(reason, [])
+        if len(keys) < 20:
+            keys.append(key)
+
+    def as_dict(self) -> dict:
+        return {reason: {"count": n, "examples": self.examples[reason]} for reason, n in sorted(self.counts.items())}
+
+
+@lru_cache(maxsize=256)
+def _environment(path: Path, process: int) -> lmdb.Environment:
+    return lmdb.open(str(path), readonly=True, lock=False, readahead=False, meminit=False, max_spare_txns=4)
+
+
+def environment(path: Path) -> lmdb.Environment:
+    """The open database of a folder, one a process (py-lmdb refuses to open one twice).
+
+    Raises:
+        DataError: there is no database, or it is damaged.
+    """
+    path = Path(path).resolve()
+    if not (path / "data.mdb").is_file():
+        raise DataError(f"{path}: no data.mdb here; expected an LMDB folder of word images")
+    try:
+        return _environment(path, os.getpid())
+    except lmdb.Error as error:
+        raise DataError(f"{path / 'data.mdb'} cannot be opened ({error}): copy or build it again") from error
+
+
+class WordLmdb:
+    """One LMDB: its labels after the label rules, its images on demand.
+
+    Args:
+        path: the folder that holds data.mdb.
+        charset: characters a label may hold (others are removed; upper case is folded where there is none).
+        max_letters: longer labels are dropped.
+    """
+
+    def __init__(self, path: Path, charset: str = CHARSET_94, max_letters: int = 25):
+        self.path = Path(path)
+        self.ledger = Ledger()
+        with environment(self.path).begin() as transaction:
+            count = transaction.get(COUNT_KEY)
+            if count is None or not count.strip().isdigit():
+                found = "is missing" if count is None else f"holds {count[:20]!r}"
+                raise DataError(
+                    f"{self.path / 'data.mdb'}: key 'num-samples' {found}; write the number of samples there as ASCII "
+                    "digits, the keys being image-000000001, label-000000001, ..."
+                )
+            self.stored = int(count)
+            self.samples = [s for i in range(1, self.stored + 1) if (s := self.read_label(transaction, i, charset, max_letters))]
+
+    def read_label(self, transaction: lmdb.Transaction, index: int, charset: str, max_letters: int) -> Sample | None:
+        key = f"label-{index:09d}"
+        raw = transaction.get(key.encode())
+        try:
+            if raw is None:
+                raise RejectedLabel("no such key")
+            return Sample(index, normalise_label(raw.decode("utf-8"), charset, max_letters))
+        except UnicodeDecodeError:
+            self.ledger.add("not UTF-8", key)
+        except RejectedLabel as reason:
+            self.ledger.add(str(reason), key)
+        return None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def image(self, index: int) -> Image.Image:
+        """The image stored under key number `index`, in RGB.
+
+        Raises:
+            UnreadableImage: the key is missing or its bytes are no whole image.
+        """
+        key = f"image-{index:09d}"
+        with environment(self.path).begin(buffers=True) as transaction:
+            raw = transaction.get(key.encode())
+            if raw is None:
+                raise UnreadableImage("no such key")
+            try:
+                image = Image.open(io.BytesIO(raw))
+                if image.mode.startswith("I;16"):
+                    image = image.point(lambda level: level / 256).convert("L")
+                return image.convert("RGB")
+            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+                raise UnreadableImage(f"{type(error).__name__}: {error}") from error
+
+
+def find_lmdbs(root: Path) -> list[Path]:
+    """Every folder below `root` that holds a data.mdb, sorted by path so that the order is the same everywhere.
+
+    Raises:
+        DataError: there is none.
+    """
+    folders = sorted(file.parent for file in Path(root).rglob("data.mdb"))
+    if not folders:
+        raise DataError(f"{root}: no data.mdb at or below this folder; expected train/**/, val/**/ and test/<benchmark>/")
+    return folders
+
+
+def fingerprint(root: Path) -> str:
+    """16 hex digits that change when the set of LMDBs below `root`, their sizes or their ends change."""
+    digest = hashlib.sha256()
+    for folder in find_lmdbs(root):
+        file = folder / "data.mdb"
+        size = file.stat().st_size
+        digest.update(f"{folder.relative_to(root).as_posix()}\0{size}\0".encode())
+        with file.open("rb") as data:
+            digest.update(data.read(EDGE))
+            data.seek(max(0, size - EDGE))
+            digest.update(data.read(EDGE))
+    return digest.hexdigest()[:16]
+
+
+def write_lmdb(path: Path, samples: Iterable[tuple[bytes, str]]) -> int:
+    """Write (encoded image, label) pairs as a new LMDB; it appears under `path` only when whole. Returns the count."""
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    count = 0
+    with lmdb.open(str(partial), map_size=FIRST_MAP, sync=False) as database:
+        for count, (image, label) in enumerate(samples, start=1):
+            put(database, {f"image-{count:09d}".encode(): image, f"label-{count:09d}".encode(): label.encode()})
+        put(database, {COUNT_KEY: str(count).encode()})
+        database.sync(True)
+    (partial / "lock.mdb").unlink(missing_ok=True)
+    shutil.rmtree(path, ignore_errors=True)
+    partial.rename(path)
+    return count
+
+
+def put(database: lmdb.Environment, entries: dict[bytes, bytes]) -> None:
+    """One transaction; a full map is doubled and the transaction done again."""
+    while True:
+        try:
+            with database.begin(write=True) as transaction:
+                for key, value in entries.items():
+                    transaction.put(key, value)
+            return
+        except lmdb.MapFullError:
+            database.set_mapsize(database.info()["map_size"] * 2)

@@ -1,0 +1,147 @@
+"""Batches: which sample comes when, and what a worker makes of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from core.data.augment import RandAugment
+from core.data.errors import DataError, UnreadableImage
+from core.data.lmdb import Ledger, WordLmdb, find_lmdbs
+from core.data.transforms import ToTensor
+
+
+class Example(NamedTuple):
+    image: Tensor | None  # 3 H W; None where the stored image cannot be decoded
+    label: str
+    index: int  # key number in its LMDB
+    problem: str
+
+
+class Batch(NamedTuple):
+    images: Tensor  # B 3 H W
+    labels: list[str]
+    indices: list[int]
+    skipped: list[tuple[str, str]]  # (reason, key) of samples that could not be decoded
+
+
+class Words(Dataset):
+    """Several LMDBs one after another, their images transformed.
+
+    Items are asked for as (epoch, position), so that augmentation depends on nothing but seed, epoch and position.
+    """
+
+    def __init__(self, lmdbs: list[WordLmdb], transform: ToTensor, augment: RandAugment | None = None, seed: int = 0):
+        self.lmdbs, self.transform, self.augment, self.seed = lmdbs, transform, augment, seed
+        self.places = [(lmdb, sample) for lmdb in lmdbs for sample in lmdb.samples]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, place: tuple[int, int]) -> Example:
+        epoch, position = place
+        lmdb, sample = self.places[position]
+        try:
+            image = lmdb.image(sample.index)
+        except UnreadableImage as problem:
+            return Example(None, sample.label, sample.index, f"{lmdb.path}: {problem}")
+        if self.augment:
+            image = self.augment(image, [self.seed, epoch, position])
+        return Example(self.transform(image), sample.label, sample.index, "")
+
+    def ledger(self) -> Ledger:
+        """What the label rules left out, over all LMDBs."""
+        merged = Ledger()
+        for lmdb in self.lmdbs:
+            merged.counts.update(lmdb.ledger.counts)
+            for reason, keys in lmdb.ledger.examples.items():
+                merged.examples.setdefault(reason, []).extend(f"{lmdb.path}: {key}" for key in keys)
+        return merged
+
+
+def collate(examples: list[Example]) -> Batch:
+    """Stack what could be decoded, list what could not."""
+    good = [example for example in examples if example.image is not None]
+    skipped = [("image cannot be decoded", f"{e.problem} (image-{e.index:09d})") for e in examples if e.image is None]
+    images = torch.stack([example.image for example in good]) if good else torch.empty(0)
+    return Batch(images, [e.label for e in good], [e.index for e in good], skipped)
+
+
+@dataclass
+class ShuffledBatches(Sampler):
+    """Micro-batches of (epoch, position), a new order each epoch from (seed, epoch) alone; starts at any step.
+
+    The images of a step are the same however many processes and passes share them.
+
+    Args:
+        samples: size of the data set; the last, partial batch of an epoch is dropped.
+        batch: images an optimiser step.
+        first, last: steps to deliver: first, ..., last - 1.
+        micro_batch: images a forward pass of one process.
+        process, processes: which share of every pass is this process's.
+    """
+
+    samples: int
+    batch: int
+    seed: int
+    first: int
+    last: int
+    micro_batch: int
+    process: int = 0
+    processes: int = 1
+
+    def __post_init__(self):
+        if self.samples < self.batch:
+            raise DataError(f"{self.samples} training images are fewer than one batch of {self.batch}")
+
+    def __len__(self) -> int:
+        return (self.last - self.first) * (self.batch // (self.micro_batch * self.processes))
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        per_epoch = self.samples // self.batch
+        epoch_in_hand, order = -1, []
+        for step in range(self.first, self.last):
+            epoch, place = divmod(step, per_epoch)
+            if epoch != epoch_in_hand:
+                generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+                epoch_in_hand, order = epoch, torch.randperm(self.samples, generator=generator).tolist()
+            chosen = [(epoch, position) for position in order[place * self.batch : (place + 1) * self.batch]]
+            for start in range(0, self.batch, self.micro_batch * self.processes):
+                share = start + self.process * self.micro_batch
+                yield chosen[share : share + self.micro_batch]
+
+
+@dataclass(frozen=True)
+class InOrder(Sampler):
+    """Every sample once, in order, as (0, position)."""
+
+    samples: int
+    batch: int
+
+    def __len__(self) -> int:
+        return -(-self.samples // self.batch)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for start in range(0, self.samples, self.batch):
+            yield [(0, position) for position in range(start, min(start + self.batch, self.samples))]
+
+
+def open_words(root: Path, charset: str, max_letters: int) -> list[WordLmdb]:
+    """Every LMDB below `root`, in path order.
+
+    Raises:
+        DataError: there is none, or none holds a usable label.
+    """
+    lmdbs = [WordLmdb(path, charset, max_letters) for path in find_lmdbs(root)]
+    if not any(map(len, lmdbs)):
+        raise DataError(f"{root}: no label here passes the label rules; read a few to see why")
+    return lmdbs
+
+
+def in_order(words: Words, batch: int, workers: int) -> DataLoader:
+    """A loader for evaluation."""
+    return DataLoader(words, batch_sampler=InOrder(len(words), batch), num_workers=workers, collate_fn=collate)

@@ -1,0 +1,113 @@
+"""The embedded micro world: rendered words in the LMDB layout that real data comes in.
+
+    python -m core.data.micro ablations/micro/world.gin results/data/micro
+
+Training and validation mix all families; each family is one benchmark under test/. Words that no stage of training
+has seen are part of every test set.
+"""
+
+import argparse
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.progress import track
+
+from core import config
+from core.data.lexicon import lexicon, split_unseen
+from core.data.lmdb import write_lmdb
+from core.data.words import FAMILIES, render
+
+STAGES = {"train": 0, "val": 1, "test": 2, "pretrain": 3}  # streams of random numbers that never meet
+
+
+@dataclass(frozen=True)
+class World:
+    """Sizes and words of the micro world.
+
+    Args:
+        lexicon_size: words in all, the most frequent of CLIP's vocabulary.
+        unseen: share of them that training never shows.
+        regular: share of training images drawn from the regular family; the rest is spread over all families.
+        train, val: images; test: images a benchmark.
+    """
+
+    lexicon_size: int
+    min_letters: int
+    max_letters: int
+    unseen: float
+    regular: float
+    train: int
+    val: int
+    test: int
+    seed: int
+
+    def __post_init__(self):
+        for name in ("unseen", "regular"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"World.{name} = {getattr(self, name)}: a share lies in [0, 1]")
+
+    def words(self) -> tuple[list[str], list[str]]:
+        """(words that training may show, words kept for testing)."""
+        return split_unseen(lexicon(self.lexicon_size, self.min_letters, self.max_letters), self.unseen, self.seed)
+
+    def draw(self, stage: str, family: str | None, index: int, words: list[str]) -> tuple[Image.Image, str]:
+        """The image and label number `index` of a stage, the same in any process.
+
+        Args:
+            family: a key of FAMILIES, or None for the training mixture.
+            words: what may be written.
+        """
+        names = list(FAMILIES)
+        rng = np.random.default_rng([self.seed, STAGES[stage], 0 if family is None else 1 + names.index(family), index])
+        word = words[rng.integers(len(words))]
+        if family is None:
+            family = "regular" if rng.random() < self.regular else names[rng.integers(len(names))]
+        return render(word, FAMILIES[family], rng), word
+
+
+@dataclass(frozen=True)
+class Draw:
+    """`World.draw` of one stage, as PNG bytes, for worker processes."""
+
+    world: World
+    stage: str
+    family: str | None
+    words: list[str]
+
+    def __call__(self, index: int) -> tuple[bytes, str]:
+        image, word = self.world.draw(self.stage, self.family, index, self.words)
+        png = io.BytesIO()
+        image.save(png, "PNG", compress_level=1)
+        return png.getvalue(), word
+
+
+def render_world(world: World, out: Path, workers: int) -> None:
+    """Write train/micro, val/micro and test/<family> below `out`."""
+    seen, unseen = world.words()
+    parts = [("train", None, out / "train" / "micro", world.train), ("val", None, out / "val" / "micro", world.val)]
+    parts += [("test", family, out / "test" / family, world.test) for family in FAMILIES]
+    with get_context("fork").Pool(workers) as pool:
+        for stage, family, folder, count in parts:
+            draw = Draw(world, stage, family, seen + unseen if stage == "test" else seen)
+            drawn: Iterator[tuple[bytes, str]] = pool.imap(draw, range(count), chunksize=64)
+            write_lmdb(folder, track(drawn, f"{folder.relative_to(out)}", total=count))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Render the micro world as LMDBs (train/, val/, test/<family>/).")
+    parser.add_argument("world", help="gin file that binds micro.World, e.g. ablations/micro/world.gin")
+    parser.add_argument("out", type=Path, help="folder to write")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
+    arguments = parser.parse_args()
+    with config.user_errors():
+        render_world(config.build(World, arguments.world), arguments.out, arguments.workers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""What one training run consists of: a frozen dataclass that gin fills (sections III and IV-A)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from core import config
+from core.data.augment import RandAugment
+from core.evaluate import Protocol
+from core.model.clip4str import CLIP4STR
+from core.optim import Optimisation
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A training run, without its data root, seed and output folder (those are said where it is started).
+
+    Args:
+        model: makes the model, with random weights.
+        augment: applied to training images.
+        normalisation: of training images, "clip" or "half".
+        optimisation: optimiser, schedule, batch, precision.
+    """
+
+    model: Callable[[], CLIP4STR]
+    augment: RandAugment
+    normalisation: str
+    optimisation: Optimisation
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A gin file, read: what it trains, how it is scored, and the text that says so.
+
+    `training` is the gin text of everything training reads (defaults included): two files that train the same thing
+    have the same text, and its digest is the run's identity. `operative` adds the protocol.
+    """
+
+    experiment: Experiment
+    protocol: Protocol
+    training: str
+    operative: str
+
+    @property
+    def digest(self) -> str:
+        return config.digest(config.values_of(self.training))
+
+
+def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -> Loaded:
+    """Read a row's gin file, build everything in it once (the model without memory), refuse what nothing read.
+
+    Raises:
+        ConfigError: naming file and binding.
+    """
+    config.parse(path, scale, bindings)
+    experiment = config.construct(Experiment, path)
+    with torch.device("meta"):
+        config.construct_with(experiment.model, path)
+    training = config.operative()
+    protocol = config.construct(Protocol, path)
+    config.refuse_unread(path)
+    return Loaded(experiment, protocol, training, config.operative())

@@ -1,0 +1,33 @@
+"""Scores of readings: word accuracy and 1-NED, over the characters a protocol scores."""
+
+from dataclasses import dataclass
+
+from rapidfuzz.distance import Levenshtein
+
+from core.charset import reduce_text
+
+
+@dataclass(frozen=True)
+class Score:
+    """Of one output on one benchmark: n images, how many read exactly, mean of 1 - normalised edit distance."""
+
+    n: int
+    correct: int
+    one_minus_ned: float
+
+    @property
+    def accuracy(self) -> float:
+        """Word accuracy in per cent; nan without images."""
+        return 100 * self.correct / self.n if self.n else float("nan")
+
+
+def score(labels: list[str], readings: list[str], charset: str) -> Score:
+    """Compare after reducing both sides to `charset` (36: case folded, punctuation removed), as published.
+
+    Images whose label holds no character of the charset are not counted.
+    """
+    pairs = [(reduce_text(a, charset), reduce_text(b, charset)) for a, b in zip(labels, readings, strict=True)]
+    pairs = [pair for pair in pairs if pair[0]]
+    correct = sum(label == reading for label, reading in pairs)
+    similarity = sum(Levenshtein.normalized_similarity(label, reading) for label, reading in pairs)
+    return Score(len(pairs), correct, similarity / len(pairs) if pairs else float("nan"))

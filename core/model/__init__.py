@@ -1,0 +1,1 @@
+"""The method: towers, permutations, the decoder, Algorithm 1, the two branches."""

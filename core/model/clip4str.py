@@ -1,0 +1,156 @@
+"""CLIP4STR: two encoder-decoder branches over CLIP's towers (section III, Fig. 3).
+
+B batch, K permutations, N outputs, L context positions, M memory tokens, D width, C classes.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.charset import CHARSETS, Tokenizer, reduce_text
+from core.model.decoder import Decoder, KeysValues
+from core.model.decoding import Prediction, predict_and_refine
+from core.model.freezing import Freezing
+from core.model.permutations import ranks_of, sample_permutations
+from core.model.towers import CaptionTokenizer, ClipTowers
+
+
+class Losses(NamedTuple):
+    """Eq. (7): the sum that is minimised and its two parts."""
+
+    total: Tensor
+    visual: Tensor
+    cross: Tensor | None
+
+
+class CLIP4STR(nn.Module):
+    """The visual branch predicts, the cross-modal branch refines the prediction read back through the text tower.
+
+    Args:
+        decoder: makes a decoder from (embed_dim, num_classes, max_outputs); called once a branch.
+        read_caption: (towers, caption ids B L) to text memory B L D, `towers.encode_text` or `towers.embed_tokens`.
+        freezing: which weights of the towers are trained.
+        charset_size: 94 or 36, the characters the model can write.
+        caption_charset_size: the characters of the captions the text tower reads.
+        max_letters: the longest word.
+        num_permutations: K; 1 is left-to-right only (no permuted sequence modelling).
+        mirrored: each random permutation comes with its mirror image.
+    """
+
+    def __init__(
+        self,
+        towers: ClipTowers,
+        decoder: Callable[..., Decoder],
+        read_caption: Callable[[ClipTowers, Tensor], Tensor],
+        freezing: Freezing,
+        charset_size: int,
+        caption_charset_size: int,
+        max_letters: int,
+        num_permutations: int,
+        mirrored: bool,
+    ):
+        super().__init__()
+        for key, size in (("charset_size", charset_size), ("caption_charset_size", caption_charset_size)):
+            if size not in CHARSETS:
+                raise ValueError(f"CLIP4STR.{key} = {size}: expected one of {', '.join(map(str, CHARSETS))}")
+        if num_permutations < 1:
+            raise ValueError(f"CLIP4STR.num_permutations = {num_permutations} is below 1")
+        self.tokenizer = Tokenizer(CHARSETS[charset_size])
+        self.caption_charset = CHARSETS[caption_charset_size]
+        self.caption_tokenizer = CaptionTokenizer(towers.context_length)
+        self.max_letters, self.num_permutations, self.mirrored = max_letters, num_permutations, mirrored
+        sizes = {
+            "embed_dim": towers.embed_dim,
+            "num_classes": self.tokenizer.num_classes,
+            "max_outputs": max_letters + 1,
+        }
+        self.towers = towers
+        self.visual_decoder = decoder(**sizes)
+        self.cross_decoder = decoder(**sizes)
+        self.read_caption = read_caption
+        freezing.apply(towers.clip)
+
+    def caption_memory(self, ids: Tensor) -> list[KeysValues]:
+        """What the cross decoder reads of the captions that these character ids (B N) spell, each distinct one once."""
+        captions = [reduce_text(word, self.caption_charset) for word in self.tokenizer.decode_ids(ids)]
+        distinct = {caption: row for row, caption in enumerate(dict.fromkeys(captions))}
+        tokens = self.caption_tokenizer(list(distinct)).to(ids.device)
+        memory = self.cross_decoder.project_memory(self.read_caption(self.towers, tokens))
+        rows = torch.tensor([distinct[caption] for caption in captions], device=ids.device)
+        return [layer_memory.take(rows) for layer_memory in memory]
+
+    def forward(self, images: Tensor, words: list[str], generator: torch.Generator) -> Losses:
+        """One training step's losses with freshly drawn permutations.
+
+        Args:
+            images: B 3 H W.
+            words: their normalised labels.
+            generator: draws the permutations (on the CPU).
+        """
+        longest = max(map(len, words))
+        permutations = sample_permutations(longest, self.num_permutations, self.mirrored, generator)
+        return self.losses(images, words, permutations)
+
+    def losses(self, images: Tensor, words: list[str], permutations: Tensor) -> Losses:
+        """Eq. (7) over K orders, weighted by tokens; [E] is a target of the first two orders alone.
+
+        Args:
+            permutations: K T+2 over [B] y1 ... yT [E], T the longest word.
+        """
+        ids = self.tokenizer.encode(words).to(images.device)
+        context, targets = ids[:, :-1], ids[:, 1:]  # B L, B N
+        readable = (context != self.tokenizer.eos) & (context != self.tokenizer.pad)
+        ranks = ranks_of(permutations.to(images.device))
+        orders = len(ranks)
+        targets = targets[:, None].repeat(1, orders, 1)  # B K N
+        targets[:, 2:][targets[:, 2:] == self.tokenizer.eos] = self.tokenizer.pad
+
+        image_memory = self.towers.encode_image(images)
+        visual_memory = self.visual_decoder.project_memory(image_memory)
+        visual_logits = self.visual_decoder.permuted(context, visual_memory, ranks, readable)
+        visual_loss = self.cross_entropy(visual_logits, targets)
+
+        # The image part of the cross-modal memory is cut off the gradient (section III-B).
+        seen = self.cross_decoder.project_memory(image_memory.detach())
+        read = self.caption_memory(visual_logits.detach().argmax(-1).flatten(0, 1))
+        rows = torch.arange(len(images), device=images.device).repeat_interleave(orders)
+        cross_memory = [image.take(rows).join(text) for image, text in zip(seen, read, strict=True)]
+        cross_logits = self.cross_decoder.permuted(context, cross_memory, ranks, readable)
+        cross_loss = self.cross_entropy(cross_logits, targets)
+        return Losses(visual_loss + cross_loss, visual_loss, cross_loss)
+
+    def cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(logits.flatten(0, 2).float(), targets.flatten(), ignore_index=self.tokenizer.pad)
+
+    @torch.inference_mode()
+    def predict(
+        self, images: Tensor, refine_steps: int = 1, decode: str = "ar", fast_cross: bool = False
+    ) -> Prediction:
+        """Algorithm 1 on images B 3 H W, with all four outputs kept (see `core.model.decoding`).
+
+        Args:
+            refine_steps: T_i of Algorithm 1.
+            decode: "ar" or "cloze", how the first pass goes.
+            fast_cross: Eq. (8) instead of the cross-modal branch's own autoregressive pass.
+        """
+        image_memory = self.towers.encode_image(images)
+        visual_memory = self.visual_decoder.project_memory(image_memory)
+        seen = self.cross_decoder.project_memory(image_memory)
+
+        def cross_memory(visual_logits: Tensor) -> list[KeysValues]:
+            read = self.caption_memory(visual_logits.argmax(-1))
+            return [image.join(text) for image, text in zip(seen, read, strict=True)]
+
+        return predict_and_refine(
+            self.visual_decoder,
+            visual_memory,
+            self.cross_decoder,
+            cross_memory,
+            self.tokenizer,
+            refine_steps=refine_steps,
+            decode=decode,
+            fast_cross=fast_cross,
+        )

@@ -1,0 +1,225 @@
+"""The decoder: learnable position queries read characters, then the memory (section III-C, Fig. 4, Eq. 4-6).
+
+B batch, S queries (N positions, or K N for K permutations), L context positions, M memory tokens, H heads, D width,
+C classes. Masks are boolean, True where a query may look.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.model.permutations import content_mask, query_mask
+
+
+class KeysValues(NamedTuple):
+    """Keys and values of one attention, split by head: B H M D/H each. They can be joined: projecting is per token."""
+
+    keys: Tensor
+    values: Tensor
+
+    def join(self, other: "KeysValues") -> "KeysValues":
+        """Both, one after the other along the tokens."""
+        return KeysValues(torch.cat([self.keys, other.keys], 2), torch.cat([self.values, other.values], 2))
+
+    def take(self, rows: Tensor) -> "KeysValues":
+        """The given rows of the batch, repeated where `rows` repeats."""
+        return KeysValues(self.keys[rows], self.values[rows])
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose keys and values can be projected once and used many times."""
+
+    def __init__(self, embed_dim: int, num_heads: int, attn_drop: float):
+        super().__init__()
+        self.num_heads = num_heads
+        self.attn_drop = attn_drop
+        self.q = nn.Linear(embed_dim, embed_dim)
+        self.kv = nn.Linear(embed_dim, 2 * embed_dim)
+        self.out = nn.Linear(embed_dim, embed_dim)
+
+    def split(self, tokens: Tensor) -> Tensor:
+        return tokens.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # B H tokens D/H
+
+    def keys_values(self, tokens: Tensor) -> KeysValues:
+        keys, values = self.kv(tokens).chunk(2, -1)
+        return KeysValues(self.split(keys), self.split(values))
+
+    def forward(self, queries: Tensor, memory: KeysValues, allowed: Tensor | None = None) -> Tensor:
+        dropout = self.attn_drop if self.training else 0.0
+        read = F.scaled_dot_product_attention(self.split(self.q(queries)), *memory, allowed, dropout)
+        return self.out(read.transpose(1, 2).flatten(2))  # B S D
+
+
+def per_head(allowed: Tensor) -> Tensor:
+    """A mask that broadcasts over the heads: B S L to B 1 S L."""
+    return allowed[..., None, :, :]
+
+
+class DecoderLayer(nn.Module):
+    """One pre-norm two-stream layer; `stream` serves the queries and, below another layer, the content."""
+
+    def __init__(self, embed_dim: int, num_heads: int, mlp_ratio: float, dropout: float):
+        super().__init__()
+        hidden = round(embed_dim * mlp_ratio)
+        self.norm_q = nn.LayerNorm(embed_dim)
+        self.norm_c = nn.LayerNorm(embed_dim)
+        self.context_attn = Attention(embed_dim, num_heads, dropout)
+        self.norm_m = nn.LayerNorm(embed_dim)
+        self.memory_attn = Attention(embed_dim, num_heads, dropout)
+        self.norm_f = nn.LayerNorm(embed_dim)
+        self.mlp = nn.Sequential(
+            nn.Linear(embed_dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, embed_dim)
+        )
+        self.drop = nn.Dropout(dropout)
+
+    def stream(self, x: Tensor, normed: Tensor, context: KeysValues, memory: KeysValues, allowed: Tensor | None):
+        """Eq. (4) to (6) without the classifier: B S D."""
+        x = x + self.drop(self.context_attn(normed, context, allowed))
+        x = x + self.drop(self.memory_attn(self.norm_m(x), memory))
+        return x + self.drop(self.mlp(self.norm_f(x)))
+
+
+class Decoder(nn.Module):
+    """Position queries, context embedding, layers, classifier.
+
+    Args:
+        embed_dim: D, the width of the joint image-text space.
+        num_classes: C, the characters and [E]; the context embedding also knows [B] and [P].
+        max_outputs: N, the longest word and its [E].
+
+    Raises:
+        ValueError: the width is not a multiple of the heads, or a size is not positive.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        depth: int,
+        mlp_ratio: float,
+        dropout: float,
+        num_classes: int,
+        max_outputs: int,
+    ):
+        super().__init__()
+        if embed_dim % num_heads:
+            raise ValueError(f"decoder width {embed_dim} is not a multiple of its {num_heads} heads")
+        if depth < 1:
+            raise ValueError(f"decoder depth {depth} is below 1")
+        self.embed_dim, self.num_heads, self.num_classes = embed_dim, num_heads, num_classes
+        self.max_outputs = max_outputs
+        self.position_queries = nn.Parameter(torch.empty(max_outputs, embed_dim))
+        self.context_embedding = nn.Embedding(num_classes + 2, embed_dim)
+        self.layers = nn.ModuleList(DecoderLayer(embed_dim, num_heads, mlp_ratio, dropout) for _ in range(depth))
+        self.norm = nn.LayerNorm(embed_dim)
+        self.head = nn.Linear(embed_dim, num_classes)
+        self.drop = nn.Dropout(dropout)
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """As PARSeq: truncated normal (0.02), attention's joint input projection Xavier uniform, biases zero."""
+        nn.init.trunc_normal_(self.position_queries, std=0.02)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Embedding):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+        bound = math.sqrt(6 / (4 * self.embed_dim))
+        for module in self.modules():
+            if isinstance(module, Attention):
+                nn.init.uniform_(module.q.weight, -bound, bound)
+                nn.init.uniform_(module.kv.weight, -bound, bound)
+
+    def embed_context(self, ids: Tensor, first: int = 0) -> Tensor:
+        """Context ids B L, the first of them at position `first`, to B L D; [B] carries no position."""
+        context = math.sqrt(self.embed_dim) * self.context_embedding(ids)
+        positions = torch.arange(first, first + ids.shape[1], device=ids.device)
+        places = self.position_queries[(positions - 1).clamp(min=0)] * (positions > 0)[:, None]
+        return self.drop(context + places)
+
+    def project_memory(self, memory: Tensor) -> list[KeysValues]:
+        """Keys and values of memory B M D for every layer, computed once a read."""
+        return [layer.memory_attn.keys_values(memory) for layer in self.layers]
+
+    def classify(self, queries: Tensor) -> Tensor:
+        return self.head(self.norm(queries))
+
+    def forward(
+        self,
+        context_ids: Tensor,
+        memory: list[KeysValues],
+        allowed: Tensor,
+        content_allowed: Tensor | None = None,
+        positions: Tensor | None = None,
+    ) -> Tensor:
+        """Logits of many positions at once.
+
+        Args:
+            context_ids: B L.
+            memory: of `project_memory`.
+            allowed: broadcasts to B S L.
+            content_allowed: broadcasts to B L L; needed from depth 2 on.
+            positions: S, which position each query asks for; 0 ... S-1 when left out.
+
+        Returns:
+            B S C.
+        """
+        if positions is None:
+            positions = torch.arange(allowed.shape[-2], device=context_ids.device)
+        content = self.embed_context(context_ids)
+        queries = self.drop(self.position_queries[positions].expand(len(context_ids), -1, -1))
+        for depth, (layer, layer_memory) in enumerate(zip(self.layers, memory, strict=True), start=1):
+            normed = layer.norm_c(content)
+            context = layer.context_attn.keys_values(normed)
+            queries = layer.stream(queries, layer.norm_q(queries), context, layer_memory, per_head(allowed))
+            if depth < len(self.layers):
+                content = layer.stream(content, normed, context, layer_memory, per_head(content_allowed))
+        return self.classify(queries)
+
+    def step(self, ids: Tensor, position: int, cache: list[KeysValues | None], memory: list[KeysValues]) -> Tensor:
+        """One autoregressive step: add the context ids B at `position` to the cache, predict the output there: B C.
+
+        Equal to `forward` with the left-to-right masks, at the cost of one position; `cache` is changed in place.
+        """
+        content = self.embed_context(ids[:, None], first=position)
+        queries = self.position_queries[position].expand(len(ids), 1, -1)
+        for depth, (layer, layer_memory) in enumerate(zip(self.layers, memory, strict=True)):
+            normed = layer.norm_c(content)
+            new, old = layer.context_attn.keys_values(normed), cache[depth]
+            cache[depth] = new if old is None else old.join(new)
+            queries = layer.stream(queries, layer.norm_q(queries), cache[depth], layer_memory, None)
+            if depth + 1 < len(self.layers):
+                content = layer.stream(content, normed, cache[depth], layer_memory, None)
+        return self.classify(queries)[:, 0]
+
+    def permuted(self, context_ids: Tensor, memory: list[KeysValues], ranks: Tensor, readable: Tensor) -> Tensor:
+        """All K orders of a batch in one pass (section III-A2).
+
+        With one layer the content is never updated, so the orders share context and memory and only the queries are
+        repeated. From depth 2 on each order has a content of its own and becomes a row of the batch.
+
+        Args:
+            context_ids: B L.
+            memory: for B rows (shared by the orders) or for B K rows, order fastest.
+            ranks: K L+1.
+            readable: B L, False where the context holds [E] or padding.
+
+        Returns:
+            B K N C.
+        """
+        (batch, length), orders = context_ids.shape, len(ranks)
+        allowed = query_mask(ranks) & readable[:, None, None]  # B K N L
+        positions = torch.arange(allowed.shape[2], device=ranks.device)
+        if len(memory[0].keys) == batch and len(self.layers) == 1:
+            logits = self(context_ids, memory, allowed.flatten(1, 2), positions=positions.repeat(orders))  # B KN C
+            return logits.unflatten(1, (orders, -1))
+        if len(memory[0].keys) == batch:
+            rows = torch.arange(batch, device=ranks.device).repeat_interleave(orders)
+            memory = [layer_memory.take(rows) for layer_memory in memory]
+        content_allowed = (content_mask(ranks) & readable[:, None, None]).flatten(0, 1)  # BK L L
+        logits = self(context_ids.repeat_interleave(orders, 0), memory, allowed.flatten(0, 1), content_allowed)
+        return logits.unflatten(0, (batch, orders))

@@ -1,0 +1,106 @@
+"""Optimiser and schedule as published (Table II, section IV-A): AdamW, linear LR scaling, warm-up and cosine."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+REFERENCE_BATCH = 512  # the batch at which encoder_lr holds (Table II)
+UNDECAYED = ("position_queries", "token_embedding.weight", "context_embedding.weight")
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How a model is trained. Exactly one of `epochs` and `steps` is given.
+
+    Args:
+        encoder_lr: for the towers, at a batch of 512; scaled linearly with the batch.
+        scratch_multiplier: times that, for what is trained from scratch.
+        batch: images an optimiser step, over all devices and accumulation.
+        device_batch: images at once on one device; the rest is accumulated.
+        warmup: share of the steps with a linearly growing learning rate, before the cosine.
+        clip_grad_norm: largest norm of the gradient.
+        precision: "no" (float32), "bf16" or "fp16", as accelerate names them.
+        workers: loader processes a device.
+        save_every: steps between resumable states.
+        validate_every: steps between validations.
+    """
+
+    encoder_lr: float
+    scratch_multiplier: float
+    weight_decay: float
+    betas: tuple[float, float]
+    eps: float
+    batch: int
+    device_batch: int
+    epochs: float | None
+    steps: int | None
+    warmup: float
+    clip_grad_norm: float
+    precision: str
+    workers: int
+    save_every: int
+    validate_every: int
+
+    def __post_init__(self):
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError(f"EPOCHS = {self.epochs} and TRAIN_STEPS = {self.steps}: give exactly one, the other None")
+        if self.batch % self.device_batch:
+            raise ValueError(f"BATCH = {self.batch} is not a multiple of DEVICE_BATCH = {self.device_batch}")
+        for name in ("encoder_lr", "batch", "device_batch", "save_every", "validate_every"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"Optimisation.{name} = {getattr(self, name)} is not positive")
+
+    def total_steps(self, images: int) -> int:
+        """Optimiser steps for a training set of that many images."""
+        return self.steps if self.steps is not None else max(1, round(self.epochs * (images // self.batch)))
+
+    def accumulation(self, devices: int) -> int:
+        """Forward passes an optimiser step on each device.
+
+        Raises:
+            ValueError: the batch cannot be shared out evenly.
+        """
+        passes, rest = divmod(self.batch, self.device_batch * devices)
+        if rest:
+            raise ValueError(f"BATCH = {self.batch} is not a multiple of {devices} devices x DEVICE_BATCH = {self.device_batch}")
+        return passes
+
+    @property
+    def lr(self) -> float:
+        """The towers' peak learning rate."""
+        return self.encoder_lr * self.batch / REFERENCE_BATCH
+
+    def optimiser(self, model: nn.Module) -> AdamW:
+        return AdamW(self.groups(model), betas=self.betas, eps=self.eps)
+
+    def groups(self, model: nn.Module) -> list[dict]:
+        """Parameter groups: towers or from scratch, decayed or not; frozen weights are in none."""
+        sorted_out: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                decayed = parameter.ndim >= 2 and not name.endswith(UNDECAYED)
+                sorted_out.setdefault((name.startswith("towers."), decayed), []).append(parameter)
+        return [
+            {
+                "name": f"{'towers' if pretrained else 'scratch'}, {'decayed' if decayed else 'not decayed'}",
+                "params": parameters,
+                "lr": self.lr * (1 if pretrained else self.scratch_multiplier),
+                "weight_decay": self.weight_decay if decayed else 0.0,
+            }
+            for (pretrained, decayed), parameters in sorted(sorted_out.items(), reverse=True)
+        ]
+
+    def schedule(self, optimiser: torch.optim.Optimizer, steps: int) -> LambdaLR:
+        return LambdaLR(optimiser, lambda step: warmup_cosine(step, steps, self.warmup))
+
+
+def warmup_cosine(step: int, steps: int, warmup: float) -> float:
+    """Share of the peak learning rate at step 0 ... steps - 1: linear over the share `warmup`, then a cosine to 0."""
+    rising = warmup * steps
+    if step < rising:
+        return min(1.0, (step + 1) / rising)
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))

@@ -1,0 +1,330 @@
+"""Train one row's model.
+
+    python -m core.train ablations/table_VI/image0-text6.gin --data results/data/micro --out results/runs/mine/seed0
+
+Killed or interrupted, the same command goes on from the last saved state and ends in the same weights: data order,
+augmentation, permutations and dropout depend on nothing but the seed and the step.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.data import DataLoader
+
+from core import config
+from core.checkpoint import save_model
+from core.data.lmdb import find_lmdbs, fingerprint
+from core.data.loading import Batch, ShuffledBatches, Words, collate, open_words
+from core.data.transforms import ToTensor
+from core.evaluate import Protocol, read_words
+from core.experiment import Loaded, load
+from core.files import atomic_file, atomic_folder, write_json
+from core.model.clip4str import CLIP4STR, Losses
+from core.provenance import now, provenance
+
+LOG_EVERY = 10  # steps between lines of metrics.jsonl
+GRACE = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; its state is saved."""
+
+    def __init__(self, signal_number: int, step: int):
+        super().__init__(f"stopped after step {step} with its state saved; the same command goes on from there")
+        self.exit_status = 128 + signal_number
+
+
+@dataclass
+class Stopper:
+    """Remembers SIGINT and SIGTERM until a step is over; a second SIGINT stops at once."""
+
+    received: int | None = None
+
+    def __enter__(self) -> "Stopper":
+        self.before = {number: signal.signal(number, self.note) for number in GRACE}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def note(self, number: int, _frame: object) -> None:
+        if self.received is not None:
+            raise KeyboardInterrupt
+        self.received = number
+
+
+def pick_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def step_seed(seed: int, step: int, stream: int = 0) -> int:
+    """A seed of its own for every step, so that no generator's state has to survive a restart."""
+    return (seed * 1_000_003 + step) * 16 + stream
+
+
+def build_model(loaded: Loaded, seed: int) -> CLIP4STR:
+    """The model as training starts: seeded random weights, then the towers' pretrained ones."""
+    torch.manual_seed(seed)
+    model = loaded.experiment.model()
+    model.towers.load_pretrained()
+    return model
+
+
+def train(loaded: Loaded, data: Path, out: Path, seed: int) -> None:
+    """One whole training run, or the rest of one, into the run directory `out`.
+
+    Raises:
+        DataError: the data cannot be used.
+        Interrupted: a signal asked to stop.
+        FloatingPointError: the loss is no longer finite.
+    """
+    experiment = loaded.experiment
+    optimisation = experiment.optimisation
+    accelerator = Accelerator(mixed_precision=optimisation.precision)
+    record = provenance(data, fingerprint(data / "train"), seed)
+
+    model = build_model(loaded, seed)
+    words = Words(
+        open_words(data / "train", model.tokenizer.charset, model.max_letters),
+        ToTensor(model.towers.image_size, experiment.normalisation),
+        experiment.augment,
+        seed,
+    )
+    validation = validation_words(data, model, loaded.protocol)
+    steps = optimisation.total_steps(len(words))
+    optimiser = optimisation.optimiser(model)
+    schedule = optimisation.schedule(optimiser, steps)
+    network, optimiser = accelerator.prepare(model, optimiser)
+
+    out.mkdir(parents=True, exist_ok=True)
+    start = resume(accelerator, out, identity(loaded, record))
+    schedule.step(start)
+    passes = optimisation.accumulation(accelerator.num_processes)
+    if accelerator.is_main_process:
+        describe(model, loaded, words, steps, passes, accelerator.num_processes)
+        with atomic_file(out / "operative.gin") as partial:
+            partial.write_text(loaded.operative)
+        write_json(out / "provenance.json", {**record, "train": train_record(words, steps)})
+        drop_after(out / "metrics.jsonl", start)
+
+    batches = loader(words, optimisation, accelerator, seed, start, steps)
+    bar = Progress(
+        TextColumn(out.parent.name), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn()
+    )
+    with Stopper() as stopper, bar, (out / "metrics.jsonl").open("a") as log:
+        shown = bar.add_task("train", total=steps, completed=start, note="")
+        clock, images, skipped = time.perf_counter(), 0, 0
+        network.train()
+        for step in range(start + 1, steps + 1):
+            torch.manual_seed(step_seed(seed, step, accelerator.process_index))
+            for number in range(passes):
+                batch = next(batches)
+                skipped += len(batch.skipped)
+                losses = forward(network, batch, accelerator.device, step_seed(seed, step, number))
+                accelerator.backward(losses.total / passes)
+                images += len(batch.labels) * accelerator.num_processes
+            norm = accelerator.clip_grad_norm_(network.parameters(), optimisation.clip_grad_norm)
+            optimiser.step()
+            lr = schedule.get_last_lr()
+            schedule.step()
+            optimiser.zero_grad(set_to_none=True)
+
+            if step % LOG_EVERY == 0 or step == steps:
+                entry = log_entry(step, steps, losses, norm, lr, images, time.perf_counter() - clock, skipped)
+                if not entry["loss"] < float("inf"):
+                    raise FloatingPointError(f"loss is {entry['loss']} at step {step}; the last state in {out} is kept")
+                clock, images = time.perf_counter(), 0
+                if accelerator.is_main_process:
+                    print(json.dumps(entry), file=log, flush=True)
+                bar.update(shown, completed=step, note=f"loss {entry['loss']:.3f}  {entry['images_per_s']:.0f} images/s")
+            if validation and (step % optimisation.validate_every == 0 or step == steps) and accelerator.is_main_process:
+                validate(accelerator.unwrap_model(network), validation, loaded.protocol, step, log)
+                clock = time.perf_counter()
+            if step % optimisation.save_every == 0 and step < steps or stopper.received is not None:
+                save_state(accelerator, out, step, identity(loaded, record))
+            if stopper.received is not None:
+                raise Interrupted(stopper.received, step)
+
+    if accelerator.is_main_process:
+        save_model(accelerator.unwrap_model(network), loaded.training, out)
+        finished = {**record, "train": train_record(words, steps), "finished": now(), "undecodable_images": skipped}
+        write_json(out / "provenance.json", finished)
+        shutil.rmtree(out / "state", ignore_errors=True)
+
+
+def forward(network: torch.nn.Module, batch: Batch, device: torch.device, seed: int) -> Losses:
+    """The losses of one micro-batch, its permutations drawn from `seed`."""
+    if not batch.labels:
+        raise FloatingPointError(f"no image of a whole batch could be decoded, e.g. {batch.skipped[0]}")
+    return network(batch.images.to(device, non_blocking=True), batch.labels, torch.Generator().manual_seed(seed))
+
+
+def loader(words: Words, optimisation, accelerator: Accelerator, seed: int, first: int, last: int) -> Iterator[Batch]:
+    """Micro-batches of this process, from step `first` on; the same images make a step whatever shares the work."""
+    order = ShuffledBatches(
+        len(words),
+        optimisation.batch,
+        seed,
+        first,
+        last,
+        optimisation.device_batch,
+        accelerator.process_index,
+        accelerator.num_processes,
+    )
+    pinned = accelerator.device.type == "cuda"
+    workers = optimisation.workers
+    return iter(DataLoader(words, batch_sampler=order, num_workers=workers, collate_fn=collate, pin_memory=pinned))
+
+
+def validation_words(data: Path, model: CLIP4STR, protocol: Protocol) -> Words | None:
+    """The val/ set under the protocol's normalisation, or None where there is none."""
+    if not (data / "val").is_dir():
+        return None
+    transform = ToTensor(model.towers.image_size, protocol.normalisation)
+    return Words(open_words(data / "val", model.tokenizer.charset, model.max_letters), transform)
+
+
+def validate(model: CLIP4STR, words: Words, protocol: Protocol, step: int, log) -> None:
+    """Word accuracy on val/, decoded exactly as in a test."""
+    readings = read_words(model, words, protocol, "val")
+    entry = {"step": step, "val_n": len(readings.rows)}
+    for output in ("visual", "cross"):
+        if readings.rows[output].notna().all():
+            entry[f"val_{output}"] = readings.accuracy(output, protocol.scoring_charset_size)
+    print(json.dumps(entry), file=log, flush=True)
+
+
+def log_entry(
+    step: int, steps: int, losses: Losses, norm: torch.Tensor, lr: list[float], images: int, seconds: float, skipped: int
+) -> dict:
+    return {
+        "step": step,
+        "of": steps,
+        "loss": losses.total.item(),
+        "loss_visual": losses.visual.item(),
+        "loss_cross": losses.cross.item(),
+        "lr": max(lr),
+        "grad_norm": float(norm),
+        "images_per_s": images / seconds,
+        "seconds": seconds,
+        "undecodable": skipped,
+    }
+
+
+def train_record(words: Words, steps: int) -> dict:
+    """What the training set was: every LMDB in order, and what the label rules dropped."""
+    lmdbs = [{"path": str(lmdb.path), "stored": lmdb.stored, "used": len(lmdb)} for lmdb in words.lmdbs]
+    return {"images": len(words), "steps": steps, "lmdbs": lmdbs, "left_out": words.ledger().as_dict()}
+
+
+def describe(model: CLIP4STR, loaded: Loaded, words: Words, steps: int, passes: int, devices: int) -> None:
+    """Say before the first step what will happen."""
+    optimisation = loaded.experiment.optimisation
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    lmdbs = len(words.lmdbs)
+    print(
+        f"{trainable:,} trainable parameters; {len(words):,} images from {lmdbs} LMDB{'s' * (lmdbs != 1)}; {steps} steps of "
+        f"{optimisation.batch} ({devices} device{'s' * (devices != 1)} x {optimisation.device_batch} x {passes}); "
+        f"learning rate {optimisation.lr:.3g}, from scratch {optimisation.lr * optimisation.scratch_multiplier:.3g}"
+    )
+    for reason, entry in words.ledger().as_dict().items():
+        print(f"left out {entry['count']} training labels: {reason} (e.g. {entry['examples'][0]})")
+
+
+def identity(loaded: Loaded, record: dict) -> dict:
+    """What a state must agree with before a run goes on from it."""
+    return {"training": loaded.digest, "seed": record["seed"], "data_fingerprint": record["data_fingerprint"]}
+
+
+def save_state(accelerator: Accelerator, out: Path, step: int, belongs_to: dict) -> None:
+    """Write a resumable state as state/step-<n>, whole or not at all, and drop older ones.
+
+    Raises:
+        OSError: it could not be written; earlier states are untouched.
+    """
+    try:
+        with atomic_folder(out / "state" / f"step-{step:09d}") as folder:
+            accelerator.save_state(str(folder))
+            write_json(folder / "belongs_to.json", belongs_to)
+    except OSError:
+        raise
+    except Exception as error:  # safetensors and torch report a full disk with classes of their own
+        raise OSError(f"{out / 'state'}: the state of step {step} could not be written: {error}") from error
+    for old in saved_states(out)[:-1]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def saved_states(out: Path) -> list[Path]:
+    """Whole states, oldest first."""
+    return sorted(path for path in (out / "state").glob("step-*") if path.suffix != ".partial")
+
+
+def resume(accelerator: Accelerator, out: Path, expected: dict) -> int:
+    """Load the newest state of this run, if there is one; returns the step it was saved after.
+
+    Raises:
+        ValueError: the state belongs to another configuration, seed or training set.
+    """
+    states = saved_states(out)
+    if not states:
+        return 0
+    found = json.loads((states[-1] / "belongs_to.json").read_text())
+    for key, value in expected.items():
+        if found.get(key) != value:
+            raise ValueError(
+                f"{states[-1]} was saved with {key} {found.get(key)}, this run has {value}: "
+                f"delete {out / 'state'} to start over, or choose another --out"
+            )
+    accelerator.load_state(str(states[-1]))
+    step = int(states[-1].name.removeprefix("step-"))
+    print(f"going on from step {step} ({states[-1]})")
+    return step
+
+
+def drop_after(log: Path, step: int) -> None:
+    """Remove lines of steps that will be run again."""
+    if log.is_file():
+        kept = [line for line in log.read_text().splitlines() if line.endswith("}") and json.loads(line)["step"] <= step]
+        with atomic_file(log) as partial:
+            partial.write_text("".join(line + "\n" for line in kept))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description="Train the model of one row. Run again after an interruption, it goes on where it stopped."
+    )
+    parser.add_argument("row", help="gin file, e.g. ablations/table_VI/image0-text6.gin")
+    parser.add_argument("--data", type=Path, required=True, help="folder with train/**/data.mdb and val/**/data.mdb")
+    parser.add_argument("--out", type=Path, required=True, help="run directory to write")
+    parser.add_argument("--seed", type=int, default=0, help="seeds weights, data order, augmentation, permutations, dropout")
+    parser.add_argument("--scale", default="micro", help=f"one of {', '.join(config.SCALES)} (default: micro)")
+    parser.add_argument("--set", action="append", default=[], metavar="'NAME = value'", help="override a macro, repeatable")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all cores)")
+    options = parser.parse_args(arguments)
+    with config.user_errors():
+        torch.set_num_threads(options.threads or os.cpu_count() or 1)
+        loaded = load(options.row, options.scale, options.set)
+        if not options.data.is_dir():
+            raise FileNotFoundError(f"data root {options.data} does not exist; it should hold train/, val/ and test/")
+        find_lmdbs(options.data / "train")
+        try:
+            train(loaded, options.data, options.out, options.seed)
+        except Interrupted as stop:
+            print(stop, file=sys.stderr)
+            sys.exit(stop.exit_status)
+
+
+if __name__ == "__main__":
+    main()
