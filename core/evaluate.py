@@ -1,10 +1,11 @@
 """Read every image of every benchmark once and keep all four outputs; scoring happens on the kept strings.
 
-    python -m core.evaluate results/runs/<run>/seed0 ablations/table_VI/image0-text6.gin --data results/data/micro
+python -m core.evaluate results/runs/<run>/seed0 ablations/table_VI/image0-text6.gin --data results/data/micro
 """
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -88,9 +89,7 @@ def read_words(model: CLIP4STR, words: Words, protocol: Protocol, benchmark: str
             continue
         start = time.perf_counter()
         with autocast:
-            prediction = model.predict(
-                batch.images.to(device), protocol.refine_steps, protocol.decode, protocol.fast_cross
-            )
+            prediction = model.predict(batch.images.to(device), protocol.refine_steps, protocol.decode, protocol.fast_cross)
         outputs = {name: getattr(prediction, name) for name in OUTPUTS}
         decoded = {name: model.tokenizer.decode(logits)[0] for name, logits in outputs.items() if logits is not None}
         confidence = model.tokenizer.decode(prediction.output)[1]
@@ -185,9 +184,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("row", help="gin file whose protocol is used, e.g. ablations/table_VI/image0-text6.gin")
     parser.add_argument("--data", type=Path, required=True, help="folder with test/<benchmark>/data.mdb")
     parser.add_argument("--scale", default="micro", help=f"one of {', '.join(config.SCALES)} (default: micro)")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all cores)")
     parser.add_argument("--out", type=Path, help="folder to write (default: MODEL/evaluations/<protocol hash>)")
     options = parser.parse_args(arguments)
     with config.user_errors():
+        torch.set_num_threads(options.threads or os.cpu_count() or 1)
         protocol = load(options.row, options.scale).protocol
         run = options.model if options.model.is_dir() else options.model.parent
         out = options.out or run / "evaluations" / protocol.digest

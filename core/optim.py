@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
 
 REFERENCE_BATCH = 512  # the batch at which encoder_lr holds (Table II)
 UNDECAYED = ("position_queries", "token_embedding.weight", "context_embedding.weight")
@@ -66,7 +65,9 @@ class Optimisation:
         """
         passes, rest = divmod(self.batch, self.device_batch * devices)
         if rest:
-            raise ValueError(f"BATCH = {self.batch} is not a multiple of {devices} devices x DEVICE_BATCH = {self.device_batch}")
+            raise ValueError(
+                f"BATCH = {self.batch} is not a multiple of {devices} devices x DEVICE_BATCH = {self.device_batch}"
+            )
         return passes
 
     @property
@@ -88,14 +89,18 @@ class Optimisation:
             {
                 "name": f"{'towers' if pretrained else 'scratch'}, {'decayed' if decayed else 'not decayed'}",
                 "params": parameters,
-                "lr": self.lr * (1 if pretrained else self.scratch_multiplier),
+                "peak_lr": self.lr * (1 if pretrained else self.scratch_multiplier),
                 "weight_decay": self.weight_decay if decayed else 0.0,
             }
             for (pretrained, decayed), parameters in sorted(sorted_out.items(), reverse=True)
         ]
 
-    def schedule(self, optimiser: torch.optim.Optimizer, steps: int) -> LambdaLR:
-        return LambdaLR(optimiser, lambda step: warmup_cosine(step, steps, self.warmup))
+    def set_lr(self, optimiser: torch.optim.Optimizer, step: int, steps: int) -> float:
+        """Set every group's learning rate for step 0 ... steps - 1; returns the towers' rate, peak x schedule."""
+        factor = warmup_cosine(step, steps, self.warmup)
+        for group in optimiser.param_groups:
+            group["lr"] = group["peak_lr"] * factor
+        return self.lr * factor
 
 
 def warmup_cosine(step: int, steps: int, warmup: float) -> float:

@@ -105,10 +105,7 @@ def pretrain(plan: Pretraining, out: Path, workers: int) -> float:
     tokenize = CaptionTokenizer(plan.towers.context_length)
     transform = ToTensor(plan.towers.image_size, plan.normalisation)
     towers = plan.towers.train()
-    optimiser = torch.optim.AdamW(
-        towers.parameters(), lr=plan.lr, betas=plan.betas, eps=1e-6, weight_decay=plan.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: warmup_cosine(step, plan.steps, plan.warmup))
+    optimiser = torch.optim.AdamW(towers.parameters(), lr=plan.lr, betas=plan.betas, eps=1e-6, weight_decay=plan.weight_decay)
     contrast, rng = ClipLoss(), np.random.default_rng(plan.seed)
     trained_rows, hits = set(), []
     columns = (TextColumn("pretraining"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
@@ -126,8 +123,9 @@ def pretrain(plan: Pretraining, out: Path, workers: int) -> float:
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(towers.parameters(), plan.clip_grad_norm)
+            for group in optimiser.param_groups:
+                group["lr"] = plan.lr * warmup_cosine(step - 1, plan.steps, plan.warmup)
             optimiser.step()
-            schedule.step()
             with torch.no_grad():
                 towers.clip.logit_scale.clamp_(0, LARGEST_SCALE)
                 best = (image_features @ text_features.T).argmax(1)

@@ -8,7 +8,6 @@ import re
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from core.charset import CHARSET_94, CHARSETS

@@ -1,6 +1,6 @@
 """Count what a row's model holds and trains, without loading or allocating a weight.
 
-    python -m core.summary ablations/table_VI/image3-text6.gin --scale paper
+python -m core.summary ablations/table_VI/image3-text6.gin --scale paper
 """
 
 import argparse
@@ -33,6 +33,7 @@ class Summary:
     total: int
     trainable: int
     frozen: int
+    encoders_total: int
     encoders_trainable: int
     image_layers: int
     text_layers: int
@@ -60,6 +61,7 @@ def summarise(model: CLIP4STR) -> Summary:
         total=whole.total,
         trainable=whole.trainable,
         frozen=whole.total - whole.trainable,
+        encoders_total=encoders.total,
         encoders_trainable=encoders.trainable,
         image_layers=len(clip.visual.transformer.resblocks),
         text_layers=len(clip.transformer.resblocks),
@@ -91,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, part in summary.parts.items():
         table.add_row(name, f"{part.total:,}", f"{part.trainable:,}")
     table.add_section()
-    table.add_row("encoders", f"{sum(list(p.total for p in summary.parts.values())[:2]):,}", f"{summary.encoders_trainable:,}")
+    table.add_row("encoders", f"{summary.encoders_total:,}", f"{summary.encoders_trainable:,}")
     table.add_row("all", f"{summary.total:,}", f"{summary.trainable:,}")
     Console().print(table)
     print(f"image tower {summary.image_layers} layers, text tower {summary.text_layers} layers, {summary.frozen:,} frozen")

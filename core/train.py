@@ -10,11 +10,9 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -29,40 +27,12 @@ from core.data.loading import Batch, ShuffledBatches, Words, collate, open_words
 from core.data.transforms import ToTensor
 from core.evaluate import Protocol, read_words
 from core.experiment import Loaded, load
-from core.files import atomic_file, atomic_folder, write_json
+from core.files import atomic_file, write_json
 from core.model.clip4str import CLIP4STR, Losses
 from core.provenance import now, provenance
+from core.state import Interrupted, Stopper, drop_after, resume, save_state
 
 LOG_EVERY = 10  # steps between lines of metrics.jsonl
-GRACE = (signal.SIGINT, signal.SIGTERM)
-
-
-class Interrupted(Exception):
-    """The run was asked to stop; its state is saved."""
-
-    def __init__(self, signal_number: int, step: int):
-        super().__init__(f"stopped after step {step} with its state saved; the same command goes on from there")
-        self.exit_status = 128 + signal_number
-
-
-@dataclass
-class Stopper:
-    """Remembers SIGINT and SIGTERM until a step is over; a second SIGINT stops at once."""
-
-    received: int | None = None
-
-    def __enter__(self) -> "Stopper":
-        self.before = {number: signal.signal(number, self.note) for number in GRACE}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-    def note(self, number: int, _frame: object) -> None:
-        if self.received is not None:
-            raise KeyboardInterrupt
-        self.received = number
 
 
 def pick_device() -> str:
@@ -105,12 +75,10 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int) -> None:
     validation = validation_words(data, model, loaded.protocol)
     steps = optimisation.total_steps(len(words))
     optimiser = optimisation.optimiser(model)
-    schedule = optimisation.schedule(optimiser, steps)
     network, optimiser = accelerator.prepare(model, optimiser)
 
     out.mkdir(parents=True, exist_ok=True)
     start = resume(accelerator, out, identity(loaded, record))
-    schedule.step(start)
     passes = optimisation.accumulation(accelerator.num_processes)
     if accelerator.is_main_process:
         describe(model, loaded, words, steps, passes, accelerator.num_processes)
@@ -136,9 +104,8 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int) -> None:
                 accelerator.backward(losses.total / passes)
                 images += len(batch.labels) * accelerator.num_processes
             norm = accelerator.clip_grad_norm_(network.parameters(), optimisation.clip_grad_norm)
+            lr = optimisation.set_lr(optimiser, step - 1, steps)
             optimiser.step()
-            lr = schedule.get_last_lr()
-            schedule.step()
             optimiser.zero_grad(set_to_none=True)
 
             if step % LOG_EVERY == 0 or step == steps:
@@ -207,7 +174,7 @@ def validate(model: CLIP4STR, words: Words, protocol: Protocol, step: int, log) 
 
 
 def log_entry(
-    step: int, steps: int, losses: Losses, norm: torch.Tensor, lr: list[float], images: int, seconds: float, skipped: int
+    step: int, steps: int, losses: Losses, norm: torch.Tensor, lr: float, images: int, seconds: float, skipped: int
 ) -> dict:
     return {
         "step": step,
@@ -215,7 +182,7 @@ def log_entry(
         "loss": losses.total.item(),
         "loss_visual": losses.visual.item(),
         "loss_cross": losses.cross.item(),
-        "lr": max(lr),
+        "lr": lr,
         "grad_norm": float(norm),
         "images_per_s": images / seconds,
         "seconds": seconds,
@@ -246,59 +213,6 @@ def describe(model: CLIP4STR, loaded: Loaded, words: Words, steps: int, passes: 
 def identity(loaded: Loaded, record: dict) -> dict:
     """What a state must agree with before a run goes on from it."""
     return {"training": loaded.digest, "seed": record["seed"], "data_fingerprint": record["data_fingerprint"]}
-
-
-def save_state(accelerator: Accelerator, out: Path, step: int, belongs_to: dict) -> None:
-    """Write a resumable state as state/step-<n>, whole or not at all, and drop older ones.
-
-    Raises:
-        OSError: it could not be written; earlier states are untouched.
-    """
-    try:
-        with atomic_folder(out / "state" / f"step-{step:09d}") as folder:
-            accelerator.save_state(str(folder))
-            write_json(folder / "belongs_to.json", belongs_to)
-    except OSError:
-        raise
-    except Exception as error:  # safetensors and torch report a full disk with classes of their own
-        raise OSError(f"{out / 'state'}: the state of step {step} could not be written: {error}") from error
-    for old in saved_states(out)[:-1]:
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def saved_states(out: Path) -> list[Path]:
-    """Whole states, oldest first."""
-    return sorted(path for path in (out / "state").glob("step-*") if path.suffix != ".partial")
-
-
-def resume(accelerator: Accelerator, out: Path, expected: dict) -> int:
-    """Load the newest state of this run, if there is one; returns the step it was saved after.
-
-    Raises:
-        ValueError: the state belongs to another configuration, seed or training set.
-    """
-    states = saved_states(out)
-    if not states:
-        return 0
-    found = json.loads((states[-1] / "belongs_to.json").read_text())
-    for key, value in expected.items():
-        if found.get(key) != value:
-            raise ValueError(
-                f"{states[-1]} was saved with {key} {found.get(key)}, this run has {value}: "
-                f"delete {out / 'state'} to start over, or choose another --out"
-            )
-    accelerator.load_state(str(states[-1]))
-    step = int(states[-1].name.removeprefix("step-"))
-    print(f"going on from step {step} ({states[-1]})")
-    return step
-
-
-def drop_after(log: Path, step: int) -> None:
-    """Remove lines of steps that will be run again."""
-    if log.is_file():
-        kept = [line for line in log.read_text().splitlines() if line.endswith("}") and json.loads(line)["step"] <= step]
-        with atomic_file(log) as partial:
-            partial.write_text("".join(line + "\n" for line in kept))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -88,7 +88,9 @@ class WordLmdb:
                     "digits, the keys being image-000000001, label-000000001, ..."
                 )
             self.stored = int(count)
-            self.samples = [s for i in range(1, self.stored + 1) if (s := self.read_label(transaction, i, charset, max_letters))]
+            self.samples = [
+                s for i in range(1, self.stored + 1) if (s := self.read_label(transaction, i, charset, max_letters))
+            ]
 
     def read_label(self, transaction: lmdb.Transaction, index: int, charset: str, max_letters: int) -> Sample | None:
         key = f"label-{index:09d}"

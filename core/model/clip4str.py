@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.charset import CHARSETS, Tokenizer, reduce_text
+from core.charset import CHARSETS, reduce_text
 from core.model.decoder import Decoder, KeysValues
 from core.model.decoding import Prediction, predict_and_refine
 from core.model.freezing import Freezing
 from core.model.permutations import ranks_of, sample_permutations
+from core.model.tokenizer import Tokenizer
 from core.model.towers import CaptionTokenizer, ClipTowers
 
 
@@ -126,9 +127,7 @@ class CLIP4STR(nn.Module):
         return F.cross_entropy(logits.flatten(0, 2).float(), targets.flatten(), ignore_index=self.tokenizer.pad)
 
     @torch.inference_mode()
-    def predict(
-        self, images: Tensor, refine_steps: int = 1, decode: str = "ar", fast_cross: bool = False
-    ) -> Prediction:
+    def predict(self, images: Tensor, refine_steps: int = 1, decode: str = "ar", fast_cross: bool = False) -> Prediction:
         """Algorithm 1 on images B 3 H W, with all four outputs kept (see `core.model.decoding`).
 
         Args:

@@ -70,9 +70,7 @@ class DecoderLayer(nn.Module):
         self.norm_m = nn.LayerNorm(embed_dim)
         self.memory_attn = Attention(embed_dim, num_heads, dropout)
         self.norm_f = nn.LayerNorm(embed_dim)
-        self.mlp = nn.Sequential(
-            nn.Linear(embed_dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, embed_dim)
-        )
+        self.mlp = nn.Sequential(nn.Linear(embed_dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, embed_dim))
         self.drop = nn.Dropout(dropout)
 
     def stream(self, x: Tensor, normed: Tensor, context: KeysValues, memory: KeysValues, allowed: Tensor | None):
@@ -211,7 +209,7 @@ class Decoder(nn.Module):
         Returns:
             B K N C.
         """
-        (batch, length), orders = context_ids.shape, len(ranks)
+        batch, orders = len(context_ids), len(ranks)
         allowed = query_mask(ranks) & readable[:, None, None]  # B K N L
         positions = torch.arange(allowed.shape[2], device=ranks.device)
         if len(memory[0].keys) == batch and len(self.layers) == 1:

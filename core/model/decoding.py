@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.charset import Tokenizer
 from core.model.decoder import Decoder, KeysValues
 from core.model.permutations import cloze_mask, content_mask, forward_ranks, query_mask
-
+from core.model.tokenizer import Tokenizer
 
 
 @dataclass

@@ -1,0 +1,41 @@
+# Sets up .venv from the pinned requirements, then runs. `make table_VI`, `make test`, `make lint`.
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+ARGS ?=
+READY := $(VENV)/.ready
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: help setup test lint clean
+
+help:
+	@echo "make table_VI    run the paper's Table VI (at micro scale unless ARGS says otherwise)"
+	@echo "make test        run the tests"
+	@echo "make lint        ruff, snakefmt, snakemake --lint"
+	@echo "  ARGS='--config scale=paper data=DIR'   is passed on to snakemake"
+	@echo "  JOBS=8                                 jobs at once (default: all cores)"
+
+setup: $(READY)
+
+$(READY): requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet -r requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --no-deps -e .
+	touch $@
+
+table_%: $(READY)
+	snakemake -j$(JOBS) $@ $(ARGS)
+	@cat results/tables/$@.md 2>/dev/null || true
+
+test: $(READY)
+	python -m pytest
+
+lint: $(READY)
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile
+	snakemake --lint
+
+clean:
+	rm -rf $(VENV) .snakemake

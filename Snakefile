@@ -1,0 +1,138 @@
+# Rules only: what is made of what. Which rows, runs and folders there are is worked out (and tested) in ablations/plan.py.
+# snakemake -j2 table_VI        the paper's Table VI at micro scale, on the embedded data set
+# snakemake -n table_VI         what that would do
+import sys
+
+from snakemake.utils import min_version, validate
+
+min_version("9.0")
+sys.path.insert(0, workflow.basedir)
+
+from ablations import plan as planning
+
+
+configfile: workflow.source_path("ablations/workflow.yaml")
+
+
+validate(config, "ablations/workflow.schema.yaml")
+PLAN = planning.make(config)
+PLAN.write()
+PYTHON = sys.executable
+RUN = f"{PLAN.results}/runs/{{run}}/seed{{seed}}"
+
+
+wildcard_constraints:
+    run=r"[a-z]+-[0-9a-f]{8}",
+    seed=r"\d+",
+    protocol=r"[0-9a-f]{8}",
+    table="|".join(PLAN.tables),
+
+
+rule all:
+    default_target: True
+    input:
+        expand("{results}/tables/{table}.md", results=PLAN.results, table=PLAN.tables),
+
+
+for name in PLAN.tables:
+
+    rule:
+        name:
+            name
+        input:
+            f"{PLAN.results}/tables/{name}.md",
+        message:
+            f"{name}: see {PLAN.results}/tables/{name}.md"
+
+
+if PLAN.rendered:
+
+    rule world:
+        input:
+            ancient("ablations/micro/world.gin"),
+        output:
+            directory(PLAN.data),
+        log:
+            f"{PLAN.results}/logs/world.log",
+        threads: workflow.cores
+        message:
+            "render the micro world"
+        shell:
+            "{PYTHON:q} -m core.data.micro {input} {output} --workers {threads} > {log} 2>&1"
+
+
+rule micro_towers:
+    input:
+        ancient("ablations/micro/pretrain.gin"),
+    output:
+        f"{PLAN.results}/towers/micro_clip.safetensors",
+    log:
+        f"{PLAN.results}/logs/micro_towers.log",
+    threads: workflow.cores
+    message:
+        "pretrain the micro towers (about 25 minutes); copy the result to ablations/micro/clip.safetensors to use it"
+    shell:
+        "{PYTHON:q} -m core.pretrain {input} {output} --threads {threads} > {log} 2>&1"
+
+
+rule train:
+    input:
+        gin=ancient(f"{PLAN.results}/runs/{{run}}/train.gin"),
+        data=ancient(PLAN.data),
+    output:
+        f"{RUN}/model.safetensors",
+        f"{RUN}/model.json",
+    log:
+        f"{PLAN.results}/logs/train-{{run}}-seed{{seed}}.log",
+    benchmark:
+        f"{PLAN.results}/logs/train-{{run}}-seed{{seed}}.tsv"
+    threads: config["threads"]
+    resources:
+        gpu=1,
+    params:
+        out=subpath(output[0], parent=True),
+    message:
+        "train {wildcards.run} seed {wildcards.seed} ({log})"
+    shell:
+        "{PYTHON:q} -m core.train {input.gin} --data {input.data} --out {params.out} --seed {wildcards.seed}"
+        " --threads {threads} > {log} 2>&1"
+
+
+rule evaluate:
+    input:
+        model=f"{RUN}/model.safetensors",
+        gin=ancient(f"{PLAN.results}/runs/{{run}}/{{protocol}}.gin"),
+        data=ancient(PLAN.data),
+    output:
+        f"{RUN}/evaluations/{{protocol}}/predictions.parquet",
+        f"{RUN}/evaluations/{{protocol}}/metrics.json",
+    log:
+        f"{PLAN.results}/logs/evaluate-{{run}}-seed{{seed}}-{{protocol}}.log",
+    threads: config["threads"]
+    resources:
+        gpu=1,
+    params:
+        out=subpath(output[0], parent=True),
+    message:
+        "evaluate {wildcards.run} seed {wildcards.seed} ({log})"
+    shell:
+        "{PYTHON:q} -m core.evaluate {input.model} {input.gin} --data {input.data} --out {params.out}"
+        " --threads {threads} > {log} 2>&1"
+
+
+rule table:
+    input:
+        runs=f"{PLAN.results}/tables/{{table}}.runs.csv",
+        layout="ablations/{table}/table.yaml",
+        predictions=lambda wildcards: PLAN.predictions(wildcards.table),
+    output:
+        f"{PLAN.results}/tables/{{table}}.md",
+        f"{PLAN.results}/tables/{{table}}.csv",
+    log:
+        f"{PLAN.results}/logs/{{table}}.log",
+    params:
+        results=PLAN.results,
+    message:
+        "{wildcards.table} from per-image predictions"
+    shell:
+        "{PYTHON:q} -m reports.tables {wildcards.table} --results {params.results} > {log} 2>&1"

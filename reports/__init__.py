@@ -1,0 +1,1 @@
+"""From per-image predictions to tables, with pandas and without torch."""
