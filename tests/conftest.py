@@ -1,0 +1,61 @@
+import os
+from pathlib import Path
+
+os.environ.setdefault("WANDB_MODE", "disabled")
+
+import pytest
+import torch
+
+from core import config
+from core.data.micro import World, render_world
+from core.experiment import load
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+BASELINE = "ablations/table_VI/image0-text6.gin"
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def shared_or_skip(name: str) -> Path:
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"research-only data {name} is not beside this checkout")
+    return path
+
+
+@pytest.fixture
+def golden() -> Path:
+    return shared_or_skip("golden")
+
+
+@pytest.fixture
+def realdata() -> Path:
+    return shared_or_skip("realdata")
+
+
+@pytest.fixture(scope="session")
+def world_folder(tmp_path_factory) -> Path:
+    """A rendered world of a few images, in the layout of the real one."""
+    folder = tmp_path_factory.mktemp("world")
+    config.parse(ROOT / "ablations/micro/world.gin", bindings=["micro.World.train = 96", "micro.World.val = 8", "micro.World.test = 8"])
+    render_world(config.construct(World, "world.gin"), folder, workers=2)
+    return folder
+
+
+@pytest.fixture
+def smoke():
+    """The baseline row at smoke scale, its model unloaded."""
+    return load(BASELINE, "smoke")
+
+
+@pytest.fixture
+def model(smoke):
+    """A micro model with random weights, in evaluation mode."""
+    torch.manual_seed(0)
+    return smoke.experiment.model().eval()
