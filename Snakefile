@@ -2,6 +2,8 @@
 # snakemake -j2 table_VI        the paper's Table VI at micro scale, on the embedded data set
 # snakemake -n table_VI         what that would do
 import sys
+from pathlib import Path
+from shlex import quote
 
 from snakemake.utils import min_version, validate
 
@@ -17,7 +19,7 @@ configfile: workflow.source_path("ablations/workflow.yaml")
 validate(config, "ablations/workflow.schema.yaml")
 PLAN = planning.make(config)
 PLAN.write()
-PYTHON = sys.executable
+shell.prefix(f"export PATH={quote(str(Path(sys.executable).parent))}:$PATH; ")  # jobs run under this Python
 RUN = f"{PLAN.results}/runs/{{run}}/seed{{seed}}"
 
 
@@ -54,11 +56,13 @@ if PLAN.rendered:
             directory(PLAN.data),
         log:
             f"{PLAN.results}/logs/world.log",
+        conda:
+            "ablations/environment.yaml"
         threads: workflow.cores
         message:
             "render the micro world"
         shell:
-            "{PYTHON:q} -m core.data.micro {input} {output} --workers {threads} > {log} 2>&1"
+            "python -m core.data.micro {input} {output} --workers {threads} > {log} 2>&1"
 
 
 rule micro_towers:
@@ -68,11 +72,13 @@ rule micro_towers:
         f"{PLAN.results}/towers/micro_clip.safetensors",
     log:
         f"{PLAN.results}/logs/micro_towers.log",
+    conda:
+        "ablations/environment.yaml"
     threads: workflow.cores
     message:
         "pretrain the micro towers (about 25 minutes); copy the result to ablations/micro/clip.safetensors to use it"
     shell:
-        "{PYTHON:q} -m core.pretrain {input} {output} --threads {threads} > {log} 2>&1"
+        "python -m core.pretrain {input} {output} --threads {threads} > {log} 2>&1"
 
 
 rule train:
@@ -86,6 +92,8 @@ rule train:
         f"{PLAN.results}/logs/train-{{run}}-seed{{seed}}.log",
     benchmark:
         f"{PLAN.results}/logs/train-{{run}}-seed{{seed}}.tsv"
+    conda:
+        "ablations/environment.yaml"
     threads: config["threads"]
     resources:
         gpu=1,
@@ -94,7 +102,7 @@ rule train:
     message:
         "train {wildcards.run} seed {wildcards.seed} ({log})"
     shell:
-        "{PYTHON:q} -m core.train {input.gin} --data {input.data} --out {params.out} --seed {wildcards.seed}"
+        "python -m core.train {input.gin} --data {input.data} --out {params.out} --seed {wildcards.seed}"
         " --threads {threads} > {log} 2>&1"
 
 
@@ -108,6 +116,8 @@ rule evaluate:
         f"{RUN}/evaluations/{{protocol}}/metrics.json",
     log:
         f"{PLAN.results}/logs/evaluate-{{run}}-seed{{seed}}-{{protocol}}.log",
+    conda:
+        "ablations/environment.yaml"
     threads: config["threads"]
     resources:
         gpu=1,
@@ -116,7 +126,7 @@ rule evaluate:
     message:
         "evaluate {wildcards.run} seed {wildcards.seed} ({log})"
     shell:
-        "{PYTHON:q} -m core.evaluate {input.model} {input.gin} --data {input.data} --out {params.out}"
+        "python -m core.evaluate {input.model} {input.gin} --data {input.data} --out {params.out}"
         " --threads {threads} > {log} 2>&1"
 
 
@@ -130,9 +140,11 @@ rule table:
         f"{PLAN.results}/tables/{{table}}.csv",
     log:
         f"{PLAN.results}/logs/{{table}}.log",
+    conda:
+        "ablations/environment.yaml"
     params:
         results=PLAN.results,
     message:
         "{wildcards.table} from per-image predictions"
     shell:
-        "{PYTHON:q} -m reports.tables {wildcards.table} --results {params.results} > {log} 2>&1"
+        "python -m reports.tables {wildcards.table} --results {params.results} > {log} 2>&1"

@@ -43,7 +43,9 @@ def realdata() -> Path:
 def world_folder(tmp_path_factory) -> Path:
     """A rendered world of a few images, in the layout of the real one."""
     folder = tmp_path_factory.mktemp("world")
-    config.parse(ROOT / "ablations/micro/world.gin", bindings=["micro.World.train = 96", "micro.World.val = 8", "micro.World.test = 8"])
+    config.parse(
+        ROOT / "ablations/micro/world.gin", bindings=["micro.World.train = 96", "micro.World.val = 8", "micro.World.test = 8"]
+    )
     render_world(config.construct(World, "world.gin"), folder, workers=2)
     return folder
 

@@ -34,6 +34,7 @@ class World:
         lexicon_size: words in all, the most frequent of CLIP's vocabulary.
         unseen: share of them that training never shows.
         regular: share of training images drawn from the regular family; the rest is spread over all families.
+        distortion: factor on every family's perspective, curvature and rotation.
         train, val: images; test: images a benchmark.
     """
 
@@ -42,6 +43,7 @@ class World:
     max_letters: int
     unseen: float
     regular: float
+    distortion: float
     train: int
     val: int
     test: int
@@ -68,7 +70,7 @@ class World:
         word = words[rng.integers(len(words))]
         if family is None:
             family = "regular" if rng.random() < self.regular else names[rng.integers(len(names))]
-        return render(word, FAMILIES[family], rng), word
+        return render(word, FAMILIES[family].bent(self.distortion), rng), word
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ The families mirror the columns of the paper's tables (section IV-A): what makes
 Everything random comes from the generator passed in, so the same seed gives the same pixels in any process.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -38,6 +38,15 @@ class Family:
     occlusion: float = 0.0  # share of the word's width that is painted over
     opacity: float = 1.0  # of the occluding bar
     downscale: float = 1.0  # linear factor lost by low resolution
+
+    def bent(self, distortion: float) -> "Family":
+        """The same family with its geometry (perspective, curvature, rotation) times `distortion`."""
+        return replace(
+            self,
+            perspective=distortion * self.perspective,
+            curvature=distortion * self.curvature,
+            rotation=distortion * self.rotation,
+        )
 
 
 FAMILIES = {

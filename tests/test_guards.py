@@ -1,0 +1,73 @@
+"""Conventions of the house, held by tests."""
+
+import ast
+import importlib
+import re
+
+import pytest
+import torch
+
+from adapters.clip_adapter import ClipAdapter
+from core.files import ROOT
+
+PACKAGES = ("core", "adapters", "ablations", "reports")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_packages_are_ours(package):
+    module = importlib.import_module(package)
+    assert list(module.__path__)[0] == str(ROOT / package)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_point_down_and_rooms_are_small(path):
+    inside = path.relative_to(ROOT).as_posix()
+    tops = {name.split(".")[0] for name in imported(path)}
+    if inside.startswith("core/"):
+        assert not tops & {"adapters", "reports", "ablations"}
+    if inside.startswith(("adapters/", "reports/")):
+        assert not tops & {"ablations"}
+    assert "gin" not in tops or inside == "core/config.py"
+    assert len(path.read_text().splitlines()) <= 300
+    assert path.name != "utils.py"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_keyword_swallows_misspelt_names(path):
+    functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+    assert not [function.name for function in functions if function.args.kwarg]
+
+
+def test_every_row_opens_with_its_question_and_cost():
+    for row in sorted((ROOT / "ablations").glob("table_*/*.gin")):
+        first, second = row.read_text().splitlines()[:2]
+        assert first.startswith("# ") and second.startswith("# Paper") and "Cost:" in second, row
+
+
+def test_the_readme_names_what_exists():
+    text = (ROOT / "README.md").read_text()
+    for module in re.findall(r"python -m ((?:core|reports|ablations)[\w.]*)", text):
+        assert (ROOT / (module.replace(".", "/") + ".py")).is_file(), module
+    for path in re.findall(r"`((?:core|ablations|adapters|reports|tests)/[\w/.-]*)`", text):
+        assert (ROOT / path).exists(), path
+    for target in re.findall(r"^make (\w+)", text, re.MULTILINE):
+        makefile = (ROOT / "Makefile").read_text()
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE) or target.startswith("table_"), target
+
+
+def test_clip_adapter_is_the_published_one():
+    adapter = ClipAdapter(512, 2, 0.2)
+    assert sum(parameter.numel() for parameter in adapter.parameters()) == 262_144
+    tokens = torch.randn(2, 3, 512)
+    torch.testing.assert_close(ClipAdapter(512, 2, 0.0)(tokens), tokens)
+    adapter.up.weight.data.zero_()
+    torch.testing.assert_close(adapter(tokens), 0.8 * tokens)

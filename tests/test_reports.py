@@ -1,0 +1,121 @@
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reports import stats
+from reports.collect import LAYOUT_KEYS, ReportError, check_protocols, columns_of, read_layout, read_predictions
+from reports.tables import averages, make_table, marked, read_published
+
+
+def test_wilson_interval_by_hand():
+    """81 of 263: Wilson's 95 % interval as in Newcombe (1998), example 1."""
+    value = stats.accuracy(81, 263)
+    assert (value.value, value.low, value.high) == pytest.approx((30.798, 25.53, 36.62), abs=0.01)
+
+
+def test_exact_mcnemar_by_hand():
+    """2 against 8 discordant images: the two-sided binomial is 2 (1 + 10 + 45) / 1024."""
+    ours = np.array([True] * 2 + [False] * 8 + [True] * 5)
+    baseline = np.array([False] * 2 + [True] * 8 + [True] * 5)
+    assert stats.paired_p(ours, baseline) == pytest.approx(112 / 1024)
+    assert stats.paired_p(ours, ours) == 1.0
+
+
+def test_mcnemar_keeps_its_false_positive_rate():
+    rng = np.random.default_rng(0)
+    p = [stats.paired_p(rng.random(200) < 0.7, rng.random(200) < 0.7) for _ in range(400)]
+    assert np.mean(np.array(p) < 0.05) < 0.08
+
+
+def test_holm_and_kendall_by_hand():
+    assert stats.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert stats.agreement([1, 2, 3, 4], [1, 2, 4, 3]).tau == pytest.approx(4 / 6)
+
+
+def test_published_table_vi_agrees_with_the_counts():
+    published = read_published(read_layout("table_VI"))
+    assert list(published.loc["image12-text6", ["IC15", "WOST", "HOST", "COCO", "Uber"]]) == [61.2, 55.8, 40.4, 49.5, 20.6]
+    assert len(published) == 10 and published.params_M_counted["image3-text6"] == 84.0
+
+
+def write_run(folder, run, correct, protocol="0" * 8, images=4):
+    labels = [f"w{i}" for i in range(images)]
+    readings = [label.upper() if good else "no" for label, good in zip(labels, correct, strict=True)]
+    frames = [
+        pd.DataFrame({"benchmark": name, "index": range(1, images + 1), "label": labels, "cross": readings})
+        for name in ("incidental", "regular")
+    ]
+    path = folder / "runs" / run / "seed0" / "evaluations" / protocol
+    path.mkdir(parents=True)
+    pd.concat(frames).to_parquet(path / "predictions.parquet")
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Three made-up rows with known scores."""
+    scores = {"image0-text6": [1, 1, 1, 0], "image6-text6": [1, 1, 0, 0], "image12-text6": [0, 0, 0, 1]}
+    for number, correct in enumerate(scores.values()):
+        write_run(tmp_path, f"micro-{number:08d}", correct)
+    runs = pd.DataFrame({"row": list(scores), "run": [f"micro-{i:08d}" for i in range(3)], "protocol": "0" * 8})
+    runs = runs.assign(gin="", params=1_000_000, params_paper=2_000_000, layers="4/4", scale="micro", seeds="0")
+    (tmp_path / "tables").mkdir()
+    runs.assign(data="rendered micro world").to_csv(tmp_path / "tables" / "table_VI.runs.csv", index=False)
+    return tmp_path
+
+
+def test_a_table_counts_what_was_predicted(results):
+    text = make_table("table_VI", results).read_text()
+    cells = pd.read_csv(results / "tables" / "table_VI.csv").set_index(["row", "column"])
+    assert cells.accuracy["image0-text6", "IC15"] == 75 and cells.accuracy["image12-text6", "IC15"] == 25
+    assert cells.difference["image6-text6", "IC15"] == -25
+    assert np.isnan(cells.accuracy["image6-text6", "WOST"])
+    assert "| absent" in text and "**75.0** ±" in text and "*50.0* ±" in text
+    assert "Kendall's tau 1.00" in text
+
+
+def test_rows_of_different_images_or_protocols_are_refused(results):
+    write_run(results, "micro-00000009", [1, 1, 1], images=3)
+    path = results / "tables" / "table_VI.runs.csv"
+    runs = pd.read_csv(path, dtype=str)
+    runs.loc[2, "run"] = "micro-00000009"
+    runs.to_csv(path, index=False)
+    with pytest.raises(ReportError, match="image12-text6 and baseline image0-text6 were not evaluated on the same images"):
+        make_table("table_VI", results)
+    runs.loc[2, "protocol"] = "1" * 8
+    with pytest.raises(ReportError, match="image0-text6 under 00000000, image12-text6 under 11111111"):
+        check_protocols(runs)
+    with pytest.raises(ReportError, match="row image12-text6: .*predictions.parquet is missing"):
+        read_predictions(results, runs.loc[2], "cross")
+
+
+def test_columns_follow_the_data():
+    layout = read_layout("table_VI")
+    rendered = columns_of(layout, True, ["incidental", "regular"])
+    assert rendered[0].heading == "IC15 (incidental)" and rendered[-1].name == "regular" and not rendered[-1].published
+    real = columns_of(layout, False, ["SVT"])
+    assert [column.benchmark for column in real] == ["IC15_2077", "WOST", "HOST", "COCO", "Uber", "SVT"]
+
+
+def test_marks():
+    assert [marked("1.0", rank) for rank in (1, 2, 3)] == ["**1.0**", "*1.0*", "1.0"]
+    cells = pd.DataFrame({"row": ["a", "a"], "column": ["x", "y"], "accuracy": [1.0, 3.0], "published": [5.0, np.nan]})
+    means = averages(cells.assign(from_paper=[True, False]), columns_of(read_layout("table_VI"), True, ["x", "y"])[-2:])
+    assert means.loc["a"].tolist() == [2.0, 5.0]
+
+
+def test_unknown_layout_key_is_named(monkeypatch, tmp_path):
+    folder = tmp_path / "ablations" / "table_VI"
+    folder.mkdir(parents=True)
+    (folder / "table.yaml").write_text("title: x\nbaselin: y\n")
+    monkeypatch.setattr("reports.collect.ROOT", tmp_path)
+    with pytest.raises(ReportError, match="table.yaml: unknown key 'baselin'; the keys are"):
+        read_layout("table_VI")
+    assert "baseline" in LAYOUT_KEYS
+
+
+def test_reports_run_without_torch():
+    program = "import sys; sys.modules['torch'] = None; import reports.tables"
+    subprocess.run([sys.executable, "-c", program], check=True)

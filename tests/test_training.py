@@ -1,0 +1,228 @@
+import json
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from core.checkpoint import load_model, save_model
+from core.evaluate import OUTPUTS, evaluate
+from core.experiment import load
+from core.optim import warmup_cosine
+from core.train import train
+from tests.conftest import BASELINE
+
+
+def command(world, out, *extra):
+    return [
+        *(sys.executable, "-m", "core.train", BASELINE, "--scale", "smoke", "--threads", "1"),
+        *("--data", str(world), "--out", str(out), *extra),
+    ]
+
+
+def run(world, out, *extra, **options):
+    return subprocess.run(command(world, out, *extra), capture_output=True, text=True, **options)
+
+
+@pytest.fixture(scope="module")
+def trained(world_folder, tmp_path_factory):
+    """A finished smoke run and its model."""
+    out = tmp_path_factory.mktemp("run") / "seed0"
+    done = run(world_folder, out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_a_run_leaves_what_the_design_says(trained):
+    assert {path.name for path in trained.iterdir()} == {
+        *("model.safetensors", "model.json", "metrics.jsonl", "operative.gin", "provenance.json")
+    }
+    steps = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert steps[-1]["val_n"] == 8 and {"val_visual", "val_cross"} <= steps[-1].keys()
+    assert any({"loss", "loss_visual", "loss_cross", "lr", "images_per_s", "grad_norm"} <= step.keys() for step in steps)
+    record = json.loads((trained / "provenance.json").read_text())
+    assert record["train"]["images"] == 96 and record["finished"] and record["packages"]["torch"]
+    assert load(trained / "operative.gin", "smoke").digest == load(BASELINE, "smoke").digest
+
+
+def test_killed_runs_end_in_the_same_weights(trained, world_folder, tmp_path):
+    """SIGKILL once a state is saved, then the same command again (CPU, float32): bit for bit."""
+    out = tmp_path / "seed0"
+    process = subprocess.Popen(command(world_folder, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list((out / "state").glob("step-*[0-9]")):
+        assert process.poll() is None and time.monotonic() < deadline, "no state was saved"
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (out / "model.safetensors").exists()
+    again = run(world_folder, out)
+    assert again.returncode == 0, again.stderr
+    assert "going on from step" in again.stdout
+    expected, found = load_file(trained / "model.safetensors"), load_file(out / "model.safetensors")
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(steps)
+
+
+def test_an_interrupted_run_saves_its_state_and_says_so(world_folder, tmp_path):
+    out = tmp_path / "seed0"
+    long = ("--set", "TRAIN_STEPS = 5000")
+    process = subprocess.Popen(command(world_folder, out, *long), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    deadline = time.monotonic() + 120
+    while not (out / "state").is_dir():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "with its state saved; the same command goes on from there" in stderr
+    other = run(world_folder, out)
+    assert other.returncode == 1 and "was saved with training" in other.stderr and "delete" in other.stderr
+
+
+def test_a_full_disk_fails_cleanly(world_folder, tmp_path):
+    """No file may grow past 1 MB: the run fails, names the file, and leaves nothing half-written under its name."""
+
+    def small_files():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+
+    done = run(world_folder, tmp_path / "seed0", preexec_fn=small_files)
+    assert done.returncode == 1
+    assert "error: " in done.stderr and str(tmp_path / "seed0") in done.stderr
+    assert not (tmp_path / "seed0" / "model.safetensors").exists()
+    assert not list((tmp_path / "seed0").glob("state/step-*[0-9]"))
+
+
+def test_missing_data_root(tmp_path):
+    done = run(tmp_path / "nowhere", tmp_path / "out")
+    assert done.returncode == 1 and "nowhere does not exist" in done.stderr
+    (tmp_path / "empty").mkdir()
+    done = run(tmp_path / "empty", tmp_path / "out")
+    assert done.returncode == 1 and "no data.mdb" in done.stderr
+
+
+def test_seeds_differ_and_repeat(world_folder, tmp_path):
+    weights = {}
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train(load(BASELINE, "smoke", ["TRAIN_STEPS = 2"]), world_folder, tmp_path / name, seed)
+        weights[name] = load_file(tmp_path / name / "model.safetensors")["visual_decoder.head.weight"]
+    assert torch.equal(weights["a"], weights["b"]) and not torch.equal(weights["a"], weights["c"])
+
+
+def test_accumulation_sees_the_same_images(world_folder, tmp_path):
+    """The whole batch at once or in halves: the same step up to the orders drawn for each forward pass."""
+    losses = []
+    for device_batch in (8, 4):
+        bindings = [f"DEVICE_BATCH = {device_batch}", "TRAIN_STEPS = 1", "PERMUTATIONS = 1"]
+        out = tmp_path / str(device_batch)
+        train(load(BASELINE, "smoke", bindings), world_folder, out, 0)
+        losses.append(load_file(out / "model.safetensors")["visual_decoder.head.bias"])
+    assert torch.equal(losses[0].sign(), losses[1].sign())
+
+
+def test_saved_models_load_exactly(trained, tmp_path):
+    model = load_model(trained)
+    save_model(model, json.loads((trained / "model.json").read_text())["gin"], tmp_path)
+    again = load_model(tmp_path / "model.safetensors")
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+def test_models_that_do_not_fit_are_refused(trained, tmp_path):
+    (tmp_path / "model.safetensors").write_bytes((trained / "model.safetensors").read_bytes())
+    with pytest.raises(ValueError, match=r"model.json, which says how to build the model, is not beside it"):
+        load_model(tmp_path)
+    text = json.loads((trained / "model.json").read_text())["gin"]
+    assert "CONTEXT_LENGTH" in text and "clip4str.CLIP4STR.max_letters = 25" in text
+    other = text.replace("max_letters = 25", "max_letters = 20")
+    (tmp_path / "model.json").write_text(json.dumps({"gin": other}))
+    with pytest.raises(ValueError, match=r"of another architecture: cross_decoder.position_queries: .*\(21, 96\).*\(26, 96\)"):
+        load_model(tmp_path)
+    (tmp_path / "model.json").write_text(json.dumps({"gin": text}))
+    (tmp_path / "model.safetensors").write_bytes((trained / "model.safetensors").read_bytes()[:5000])
+    with pytest.raises(ValueError, match="not a whole safetensors file"):
+        load_model(tmp_path)
+    with pytest.raises(FileNotFoundError, match="nothing.pt"):
+        load_model(tmp_path / "nothing.pt")
+
+
+def test_a_malicious_pickle_is_not_run(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (print, ("ran",))
+
+    torch.save({"state_dict": Evil()}, tmp_path / "evil.ckpt")
+    with pytest.raises(ValueError, match="evil.ckpt is no checkpoint that can be read safely"):
+        load_model(tmp_path / "evil.ckpt")
+
+
+def test_evaluation_keeps_all_four_outputs(trained, world_folder, tmp_path, smoke):
+    result = evaluate(load_model(trained), world_folder, smoke.protocol, tmp_path / "evaluation")
+    rows = pd.read_parquet(tmp_path / "evaluation" / "predictions.parquet")
+    assert list(rows.columns) == ["benchmark", "index", "label", "length", *OUTPUTS, "confidence"]
+    assert len(rows) == 6 * 8 and rows.confidence.between(0, 1).all()
+    for name, metrics in result["benchmarks"].items():
+        here = rows[rows.benchmark == name]
+        assert metrics["n"] == metrics["stored"] == len(here) == 8
+        assert metrics["cross"]["correct"] == (here.cross.str.lower() == here.label.str.lower()).sum()
+
+
+def test_one_missing_benchmark_does_not_stop_the_others(trained, world_folder, tmp_path, smoke, capsys):
+    data = tmp_path / "data"
+    (data / "test" / "broken").mkdir(parents=True)
+    (data / "test" / "broken" / "data.mdb").write_bytes(b"\0" * 64)
+    (data / "test" / "regular").symlink_to(world_folder / "test" / "regular")
+    result = evaluate(load_model(trained), data, smoke.protocol, tmp_path / "evaluation")
+    assert "cannot be opened" in result["benchmarks"]["broken"]["error"]
+    assert result["benchmarks"]["regular"]["n"] == 8 and "broken: left out" in capsys.readouterr().out
+
+
+def test_reading_image_files(trained, tmp_path):
+    Image.new("RGB", (80, 30), "white").save(tmp_path / "word.png")
+    (tmp_path / "text.png").write_text("no image")
+    files = [str(tmp_path / name) for name in ("word.png", "text.png", "gone.png")]
+    done = subprocess.run([sys.executable, "-m", "core.read", str(trained), *files, "--json"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "text.png: not an image" in done.stderr and "gone.png: no such file" in done.stderr
+    (line,) = done.stdout.splitlines()
+    reading = json.loads(line)
+    assert {"image", "text", "confidence", "visual", "cross"} <= reading.keys() and 0 <= reading["confidence"] <= 1
+
+
+def test_optimiser_groups_and_schedule(smoke, model):
+    optimisation = load(BASELINE, "paper").experiment.optimisation
+    assert optimisation.lr == pytest.approx(8.4e-5 * 2)
+    assert optimisation.total_steps(3_300_000) == 16 * (3_300_000 // 1024)
+    groups = {group["name"]: group for group in optimisation.groups(model)}
+    assert groups["scratch, decayed"]["peak_lr"] == pytest.approx(19 * optimisation.lr)
+    assert groups["towers, not decayed"]["weight_decay"] == 0 and groups["towers, decayed"]["weight_decay"] == 0.2
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    undecayed = {names[id(p)] for key in groups if "not decayed" in key for p in groups[key]["params"]}
+    assert {
+        "visual_decoder.position_queries",
+        "cross_decoder.context_embedding.weight",
+        "cross_decoder.norm.weight",
+    } <= undecayed
+    assert "visual_decoder.head.weight" not in undecayed and "visual_decoder.head.bias" in undecayed
+    listed = [id(p) for group in groups.values() for p in group["params"]]
+    assert sorted(listed) == sorted(id(p) for p in model.parameters() if p.requires_grad)
+    factors = [warmup_cosine(step, 400, 0.075) for step in range(400)]
+    assert factors[29] == 1.0 and max(factors) == 1.0 and factors[0] == pytest.approx(1 / 30)
+    assert factors[215] == pytest.approx(0.5) and 0 < factors[-1] < 1e-3
+
+
+@pytest.mark.parametrize(("devices", "passes"), [(1, 8), (8, 1), (2, 4)])
+def test_the_batch_does_not_depend_on_devices(devices, passes):
+    assert load(BASELINE, "paper").experiment.optimisation.accumulation(devices) == passes
+
+
+def test_an_uneven_batch_is_refused():
+    with pytest.raises(ValueError, match="BATCH = 1024 is not a multiple of 3 devices x DEVICE_BATCH = 128"):
+        load(BASELINE, "paper").experiment.optimisation.accumulation(3)

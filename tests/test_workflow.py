@@ -1,0 +1,124 @@
+"""The whole command, at smoke scale, in a copy of the repository."""
+
+import re
+import shutil
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import yaml
+
+from ablations import plan
+from core.config import ConfigError
+from core.files import ROOT
+
+PARTS = ("core", "ablations", "adapters", "reports", "Snakefile")
+KEPT_ROWS = ("image0-text6", "image12-text6", "image0-token")
+SETTINGS = {"scale": "smoke", "data": None, "seeds": [0], "results": "results", "threads": 1}
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A checkout whose Table VI has three rows and whose world is small."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / part)
+    table = folder / "ablations" / "table_VI"
+    for row in table.glob("*.gin"):
+        if row.stem not in KEPT_ROWS:
+            row.unlink()
+    layout = yaml.safe_load((table / "table.yaml").read_text())
+    layout["order"] = ["image0-text6", "image12-text6"]
+    (table / "table.yaml").write_text(yaml.safe_dump(layout))
+    world = folder / "ablations" / "micro" / "world.gin"
+    text = re.sub(r"World\.train = \d+", "World.train = 64", world.read_text())
+    text = re.sub(r"World\.val = \d+", "World.val = 8", text)
+    world.write_text(re.sub(r"World\.test = \d+", "World.test = 12", text))
+    return folder
+
+
+def snakemake(folder, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", "-j2", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=None,
+    )
+
+
+def jobs_of(output: str) -> dict[str, int]:
+    """The job counts Snakemake announces."""
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)}
+
+
+def test_from_nothing_to_a_table_and_only_new_work_after(copy):
+    done = snakemake(copy, "table_VI", "--config", "scale=smoke")
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    assert jobs_of(output)["train"] == 3
+    text = (copy / "results/tables/table_VI.md").read_text()
+    assert "image0-token" in text and "Kendall's tau" in text and "105.2 M" in text and "**" in text
+    cells = pd.read_csv(copy / "results/tables/table_VI.csv")
+    assert len(cells) == 3 * 6 and set(cells.n) == {12} and cells.published.notna().sum() == 15
+
+    again = snakemake(copy, "table_VI", "--config", "scale=smoke")
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+    baseline = copy / "ablations/table_VI/image0-text6.gin"
+    baseline.write_text("# Another comment.\n" + baseline.read_text())
+    (copy / "ablations/table_VI/my-idea.gin").write_text(baseline.read_text() + "DROPOUT = 0.3\n")
+    new_row = snakemake(copy, "table_VI", "--config", "scale=smoke")
+    output = new_row.stdout + new_row.stderr
+    assert new_row.returncode == 0, output
+    counts = jobs_of(output)
+    assert counts["train"] == counts["evaluate"] == counts["table"] == 1 and "world" not in counts
+    assert "my-idea" in (copy / "results/tables/table_VI.md").read_text()
+
+    decoding = baseline.read_text() + "REFINE_STEPS = 3\n"
+    (copy / "ablations/table_VI/my-idea.gin").write_text(decoding)
+    shared = snakemake(copy, "-n", "table_VI", "--config", "scale=smoke")
+    counts = jobs_of(shared.stdout + shared.stderr)
+    assert "train" not in counts and counts["evaluate"] == 1
+
+
+def test_a_bad_workflow_setting_is_refused():
+    done = snakemake(ROOT, "-n", "table_VI", "--config", "scale=huge")
+    assert done.returncode != 0 and "'huge' is not one of" in done.stdout + done.stderr
+    done = snakemake(ROOT, "-n", "table_VI", "--config", "batch=3")
+    assert done.returncode != 0 and "'batch' was unexpected" in done.stdout + done.stderr
+
+
+def test_plans_share_runs_and_change_with_the_data(tmp_path, world_folder):
+    rendered = plan.make({**SETTINGS, "results": str(tmp_path)}, ["table_VI"])
+    rows = rendered.tables["table_VI"]
+    assert len({row.run for row in rows}) == len(rows) == 10
+    assert [row.params_paper for row in rows] == [
+        *(124_132_352, 114_675_200, 105_218_048, 95_760_896, 86_040_576, 86_040_576),
+        *(83_954_432, 62_690_816, 41_427_200, 19_177_472),
+    ]
+    real = plan.make({**SETTINGS, "data": str(world_folder)}, ["table_VI"])
+    assert not {row.run for row in rows} & {row.run for row in real.tables["table_VI"]}
+
+
+def test_bad_plans_say_what_to_do(tmp_path):
+    with pytest.raises(ConfigError, match="no table 'table_L': there are table_VI"):
+        plan.make(SETTINGS, ["table_L"])
+    with pytest.raises(ConfigError, match="nowhere does not exist; it should hold train/"):
+        plan.make({**SETTINGS, "data": str(tmp_path / "nowhere")})
+    with pytest.raises(ConfigError, match="scale: paper trains on real data: add --config data=DIR"):
+        plan.make({**SETTINGS, "scale": "paper"})
+
+
+def test_real_words_make_a_table(realdata, copy):
+    """Training on real train/, testing on IIIT5k and SVT; absent columns are marked."""
+    arguments = ("scale=smoke", f"data={realdata}", "results=real")
+    done = snakemake(copy, "table_VI", "--config", *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = (copy / "real/tables/table_VI.md").read_text()
+    assert "IIIT5k" in text and "SVT 647" in text and "absent" in text
