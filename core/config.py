@@ -31,7 +31,7 @@ def parse(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) 
     """Forget any earlier configuration and read `path`, then single bindings like "TRAIN_STEPS = 10".
 
     Raises:
-        ConfigError: the file does not exist or does not parse, or the scale is unknown.
+        ConfigError: the file does not exist or does not parse, a required value is missing, or the scale is unknown.
     """
     if scale not in SCALES:
         raise ConfigError(f"scale {scale!r}: expected one of {', '.join(SCALES)}")
@@ -44,6 +44,11 @@ def parse(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) 
         gin.parse_config_files_and_bindings([str(path)], list(bindings), finalize_config=False)
     except (SyntaxError, NameError, AttributeError, ImportError, ValueError, OSError) as error:
         raise ConfigError(f"{path}: {first_line(error)}") from error
+    for (scope, selector), bound in gin.config._CONFIG.items():
+        for name, value in bound.items():
+            if value is gin.REQUIRED or repr(value) == "%gin.REQUIRED":
+                key = scope if selector == "gin.macro" else f"{selector}.{name}"
+                raise ConfigError(f"{path}: {key} is required here and has no value; add a line like `{key} = ...`")
 
 
 def resolve_includes(scale: str) -> None:
@@ -61,7 +66,7 @@ def construct(cls: type[Built], path: Path | str) -> Built:
     """An instance of `cls` from the parsed configuration; `path` is for the message.
 
     Raises:
-        ConfigError: a value is missing (%gin.REQUIRED or no default) or refused by its class.
+        ConfigError: an argument has no value, or its class refuses it.
     """
     return construct_with(gin.get_configurable(importable(cls)), path)
 
@@ -84,13 +89,6 @@ def construct_with(make: Callable[[], Built], path: Path | str) -> Built:
 def explain(error: Exception) -> str:
     """gin's error as a sentence: what is wrong, and where it was being built."""
     text = str(error)
-    missing = re.search(r"Required bindings for `macro` not provided in config: \['value'\]", text)
-    scope = re.search(r"In call to configurable 'macro' .*? in scope '([A-Z0-9_/]+)'", text, re.DOTALL)
-    if missing and scope:
-        return f"{scope[1]} is required here and has no value; add a line like `{scope[1]} = ...` to the file"
-    absent = re.search(r"Required bindings for `([\w.]+)` not provided in config: (\[.*?\])", text)
-    if absent:
-        return f"{absent[1]} needs values for {absent[2]}"
     unset = re.search(r"(\w+)\(\) missing \d+ required \S+ arguments?: ([^\n]+)", text)
     if unset:
         return f"{unset[1].removesuffix('.__init__')} needs a value for {unset[2]}"

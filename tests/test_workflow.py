@@ -117,6 +117,7 @@ def test_bad_plans_say_what_to_do(tmp_path):
 
 def test_real_words_make_a_table(realdata, copy):
     """Training on real train/, testing on IIIT5k and SVT; absent columns are marked."""
+    (copy / "ablations/table_VI/my-idea.gin").unlink(missing_ok=True)
     arguments = ("scale=smoke", f"data={realdata}", "results=real")
     done = snakemake(copy, "table_VI", "--config", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
