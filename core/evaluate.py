@@ -150,7 +150,14 @@ def evaluate(model: CLIP4STR, data: Path, protocol: Protocol, out: Path) -> dict
         raise DataError(f"{data / 'test'}: no benchmark could be read; the messages above say why")
     device = next(model.parameters()).device
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
-    result = {"protocol": asdict(protocol), "benchmarks": metrics, "device": device.type, "peak_memory_bytes": peak}
+    cut = model.caption_tokenizer.truncated  # distinct captions longer than the text tower's context
+    result = {
+        "protocol": asdict(protocol),
+        "benchmarks": metrics,
+        "device": device.type,
+        "peak_memory_bytes": peak,
+        "captions_cut": cut,
+    }
     with atomic_folder(out) as folder:
         pd.concat(frames, ignore_index=True).to_parquet(folder / "predictions.parquet", index=False)
         write_json(folder / "metrics.json", result)

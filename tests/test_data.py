@@ -12,7 +12,7 @@ from core.data.augment import LEFT_OUT, OPERATIONS, RandAugment
 from core.data.errors import DataError, UnreadableImage
 from core.data.lexicon import lexicon, split_unseen
 from core.data.lmdb import WordLmdb, environment, find_lmdbs, fingerprint, write_lmdb
-from core.data.loading import ShuffledBatches, Words, in_order, open_words
+from core.data.loading import InOrder, ShuffledBatches, Words, collate, in_order, open_words
 from core.data.transforms import ToTensor
 from core.data.words import FAMILIES, HEIGHT, WIDTH, render
 
@@ -61,6 +61,18 @@ def test_bad_samples_are_counted_and_skipped(tmp_path):
     (batch,) = in_order(words, 8, 0)
     assert batch.labels == ["good"] and batch.images.shape == (1, 3, 16, 64)
     assert len(batch.skipped) == 2 and "image-000000002" in batch.skipped[0][1] and str(tmp_path) in batch.skipped[0][1]
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers_read_what_the_parent_has_open(tmp_path, context):
+    write_lmdb(tmp_path / "a", [(encoded(), f"w{i}") for i in range(6)])
+    words = Words(open_words(tmp_path, "abcdefghijklmnopqrstuvwxyz0123456789", 25), TRANSFORM)
+    assert words[0, 0].label == "w0"
+    loader = torch.utils.data.DataLoader(
+        words, batch_sampler=InOrder(6, 2), num_workers=2, collate_fn=collate, multiprocessing_context=context
+    )
+    assert [label for batch in loader for label in batch.labels] == [f"w{i}" for i in range(6)]
+    assert words[0, 1].label == "w1"
 
 
 def test_missing_keys(tmp_path):

@@ -10,7 +10,6 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,9 +46,19 @@ class Ledger:
         return {reason: {"count": n, "examples": self.examples[reason]} for reason, n in sorted(self.counts.items())}
 
 
-@lru_cache(maxsize=256)
-def _environment(path: Path, process: int) -> lmdb.Environment:
-    return lmdb.open(str(path), readonly=True, lock=False, readahead=False, meminit=False, max_spare_txns=4)
+_OPEN: dict[Path, lmdb.Environment] = {}
+
+
+def close_all() -> None:
+    """Close every database; they open again when next asked for.
+
+    Called before a fork: a forked child may not use its parent's environments, nor open the same ones again.
+    """
+    while _OPEN:
+        _OPEN.popitem()[1].close()
+
+
+os.register_at_fork(before=close_all)
 
 
 def environment(path: Path) -> lmdb.Environment:
@@ -59,12 +68,14 @@ def environment(path: Path) -> lmdb.Environment:
         DataError: there is no database, or it is damaged.
     """
     path = Path(path).resolve()
-    if not (path / "data.mdb").is_file():
-        raise DataError(f"{path}: no data.mdb here; expected an LMDB folder of word images")
-    try:
-        return _environment(path, os.getpid())
-    except lmdb.Error as error:
-        raise DataError(f"{path / 'data.mdb'} cannot be opened ({error}): copy or build it again") from error
+    if path not in _OPEN:
+        if not (path / "data.mdb").is_file():
+            raise DataError(f"{path}: no data.mdb here; expected an LMDB folder of word images")
+        try:
+            _OPEN[path] = lmdb.open(str(path), readonly=True, lock=False, readahead=False, meminit=False)
+        except lmdb.Error as error:
+            raise DataError(f"{path / 'data.mdb'} cannot be opened ({error}): copy or build it again") from error
+    return _OPEN[path]
 
 
 class WordLmdb:
