@@ -25,8 +25,7 @@ $(READY): requirements.txt pyproject.toml
 	touch $@
 
 table_%: $(READY)
-	snakemake -j$(JOBS) $@ $(ARGS)
-	@cat results/tables/$@.md 2>/dev/null || true
+	snakemake -j$(JOBS) --rerun-incomplete --show-failed-logs $@ $(ARGS)
 
 test: $(READY)
 	python -m pytest

@@ -18,6 +18,8 @@ from rich.table import Table as Grid
 
 from core import config
 from core.data.lmdb import fingerprint
+from core.data.micro import World
+from core.evaluate import evaluation_digest
 from core.experiment import load
 from core.files import ROOT, atomic_file
 from core.summary import meta_model, summarise
@@ -33,15 +35,15 @@ class Row:
     name: str
     gin: str
     run: str
-    protocol: str
+    protocol: str  # digest of how it is scored
+    evaluation: str  # digest of the protocol and the test data: the folder of its predictions
     params: int  # learnable parameters of the encoders, at the scale in use
     params_paper: int  # the same at paper scale
     steps: int | None
     epochs: float | None
     batch: int
     layers: str  # of the image and the text tower
-    training_gin: str
-    row_gin: str
+    flat: str  # its gin text with every value written out
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,21 @@ class Plan:
     seeds: list[int]
     rendered: bool  # the data root is made by a rule of ours
 
+    @property
+    def tables_folder(self) -> Path:
+        """Where tables go: micro scale on the rendered world in tables/, every other study in a folder of its own."""
+        folder = self.results / "tables"
+        if self.rendered:
+            return folder if self.scale == "micro" else folder / self.scale
+        return folder / f"{self.scale}-{self.data.resolve().name}"
+
     def seed_folder(self, run: str, seed: int) -> Path:
         return self.results / "runs" / run / f"seed{seed}"
 
     def predictions(self, table: str) -> list[Path]:
         """Every predictions file the table is counted from."""
         return [
-            self.seed_folder(row.run, seed) / "evaluations" / row.protocol / "predictions.parquet"
+            self.seed_folder(row.run, seed) / "evaluations" / row.evaluation / "predictions.parquet"
             for row in self.tables[table]
             for seed in self.seeds
         ]
@@ -74,14 +84,15 @@ class Plan:
         for table, rows in self.tables.items():
             for row in rows:
                 folder = self.results / "runs" / row.run
-                keep(folder / "train.gin", row.training_gin, overwrite=False)
-                keep(folder / f"{row.protocol}.gin", row.row_gin, overwrite=False)
+                keep(folder / "train.gin", row.flat, overwrite=False)
+                keep(folder / f"{row.evaluation}.gin", row.flat, overwrite=False)
             listed = pd.DataFrame(
                 {
                     "row": row.name,
                     "gin": row.gin,
                     "run": row.run,
                     "protocol": row.protocol,
+                    "evaluation": row.evaluation,
                     "params": row.params,
                     "params_paper": row.params_paper,
                     "layers": row.layers,
@@ -91,7 +102,7 @@ class Plan:
                 }
                 for row in rows
             )
-            keep(self.results / "tables" / f"{table}.runs.csv", listed.to_csv(index=False))
+            keep(self.tables_folder / f"{table}.runs.csv", listed.to_csv(index=False))
 
 
 def keep(path: Path, content: str, overwrite: bool = True) -> None:
@@ -122,24 +133,23 @@ def row_files(table: str) -> list[Path]:
     return [found[name] for name in order] + [path for name, path in found.items() if name not in order]
 
 
-def data_identity(data: str | None, scale: str) -> str:
-    """What the training data is: the fingerprint of real LMDBs, or the recipe of the rendered world.
+def data_identity(data: str | None, scale: str) -> tuple[str, str]:
+    """What the training and the test data are: fingerprints of real LMDBs, or the recipe of the rendered world.
 
     Raises:
-        DataError: the folder holds no training set.
+        DataError: the folder holds no training or no test set.
         ConfigError: paper scale without data.
     """
     if data:
         if not Path(data).is_dir():
             raise config.ConfigError(f"data: {data} does not exist; it should hold train/, val/ and test/<benchmark>/")
-        return fingerprint(Path(data) / "train")
+        return fingerprint(Path(data) / "train"), fingerprint(Path(data) / "test")
     if scale == "paper":
         raise config.ConfigError("scale: paper trains on real data: add --config data=DIR with train/, val/ and test/")
     config.parse(WORLD)
-    from core.data.micro import World
-
     config.construct(World, WORLD)
-    return config.values_of(config.operative())
+    recipe = config.values_of(config.operative())
+    return recipe, recipe
 
 
 def make(settings: dict, wanted: Sequence[str] | None = None) -> Plan:
@@ -149,18 +159,18 @@ def make(settings: dict, wanted: Sequence[str] | None = None) -> Plan:
         wanted: tables; all of them when left out.
     """
     scale, data = settings["scale"], settings.get("data")
-    identity = data_identity(data, scale)
+    train_data, test_data = data_identity(data, scale)
     results = Path(settings["results"])
-    root = Path(data) if data else results / "data" / f"micro-{config.digest(identity)}"
+    root = Path(data) if data else results / "data" / f"micro-{config.digest(train_data)}"
     tables = {}
     for table in wanted or table_names():
         if not (TABLES / table / "table.yaml").is_file():
             raise config.ConfigError(f"no table {table!r}: there are {', '.join(table_names())}")
-        tables[table] = [plan_row(path, scale, identity) for path in row_files(table)]
+        tables[table] = [plan_row(path, scale, train_data, test_data) for path in row_files(table)]
     return Plan(tables, root, results, scale, list(settings["seeds"]), rendered=not data)
 
 
-def plan_row(path: Path, scale: str, data: str) -> Row:
+def plan_row(path: Path, scale: str, train_data: str, test_data: str) -> Row:
     """Read one gin file at the scale in use, and count it at paper scale too."""
     gin = path.relative_to(ROOT).as_posix()
     params_paper = summarise(meta_model(load(gin, "paper"))).encoders_trainable
@@ -170,16 +180,16 @@ def plan_row(path: Path, scale: str, data: str) -> Row:
     return Row(
         name=path.stem,
         gin=gin,
-        run=f"{scale}-{config.digest(config.values_of(loaded.training) + data)}",
+        run=f"{scale}-{config.digest(loaded.identity + train_data)}",
         protocol=loaded.protocol.digest,
+        evaluation=evaluation_digest(loaded.protocol, test_data),
         params=summary.encoders_trainable,
         params_paper=params_paper,
         steps=optimisation.steps,
         epochs=optimisation.epochs,
         batch=optimisation.batch,
         layers=f"{summary.image_layers}/{summary.text_layers}",
-        training_gin=loaded.operative,
-        row_gin=loaded.operative,
+        flat=loaded.operative,
     )
 
 

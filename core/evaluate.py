@@ -20,10 +20,11 @@ from core.charset import CHARSETS
 from core.data.errors import DataError
 from core.data.lmdb import Ledger, fingerprint
 from core.data.loading import Words, in_order, open_words
-from core.data.transforms import ToTensor
+from core.data.transforms import NORMALISATIONS, ToTensor
 from core.files import atomic_folder, write_json
 from core.metrics import score
 from core.model.clip4str import CLIP4STR
+from core.model.decoding import FIRST_PASS
 
 OUTPUTS = ("visual_ar", "visual", "cross_ar", "cross")
 DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -52,6 +53,12 @@ class Protocol:
     batch: int
 
     def __post_init__(self):
+        if self.decode not in FIRST_PASS:
+            raise ValueError(f"DECODE = {self.decode!r}: expected one of {', '.join(FIRST_PASS)}")
+        if self.normalisation not in NORMALISATIONS:
+            raise ValueError(f"NORMALISATION = {self.normalisation!r}: expected one of {', '.join(NORMALISATIONS)}")
+        if self.refine_steps < 0:
+            raise ValueError(f"REFINE_STEPS = {self.refine_steps} is negative")
         if self.precision not in DTYPES:
             raise ValueError(f"Protocol.precision = {self.precision!r}: expected one of {', '.join(DTYPES)}")
         if self.scoring_charset_size not in CHARSETS:
@@ -62,6 +69,11 @@ class Protocol:
         """Eight hex digits of everything that can change a score."""
         settings = {name: value for name, value in asdict(self).items() if name != "batch"}
         return config.digest(json.dumps(settings, sort_keys=True))
+
+
+def evaluation_digest(protocol: Protocol, test_data: str) -> str:
+    """Names an evaluation: eight hex digits of the protocol and of what the test data is."""
+    return config.digest(protocol.digest + test_data)
 
 
 @dataclass
@@ -116,8 +128,8 @@ def benchmarks_of(data: Path) -> dict[str, Path]:
     return found
 
 
-def evaluate(model: CLIP4STR, data: Path, protocol: Protocol, out: Path) -> dict:
-    """Read all benchmarks below data/test; write predictions.parquet, metrics.json and protocol.json under `out`.
+def evaluate(model: CLIP4STR, data: Path, protocol: Protocol, out: Path, workers: int = 0) -> dict:
+    """Read all benchmarks below data/test; write predictions.parquet and metrics.json under `out`.
 
     A benchmark that cannot be opened is reported and left out, the others are read all the same.
 
@@ -135,7 +147,7 @@ def evaluate(model: CLIP4STR, data: Path, protocol: Protocol, out: Path) -> dict
             metrics[name] = {"error": str(error)}
             print(f"{name}: left out: {error}")
             continue
-        readings = read_words(model, words, protocol, name)
+        readings = read_words(model, words, protocol, name, workers=workers)
         frames.append(readings.rows)
         images = max(1, len(readings.rows))
         metrics[name] = {
@@ -191,20 +203,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("row", help="gin file whose protocol is used, e.g. ablations/table_VI/image0-text6.gin")
     parser.add_argument("--data", type=Path, required=True, help="folder with test/<benchmark>/data.mdb")
     parser.add_argument("--scale", default="micro", help=f"one of {', '.join(config.SCALES)} (default: micro)")
+    parser.add_argument("--workers", type=int, default=0, help="processes that decode images (default: 0, in the main one)")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all cores)")
-    parser.add_argument("--out", type=Path, help="folder to write (default: MODEL/evaluations/<protocol hash>)")
+    parser.add_argument(
+        "--out", type=Path, help="folder to write (default: MODEL/evaluations/<digest of protocol and test data>)"
+    )
     options = parser.parse_args(arguments)
     with config.user_errors():
         torch.set_num_threads(options.threads or os.cpu_count() or 1)
         protocol = load(options.row, options.scale).protocol
         run = options.model if options.model.is_dir() else options.model.parent
-        out = options.out or run / "evaluations" / protocol.digest
+        out = options.out or run / "evaluations" / evaluation_digest(protocol, fingerprint(options.data / "test"))
         model = load_model(options.model).to(pick_device())
-        result = evaluate(model, options.data, protocol, out)
-        output = "cross"
+        result = evaluate(model, options.data, protocol, out, options.workers)
         for name, metrics in result["benchmarks"].items():
-            if output in metrics:
-                print(f"{name:20} {metrics[output]['accuracy']:5.1f} %  of {metrics['n']} words")
+            if "n" in metrics:
+                output = "cross" if "cross" in metrics else "visual"
+                print(f"{name:20} {metrics[output]['accuracy']:5.1f} %  of {metrics['n']} words ({output})")
         print(f"written to {out}")
 
 

@@ -9,6 +9,7 @@ import torch
 from core import config
 from core.data.augment import RandAugment
 from core.evaluate import Protocol
+from core.files import file_digest, in_repository
 from core.model.clip4str import CLIP4STR
 from core.optim import Optimisation
 
@@ -35,17 +36,24 @@ class Loaded:
     """A gin file, read: what it trains, how it is scored, and the text that says so.
 
     `training` is the gin text of everything training reads (defaults included): two files that train the same thing
-    have the same text, and its digest is the run's identity. `operative` adds the protocol.
+    have the same text. `operative` adds the protocol. `files` holds digests of the architecture and weights files, so
+    that other towers under the same name are another run.
     """
 
     experiment: Experiment
     protocol: Protocol
     training: str
     operative: str
+    files: str
+
+    @property
+    def identity(self) -> str:
+        """Everything that decides what is trained, but data and seed."""
+        return config.values_of(self.training) + self.files
 
     @property
     def digest(self) -> str:
-        return config.digest(config.values_of(self.training))
+        return config.digest(self.identity)
 
 
 def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -> Loaded:
@@ -57,8 +65,10 @@ def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -
     config.parse(path, scale, bindings)
     experiment = config.construct(Experiment, path)
     with torch.device("meta"):
-        config.construct_with(experiment.model, path)
+        model = config.construct_with(experiment.model, path)
     training = config.operative()
     protocol = config.construct(Protocol, path)
     config.refuse_unread(path)
-    return Loaded(experiment, protocol, training, config.operative())
+    named = (in_repository(str(name)) for name in (model.towers.arch, model.towers.weights))
+    files = " ".join(file_digest(file) for file in named if file.is_file())
+    return Loaded(experiment, protocol, training, config.operative(), files)

@@ -1,11 +1,15 @@
 """Files that are either whole or not there."""
 
 import contextlib
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import lmdb
+from safetensors import SafetensorError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -16,13 +20,27 @@ def in_repository(path: str) -> Path:
 
 
 @contextlib.contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Writing errors (a full disk, mostly) become an OSError that names `path`, whatever library reports them."""
+    try:
+        yield
+    except (SafetensorError, lmdb.Error) as error:
+        raise OSError(f"{path} could not be written: {error}") from error
+    except OSError as error:
+        if str(path) in str(error):
+            raise
+        raise OSError(f"{path} could not be written: {error}") from error
+
+
+@contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A new folder to write into; it takes the place of `path` when the block ends well, and vanishes when it does not."""
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        yield partial
+        with named_errors(path):
+            yield partial
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -36,10 +54,28 @@ def atomic_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:
-        yield partial
+        with named_errors(path):
+            yield partial
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def file_digest(path: Path, edge: int = 1 << 20) -> str:
+    """16 hex digits of a file's size, first and last `edge` bytes: quick for files of any size."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as data:
+        digest.update(data.read(edge))
+        data.seek(max(0, size - edge))
+        digest.update(data.read(edge))
+    return digest.hexdigest()[:16]
+
+
+def append_json(path: Path, entry: dict[str, Any]) -> None:
+    """Add one line to a file of JSON lines."""
+    with named_errors(path), path.open("a") as lines:
+        print(json.dumps(entry, ensure_ascii=False), file=lines)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -47,6 +47,8 @@ class Optimisation:
     def __post_init__(self):
         if (self.epochs is None) == (self.steps is None):
             raise ValueError(f"EPOCHS = {self.epochs} and TRAIN_STEPS = {self.steps}: give exactly one, the other None")
+        if (self.epochs or self.steps) <= 0:
+            raise ValueError(f"EPOCHS = {self.epochs}, TRAIN_STEPS = {self.steps}: nothing would be trained")
         if self.batch % self.device_batch:
             raise ValueError(f"BATCH = {self.batch} is not a multiple of DEVICE_BATCH = {self.device_batch}")
         for name in ("encoder_lr", "batch", "device_batch", "save_every", "validate_every"):

@@ -140,7 +140,7 @@ def pretrain(plan: Pretraining, out: Path, workers: int) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Pretrain the micro world's towers contrastively (about 25 minutes).")
+    parser = argparse.ArgumentParser(description="Pretrain the micro world's towers contrastively (22 minutes on two cores).")
     parser.add_argument("plan", help="gin file that binds pretrain.Pretraining, e.g. ablations/micro/pretrain.gin")
     parser.add_argument("out", type=Path, help="weights file to write (.safetensors)")
     parser.add_argument("--set", action="append", default=[], metavar="'NAME = value'", help="override a macro, repeatable")

@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from core import config
 from core.checkpoint import load_model
+from core.data.errors import UnreadableImage
+from core.data.images import decode_image
 from core.data.transforms import NORMALISATIONS, ToTensor
 from core.model.clip4str import CLIP4STR
 
@@ -28,16 +30,20 @@ def open_image(path: Path) -> Image.Image:
         ValueError: it is missing, or no image.
     """
     try:
-        return Image.open(path).convert("RGB")
+        return decode_image(path)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: not an image that can be decoded ({type(error).__name__})") from error
+    except UnreadableImage as error:
+        raise ValueError(f"{path}: not an image that can be decoded ({error})") from error
 
 
-def read_images(model: CLIP4STR, paths: list[Path], normalisation: str, refine_steps: int) -> list[dict]:
-    """What the model reads in each file: text and confidence of Algorithm 1's output, and both branches."""
-    transform = ToTensor(model.towers.image_size, normalisation)
+def read_images(model: CLIP4STR, paths: list[Path], normalisation: str | None, refine_steps: int) -> list[dict]:
+    """What the model reads in each file: text and confidence of Algorithm 1's output, and both branches.
+
+    Args:
+        normalisation: of the images; None takes what the model was trained (or, released, tested) with.
+    """
+    transform = ToTensor(model.towers.image_size, normalisation or model.normalisation)
     results = []
     for path in paths:
         image = transform(open_image(path))[None].to(next(model.parameters()).device)
@@ -66,8 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--normalisation",
         choices=sorted(NORMALISATIONS),
-        default="clip",
-        help="of the image: clip, as our models train (default), or half, as the released code tests",
+        help="of the image (default: what the model was trained with; half for released checkpoints, as they are tested)",
     )
     options = parser.parse_args(arguments)
     with config.user_errors():

@@ -122,9 +122,21 @@ def build_released(checkpoint: dict) -> CLIP4STR:
         mirrored=settings.get("perm_mirrored", True),
     )
     renamed = {name: tensor.float() for name, tensor in rename(tensors).items()}
-    expected = model.state_dict()
-    for name in sorted(expected.keys() ^ renamed.keys()):
-        where = "missing in" if name in expected else "unknown in"
-        raise ValueError(f"tensor {name} is {where} the checkpoint")
+    check_fit(model, renamed)
     model.load_state_dict(renamed)
+    model.normalisation = "half"  # what the released test loader and reader use
     return model.eval()
+
+
+def check_fit(model: CLIP4STR, tensors: dict[str, Tensor]) -> None:
+    """Refuse weights that are not this model's, naming the first tensor that differs.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    expected = model.state_dict()
+    for name in sorted(expected.keys() | tensors.keys()):
+        wanted = tuple(expected[name].shape) if name in expected else "no such tensor"
+        found = tuple(tensors[name].shape) if name in tensors else "no such tensor"
+        if wanted != found:
+            raise ValueError(f"{name}: the model has {wanted}, the file {found}")

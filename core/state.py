@@ -47,14 +47,13 @@ def save_state(accelerator: Accelerator, out: Path, step: int, belongs_to: dict)
     Raises:
         OSError: it could not be written; earlier states are untouched.
     """
+    path = out / "state" / f"step-{step:09d}"
     try:
-        with atomic_folder(out / "state" / f"step-{step:09d}") as folder:
+        with atomic_folder(path) as folder:
             accelerator.save_state(str(folder))
             write_json(folder / "belongs_to.json", belongs_to)
-    except OSError:
-        raise
-    except Exception as error:  # safetensors and torch report a full disk with classes of their own
-        raise OSError(f"{out / 'state'}: the state of step {step} could not be written: {error}") from error
+    except RuntimeError as error:  # how torch reports a full disk
+        raise OSError(f"{path} could not be written: {error}") from error
     for old in saved_states(out)[:-1]:
         shutil.rmtree(old, ignore_errors=True)
 

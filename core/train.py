@@ -22,17 +22,21 @@ from torch.utils.data import DataLoader
 
 from core import config
 from core.checkpoint import save_model
-from core.data.lmdb import find_lmdbs, fingerprint
+from core.data.lmdb import Ledger, find_lmdbs, fingerprint
 from core.data.loading import Batch, ShuffledBatches, Words, collate, open_words
 from core.data.transforms import ToTensor
 from core.evaluate import Protocol, read_words
 from core.experiment import Loaded, load
-from core.files import atomic_file, write_json
+from core.files import append_json, atomic_file, write_json
 from core.model.clip4str import CLIP4STR, Losses
 from core.provenance import now, provenance
 from core.state import Interrupted, Stopper, drop_after, resume, save_state
 
 LOG_EVERY = 10  # steps between lines of metrics.jsonl
+
+
+class TrainingError(ValueError):
+    """A run that cannot go on; the last saved state is kept."""
 
 
 def pick_device() -> str:
@@ -48,6 +52,7 @@ def build_model(loaded: Loaded, seed: int) -> CLIP4STR:
     """The model as training starts: seeded random weights, then the towers' pretrained ones."""
     torch.manual_seed(seed)
     model = loaded.experiment.model()
+    model.normalisation = loaded.experiment.normalisation
     model.towers.load_pretrained()
     return model
 
@@ -58,12 +63,17 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int) -> None:
     Raises:
         DataError: the data cannot be used.
         Interrupted: a signal asked to stop.
-        FloatingPointError: the loss is no longer finite.
+        TrainingError: the loss is no longer finite, or a whole batch cannot be decoded.
     """
     experiment = loaded.experiment
     optimisation = experiment.optimisation
     accelerator = Accelerator(mixed_precision=optimisation.precision)
+    if accelerator.num_processes > 1:
+        raise TrainingError("one run on several processes is not supported; start one process a run")
     record = provenance(data, fingerprint(data / "train"), seed)
+    if finished(out, identity(loaded, record)):
+        print(f"{out} is trained already")
+        return
 
     model = build_model(loaded, seed)
     words = Words(
@@ -80,26 +90,26 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     start = resume(accelerator, out, identity(loaded, record))
     passes = optimisation.accumulation(accelerator.num_processes)
-    if accelerator.is_main_process:
-        describe(model, loaded, words, steps, passes, accelerator.num_processes)
-        with atomic_file(out / "operative.gin") as partial:
-            partial.write_text(loaded.operative)
-        write_json(out / "provenance.json", {**record, "train": train_record(words, steps)})
-        drop_after(out / "metrics.jsonl", start)
+    describe(model, loaded, words, steps, passes, accelerator.num_processes)
+    with atomic_file(out / "operative.gin") as partial:
+        partial.write_text(loaded.operative)
+    write_json(out / "provenance.json", {**record, "train": train_record(words, steps)})
+    drop_after(out / "metrics.jsonl", start)
 
     batches = loader(words, optimisation, accelerator, seed, start, steps)
     bar = Progress(
         TextColumn(out.parent.name), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn()
     )
-    with Stopper() as stopper, bar, (out / "metrics.jsonl").open("a") as log:
+    with Stopper() as stopper, bar:
         shown = bar.add_task("train", total=steps, completed=start, note="")
-        clock, images, skipped = time.perf_counter(), 0, 0
+        clock, images, ledger = time.perf_counter(), 0, Ledger()
         network.train()
         for step in range(start + 1, steps + 1):
             torch.manual_seed(step_seed(seed, step, accelerator.process_index))
             for number in range(passes):
                 batch = next(batches)
-                skipped += len(batch.skipped)
+                for reason, key in batch.skipped:
+                    ledger.add(reason, key)
                 losses = forward(network, batch, accelerator.device, step_seed(seed, step, number))
                 accelerator.backward(losses.total / passes)
                 images += len(batch.labels) * accelerator.num_processes
@@ -109,32 +119,32 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int) -> None:
             optimiser.zero_grad(set_to_none=True)
 
             if step % LOG_EVERY == 0 or step == steps:
-                entry = log_entry(step, steps, losses, norm, lr, images, time.perf_counter() - clock, skipped)
-                if not entry["loss"] < float("inf"):
-                    raise FloatingPointError(f"loss is {entry['loss']} at step {step}; the last state in {out} is kept")
+                check_finite(losses, step, out)
+                seconds = time.perf_counter() - clock
+                entry = log_entry(step, steps, losses, norm, lr, images, seconds, sum(ledger.counts.values()))
                 clock, images = time.perf_counter(), 0
-                if accelerator.is_main_process:
-                    print(json.dumps(entry), file=log, flush=True)
+                append_json(out / "metrics.jsonl", entry)
                 bar.update(shown, completed=step, note=f"loss {entry['loss']:.3f}  {entry['images_per_s']:.0f} images/s")
-            if validation and (step % optimisation.validate_every == 0 or step == steps) and accelerator.is_main_process:
-                validate(accelerator.unwrap_model(network), validation, loaded.protocol, step, log)
+            if validation and (step % optimisation.validate_every == 0 or step == steps):
+                entry = validate(accelerator.unwrap_model(network), validation, loaded.protocol, step)
+                append_json(out / "metrics.jsonl", entry)
                 clock = time.perf_counter()
-            if step % optimisation.save_every == 0 and step < steps or stopper.received is not None:
+            if (step % optimisation.save_every == 0 and step < steps) or stopper.received is not None:
+                check_finite(losses, step, out)
                 save_state(accelerator, out, step, identity(loaded, record))
             if stopper.received is not None:
                 raise Interrupted(stopper.received, step)
 
-    if accelerator.is_main_process:
-        save_model(accelerator.unwrap_model(network), loaded.training, out)
-        finished = {**record, "train": train_record(words, steps), "finished": now(), "undecodable_images": skipped}
-        write_json(out / "provenance.json", finished)
-        shutil.rmtree(out / "state", ignore_errors=True)
+    record |= {"train": train_record(words, steps), "finished": now(), "undecodable": ledger.as_dict()}
+    write_json(out / "provenance.json", {**record, "captions_cut": model.caption_tokenizer.truncated})
+    save_model(model, loaded.training, identity(loaded, record), out)
+    shutil.rmtree(out / "state", ignore_errors=True)
 
 
 def forward(network: torch.nn.Module, batch: Batch, device: torch.device, seed: int) -> Losses:
     """The losses of one micro-batch, its permutations drawn from `seed`."""
     if not batch.labels:
-        raise FloatingPointError(f"no image of a whole batch could be decoded, e.g. {batch.skipped[0]}")
+        raise TrainingError(f"no image of a whole batch could be decoded, e.g. {batch.skipped[0][1]}")
     return network(batch.images.to(device, non_blocking=True), batch.labels, torch.Generator().manual_seed(seed))
 
 
@@ -163,14 +173,19 @@ def validation_words(data: Path, model: CLIP4STR, protocol: Protocol) -> Words |
     return Words(open_words(data / "val", model.tokenizer.charset, model.max_letters), transform)
 
 
-def validate(model: CLIP4STR, words: Words, protocol: Protocol, step: int, log) -> None:
+def check_finite(losses: Losses, step: int, out: Path) -> None:
+    if not torch.isfinite(losses.total):
+        raise TrainingError(f"loss is {losses.total.item()} at step {step}; the last state in {out / 'state'} is kept")
+
+
+def validate(model: CLIP4STR, words: Words, protocol: Protocol, step: int) -> dict:
     """Word accuracy on val/, decoded exactly as in a test."""
     readings = read_words(model, words, protocol, "val")
     entry = {"step": step, "val_n": len(readings.rows)}
     for output in ("visual", "cross"):
         if readings.rows[output].notna().all():
             entry[f"val_{output}"] = readings.accuracy(output, protocol.scoring_charset_size)
-    print(json.dumps(entry), file=log, flush=True)
+    return entry
 
 
 def log_entry(
@@ -208,6 +223,21 @@ def describe(model: CLIP4STR, loaded: Loaded, words: Words, steps: int, passes: 
     )
     for reason, entry in words.ledger().as_dict().items():
         print(f"left out {entry['count']} training labels: {reason} (e.g. {entry['examples'][0]})")
+
+
+def finished(out: Path, expected: dict) -> bool:
+    """Whether `out` holds this run's trained model.
+
+    Raises:
+        TrainingError: it holds another run's.
+    """
+    description = out / "model.json"
+    if not (out / "model.safetensors").is_file():
+        return False
+    found = json.loads(description.read_text()).get("identity") if description.is_file() else None
+    if found != expected:
+        raise TrainingError(f"{out} holds a model trained from something else ({found}); choose another --out")
+    return True
 
 
 def identity(loaded: Loaded, record: dict) -> dict:

@@ -1,5 +1,6 @@
 """Gather what the runs of a table left behind: a tidy frame of scores, and the predictions behind it."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import yaml
 from core.charset import CHARSETS, reduce_text
 from core.files import ROOT
 
-LAYOUT_KEYS = {"title", "about", "baseline", "output", "columns", "extra_columns", "order"}
+LAYOUT_KEYS = {"title", "about", "baseline", "output", "columns", "order"}
 
 
 class ReportError(ValueError):
@@ -39,7 +40,6 @@ class Layout:
     baseline: str
     output: str
     columns: list[dict]
-    extra_columns: list[str]
 
 
 def read_layout(table: str) -> Layout:
@@ -50,7 +50,7 @@ def read_layout(table: str) -> Layout:
     """
     path = ROOT / "ablations" / table / "table.yaml"
     content = yaml.safe_load(path.read_text())
-    unknown, missing = content.keys() - LAYOUT_KEYS, LAYOUT_KEYS - {"order", "extra_columns"} - content.keys()
+    unknown, missing = content.keys() - LAYOUT_KEYS, LAYOUT_KEYS - {"order"} - content.keys()
     if unknown or missing:
         what = f"unknown key {min(unknown)!r}" if unknown else f"key {min(missing)!r} is missing"
         raise ReportError(f"{path}: {what}; the keys are {', '.join(sorted(LAYOUT_KEYS))}")
@@ -61,7 +61,6 @@ def read_layout(table: str) -> Layout:
         baseline=content["baseline"],
         output=content["output"],
         columns=content["columns"],
-        extra_columns=content.get("extra_columns", []),
     )
 
 
@@ -72,13 +71,15 @@ def columns_of(layout: Layout, rendered: bool, found: list[str]) -> list[Column]
     """
     key = "micro" if rendered else "paper"
     columns = [Column(entry["name"], entry[key], True) for entry in layout.columns]
-    taken = {column.benchmark for column in columns}
-    return columns + [Column(name, name, False) for name in found if name not in taken]
+    taken, names = {column.benchmark for column in columns}, {column.name for column in columns}
+    others = [name for name in found if name not in taken]
+    return columns + [Column(f"{name} (here)" if name in names else name, name, False) for name in others]
 
 
-def read_runs(results: Path, table: str) -> pd.DataFrame:
+def read_runs(tables: Path, table: str) -> pd.DataFrame:
     """The rows of a table with the runs they lead to."""
-    return pd.read_csv(results / "tables" / f"{table}.runs.csv", dtype={"run": str, "protocol": str, "seeds": str})
+    text = {"run": str, "protocol": str, "evaluation": str, "seeds": str}
+    return pd.read_csv(tables / f"{table}.runs.csv", dtype=text)
 
 
 def read_predictions(results: Path, run: pd.Series, output: str) -> pd.DataFrame:
@@ -89,7 +90,7 @@ def read_predictions(results: Path, run: pd.Series, output: str) -> pd.DataFrame
     """
     frames = []
     for seed in run.seeds.split():
-        path = results / "runs" / run.run / f"seed{seed}" / "evaluations" / run.protocol / "predictions.parquet"
+        path = results / "runs" / run.run / f"seed{seed}" / "evaluations" / run.evaluation / "predictions.parquet"
         if not path.is_file():
             raise ReportError(f"row {run.row}: {path} is missing; run the evaluation again")
         frame = pd.read_parquet(path, columns=["benchmark", "index", "label", output])
@@ -97,7 +98,8 @@ def read_predictions(results: Path, run: pd.Series, output: str) -> pd.DataFrame
             raise ReportError(f"row {run.row}: {path} has no output {output!r}; name another in table.yaml")
         frames.append(frame.assign(seed=int(seed)))
     rows = pd.concat(frames, ignore_index=True)
-    charset = CHARSETS[36]
+    protocol = json.loads(path.with_name("metrics.json").read_text())["protocol"]
+    charset = CHARSETS[protocol["scoring_charset_size"]]
     label = [reduce_text(text, charset) for text in rows.label]
     reading = [reduce_text(text, charset) for text in rows[output]]
     rows["correct"] = [a == b for a, b in zip(label, reading, strict=True)]

@@ -86,10 +86,10 @@ def compare(layout: Layout, runs: pd.DataFrame, results: Path, columns: list[Col
 
 
 def averages(cells: pd.DataFrame, columns: list[Column]) -> pd.DataFrame:
-    """Plain means of each row over the given columns, measured, and over the published ones."""
-    measured = cells[cells.column.isin([column.name for column in columns])].groupby("row", sort=False).accuracy.mean()
-    published = cells[cells.from_paper].groupby("row", sort=False).published.mean()
-    return pd.DataFrame({"measured": measured, "published": published})
+    """Plain means of each row over the given columns, measured and, where the paper has them, published."""
+    grouped = cells[cells.column.isin([column.name for column in columns])].groupby("row", sort=False)
+    published = grouped.published.mean().astype(float)
+    return pd.DataFrame({"measured": grouped.accuracy.mean(), "published": published})
 
 
 def marked(value: str, rank: float) -> str:
@@ -126,7 +126,7 @@ def markdown(
     )
     averaged_names = ", ".join(column.heading for column in averaged)
     text += [
-        f"Word accuracy in per cent, case-insensitive alphanumeric, ± half of Wilson's 95 % interval over images ({counts}). "
+        f"Word accuracy in per cent, ± half of Wilson's 95 % interval over images ({counts}). "
         f"Mean: plain mean of {averaged_names}. Difference: in points to {layout.baseline} on the pooled images of "
         "those columns, with the exact McNemar p-value after Holm's correction within the table. #Params: learnable "
         f"parameters of the encoders; layers of image/text tower at this scale: {runs.layers.iloc[0]}.",
@@ -135,16 +135,19 @@ def markdown(
         "",
     ]
     paper = cells[cells.from_paper].pivot_table(index="row", columns="column", values="published", sort=False)
-    paper["mean"] = means.published
+    paper["mean"] = paper.mean(axis=1)
     text += [paper.to_markdown(floatfmt=".1f"), ""]
     known = means.dropna()
     if len(known) > 2:
         tau = stats.agreement(known.measured.tolist(), known.published.tolist())
         text += [
-            f"Ordering of the {tau.n} row means against the published ones: Kendall's tau {tau.tau:.2f} (p {tau.p:.2g}).",
+            f"Ordering of the {tau.n} row means over {averaged_names} against the published ones: "
+            f"Kendall's tau {tau.tau:.2f} (p {tau.p:.2g}).",
             "Micro results are compared with the paper in ordering only, never cell by cell." if scale != "paper" else "",
             "",
         ]
+    else:
+        text += ["No column of the paper was measured on this data, so the orderings are not compared.", ""]
     return "\n".join(text)
 
 
@@ -159,14 +162,14 @@ def averaged_columns(columns: list[Column], cells: pd.DataFrame) -> list[Column]
     return published or [column for column in columns if column.name in measured]
 
 
-def make_table(table: str, results: Path) -> Path:
-    """Write <table>.md and <table>.csv below results/tables; returns the Markdown file.
+def make_table(table: str, results: Path, folder: Path) -> Path:
+    """Write <table>.md, .csv and .json into `folder`, where <table>.runs.csv is; returns the Markdown file.
 
     Raises:
         ReportError: an input is missing or does not fit.
     """
     layout = read_layout(table)
-    runs = read_runs(results, table)
+    runs = read_runs(folder, table)
     check_protocols(runs)
     published = read_published(layout)
     found = sorted(set(read_predictions(results, runs.iloc[0], layout.output).benchmark))
@@ -177,8 +180,7 @@ def make_table(table: str, results: Path) -> Path:
     paired = compare(layout, runs, results, averaged)
     known = means.dropna()
     tau = stats.agreement(known.measured.tolist(), known.published.tolist())._asdict() if len(known) > 2 else None
-    folder = results / "tables"
-    wide = cells.merge(runs[["row", "run", "protocol", "params", "params_paper"]], on="row")
+    wide = cells.merge(runs[["row", "run", "protocol", "evaluation", "params", "params_paper"]], on="row")
     wide = wide.merge(paired[["difference", "p", "p_holm"]].reset_index(), on="row")
     with atomic_file(folder / f"{table}.csv") as partial:
         wide.to_csv(partial, index=False)
@@ -193,10 +195,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Make a table from the predictions of its runs.")
     parser.add_argument("table", help="e.g. table_VI")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of all results (default: results)")
+    parser.add_argument("--tables", type=Path, help="folder with <table>.runs.csv, written to (default: RESULTS/tables)")
     options = parser.parse_args(arguments)
     try:
-        path = make_table(options.table, options.results)
-    except (ReportError, OSError) as error:
+        path = make_table(options.table, options.results, options.tables or options.results / "tables")
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     print(path.read_text())

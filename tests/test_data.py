@@ -113,6 +113,13 @@ def test_order_is_sorted_and_fingerprint_follows_content(tmp_path):
     assert fingerprint(tmp_path) != before
 
 
+def test_linked_folders_are_followed(tmp_path):
+    write_lmdb(tmp_path / "elsewhere" / "a", [(encoded(), "a")])
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "real").symlink_to(tmp_path / "elsewhere")
+    assert [path.name for path in find_lmdbs(tmp_path / "train")] == ["a"]
+
+
 def test_a_failed_write_leaves_nothing(tmp_path):
     def samples():
         yield encoded(), "a"
@@ -120,7 +127,7 @@ def test_a_failed_write_leaves_nothing(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         write_lmdb(tmp_path / "a", samples())
-    assert not (tmp_path / "a").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_normalisations():

@@ -3,9 +3,11 @@
 import ast
 import importlib
 import re
+import tomllib
 
 import pytest
 import torch
+import yaml
 
 from adapters.clip_adapter import ClipAdapter
 from core.files import ROOT
@@ -71,3 +73,11 @@ def test_clip_adapter_is_the_published_one():
     torch.testing.assert_close(ClipAdapter(512, 2, 0.0)(tokens), tokens)
     adapter.up.weight.data.zero_()
     torch.testing.assert_close(adapter(tokens), 0.8 * tokens)
+
+
+def test_the_conda_environment_pins_what_the_requirements_pin():
+    pinned = set((ROOT / "requirements.txt").read_text().split("\n"))
+    environment = yaml.safe_load((ROOT / "ablations" / "environment.yaml").read_text())
+    packages = environment["dependencies"][-1]["pip"]
+    direct = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert len(packages) == len(direct) and set(packages) <= pinned

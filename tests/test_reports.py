@@ -51,6 +51,7 @@ def write_run(folder, run, correct, protocol="0" * 8, images=4):
     path = folder / "runs" / run / "seed0" / "evaluations" / protocol
     path.mkdir(parents=True)
     pd.concat(frames).to_parquet(path / "predictions.parquet")
+    (path / "metrics.json").write_text('{"protocol": {"scoring_charset_size": 36}}')
 
 
 @pytest.fixture
@@ -60,6 +61,7 @@ def results(tmp_path):
     for number, correct in enumerate(scores.values()):
         write_run(tmp_path, f"micro-{number:08d}", correct)
     runs = pd.DataFrame({"row": list(scores), "run": [f"micro-{i:08d}" for i in range(3)], "protocol": "0" * 8})
+    runs = runs.assign(evaluation=runs.protocol)
     runs = runs.assign(gin="", params=1_000_000, params_paper=2_000_000, layers="4/4", scale="micro", seeds="0")
     (tmp_path / "tables").mkdir()
     runs.assign(data="rendered micro world").to_csv(tmp_path / "tables" / "table_VI.runs.csv", index=False)
@@ -67,7 +69,7 @@ def results(tmp_path):
 
 
 def test_a_table_counts_what_was_predicted(results):
-    text = make_table("table_VI", results).read_text()
+    text = make_table("table_VI", results, results / "tables").read_text()
     cells = pd.read_csv(results / "tables" / "table_VI.csv").set_index(["row", "column"])
     assert cells.accuracy["image0-text6", "IC15"] == 75 and cells.accuracy["image12-text6", "IC15"] == 25
     assert cells.difference["image6-text6", "IC15"] == -25
@@ -83,7 +85,7 @@ def test_rows_of_different_images_or_protocols_are_refused(results):
     runs.loc[2, "run"] = "micro-00000009"
     runs.to_csv(path, index=False)
     with pytest.raises(ReportError, match="image12-text6 and baseline image0-text6 were not evaluated on the same images"):
-        make_table("table_VI", results)
+        make_table("table_VI", results, results / "tables")
     runs.loc[2, "protocol"] = "1" * 8
     with pytest.raises(ReportError, match="image0-text6 under 00000000, image12-text6 under 11111111"):
         check_protocols(runs)
@@ -97,6 +99,7 @@ def test_columns_follow_the_data():
     assert rendered[0].heading == "IC15 (incidental)" and rendered[-1].name == "regular" and not rendered[-1].published
     real = columns_of(layout, False, ["SVT"])
     assert [column.benchmark for column in real] == ["IC15_2077", "WOST", "HOST", "COCO", "Uber", "SVT"]
+    assert columns_of(layout, False, ["IC15"])[-1].name == "IC15 (here)"
 
 
 def test_marks():

@@ -1,4 +1,8 @@
-"""RandAugment as published: three operations of magnitude 5, without sharpness and invert (section IV-A)."""
+"""RandAugment as published: three operations of magnitude 5, without sharpness and invert (section IV-A).
+
+The operations are timm's. Shifts are held to what leaves a word in its crop: at magnitude 10, a tenth of the width and
+three tenths of the height, as PARSeq sets them; shears are timm's own.
+"""
 
 import random
 from dataclasses import dataclass
@@ -8,6 +12,7 @@ from PIL import Image
 from timm.data.auto_augment import _RAND_INCREASING_TRANSFORMS, AugmentOp
 
 LEFT_OUT = ("SharpnessIncreasing", "Invert")
+SHIFTS = {"TranslateXRel": {"translate_pct": 0.10}, "TranslateYRel": {"translate_pct": 0.30}}
 OPERATIONS = tuple(name for name in _RAND_INCREASING_TRANSFORMS if name not in LEFT_OUT)
 
 
@@ -38,6 +43,7 @@ class RandAugment:
         state = random.getstate()
         random.seed(int(rng.integers(2**63)))  # timm's operations draw from the global generator
         for index in chosen:
-            image = AugmentOp(OPERATIONS[index], prob=0.5, magnitude=self.magnitude)(image)
+            name = OPERATIONS[index]
+            image = AugmentOp(name, prob=0.5, magnitude=self.magnitude, hparams=SHIFTS.get(name))(image)
         random.setstate(state)
         return image

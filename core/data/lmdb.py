@@ -4,9 +4,7 @@ Reading never drops a sample silently: what the label rules refuse and what cann
 """
 
 import hashlib
-import io
 import os
-import shutil
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,10 +16,11 @@ from PIL import Image
 
 from core.charset import CHARSET_94, RejectedLabel, normalise_label
 from core.data.errors import DataError, UnreadableImage
+from core.data.images import decode_image
+from core.files import atomic_folder, file_digest
 
 COUNT_KEY = b"num-samples"
 FIRST_MAP = 64 << 20  # bytes; the map doubles when it is full
-EDGE = 1 << 20  # bytes read at either end of a file for its fingerprint
 
 
 class Sample(NamedTuple):
@@ -130,13 +129,7 @@ class WordLmdb:
             raw = transaction.get(key.encode())
             if raw is None:
                 raise UnreadableImage("no such key")
-            try:
-                image = Image.open(io.BytesIO(raw))
-                if image.mode.startswith("I;16"):
-                    image = image.point(lambda level: level / 256).convert("L")
-                return image.convert("RGB")
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-                raise UnreadableImage(f"{type(error).__name__}: {error}") from error
+            return decode_image(raw)
 
 
 def find_lmdbs(root: Path) -> list[Path]:
@@ -145,7 +138,7 @@ def find_lmdbs(root: Path) -> list[Path]:
     Raises:
         DataError: there is none.
     """
-    folders = sorted(file.parent for file in Path(root).rglob("data.mdb"))
+    folders = sorted(Path(where) for where, _, files in os.walk(root, followlinks=True) if "data.mdb" in files)
     if not folders:
         raise DataError(f"{root}: no data.mdb at or below this folder; expected train/**/, val/**/ and test/<benchmark>/")
     return folders
@@ -155,31 +148,24 @@ def fingerprint(root: Path) -> str:
     """16 hex digits that change when the set of LMDBs below `root`, their sizes or their ends change."""
     digest = hashlib.sha256()
     for folder in find_lmdbs(root):
-        file = folder / "data.mdb"
-        size = file.stat().st_size
-        digest.update(f"{folder.relative_to(root).as_posix()}\0{size}\0".encode())
-        with file.open("rb") as data:
-            digest.update(data.read(EDGE))
-            data.seek(max(0, size - EDGE))
-            digest.update(data.read(EDGE))
+        digest.update(f"{folder.relative_to(root).as_posix()} {file_digest(folder / 'data.mdb')}\n".encode())
     return digest.hexdigest()[:16]
 
 
 def write_lmdb(path: Path, samples: Iterable[tuple[bytes, str]]) -> int:
-    """Write (encoded image, label) pairs as a new LMDB; it appears under `path` only when whole. Returns the count."""
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    """Write (encoded image, label) pairs as a new LMDB; it appears under `path` only when whole. Returns the count.
+
+    Raises:
+        OSError: it could not be written.
+    """
     count = 0
-    with lmdb.open(str(partial), map_size=FIRST_MAP, sync=False) as database:
-        for count, (image, label) in enumerate(samples, start=1):
-            put(database, {f"image-{count:09d}".encode(): image, f"label-{count:09d}".encode(): label.encode()})
-        put(database, {COUNT_KEY: str(count).encode()})
-        database.sync(True)
-    (partial / "lock.mdb").unlink(missing_ok=True)
-    shutil.rmtree(path, ignore_errors=True)
-    partial.rename(path)
+    with atomic_folder(Path(path)) as folder:
+        with lmdb.open(str(folder), map_size=FIRST_MAP, sync=False) as database:
+            for count, (image, label) in enumerate(samples, start=1):
+                put(database, {f"image-{count:09d}".encode(): image, f"label-{count:09d}".encode(): label.encode()})
+            put(database, {COUNT_KEY: str(count).encode()})
+            database.sync(True)
+        (folder / "lock.mdb").unlink(missing_ok=True)
     return count
 
 

@@ -22,6 +22,7 @@ from core import config
 from core.data.lexicon import lexicon, split_unseen
 from core.data.lmdb import write_lmdb
 from core.data.words import FAMILIES, render
+from core.files import atomic_folder
 
 STAGES = {"train": 0, "val": 1, "test": 2, "pretrain": 3}  # streams of random numbers that never meet
 
@@ -90,7 +91,12 @@ class Draw:
 
 
 def render_world(world: World, out: Path, workers: int) -> None:
-    """Write train/micro, val/micro and test/<family> below `out`."""
+    """Write train/micro, val/micro and test/<family> below `out`, which appears when all of it is there."""
+    with atomic_folder(out) as folder:
+        render_parts(world, folder, workers)
+
+
+def render_parts(world: World, out: Path, workers: int) -> None:
     seen, unseen = world.words()
     parts = [("train", None, out / "train" / "micro", world.train), ("val", None, out / "val" / "micro", world.val)]
     parts += [("test", family, out / "test" / family, world.test) for family in FAMILIES]

@@ -62,6 +62,7 @@ class CLIP4STR(nn.Module):
         self.tokenizer = Tokenizer(CHARSETS[charset_size])
         self.caption_charset = CHARSETS[caption_charset_size]
         self.caption_tokenizer = CaptionTokenizer(towers.context_length)
+        self.normalisation = "clip"  # of the images it is used to; set by whoever trains or loads it
         self.max_letters, self.num_permutations, self.mirrored = max_letters, num_permutations, mirrored
         sizes = {
             "embed_dim": towers.embed_dim,

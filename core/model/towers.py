@@ -67,14 +67,15 @@ class ClipTowers(nn.Module):
         if self.weights is None:
             return
         path = find_weights(self.arch, self.weights)
-        if path.suffix == ".safetensors" and is_sparse(path):
-            load_sparse(self.clip, path)
-        else:
-            try:
+        try:
+            if path.suffix == ".safetensors" and is_sparse(path):
+                load_sparse(self.clip, path)
+            else:
                 open_clip.load_checkpoint(self.clip, str(path))
-            except RuntimeError as error:
-                detail = str(error).split("\n\t")
-                raise ValueError(f"{path} does not fit {self.arch}: {detail[min(1, len(detail) - 1)]}") from error
+        except Exception as error:  # a wrong or damaged file makes the loaders raise nearly anything
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+            detail = lines[1] if lines[0].startswith("Error(s) in loading") and len(lines) > 1 else lines[0]
+            raise ValueError(f"{path} does not fit {self.arch} or is damaged: {detail}") from error
 
 
 def encode_text(towers: ClipTowers, ids: Tensor) -> Tensor:
@@ -188,13 +189,13 @@ def load_sparse(clip: nn.Module, path: Path) -> None:
     embedding = clip.token_embedding.weight.detach().clone()
     kept = tensors.pop("token_embedding.weight").to(embedding)
     if kept.shape[1] != embedding.shape[1]:
-        raise ValueError(f"{path}: token embeddings are {kept.shape[1]} wide, the architecture's {embedding.shape[1]}")
+        raise ValueError(f"token embeddings are {kept.shape[1]} wide, the architecture's {embedding.shape[1]}")
     embedding[rows] = kept
     tensors["token_embedding.weight"] = embedding
     open_clip.model.resize_pos_embed(tensors, clip)
     expected = clip.state_dict()
-    for name, tensor in tensors.items():
-        if name not in expected or tensor.shape != expected[name].shape:
-            found = tuple(expected[name].shape) if name in expected else "no such tensor"
-            raise ValueError(f"{path} does not fit: {name} is {tuple(tensor.shape)}, the architecture has {found}")
+    for name in sorted(expected.keys() | tensors.keys()):
+        wanted, found = (tuple(t[name].shape) if name in t else "no such tensor" for t in (expected, tensors))
+        if wanted != found:
+            raise ValueError(f"{name}: the architecture has {wanted}, the file {found}")
     clip.load_state_dict(tensors)
