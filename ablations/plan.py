@@ -205,7 +205,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         plan = make(settings, options.tables or None)
     runs: dict[str, str] = {}
     for table, rows in plan.tables.items():
-        grid = Grid("row", "run", "trained", "params (M)", "at paper scale", "steps x batch", title=f"{table}, {plan.scale}")
+        grid = Grid("row", "run", "done", "params", "at paper scale", "length", "batch", title=f"{table}, {plan.scale}")
+        for column in grid.columns:
+            column.no_wrap = column.header != "at paper scale"
         for row in rows:
             done = sum((plan.seed_folder(row.run, seed) / "model.safetensors").is_file() for seed in plan.seeds)
             shared = f" (as {runs[row.run]})" if row.run in runs else ""
@@ -214,10 +216,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             grid.add_row(
                 row.name,
                 row.run + shared,
-                f"{done} of {len(plan.seeds)}",
-                f"{row.params / 1e6:.2f}",
-                f"{row.params_paper / 1e6:.1f}",
-                f"{length} x {row.batch}",
+                f"{done}/{len(plan.seeds)}",
+                f"{row.params / 1e6:.2f} M",
+                f"{row.params_paper / 1e6:.1f} M",
+                length,
+                str(row.batch),
             )
         Console().print(grid)
     rows = sum(map(len, plan.tables.values()))

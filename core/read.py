@@ -89,6 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(json.dumps(result, ensure_ascii=False))
     elif results:
         table = Table("image", "text", "confidence", "visual branch", "cross-modal branch")
+        for column in table.columns:
+            column.overflow = "fold"
         for result in results:
             image, text, visual, cross = (escape(result[name] or "") for name in ("image", "text", "visual", "cross"))
             table.add_row(image, text, f"{result['confidence']:.3f}", visual, cross)
