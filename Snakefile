@@ -146,6 +146,7 @@ rule table:
         "ablations/environment.yaml"
     params:
         results=PLAN.results,
+        tables=TABLES,
     message:
         "{wildcards.table} from per-image predictions"
     shell:

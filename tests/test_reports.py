@@ -86,7 +86,7 @@ def test_rows_of_different_images_or_protocols_are_refused(results):
     runs.to_csv(path, index=False)
     with pytest.raises(ReportError, match="image12-text6 and baseline image0-text6 were not evaluated on the same images"):
         make_table("table_VI", results, results / "tables")
-    runs.loc[2, "protocol"] = "1" * 8
+    runs.loc[2, ["protocol", "evaluation"]] = "1" * 8
     with pytest.raises(ReportError, match="image0-text6 under 00000000, image12-text6 under 11111111"):
         check_protocols(runs)
     with pytest.raises(ReportError, match="row image12-text6: .*predictions.parquet is missing"):
