@@ -29,6 +29,7 @@ wildcard_constraints:
     run=r"[a-z]+-[0-9a-f]{8}",
     seed=r"\d+",
     evaluation=r"[0-9a-f]{8}",
+    towers="|".join(planning.MICRO_TOWERS),
     table="|".join(PLAN.tables),
 
 
@@ -69,16 +70,21 @@ if PLAN.rendered:
 
 rule micro_towers:
     input:
-        ancient("ablations/micro/pretrain.gin"),
+        expand(f"{PLAN.results}/towers/{{towers}}.safetensors", towers=planning.MICRO_TOWERS),
+
+
+rule pretrain:
+    input:
+        ancient("ablations/micro/{towers}.gin"),
     output:
-        f"{PLAN.results}/towers/micro_clip.safetensors",
+        f"{PLAN.results}/towers/{{towers}}.safetensors",
     log:
-        f"{PLAN.results}/logs/micro_towers.log",
+        f"{PLAN.results}/logs/pretrain-{{towers}}.log",
     conda:
         "ablations/environment.yaml"
     threads: workflow.cores
     message:
-        "pretrain the micro towers (22 minutes on two cores); copy the result to ablations/micro/clip.safetensors to use it"
+        "pretrain the micro towers {wildcards.towers} (15 to 30 minutes on two cores; ablations/micro/ has them already)"
     shell:
         "python -m core.pretrain {input} {output} --threads {threads} > {log} 2>&1"
 
@@ -124,12 +130,45 @@ rule evaluate:
     resources:
         gpu=1,
     params:
-        out=subpath(output[0], parent=True),
+        out=subpath(output[0], ancestor=2),
     message:
         "evaluate {wildcards.run} seed {wildcards.seed} ({log})"
     shell:
         "python -m core.evaluate {input.model} {input.gin} --data {input.data} --out {params.out}"
         " --threads {threads} > {log} 2>&1"
+
+
+for run, evaluations in PLAN.decoded_together.items():
+
+    rule:
+        name:
+            f"evaluate_{run.replace('-', '_')}"
+        input:
+            model=f"{PLAN.results}/runs/{run}/seed{{seed}}/model.safetensors",
+            gin=ancient(expand(f"{PLAN.results}/runs/{run}/{{evaluation}}.gin", evaluation=evaluations)),
+            data=ancient(PLAN.data),
+        output:
+            expand(
+                f"{PLAN.results}/runs/{run}/seed{{{{seed}}}}/evaluations/{{evaluation}}/{{file}}",
+                evaluation=evaluations,
+                file=["predictions.parquet", "metrics.json"],
+            ),
+        log:
+            f"{PLAN.results}/logs/evaluate-{run}-seed{{seed}}.log",
+        conda:
+            "ablations/environment.yaml"
+        threads: config["threads"]
+        resources:
+            gpu=1,
+        params:
+            out=subpath(output[0], ancestor=2),
+        message:
+            f"decode {run} in {len(evaluations)} ways, one pass of its image tower"
+        shell:
+            "python -m core.evaluate {input.model} {input.gin} --data {input.data} --out {params.out}"
+            " --threads {threads} > {log} 2>&1"
+
+    workflow.ruleorder(f"evaluate_{run.replace('-', '_')}", "evaluate")
 
 
 rule table:

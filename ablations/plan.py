@@ -19,13 +19,14 @@ from rich.table import Table as Grid
 from core import config
 from core.data.lmdb import fingerprint
 from core.data.micro import World
-from core.evaluate import evaluation_digest
 from core.experiment import load
 from core.files import ROOT, atomic_file
+from core.protocol import evaluation_digest
 from core.summary import meta_model, summarise
 
 WORLD = "ablations/micro/world.gin"
 TABLES = ROOT / "ablations"
+MICRO_TOWERS = ("clip", "clip_large", "classes_50", "classes_1000")  # pretrained by ablations/micro/<name>.gin
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Row:
     name: str
     gin: str
     run: str
-    protocol: str  # digest of how it is scored
+    protocol: str  # how it is read and scored, as JSON
+    output: str  # the branch that is scored
     evaluation: str  # digest of the protocol and the test data: the folder of its predictions
     params: int  # learnable parameters of the encoders, at the scale in use
     params_paper: int  # the same at paper scale
@@ -76,6 +78,15 @@ class Plan:
             for seed in self.seeds
         ]
 
+    @property
+    def decoded_together(self) -> dict[str, list[str]]:
+        """Runs that rows decode in several ways, and the evaluations of each."""
+        wanted: dict[str, list[str]] = {}
+        for row in (row for rows in self.tables.values() for row in rows):
+            if row.evaluation not in wanted.setdefault(row.run, []):
+                wanted[row.run].append(row.evaluation)
+        return {run: evaluations for run, evaluations in wanted.items() if len(evaluations) > 1}
+
     def write(self) -> None:
         """Put down what the jobs are called with: each run's flat gin files and each table's list of runs.
 
@@ -92,6 +103,7 @@ class Plan:
                     "gin": row.gin,
                     "run": row.run,
                     "protocol": row.protocol,
+                    "output": row.output,
                     "evaluation": row.evaluation,
                     "params": row.params,
                     "params_paper": row.params_paper,
@@ -181,7 +193,8 @@ def plan_row(path: Path, scale: str, train_data: str, test_data: str) -> Row:
         name=path.stem,
         gin=gin,
         run=f"{scale}-{config.digest(loaded.identity + train_data)}",
-        protocol=loaded.protocol.digest,
+        protocol=loaded.protocol.settings,
+        output=loaded.protocol.output,
         evaluation=evaluation_digest(loaded.protocol, test_data),
         params=summary.encoders_trainable,
         params_paper=params_paper,

@@ -1,6 +1,7 @@
 """Finished models on disk: ours (model.safetensors beside model.json) and the released CLIP4STR files."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import safetensors.torch
@@ -8,15 +9,18 @@ import torch
 from safetensors import SafetensorError
 
 from core import config
-from core.files import atomic_file, write_json
+from core.files import atomic_file, file_digest, in_repository, write_json
 from core.model.clip4str import CLIP4STR
-from core.released import build_released, check_fit, is_released
+from core.model.weights import first_difference
+from core.released import build_released, is_released
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 
 
 def save_model(model: CLIP4STR, training: str, identity: dict, folder: Path) -> None:
     """Write model.json (what builds the model, and what it was trained from), then model.safetensors, each whole.
+
+    Of an adapted tower only what was trained is written; it loads on top of the pretrained weights file again.
 
     Args:
         training: the gin text that builds the model.
@@ -26,8 +30,11 @@ def save_model(model: CLIP4STR, training: str, identity: dict, folder: Path) -> 
         OSError: the disk is full or the folder cannot be written.
     """
     description = {"format": 1, "identity": identity, "normalisation": model.normalisation, "gin": training}
+    kept = model.kept_tensors()
+    if len(kept) < len(model.state_dict()):
+        description["backbone"] = {"weights": model.towers.weights, "digest": backbone_digest(model)}
     write_json(folder / DESCRIPTION, description)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in kept.items()}
     with atomic_file(folder / WEIGHTS) as partial:
         safetensors.torch.save_file(tensors, partial)
 
@@ -66,15 +73,24 @@ def load_ours(path: Path) -> CLIP4STR:
     content = json.loads(description.read_text())
     if "gin" not in content:
         raise ValueError(f"{description}: key 'gin', the text that builds the model, is missing")
-    model = config.build_from_text(CLIP4STR, content["gin"], description)
+    make = config.maker_from_text(CLIP4STR, content["gin"], description)
+    backbone = content.get("backbone")
+    model = config.construct_with(partial(make, load_weights=backbone is not None), description)
+    if backbone and backbone["digest"] != backbone_digest(model):
+        raise ValueError(f"{path} adapts {backbone['weights']}, which is no longer the file it was trained on")
     model.normalisation = content.get("normalisation", "clip")
     try:
         tensors = safetensors.torch.load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
-    try:
-        check_fit(model, tensors)
-    except ValueError as error:
-        raise ValueError(f"{path} is of another architecture: {error}") from error
-    model.load_state_dict(tensors)
+    difference = first_difference(model.kept_tensors(), tensors)
+    if difference:
+        raise ValueError(f"{path} is of another architecture: {difference}")
+    model.load_state_dict(tensors, strict=False)  # an adapted tower's frozen weights are there already
     return model.eval()
+
+
+def backbone_digest(model: CLIP4STR) -> str | None:
+    """Digest of the weights file below an adapted model; None for a tag, whose file the hub names."""
+    path = in_repository(model.towers.weights)
+    return file_digest(path) if path.is_file() else None

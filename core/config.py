@@ -52,14 +52,15 @@ def parse(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) 
 
 
 def resolve_includes(scale: str) -> None:
-    """Let gin find files from the repository root, with {scale} filled in."""
+    """Let gin find files from the repository root, with {scale} filled in (smoke shrinks what micro says)."""
+    scales = (scale, "micro") if scale == "smoke" else (scale,)
+
+    def found(name: str) -> list[Path]:
+        paths = [Path(name.replace("{scale}", scale)) for scale in scales]
+        return [path for path in paths if "{scale}" in name and path.is_file()]
+
     gin.config._LOCATION_PREFIXES[:] = ["", str(ROOT)]
-    gin.config._FILE_READERS[1:] = [
-        (
-            lambda name: io.StringIO(Path(name.replace("{scale}", scale)).read_text()),
-            lambda name: "{scale}" in name and Path(name.replace("{scale}", scale)).is_file(),
-        )
-    ]
+    gin.config._FILE_READERS[1:] = [(lambda name: io.StringIO(found(name)[0].read_text()), lambda name: bool(found(name)))]
 
 
 def construct(cls: type[Built], path: Path | str) -> Built:
@@ -101,22 +102,34 @@ def first_line(error: Exception) -> str:
     return " ".join(re.split(r"\n\s+In call to|\n\n", text)[0].split())
 
 
-def refuse_unread(path: Path | str) -> None:
+def refuse_unread(path: Path | str, bindings: Sequence[str] = ()) -> None:
     """Fail on every binding and macro that building the objects did not read (a misspelt name, mostly).
+
+    What an included file binds may go unread where the row has put another class in the place of the one it is for
+    (an image tower instead of both, say); what the row itself or the command line binds may not.
 
     Raises:
         ConfigError: naming them all.
     """
     read = gin.config._OPERATIVE_CONFIG
-    unread = []
+    built = {selector for _, selector in read}
+    own = own_names(path, bindings)
+    replaced_macros, unread, unread_macros = set(), [], []
     for (scope, selector), bound in gin.config._CONFIG.items():
         used = [values for (s, sel), values in read.items() if sel == selector and (s == scope or s.endswith("/" + scope))]
         if not scope:
             used = [values for (_, sel), values in read.items() if sel == selector]
-        for name in bound:
-            if not any(name in values for values in used):
-                is_macro = selector == "gin.macro"
-                unread.append(scope if is_macro else f"{scope + '/' if scope else ''}{selector}.{name}")
+        for name, value in bound.items():
+            if any(name in values for values in used):
+                continue
+            key = f"{scope + '/' if scope else ''}{selector}.{name}"
+            if selector == "gin.macro":
+                unread_macros.append(scope)
+            elif selector in built or any(key == mine or key.endswith("." + mine) for mine in own):
+                unread.append(key)
+            else:
+                replaced_macros.add(repr(value))
+    unread += [name for name in unread_macros if name in own or f"%{name}" not in replaced_macros]
     if unread:
         known = sorted(scope for scope, selector in read if selector == "gin.macro")
         raise ConfigError(
@@ -124,22 +137,29 @@ def refuse_unread(path: Path | str) -> None:
         )
 
 
+def own_names(path: Path | str, bindings: Sequence[str]) -> set[str]:
+    """What a gin file itself binds, and the command line: macros and parameters as they are written there."""
+    path = Path(path)
+    text = (path if path.is_file() else ROOT / path).read_text()
+    return set(re.findall(r"^\s*([\w./]+)\s*=", "\n".join([text, *bindings]), re.MULTILINE))
+
+
 def build(cls: type[Built], path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -> Built:
     """Parse, construct one object, refuse what it did not read."""
     parse(path, scale, bindings)
     built = construct(cls, path)
-    refuse_unread(path)
+    refuse_unread(path, bindings)
     return built
 
 
-def build_from_text(cls: type[Built], text: str, source: Path) -> Built:
-    """An instance of `cls` from gin text kept in a file (`source`, for messages): how a saved model is rebuilt."""
+def maker_from_text(cls: type[Built], text: str, source: Path) -> Callable[..., Built]:
+    """What makes instances of `cls` from gin text kept in a file (`source`, for messages): how a saved model is rebuilt."""
     gin.clear_config()
     try:
         gin.parse_config(text)
     except (SyntaxError, NameError, AttributeError, ImportError, ValueError) as error:
         raise ConfigError(f"{source}: {first_line(error)}") from error
-    return construct(cls, source)
+    return gin.get_configurable(importable(cls))
 
 
 def operative() -> str:

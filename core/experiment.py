@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from core import config
 from core.data.augment import RandAugment
-from core.evaluate import Protocol
 from core.files import file_digest, in_repository
 from core.model.clip4str import CLIP4STR
 from core.optim import Optimisation
+from core.protocol import Protocol
 
 
 @dataclass(frozen=True)
@@ -19,13 +20,13 @@ class Experiment:
     """A training run, without its data root, seed and output folder (those are said where it is started).
 
     Args:
-        model: makes the model, with random weights.
+        model: makes the model from `load_weights`: with the towers' pretrained weights, or without reading any file.
         augment: applied to training images.
         normalisation: of training images, "clip" or "half".
         optimisation: optimiser, schedule, batch, precision.
     """
 
-    model: Callable[[], CLIP4STR]
+    model: Callable[..., CLIP4STR]
     augment: RandAugment
     normalisation: str
     optimisation: Optimisation
@@ -65,10 +66,12 @@ def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -
     config.parse(path, scale, bindings)
     experiment = config.construct(Experiment, path)
     with torch.device("meta"):
-        model = config.construct_with(experiment.model, path)
+        model = config.construct_with(partial(experiment.model, load_weights=False), path)
     training = config.operative()
     protocol = config.construct(Protocol, path)
-    config.refuse_unread(path)
+    if protocol.output == "cross" and model.cross_decoder is None:
+        raise config.ConfigError(f"{path}: OUTPUT = 'cross', but the model has the visual branch alone; say 'visual'")
+    config.refuse_unread(path, bindings)
     named = (in_repository(str(name)) for name in (model.towers.arch, model.towers.weights))
     files = " ".join(file_digest(file) for file in named if file.is_file())
     return Loaded(experiment, protocol, training, config.operative(), files)

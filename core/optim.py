@@ -81,12 +81,16 @@ class Optimisation:
         return AdamW(self.groups(model), betas=self.betas, eps=self.eps)
 
     def groups(self, model: nn.Module) -> list[dict]:
-        """Parameter groups: towers or from scratch, decayed or not; frozen weights are in none."""
+        """Parameter groups: towers or from scratch (adapters too), decayed or not; frozen weights are in none.
+
+        Args:
+            model: `CLIP4STR`, whose `tower_names` says which parameters are the towers' own.
+        """
         sorted_out: dict[tuple[bool, bool], list[nn.Parameter]] = {}
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
                 decayed = parameter.ndim >= 2 and not name.endswith(UNDECAYED)
-                sorted_out.setdefault((name.startswith("towers."), decayed), []).append(parameter)
+                sorted_out.setdefault((name in model.tower_names, decayed), []).append(parameter)
         return [
             {
                 "name": f"{'towers' if pretrained else 'scratch'}, {'decayed' if decayed else 'not decayed'}",

@@ -14,7 +14,9 @@ from core.charset import CHARSET_94, CHARSETS
 from core.model.clip4str import CLIP4STR
 from core.model.decoder import Decoder
 from core.model.freezing import Freezing
-from core.model.towers import ClipTowers, encode_text
+from core.model.memory import all_tokens, text_tokens
+from core.model.towers import ClipTowers
+from core.model.weights import first_difference
 
 RENAMED = (
     (r"^clip_model\.", "towers.clip."),
@@ -113,30 +115,23 @@ def build_released(checkpoint: dict) -> CLIP4STR:
     model = CLIP4STR(
         towers=towers,
         decoder=decoder,
-        read_caption=encode_text,
+        read_image=all_tokens,
+        read_caption=text_tokens,
+        adapter=None,
         freezing=Freezing(image=0.0, text=0.0),
         charset_size=len(charset),
         caption_charset_size=36,
         max_letters=queries.shape[1] - 1,
         num_permutations=settings.get("perm_num", 6),
         mirrored=settings.get("perm_mirrored", True),
+        block_image_gradient=True,
+        predicted_context=False,
+        load_weights=False,
     )
     renamed = {name: tensor.float() for name, tensor in rename(tensors).items()}
-    check_fit(model, renamed)
+    difference = first_difference(model.state_dict(), renamed)
+    if difference:
+        raise ValueError(difference)
     model.load_state_dict(renamed)
     model.normalisation = "half"  # what the released test loader and reader use
     return model.eval()
-
-
-def check_fit(model: CLIP4STR, tensors: dict[str, Tensor]) -> None:
-    """Refuse weights that are not this model's, naming the first tensor that differs.
-
-    Raises:
-        ValueError: they do not fit.
-    """
-    expected = model.state_dict()
-    for name in sorted(expected.keys() | tensors.keys()):
-        wanted = tuple(expected[name].shape) if name in expected else "no such tensor"
-        found = tuple(tensors[name].shape) if name in tensors else "no such tensor"
-        if wanted != found:
-            raise ValueError(f"{name}: the model has {wanted}, the file {found}")

@@ -25,10 +25,11 @@ from core.checkpoint import save_model
 from core.data.lmdb import Ledger, find_lmdbs, fingerprint
 from core.data.loading import Batch, ShuffledBatches, Words, collate, open_words
 from core.data.transforms import ToTensor
-from core.evaluate import Protocol, read_words
+from core.evaluate import read_words
 from core.experiment import Loaded, load
 from core.files import append_json, atomic_file, write_json
 from core.model.clip4str import CLIP4STR, Losses
+from core.protocol import Protocol
 from core.provenance import now, provenance
 from core.state import Interrupted, Stopper, drop_after, resume, save_state
 
@@ -51,9 +52,8 @@ def step_seed(seed: int, step: int, stream: int = 0) -> int:
 def build_model(loaded: Loaded, seed: int) -> CLIP4STR:
     """The model as training starts: seeded random weights, then the towers' pretrained ones."""
     torch.manual_seed(seed)
-    model = loaded.experiment.model()
+    model = loaded.experiment.model(load_weights=True)
     model.normalisation = loaded.experiment.normalisation
-    model.towers.load_pretrained()
     return model
 
 
@@ -136,7 +136,7 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int) -> None:
                 raise Interrupted(stopper.received, step)
 
     record |= {"train": train_record(words, steps), "finished": now(), "undecodable": ledger.as_dict()}
-    write_json(out / "provenance.json", {**record, "captions_cut": model.caption_tokenizer.truncated})
+    write_json(out / "provenance.json", {**record, "captions_cut": model.captions_cut})
     save_model(model, loaded.training, identity(loaded, record), out)
     shutil.rmtree(out / "state", ignore_errors=True)
 
@@ -180,7 +180,7 @@ def check_finite(losses: Losses, step: int, out: Path) -> None:
 
 def validate(model: CLIP4STR, words: Words, protocol: Protocol, step: int) -> dict:
     """Word accuracy on val/, decoded exactly as in a test."""
-    readings = read_words(model, words, protocol, "val")
+    (readings,) = read_words(model, words, [protocol], "val")
     entry = {"step": step, "val_n": len(readings.rows)}
     for output in ("visual", "cross"):
         if readings.rows[output].notna().all():
@@ -196,7 +196,7 @@ def log_entry(
         "of": steps,
         "loss": losses.total.item(),
         "loss_visual": losses.visual.item(),
-        "loss_cross": losses.cross.item(),
+        "loss_cross": None if losses.cross is None else losses.cross.item(),
         "lr": lr,
         "grad_norm": float(norm),
         "images_per_s": images / seconds,

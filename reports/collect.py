@@ -10,7 +10,8 @@ import yaml
 from core.charset import CHARSETS, reduce_text
 from core.files import ROOT
 
-LAYOUT_KEYS = {"title", "about", "baseline", "output", "columns", "order"}
+LAYOUT_KEYS = {"title", "about", "baseline", "columns", "order", "varies"}
+OPTIONAL_KEYS = {"order", "varies"}
 
 
 class ReportError(ValueError):
@@ -19,27 +20,28 @@ class ReportError(ValueError):
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a published table and the benchmark that fills it here."""
+    """One column of a published table and the benchmark, or pooled benchmarks, that fill it here."""
 
     name: str
-    benchmark: str
+    benchmarks: tuple[str, ...]
     published: bool  # False for what we show beside the paper's columns
 
     @property
     def heading(self) -> str:
-        return self.name if self.name == self.benchmark else f"{self.name} ({self.benchmark})"
+        filled = self.benchmarks[0] if len(self.benchmarks) == 1 else f"{len(self.benchmarks)} sets pooled"
+        return self.name if self.name == filled else f"{self.name} ({filled})"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A table.yaml: what stands where, and which row is the baseline."""
+    """A table.yaml: what stands where, which row is the baseline, and which protocol settings its rows may vary."""
 
     table: str
     title: str
     about: str
     baseline: str
-    output: str
     columns: list[dict]
+    varies: list[str]
 
 
 def read_layout(table: str) -> Layout:
@@ -50,7 +52,7 @@ def read_layout(table: str) -> Layout:
     """
     path = ROOT / "ablations" / table / "table.yaml"
     content = yaml.safe_load(path.read_text())
-    unknown, missing = content.keys() - LAYOUT_KEYS, LAYOUT_KEYS - {"order"} - content.keys()
+    unknown, missing = content.keys() - LAYOUT_KEYS, LAYOUT_KEYS - OPTIONAL_KEYS - content.keys()
     if unknown or missing:
         what = f"unknown key {min(unknown)!r}" if unknown else f"key {min(missing)!r} is missing"
         raise ReportError(f"{path}: {what}; the keys are {', '.join(sorted(LAYOUT_KEYS))}")
@@ -59,21 +61,26 @@ def read_layout(table: str) -> Layout:
         title=content["title"],
         about=content["about"],
         baseline=content["baseline"],
-        output=content["output"],
         columns=content["columns"],
+        varies=content.get("varies", []),
     )
 
 
 def columns_of(layout: Layout, rendered: bool, found: list[str]) -> list[Column]:
     """The published columns under the data in use, then whatever else was evaluated.
 
-    On the rendered world a column is filled by its stand-in family, on real data by the benchmark itself.
+    On the rendered world a column is filled by its stand-in family (or families), on real data by the benchmark itself
+    (or several, image by image: a benchmark and its subset both count).
     """
     key = "micro" if rendered else "paper"
-    columns = [Column(entry["name"], entry[key], True) for entry in layout.columns]
-    taken, names = {column.benchmark for column in columns}, {column.name for column in columns}
+    columns = []
+    for entry in layout.columns:
+        benchmarks = entry[key]
+        columns.append(Column(entry["name"], (benchmarks,) if isinstance(benchmarks, str) else tuple(benchmarks), True))
+    taken = {column.benchmarks[0] for column in columns if len(column.benchmarks) == 1}
+    names = {column.name for column in columns}
     others = [name for name in found if name not in taken]
-    return columns + [Column(f"{name} (here)" if name in names else name, name, False) for name in others]
+    return columns + [Column(f"{name} (here)" if name in names else name, (name,), False) for name in others]
 
 
 def read_runs(tables: Path, table: str) -> pd.DataFrame:
@@ -82,20 +89,20 @@ def read_runs(tables: Path, table: str) -> pd.DataFrame:
     return pd.read_csv(tables / f"{table}.runs.csv", dtype=text)
 
 
-def read_predictions(results: Path, run: pd.Series, output: str) -> pd.DataFrame:
-    """Per-image results of one row over its seeds: benchmark, index, seed, correct.
+def read_predictions(results: Path, run: pd.Series) -> pd.DataFrame:
+    """Per-image results of one row's output over its seeds: benchmark, index, seed, correct.
 
     Raises:
         ReportError: a file is missing, or holds no such output.
     """
-    frames = []
+    frames, output = [], run.output
     for seed in run.seeds.split():
         path = results / "runs" / run.run / f"seed{seed}" / "evaluations" / run.evaluation / "predictions.parquet"
         if not path.is_file():
             raise ReportError(f"row {run.row}: {path} is missing; run the evaluation again")
         frame = pd.read_parquet(path, columns=["benchmark", "index", "label", output])
         if frame[output].isna().any():
-            raise ReportError(f"row {run.row}: {path} has no output {output!r}; name another in table.yaml")
+            raise ReportError(f"row {run.row}: {path} has no output {output!r}; set the row's OUTPUT macro")
         frames.append(frame.assign(seed=int(seed)))
     rows = pd.concat(frames, ignore_index=True)
     protocol = json.loads(path.with_name("metrics.json").read_text())["protocol"]
@@ -106,13 +113,23 @@ def read_predictions(results: Path, run: pd.Series, output: str) -> pd.DataFrame
     return rows.loc[[text != "" for text in label], ["benchmark", "index", "seed", "correct"]]
 
 
-def check_protocols(runs: pd.DataFrame) -> None:
-    """Refuse a table whose rows were scored under different protocols.
+def check_protocols(runs: pd.DataFrame, varies: list[str]) -> None:
+    """Refuse a table whose rows were scored under different protocols, but for what the table is about.
+
+    Args:
+        runs: with `protocol`, the settings as JSON.
+        varies: settings that rows may differ in (`varies` of table.yaml).
 
     Raises:
-        ReportError: naming a row of each.
+        ReportError: naming the setting, and a row of each value.
     """
-    if runs.protocol.nunique() > 1:
-        first = runs.drop_duplicates("protocol")
-        pairs = ", ".join(f"{row} under {protocol}" for row, protocol in zip(first.row, first.protocol, strict=True))
-        raise ReportError(f"rows were scored under different protocols: {pairs}; see evaluations/<protocol>/metrics.json")
+    settings = {run.row: json.loads(run.protocol) for _, run in runs.iterrows()}
+    first_row, first = next(iter(settings.items()))
+    for row, other in settings.items():
+        for name in sorted(first.keys() | other.keys()):
+            here, there = first.get(name), other.get(name)
+            if here != there and name not in varies:
+                raise ReportError(
+                    f"rows were scored under different protocols: {name} is {here!r} for {first_row} and {there!r} for "
+                    f"{row}; list it under 'varies' in table.yaml if the table is about it"
+                )

@@ -21,12 +21,14 @@ ABSENT = "absent"
 
 
 def read_published(layout: Layout) -> pd.DataFrame:
-    """Published values, indexed by row.
+    """Published values, indexed by row; no rows where the paper has no such table.
 
     Raises:
         ReportError: the file lacks a column that the layout names.
     """
     path = PUBLISHED / f"{layout.table}.csv"
+    if not path.is_file():
+        return pd.DataFrame(columns=[entry["name"] for entry in layout.columns], dtype=float)
     frame = pd.read_csv(path, index_col="row")
     for entry in layout.columns:
         if entry["name"] not in frame:
@@ -36,17 +38,18 @@ def read_published(layout: Layout) -> pd.DataFrame:
 
 def tidy(layout: Layout, runs: pd.DataFrame, results: Path, columns: list[Column], published: pd.DataFrame) -> pd.DataFrame:
     """One line a (row, column): n, seeds, accuracy, interval, published value, difference to the baseline, p-value."""
-    scored = {run.row: read_predictions(results, run, layout.output) for _, run in runs.iterrows()}
+    scored = {run.row: read_predictions(results, run) for _, run in runs.iterrows()}
     if layout.baseline not in scored:
         raise ReportError(f"{layout.table}: baseline {layout.baseline!r} is no row of the table")
     lines = []
     for row, frame in scored.items():
         for column in columns:
-            here = frame[frame.benchmark == column.benchmark]
-            line = {"row": row, "column": column.name, "benchmark": column.benchmark, "from_paper": column.published}
+            here = frame[frame.benchmark.isin(column.benchmarks)]
+            benchmark = " ".join(column.benchmarks)
+            line = {"row": row, "column": column.name, "benchmark": benchmark, "from_paper": column.published}
             if column.published and row in published.index:
                 line["published"] = published.loc[row, column.name]
-            if len(here):
+            if set(here.benchmark) == set(column.benchmarks):
                 seeds = here.groupby("seed").correct.agg(["sum", "size"])
                 images = int(seeds["size"].iloc[0])
                 value = stats.accuracy(seeds["sum"].mean(), images)
@@ -66,10 +69,10 @@ def compare(layout: Layout, runs: pd.DataFrame, results: Path, columns: list[Col
 
     With several seeds the first one is compared, image by image.
     """
-    benchmarks = [column.benchmark for column in columns]
+    benchmarks = {benchmark for column in columns for benchmark in column.benchmarks}
     first = {}
     for _, run in runs.iterrows():
-        frame = read_predictions(results, run, layout.output)
+        frame = read_predictions(results, run)
         frame = frame[(frame.seed == frame.seed.min()) & frame.benchmark.isin(benchmarks)]
         first[run.row] = frame.set_index(["benchmark", "index"]).correct
     baseline = first[layout.baseline]
@@ -92,6 +95,11 @@ def averages(cells: pd.DataFrame, columns: list[Column]) -> pd.DataFrame:
     return pd.DataFrame({"measured": grouped.accuracy.mean(), "published": published})
 
 
+def shortened(count: int) -> str:
+    """A number of parameters, as the paper prints them."""
+    return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e3:.0f} K" if count else "0"
+
+
 def marked(value: str, rank: float) -> str:
     """Best bold, second best in italics, as the paper highlights them."""
     return f"**{value}**" if rank == 1 else f"*{value}*" if rank == 2 else value
@@ -104,10 +112,13 @@ def markdown(
     averaged = averaged_columns(columns, cells)
     scale, data = runs.scale.iloc[0], runs.data.iloc[0]
     text = [f"# {layout.title}", "", layout.about, ""]
-    text += [f"Scale **{scale}**, data: {data}, seeds: {runs.seeds.iloc[0]}, output: {layout.output}.", ""]
+    text += [f"Scale **{scale}**, data: {data}, seeds: {runs.seeds.iloc[0]}.", ""]
     grid = pd.DataFrame(index=pd.Index(runs.row, name="row"))
-    grid["#Params"] = [f"{value / 1e6:.2f} M" for value in runs.params]
-    grid["#Params (paper scale)"] = [f"{value / 1e6:.1f} M" for value in runs.params_paper]
+    for name in ("output", "layers"):
+        if runs[name].nunique() > 1:
+            grid[name] = list(runs[name])
+    grid["#Params"] = [shortened(value) for value in runs.params]
+    grid["#Params (paper scale)"] = [shortened(value) for value in runs.params_paper]
     for column in columns:
         here = cells[cells.column == column.name].set_index("row")
         rank = here.accuracy.round(1).rank(ascending=False, method="min")
@@ -120,6 +131,8 @@ def markdown(
         "baseline" if row == layout.baseline else f"{line.difference:+.1f} (p {line.p_holm:.2g})"
         for row, line in paired.loc[grid.index].iterrows()
     ]
+    ours = means.index[means.published.isna()] if means.published.notna().any() else []
+    grid.index = pd.Index([f"{row} (ours)" if row in ours else row for row in grid.index], name="row")
     text += [grid.to_markdown(), ""]
     counts = ", ".join(
         f"{column.heading} {int(n)}" for column in columns if (n := cells[cells.column == column.name].n.max()) > 0
@@ -129,14 +142,15 @@ def markdown(
         f"Word accuracy in per cent, ± half of Wilson's 95 % interval over images ({counts}). "
         f"Mean: plain mean of {averaged_names}. Difference: in points to {layout.baseline} on the pooled images of "
         "those columns, with the exact McNemar p-value after Holm's correction within the table. #Params: learnable "
-        f"parameters of the encoders; layers of image/text tower at this scale: {runs.layers.iloc[0]}.",
-        "",
-        "## Published",
+        f"parameters of the encoders; layers of image/text tower: {'as listed' if 'layers' in grid else runs.layers.iloc[0]}. "
+        f"Scored: the {'output listed' if 'output' in grid else runs.output.iloc[0] + ' branch'}, after refinement."
+        + (" Rows marked (ours) are not in the paper." if len(ours) else ""),
         "",
     ]
     paper = cells[cells.from_paper].pivot_table(index="row", columns="column", values="published", sort=False)
-    paper["mean"] = paper.mean(axis=1)
-    text += [paper.to_markdown(floatfmt=".1f"), ""]
+    if len(paper):
+        paper["mean"] = paper.mean(axis=1)
+        text += ["## Published", "", paper.to_markdown(floatfmt=".1f"), ""]
     known = means.dropna()
     if len(known) > 2:
         tau = stats.agreement(known.measured.tolist(), known.published.tolist())
@@ -170,9 +184,9 @@ def make_table(table: str, results: Path, folder: Path) -> Path:
     """
     layout = read_layout(table)
     runs = read_runs(folder, table)
-    check_protocols(runs)
+    check_protocols(runs, layout.varies)
     published = read_published(layout)
-    found = sorted(set(read_predictions(results, runs.iloc[0], layout.output).benchmark))
+    found = sorted(set(read_predictions(results, runs.iloc[0]).benchmark))
     columns = columns_of(layout, runs.data.iloc[0] == "rendered micro world", found)
     cells = tidy(layout, runs, results, columns, published)
     averaged = averaged_columns(columns, cells)
@@ -180,12 +194,12 @@ def make_table(table: str, results: Path, folder: Path) -> Path:
     paired = compare(layout, runs, results, averaged)
     known = means.dropna()
     tau = stats.agreement(known.measured.tolist(), known.published.tolist())._asdict() if len(known) > 2 else None
-    wide = cells.merge(runs[["row", "run", "protocol", "evaluation", "params", "params_paper"]], on="row")
+    wide = cells.merge(runs[["row", "run", "output", "protocol", "evaluation", "params", "params_paper"]], on="row")
     wide = wide.merge(paired[["difference", "p", "p_holm"]].reset_index(), on="row")
     with atomic_file(folder / f"{table}.csv") as partial:
         wide.to_csv(partial, index=False)
     with atomic_file(folder / f"{table}.json") as partial:
-        partial.write_text(json.dumps({"kendall": tau, "averaged": [c.benchmark for c in averaged]}, indent=2) + "\n")
+        partial.write_text(json.dumps({"kendall": tau, "averaged": [c.name for c in averaged]}, indent=2) + "\n")
     with atomic_file(folder / f"{table}.md") as partial:
         partial.write_text(markdown(layout, runs, cells, columns, means, paired))
     return folder / f"{table}.md"

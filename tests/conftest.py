@@ -60,4 +60,4 @@ def smoke():
 def model(smoke):
     """A micro model with random weights, in evaluation mode."""
     torch.manual_seed(0)
-    return smoke.experiment.model().eval()
+    return smoke.experiment.model(load_weights=False).eval()

@@ -42,7 +42,7 @@ def test_all_orders_at_once_equal_one_after_another(depth, memory_per_order):
     readable = (ids != 0) & (ids != 5)
     memories = torch.randn(2, 6, 7, 16) if memory_per_order else torch.randn(2, 1, 7, 16).expand(2, 6, 7, 16)
     projected = decoder.project_memory(memories.flatten(0, 1) if memory_per_order else memories[:, 0])
-    together = decoder.permuted(ids, projected, ranks, readable)
+    together = decoder.permuted(ids, projected, ranks, readable, len(ids))
     for k in range(6):
         allowed = query_mask(ranks[k]) & readable[:, None]
         content = content_mask(ranks[k]) & readable[:, None]
@@ -58,11 +58,11 @@ def test_an_output_never_sees_what_comes_later(depth):
     projected = decoder.project_memory(torch.randn(1, 4, 16))
     ids = torch.tensor([[4, 1, 2, 3, 1, 2]])
     readable = torch.ones_like(ids, dtype=torch.bool)
-    before = decoder.permuted(ids, projected, ranks, readable)
+    before = decoder.permuted(ids, projected, ranks, readable, len(ids))
     for position in range(1, 6):
         changed = ids.clone()
         changed[0, position] = 3 if ids[0, position] != 3 else 1
-        moved = (decoder.permuted(changed, projected, ranks, readable) - before).abs().amax(-1)[0] > 1e-6
+        moved = (decoder.permuted(changed, projected, ranks, readable, len(ids)) - before).abs().amax(-1)[0] > 1e-6
         assert torch.equal(moved, query_mask(ranks)[:, :, position])
 
 
@@ -74,7 +74,7 @@ def test_unreadable_context_changes_nothing():
     readable = torch.tensor([[True, True, False, False, False, False]])
     ranks = forward_ranks(6)
     torch.testing.assert_close(
-        decoder.permuted(ids, projected, ranks, readable), decoder.permuted(other, projected, ranks, readable)
+        decoder.permuted(ids, projected, ranks, readable, len(ids)), decoder.permuted(other, projected, ranks, readable, len(ids))
     )
 
 

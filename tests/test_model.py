@@ -4,7 +4,7 @@ import torch.nn.functional as F
 
 from core.experiment import load
 from core.model.permutations import content_mask, query_mask, ranks_of, sample_permutations
-from core.model.towers import CaptionTokenizer
+from core.model.captions import CaptionTokenizer
 from tests.conftest import BASELINE
 
 WORDS = ["cat", "Table", "no!"]
@@ -16,7 +16,7 @@ def images(count=3):
 
 def build(*bindings, row=BASELINE):
     torch.manual_seed(0)
-    return load(row, "smoke", bindings).experiment.model()
+    return load(row, "smoke", bindings).experiment.model(load_weights=False)
 
 
 def test_loss_equals_the_plain_loop(model):

@@ -160,7 +160,7 @@ def test_damaged_weights_and_models_are_one_clear_error(tmp_path, content):
     for name in ("weights.pt", "weights.safetensors", "model.ckpt"):
         (tmp_path / name).write_bytes(content)
     for name in ("weights.pt", "weights.safetensors"):
-        model = load(BASELINE, "smoke", [f"WEIGHTS = '{tmp_path}/{name}'"]).experiment.model()
+        model = load(BASELINE, "smoke", [f"WEIGHTS = '{tmp_path}/{name}'"]).experiment.model(load_weights=False)
         with pytest.raises(ValueError, match=f"{name} does not fit .*clip.json or is damaged"):
             model.towers.load_pretrained()
     with pytest.raises(ValueError, match="model.ckpt is no checkpoint that can be read safely"):
@@ -171,7 +171,7 @@ def test_weights_of_another_architecture_name_the_tensor(tmp_path):
     config = json.loads((ROOT / "ablations/micro/clip.json").read_text())
     config["vision_cfg"]["width"] = 64
     (tmp_path / "clip.json").write_text(json.dumps(config))
-    model = load(BASELINE, "smoke", [f"ARCH = '{tmp_path}/clip.json'"]).experiment.model()
+    model = load(BASELINE, "smoke", [f"ARCH = '{tmp_path}/clip.json'"]).experiment.model(load_weights=False)
     with pytest.raises(ValueError, match=r"clip.safetensors does not fit .*visual\..*\(64.*\(128"):
         model.towers.load_pretrained()
 

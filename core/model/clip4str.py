@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from core.charset import CHARSETS, reduce_text
 from core.model.decoder import Decoder, KeysValues
-from core.model.decoding import Prediction, predict_and_refine
+from core.model.captions import CaptionTokenizer
+from core.model.decoding import Prediction, context_of, predict_and_refine
 from core.model.freezing import Freezing
 from core.model.permutations import ranks_of, sample_permutations
 from core.model.tokenizer import Tokenizer
-from core.model.towers import CaptionTokenizer, ClipTowers
 
 
 class Losses(NamedTuple):
@@ -31,27 +31,40 @@ class CLIP4STR(nn.Module):
     """The visual branch predicts, the cross-modal branch refines the prediction read back through the text tower.
 
     Args:
+        towers: `core.model.towers.ClipTowers`; for the visual branch alone any image tower.
         decoder: makes a decoder from (embed_dim, num_classes, max_outputs); called once a branch.
-        read_caption: (towers, caption ids B L) to text memory B L D, `towers.encode_text` or `towers.embed_tokens`.
+        read_image: image tokens B M D to the memory of both decoders, `memory.all_tokens` or `memory.class_token`.
+        read_caption: (towers, caption ids B L) to text memory B L D, of `core.model.memory`; None leaves the
+            cross-modal branch out.
+        adapter: makes a module of (towers) whose forward (towers, images) gives the image tokens in place of the
+            image tower's own (see `adapters`); None for none.
         freezing: which weights of the towers are trained.
         charset_size: 94 or 36, the characters the model can write.
         caption_charset_size: the characters of the captions the text tower reads.
         max_letters: the longest word.
         num_permutations: K; 1 is left-to-right only (no permuted sequence modelling).
         mirrored: each random permutation comes with its mirror image.
+        block_image_gradient: the cross-modal branch sends no gradient to the image tower (section III-B).
+        predicted_context: in training the cross decoder's context is the visual branch's prediction, not the label.
+        load_weights: fill the towers with their pretrained weights before anything is frozen or adapted.
     """
 
     def __init__(
         self,
-        towers: ClipTowers,
+        towers: nn.Module,
         decoder: Callable[..., Decoder],
-        read_caption: Callable[[ClipTowers, Tensor], Tensor],
+        read_image: Callable[[Tensor], Tensor],
+        read_caption: Callable[[nn.Module, Tensor], Tensor] | None,
+        adapter: Callable[[nn.Module], nn.Module] | None,
         freezing: Freezing,
         charset_size: int,
         caption_charset_size: int,
         max_letters: int,
         num_permutations: int,
         mirrored: bool,
+        block_image_gradient: bool,
+        predicted_context: bool,
+        load_weights: bool,
     ):
         super().__init__()
         for key, size in (("charset_size", charset_size), ("caption_charset_size", caption_charset_size)):
@@ -59,11 +72,12 @@ class CLIP4STR(nn.Module):
                 raise ValueError(f"CLIP4STR.{key} = {size}: expected one of {', '.join(map(str, CHARSETS))}")
         if num_permutations < 1:
             raise ValueError(f"CLIP4STR.num_permutations = {num_permutations} is below 1")
+        if read_caption is not None and towers.text_layers() is None:
+            raise ValueError(f"CLIP4STR.read_caption: {towers.arch} is used without a text tower; set it to None")
         self.tokenizer = Tokenizer(CHARSETS[charset_size])
-        self.caption_charset = CHARSETS[caption_charset_size]
-        self.caption_tokenizer = CaptionTokenizer(towers.context_length)
         self.normalisation = "clip"  # of the images it is used to; set by whoever trains or loads it
         self.max_letters, self.num_permutations, self.mirrored = max_letters, num_permutations, mirrored
+        self.block_image_gradient, self.predicted_context = block_image_gradient, predicted_context
         sizes = {
             "embed_dim": towers.embed_dim,
             "num_classes": self.tokenizer.num_classes,
@@ -71,9 +85,37 @@ class CLIP4STR(nn.Module):
         }
         self.towers = towers
         self.visual_decoder = decoder(**sizes)
-        self.cross_decoder = decoder(**sizes)
-        self.read_caption = read_caption
-        freezing.apply(towers.clip)
+        self.cross_decoder = None
+        self.read_image, self.read_caption = read_image, read_caption
+        if read_caption is not None:
+            self.cross_decoder = decoder(**sizes)
+            self.caption_charset = CHARSETS[caption_charset_size]
+            self.caption_tokenizer = CaptionTokenizer(towers.context_length)
+        if load_weights:
+            towers.load_pretrained()
+        freezing.apply(towers)
+        pretrained = {id(parameter) for parameter in towers.parameters()}
+        self.adapter = adapter(towers) if adapter is not None else None
+        self.tower_names = frozenset(name for name, parameter in self.named_parameters() if id(parameter) in pretrained)
+
+    @property
+    def captions_cut(self) -> int:
+        """Distinct captions so far that were longer than the text tower's context."""
+        return 0 if self.cross_decoder is None else self.caption_tokenizer.truncated
+
+    def kept_tensors(self) -> dict[str, Tensor]:
+        """What a file of this model holds: everything, or for an adapted tower all but its frozen pretrained weights."""
+        tensors = self.state_dict()
+        if self.adapter is None or self.towers.weights is None:
+            return tensors
+        trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        return {name: tensor for name, tensor in tensors.items() if not name.startswith("towers.") or name in trained}
+
+    def image_memory(self, images: Tensor) -> Tensor:
+        """Images B 3 H W to what the decoders read of them: B M D."""
+        if self.adapter is None:
+            return self.read_image(self.towers.encode_image(images))
+        return self.read_image(self.adapter(self.towers, images))
 
     def caption_memory(self, ids: Tensor) -> list[KeysValues]:
         """What the cross decoder reads of the captions that these character ids (B N) spell, each distinct one once."""
@@ -110,17 +152,24 @@ class CLIP4STR(nn.Module):
         targets = targets[:, None].repeat(1, orders, 1)  # B K N
         targets[:, 2:][targets[:, 2:] == self.tokenizer.eos] = self.tokenizer.pad
 
-        image_memory = self.towers.encode_image(images)
+        image_memory = self.image_memory(images)
         visual_memory = self.visual_decoder.project_memory(image_memory)
-        visual_logits = self.visual_decoder.permuted(context, visual_memory, ranks, readable)
+        visual_logits = self.visual_decoder.permuted(context, visual_memory, ranks, readable, len(images))
         visual_loss = self.cross_entropy(visual_logits, targets)
+        if self.cross_decoder is None:
+            return Losses(visual_loss, visual_loss, None)
 
-        # The image part of the cross-modal memory is cut off the gradient (section III-B).
-        seen = self.cross_decoder.project_memory(image_memory.detach())
-        read = self.caption_memory(visual_logits.detach().argmax(-1).flatten(0, 1))
+        if self.block_image_gradient:
+            image_memory = image_memory.detach()
+        seen = self.cross_decoder.project_memory(image_memory)
+        predicted = visual_logits.detach().flatten(0, 1)  # BK N C
+        read = self.caption_memory(predicted.argmax(-1))
+        if self.predicted_context:
+            context, before_end = context_of(predicted, self.tokenizer)  # BK L
+            readable = readable.repeat_interleave(orders, 0) & before_end
         rows = torch.arange(len(images), device=images.device).repeat_interleave(orders)
         cross_memory = [image.take(rows).join(text) for image, text in zip(seen, read, strict=True)]
-        cross_logits = self.cross_decoder.permuted(context, cross_memory, ranks, readable)
+        cross_logits = self.cross_decoder.permuted(context, cross_memory, ranks, readable, len(images))
         cross_loss = self.cross_entropy(cross_logits, targets)
         return Losses(visual_loss + cross_loss, visual_loss, cross_loss)
 
@@ -128,17 +177,23 @@ class CLIP4STR(nn.Module):
         return F.cross_entropy(logits.flatten(0, 2).float(), targets.flatten(), ignore_index=self.tokenizer.pad)
 
     @torch.inference_mode()
-    def predict(self, images: Tensor, refine_steps: int = 1, decode: str = "ar", fast_cross: bool = False) -> Prediction:
-        """Algorithm 1 on images B 3 H W, with all four outputs kept (see `core.model.decoding`).
+    def encode(self, images: Tensor) -> Tensor:
+        """The image memory, which every way of decoding shares: B 3 H W to B M D."""
+        return self.image_memory(images)
+
+    @torch.inference_mode()
+    def decode(
+        self, image_memory: Tensor, refine_steps: int = 1, decode: str = "ar", fast_cross: bool = False
+    ) -> Prediction:
+        """Algorithm 1 on the image memory, with all four outputs kept (see `core.model.decoding`).
 
         Args:
             refine_steps: T_i of Algorithm 1.
             decode: "ar" or "cloze", how the first pass goes.
             fast_cross: Eq. (8) instead of the cross-modal branch's own autoregressive pass.
         """
-        image_memory = self.towers.encode_image(images)
         visual_memory = self.visual_decoder.project_memory(image_memory)
-        seen = self.cross_decoder.project_memory(image_memory)
+        seen = self.cross_decoder.project_memory(image_memory) if self.cross_decoder is not None else []
 
         def cross_memory(visual_logits: Tensor) -> list[KeysValues]:
             read = self.caption_memory(visual_logits.argmax(-1))
@@ -154,3 +209,7 @@ class CLIP4STR(nn.Module):
             decode=decode,
             fast_cross=fast_cross,
         )
+
+    def predict(self, images: Tensor, refine_steps: int = 1, decode: str = "ar", fast_cross: bool = False) -> Prediction:
+        """`decode` of `encode`: Algorithm 1 on images B 3 H W."""
+        return self.decode(self.encode(images), refine_steps, decode, fast_cross)

@@ -194,30 +194,34 @@ class Decoder(nn.Module):
                 content = layer.stream(content, normed, cache[depth], layer_memory, None)
         return self.classify(queries)[:, 0]
 
-    def permuted(self, context_ids: Tensor, memory: list[KeysValues], ranks: Tensor, readable: Tensor) -> Tensor:
-        """All K orders of a batch in one pass (section III-A2).
+    def permuted(
+        self, context_ids: Tensor, memory: list[KeysValues], ranks: Tensor, readable: Tensor, batch: int
+    ) -> Tensor:
+        """All K orders of `batch` images in one pass (section III-A2).
 
-        With one layer the content is never updated, so the orders share context and memory and only the queries are
-        repeated. From depth 2 on each order has a content of its own and becomes a row of the batch.
+        With one layer the content is never updated, so orders that share context and memory share their keys and
+        values, and only the queries are repeated. Otherwise each order becomes a row of the batch.
 
         Args:
-            context_ids: B L.
-            memory: for B rows (shared by the orders) or for B K rows, order fastest.
+            context_ids: B L, shared by the orders, or B K rows, order fastest.
+            memory: of B or B K rows.
             ranks: K L+1.
-            readable: B L, False where the context holds [E] or padding.
+            readable: as context_ids, False where the context holds [E] or padding.
 
         Returns:
             B K N C.
         """
-        batch, orders = len(context_ids), len(ranks)
-        allowed = query_mask(ranks) & readable[:, None, None]  # B K N L
-        positions = torch.arange(allowed.shape[2], device=ranks.device)
-        if len(memory[0].keys) == batch and len(self.layers) == 1:
-            logits = self(context_ids, memory, allowed.flatten(1, 2), positions=positions.repeat(orders))  # B KN C
+        orders, masks = len(ranks), query_mask(ranks)  # K N L
+        if len(self.layers) == 1 and len(context_ids) == len(memory[0].keys) == batch:
+            positions = torch.arange(masks.shape[1], device=ranks.device).repeat(orders)
+            allowed = (masks & readable[:, None, None]).flatten(1, 2)  # B KN L
+            logits = self(context_ids, memory, allowed, positions=positions)  # B KN C
             return logits.unflatten(1, (orders, -1))
+        if len(context_ids) == batch:
+            context_ids, readable = (tensor.repeat_interleave(orders, 0) for tensor in (context_ids, readable))
         if len(memory[0].keys) == batch:
             rows = torch.arange(batch, device=ranks.device).repeat_interleave(orders)
             memory = [layer_memory.take(rows) for layer_memory in memory]
-        content_allowed = (content_mask(ranks) & readable[:, None, None]).flatten(0, 1)  # BK L L
-        logits = self(context_ids.repeat_interleave(orders, 0), memory, allowed.flatten(0, 1), content_allowed)
-        return logits.unflatten(0, (batch, orders))
+        allowed = masks.repeat(batch, 1, 1) & readable[:, None]  # BK N L
+        content_allowed = content_mask(ranks).repeat(batch, 1, 1) & readable[:, None]  # BK L L
+        return self(context_ids, memory, allowed, content_allowed).unflatten(0, (batch, orders))

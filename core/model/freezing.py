@@ -5,8 +5,17 @@ the same in a tower of 4, 12 or 24 layers.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import nn
+
+
+class Layers(NamedTuple):
+    """A tower from the input up: what freezing the first layers means for it."""
+
+    embeddings: list[nn.Parameter]
+    blocks: list[nn.Module]
+    rest: list[nn.Parameter]  # trained until the whole tower is frozen
 
 
 @dataclass(frozen=True)
@@ -30,19 +39,19 @@ class Freezing:
             if fraction is not None and not 0 <= fraction <= 1:
                 raise ValueError(f"{tower.upper()}_FROZEN = {fraction}: a fraction of the blocks lies in [0, 1]")
 
-    def apply(self, clip: nn.Module) -> None:
-        """Set requires_grad on an open_clip model.
+    def apply(self, towers: nn.Module) -> None:
+        """Set requires_grad on the towers' weights.
 
         Raises:
-            ValueError: the fraction does not fall on a whole number of blocks.
+            ValueError: a fraction does not fall on a whole number of blocks, or there is no text tower to freeze.
         """
-        clip.requires_grad_(True)
-        visual = clip.visual
-        embeddings = [visual.class_embedding, visual.positional_embedding]
-        freeze(self.image, "image", visual.transformer.resblocks, embeddings, visual)
-        rest = [*clip.ln_final.parameters(), clip.text_projection]
-        embeddings = [clip.token_embedding.weight, clip.positional_embedding, clip.logit_scale]
-        freeze(self.text, "text", clip.transformer.resblocks, embeddings, [*clip.transformer.parameters(), *rest])
+        towers.requires_grad_(True)
+        freeze(self.image, "image", towers.image_layers())
+        text = towers.text_layers()
+        if text is not None:
+            freeze(self.text, "text", text)
+        elif self.text is not None:
+            raise ValueError(f"TEXT_FROZEN = {self.text}: {towers.arch} is used without a text tower; set it to None")
 
 
 def frozen_blocks(fraction: float, blocks: int, tower: str) -> int:
@@ -55,14 +64,14 @@ def frozen_blocks(fraction: float, blocks: int, tower: str) -> int:
     return round(count)
 
 
-def freeze(fraction: float | None, tower: str, blocks: nn.ModuleList, embeddings: list, whole: nn.Module | list) -> None:
-    """Freeze the embeddings, the first blocks, and at fraction 1 the `whole` tower."""
+def freeze(fraction: float | None, tower: str, layers: Layers) -> None:
+    """Freeze the embeddings, the first blocks, and at fraction 1 the whole tower."""
     if fraction is None:
         return
-    frozen = [*embeddings]
-    for block in blocks[: frozen_blocks(fraction, len(blocks), tower)]:
+    frozen = [*layers.embeddings]
+    for block in layers.blocks[: frozen_blocks(fraction, len(layers.blocks), tower)]:
         frozen += block.parameters()
     if fraction == 1:
-        frozen += whole.parameters() if isinstance(whole, nn.Module) else whole
+        frozen += layers.rest
     for parameter in frozen:
         parameter.requires_grad_(False)

@@ -1,22 +1,22 @@
-"""CLIP's image and text towers through open_clip, returning every token instead of one (section III-A1).
+"""CLIP's towers through open_clip, returning every image token instead of one (section III-A1).
 
-B batch, M image tokens ([CLASS] first), L text tokens, D joint width.
+A tower of this study has `embed_dim` (D, the width of its tokens), `image_size`, `arch` and `weights` (what it was
+built and loaded from, for the record), `encode_image`, `image_layers` and `text_layers` (for freezing) and
+`load_pretrained`. `core.model.timm_tower` has another one.
+
+B batch, M image tokens ([CLASS] first), D joint width.
 """
 
 import copy
 import json
-from functools import lru_cache
-from pathlib import Path
 
 import open_clip
 import torch
-from open_clip.tokenizer import SimpleTokenizer
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from core.files import in_repository
-
-ROWS = "token_embedding.rows"  # in a file that keeps only some rows of the token embedding: which
+from core.model.freezing import Layers
+from core.model.weights import find_clip, fit, read_clip, resample
 
 
 class ClipTowers(nn.Module):
@@ -35,28 +35,32 @@ class ClipTowers(nn.Module):
     def __init__(self, arch: str | dict, weights: str | None, image_size: tuple[int, int], context_length: int):
         super().__init__()
         config = copy.deepcopy(arch) if isinstance(arch, dict) else read_architecture(arch)
-        patch = config["vision_cfg"]["patch_size"]
-        patch_size = (patch, patch) if isinstance(patch, int) else tuple(patch)
-        if any(side % step for side, step in zip(image_size, patch_size, strict=True)):
-            raise ValueError(f"image_size {tuple(image_size)} is not a multiple of the patch size {patch_size} of {arch}")
+        self.grid = set_image_size(config, image_size, None, arch)
         positions = config["text_cfg"].get("context_length", 77)
         if not 3 <= context_length <= positions:
             raise ValueError(f"context_length {context_length}: {arch} has {positions} text positions, the least is 3")
-        config["vision_cfg"]["image_size"] = list(image_size)
         self.arch, self.weights, self.context_length = arch, weights, context_length
-        self.image_size, self.patch_size = tuple(image_size), patch_size
+        self.image_size = tuple(image_size)
         self.clip = open_clip.CLIP(**config)
         self.embed_dim: int = config["embed_dim"]
         self.text_width: int = self.clip.token_embedding.embedding_dim
 
+    @property
+    def visual(self) -> nn.Module:
+        return self.clip.visual
+
     def encode_image(self, images: Tensor) -> Tensor:
         """Images B 3 H W to all tokens after ln_post and projection, not normalised: B M D."""
-        visual = self.clip.visual
-        patches = visual.conv1(images).flatten(2).transpose(1, 2)  # B patches width
-        cls = visual.class_embedding.expand(len(patches), 1, -1).to(patches.dtype)
-        tokens = torch.cat([cls, patches], 1) + visual.positional_embedding.to(patches.dtype)
-        tokens = visual.transformer(visual.ln_pre(tokens))
-        return visual.ln_post(tokens) @ visual.proj
+        return encode_patches(self.visual, images)
+
+    def image_layers(self) -> Layers:
+        return layers_of(self.visual)
+
+    def text_layers(self) -> Layers:
+        clip = self.clip
+        embeddings = [clip.token_embedding.weight, clip.positional_embedding, clip.logit_scale]
+        rest = [*clip.ln_final.parameters(), clip.text_projection]
+        return Layers(embeddings, list(clip.transformer.resblocks), rest)
 
     def load_pretrained(self) -> None:
         """Fill the towers with the weights named at construction.
@@ -64,72 +68,103 @@ class ClipTowers(nn.Module):
         Raises:
             ValueError: the file or tag is not there or does not fit; the message says what to do.
         """
-        if self.weights is None:
-            return
-        path = find_weights(self.arch, self.weights)
-        try:
-            if path.suffix == ".safetensors" and is_sparse(path):
-                load_sparse(self.clip, path)
-            else:
-                open_clip.load_checkpoint(self.clip, str(path))
-        except Exception as error:  # a wrong or damaged file makes the loaders raise nearly anything
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-            detail = lines[1] if lines[0].startswith("Error(s) in loading") and len(lines) > 1 else lines[0]
-            raise ValueError(f"{path} does not fit {self.arch} or is damaged: {detail}") from error
+        if self.weights is not None:
+            path = find_clip(self.arch, self.weights)
+            tensors = read_clip(path, self.clip.token_embedding.weight)
+            fit(self.clip, resample(tensors, self.visual, self.grid), path, self.arch)
 
 
-def encode_text(towers: ClipTowers, ids: Tensor) -> Tensor:
-    """All text tokens through ln_final and the text projection: token ids B L to B L D (section III-A1)."""
-    clip, length = towers.clip, ids.shape[1]
-    tokens = clip.token_embedding(ids) + clip.positional_embedding[:length]
-    tokens = clip.transformer(tokens, attn_mask=clip.attn_mask[:length, :length])
-    return clip.ln_final(tokens) @ clip.text_projection
+class ClipImageTower(nn.Module):
+    """CLIP's image tower alone, for the visual branch alone (Tables V, VII, VIII).
+
+    Args:
+        arch, weights, image_size: as of `ClipTowers`; the weights file may hold the image tower alone.
+        patch_size: height and width of a patch where it is not the architecture's own; its embedding is resampled then.
+
+    Raises:
+        ValueError: as `ClipTowers`.
+    """
+
+    def __init__(
+        self, arch: str | dict, weights: str | None, image_size: tuple[int, int], patch_size: tuple[int, int] | None
+    ):
+        super().__init__()
+        config = copy.deepcopy(arch) if isinstance(arch, dict) else read_architecture(arch)
+        self.grid = set_image_size(config, image_size, patch_size, arch)
+        self.arch, self.weights, self.image_size = arch, weights, tuple(image_size)
+        self.visual = open_clip.CLIP(**config).visual
+        self.embed_dim: int = config["embed_dim"]
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Images B 3 H W to all tokens after ln_post and projection, not normalised: B M D."""
+        return encode_patches(self.visual, images)
+
+    def image_layers(self) -> Layers:
+        return layers_of(self.visual)
+
+    def text_layers(self) -> None:
+        """There is no text tower."""
+
+    def load_pretrained(self) -> None:
+        """As `ClipTowers.load_pretrained`, of the image tower's tensors."""
+        if self.weights is not None:
+            path = find_clip(self.arch, self.weights)
+            tensors = {name: tensor for name, tensor in read_clip(path, None).items() if name.startswith("visual.")}
+            fit(self, resample(tensors, self.visual, self.grid), path, self.arch)
 
 
-def embed_tokens(towers: ClipTowers, ids: Tensor) -> Tensor:
-    """The pretrained token embeddings alone, in place of the text tower (Table VI, "token"): B L D."""
-    if towers.text_width != towers.embed_dim:
-        raise ValueError(
-            f"token embeddings of {towers.arch} are {towers.text_width} wide, the memory is {towers.embed_dim}: "
-            "the row needs an architecture where both agree"
-        )
-    return towers.clip.token_embedding(ids)
+def encode_patches(visual: nn.Module, images: Tensor) -> Tensor:
+    """Every token of an open_clip image tower: B 3 H W to B M D."""
+    tokens = visual.transformer(embed_patches(visual, images))
+    return visual.ln_post(tokens) @ visual.proj
 
 
-class CaptionTokenizer:
-    """CLIP's byte-pair tokenizer with a memory: the same words come back many times in training."""
-
-    def __init__(self, context_length: int):
-        self.context_length = context_length
-        self.known: dict[str, Tensor] = {}
-        self.truncated = 0  # captions cut to fit, for the record
-
-    def __call__(self, captions: list[str]) -> Tensor:
-        """Ids B L, [SOS] words [EOS] and zeros."""
-        return torch.stack([self.encode(caption) for caption in captions])
-
-    def encode(self, caption: str) -> Tensor:
-        if caption not in self.known:
-            if len(self.known) >= 100_000:
-                self.known.clear()
-            tokenizer = byte_pairs()
-            tokens = [tokenizer.sot_token_id, *tokenizer.encode(caption), tokenizer.eot_token_id]
-            if len(tokens) > self.context_length:
-                self.truncated += 1
-                tokens = [*tokens[: self.context_length - 1], tokenizer.eot_token_id]
-            ids = torch.zeros(self.context_length, dtype=torch.long)
-            ids[: len(tokens)] = torch.tensor(tokens)
-            self.known[caption] = ids
-        return self.known[caption]
+def embed_patches(visual: nn.Module, images: Tensor) -> Tensor:
+    """What the first block of an open_clip image tower reads: B 3 H W to B M width."""
+    patches = visual.conv1(images).flatten(2).transpose(1, 2)  # B patches width
+    cls = visual.class_embedding.expand(len(patches), 1, -1).to(patches.dtype)
+    return visual.ln_pre(torch.cat([cls, patches], 1) + visual.positional_embedding.to(patches.dtype))
 
 
-@lru_cache(maxsize=1)
-def byte_pairs() -> SimpleTokenizer:
-    return SimpleTokenizer()
+def layers_of(visual: nn.Module) -> Layers:
+    """An open_clip image tower from the input up."""
+    embeddings = [visual.class_embedding, visual.positional_embedding]
+    rest = [*visual.conv1.parameters(), *visual.ln_pre.parameters(), *visual.ln_post.parameters(), visual.proj]
+    return Layers(embeddings, list(visual.transformer.resblocks), rest)
+
+
+def set_image_size(
+    config: dict, image_size: tuple[int, int], patch_size: tuple[int, int] | None, arch: str | dict
+) -> tuple[int, int]:
+    """Write the sizes into an architecture; returns the grid of patches that it was described (and trained) with.
+
+    Raises:
+        ValueError: the image is not a whole number of patches.
+    """
+    vision = config["vision_cfg"]
+    described, own = pair(vision.get("image_size", 224)), pair(vision["patch_size"])
+    patch = tuple(patch_size or own)
+    check_patches(image_size, patch, arch)
+    vision["image_size"], vision["patch_size"] = list(image_size), list(patch)
+    return described[0] // own[0], described[1] // own[1]
+
+
+def check_patches(image_size: tuple[int, int], patch_size: tuple[int, int], arch: str | dict) -> None:
+    """Refuse an image that is not a whole number of patches."""
+    if any(side <= 0 or side % step for side, step in zip(image_size, patch_size, strict=True)):
+        raise ValueError(f"image_size {tuple(image_size)} is not a multiple of the patch size {patch_size} of {arch}")
+
+
+def pair(size: int | list[int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else tuple(size)
 
 
 def read_architecture(arch: str) -> dict:
-    """An open_clip model configuration, by name or from a JSON file: the arguments of `open_clip.CLIP`."""
+    """An open_clip model configuration, by name or from a JSON file: the arguments of `open_clip.CLIP`.
+
+    Raises:
+        ValueError: it is not there, or not a ViT CLIP of open_clip's own kind.
+    """
     if arch.endswith(".json"):
         path = in_repository(arch)
         if not path.is_file():
@@ -140,62 +175,9 @@ def read_architecture(arch: str) -> dict:
         if config is None:
             near = [name for name in open_clip.list_models() if name.lower().startswith(arch.lower()[:6])]
             raise ValueError(f"open_clip knows no architecture {arch!r}; near it: {', '.join(near[:6]) or 'none'}")
-    if "timm_model_name" in config.get("vision_cfg", {}) or "hf_model_name" in config.get("text_cfg", {}):
+    vision, text = config.get("vision_cfg", {}), config.get("text_cfg", {})
+    convolutional = isinstance(vision.get("layers"), list)
+    if convolutional or "timm_model_name" in vision or "hf_model_name" in text or "patch_size" not in vision:
         raise ValueError(f"{arch} is not a ViT CLIP of open_clip's own kind")
     config.pop("custom_text", None)
     return config
-
-
-def find_weights(arch: str, weights: str) -> Path:
-    """A weights file: the path itself, or what an open_clip tag stands for (downloaded once, where there is a network)."""
-    path = in_repository(weights)
-    if path.suffix:
-        if not path.is_file():
-            raise ValueError(f"weights file {weights} does not exist (paths count from the repository root)")
-        return path
-    entry = open_clip.get_pretrained_cfg(arch, weights)
-    if not entry:
-        known = [tag for name, tag in open_clip.list_pretrained() if name == arch]
-        raise ValueError(f"open_clip has no weights {weights!r} for {arch}; it has: {', '.join(known) or 'none'}")
-    try:
-        return Path(open_clip.download_pretrained(entry))
-    except Exception as error:  # the hub client raises many kinds, all of them mean: not here
-        raise ValueError(
-            f"weights {weights!r} of {arch} could not be downloaded ({type(error).__name__}). Fetch them where there is "
-            "a network and set the WEIGHTS macro to the file's path"
-        ) from error
-
-
-def is_sparse(path: Path) -> bool:
-    with safe_open(path, framework="pt") as file:
-        return ROWS in file.keys()  # noqa: SIM118 (safe_open is no mapping)
-
-
-def save_sparse(clip: nn.Module, rows: Tensor, path: Path) -> None:
-    """Write the towers in half precision with only the given rows of the token embedding (the trained ones)."""
-    from safetensors.torch import save_file
-
-    tensors = {name: tensor.half().contiguous() for name, tensor in clip.state_dict().items()}
-    tensors["token_embedding.weight"] = tensors["token_embedding.weight"][rows].contiguous()
-    tensors[ROWS] = rows.int()
-    save_file(tensors, path)
-
-
-def load_sparse(clip: nn.Module, path: Path) -> None:
-    """Read what `save_sparse` wrote; token embeddings that were not trained keep their random start."""
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    rows = tensors.pop(ROWS).long()
-    embedding = clip.token_embedding.weight.detach().clone()
-    kept = tensors.pop("token_embedding.weight").to(embedding)
-    if kept.shape[1] != embedding.shape[1]:
-        raise ValueError(f"token embeddings are {kept.shape[1]} wide, the architecture's {embedding.shape[1]}")
-    embedding[rows] = kept
-    tensors["token_embedding.weight"] = embedding
-    open_clip.model.resize_pos_embed(tensors, clip)
-    expected = clip.state_dict()
-    for name in sorted(expected.keys() | tensors.keys()):
-        wanted, found = (tuple(t[name].shape) if name in t else "no such tensor" for t in (expected, tensors))
-        if wanted != found:
-            raise ValueError(f"{name}: the architecture has {wanted}, the file {found}")
-    clip.load_state_dict(tensors)

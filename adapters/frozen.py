@@ -1,0 +1,37 @@
+"""What adapters ask of the tower below them: that it is frozen, and of a kind they know."""
+
+import torch
+from torch import Tensor, nn
+
+
+def require_frozen(towers: nn.Module, adapter: str) -> None:
+    """Refuse an image tower with trainable weights below an adapter.
+
+    Raises:
+        ValueError: saying how to freeze it.
+    """
+    if any(parameter.requires_grad for parameter in image_parameters(towers)):
+        raise ValueError(f"{adapter} adapts a frozen image tower: set IMAGE_FROZEN = 1.0")
+
+
+def image_parameters(towers: nn.Module) -> list[nn.Parameter]:
+    """Every weight of the image tower."""
+    embeddings, blocks, rest = towers.image_layers()
+    return [*embeddings, *(parameter for block in blocks for parameter in block.parameters()), *rest]
+
+
+def open_clip_visual(towers: nn.Module, adapter: str) -> nn.Module:
+    """The image tower of open_clip's own kind.
+
+    Raises:
+        ValueError: the tower is another one.
+    """
+    if not hasattr(towers, "visual"):
+        raise ValueError(f"{adapter} knows the layers of CLIP's image tower; {towers.arch} has none of them")
+    return towers.visual
+
+
+@torch.no_grad()
+def frozen_tokens(towers: nn.Module, images: Tensor) -> Tensor:
+    """The tower's own image tokens, nothing kept for a backward pass: B M D."""
+    return towers.encode_image(images)

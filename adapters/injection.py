@@ -1,0 +1,62 @@
+"""Low-rank and scaling adapters inside the blocks, through peft.
+
+peft adapts linear layers. open_clip's attention is torch's, which keeps its input projection as a bare parameter and
+never calls its output projection as a layer; so the image tower's attention is first replaced by an equal one made of
+linear layers (`LinearAttention`), and every method reaches attention and MLP alike.
+"""
+
+import peft
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adapters.frozen import open_clip_visual, require_frozen
+
+
+class LinearAttention(nn.Module):
+    """What `nn.MultiheadAttention` computes in an image tower, with a linear layer for each projection."""
+
+    def __init__(self, attention: nn.MultiheadAttention):
+        super().__init__()
+        self.num_heads = attention.num_heads
+        weights, biases = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
+        self.q_proj, self.k_proj, self.v_proj = (linear_of(*pair) for pair in zip(weights, biases, strict=True))
+        self.o_proj = linear_of(attention.out_proj.weight, attention.out_proj.bias)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, *, need_weights: bool, attn_mask: Tensor | None):
+        """Tokens B M W to (B M W, None), called as open_clip's blocks call torch's attention."""
+        projected = (self.q_proj(query), self.k_proj(key), self.v_proj(value))
+        heads = [tokens.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for tokens in projected]
+        read = F.scaled_dot_product_attention(*heads, attn_mask=attn_mask)
+        return self.o_proj(read.transpose(1, 2).flatten(2)), None
+
+
+def linear_of(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """A frozen linear layer with these values."""
+    linear = nn.Linear(weight.shape[1], weight.shape[0], device=weight.device, dtype=weight.dtype)
+    linear.weight.data.copy_(weight)
+    linear.bias.data.copy_(bias)
+    return linear.requires_grad_(False)
+
+
+class Injected(nn.Module):
+    """A peft method in the image tower's blocks; its weights live beside the frozen ones they adapt.
+
+    Raises:
+        ValueError: the tower is not frozen, not CLIP's, or has no layer of the names asked for.
+    """
+
+    def __init__(self, towers: nn.Module, config: peft.PeftConfig):
+        super().__init__()
+        method = type(self).__name__
+        visual = open_clip_visual(towers, method)
+        require_frozen(towers, method)
+        for block in visual.transformer.resblocks:
+            block.attn = LinearAttention(block.attn)
+        known = sorted({name.split(".")[-1] for name, module in visual.named_modules() if isinstance(module, nn.Linear)})
+        missing = sorted(set(config.target_modules) - set(known))
+        if missing:
+            raise ValueError(f"{method}.targets: {towers.arch} has no layer {missing[0]!r}; it has {', '.join(known)}")
+        peft.get_peft_model(visual, config)  # changes the tower in place
+
+    def forward(self, towers: nn.Module, images: Tensor) -> Tensor:
+        return towers.encode_image(images)

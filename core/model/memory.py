@@ -1,0 +1,47 @@
+"""What the decoders read of the towers: every token, or the one that stands for all (section III-A, Table V).
+
+B batch, M image tokens ([CLASS] first), L text tokens, D joint width.
+"""
+
+import torch
+from torch import Tensor
+
+from core.model.towers import ClipTowers
+
+
+def all_tokens(tokens: Tensor) -> Tensor:
+    """Every image token: B M D."""
+    return tokens
+
+
+def class_token(tokens: Tensor) -> Tensor:
+    """[CLASS] alone (Table V, "[CLASS]"): B M D to B 1 D."""
+    return tokens[:, :1]
+
+
+def text_tokens(towers: ClipTowers, ids: Tensor) -> Tensor:
+    """All text tokens through ln_final and the text projection: token ids B L to B L D (section III-A1)."""
+    clip, length = towers.clip, ids.shape[1]
+    tokens = clip.token_embedding(ids) + clip.positional_embedding[:length]
+    tokens = clip.transformer(tokens, attn_mask=clip.attn_mask[:length, :length])
+    return clip.ln_final(tokens) @ clip.text_projection
+
+
+def eos_token(towers: ClipTowers, ids: Tensor) -> Tensor:
+    """[EOS] alone, the caption's end (Table V, "[CLASS]"): B 1 D."""
+    ends = ids.argmax(1)  # [EOS] has the largest id
+    return text_tokens(towers, ids)[torch.arange(len(ids), device=ids.device), ends][:, None]
+
+
+def token_embeddings(towers: ClipTowers, ids: Tensor) -> Tensor:
+    """The pretrained token embeddings alone, in place of the text tower (Table VI, "token"): B L D.
+
+    Raises:
+        ValueError: they are not as wide as the memory.
+    """
+    if towers.text_width != towers.embed_dim:
+        raise ValueError(
+            f"token embeddings of {towers.arch} are {towers.text_width} wide, the memory is {towers.embed_dim}: "
+            "the row needs an architecture where both agree"
+        )
+    return towers.clip.token_embedding(ids)

@@ -1,0 +1,109 @@
+"""Image towers of timm for the visual branch alone: from scratch, or trained to classify (Tables V and VII).
+
+B batch, M image tokens ([CLASS] first, where there is one), D width.
+"""
+
+import timm
+from torch import Tensor, nn
+
+from core.files import in_repository
+from core.model.freezing import Layers
+from core.model.towers import check_patches
+from core.model.weights import existing, not_downloaded
+
+
+class TimmTower(nn.Module):
+    """A ViT of timm, all tokens after its last norm, projected where the decoders are of another width.
+
+    Args:
+        arch: a timm model name without its tag, e.g. "deit_base_patch16_224".
+        weights: the tag ("fb_in1k"), the path of a weights file in the same layout, or None for random weights.
+        image_size: height and width in pixels; position embeddings are resampled to it when weights are loaded.
+        patch_size: height and width of a patch; None for the architecture's own.
+        class_token: whether there is a [CLASS] token before the patches.
+        embed_dim: D; None for the architecture's own width, without a projection.
+
+    Raises:
+        ValueError: timm has no such ViT, or a size does not fit it.
+    """
+
+    def __init__(
+        self,
+        arch: str,
+        weights: str | None,
+        image_size: tuple[int, int],
+        patch_size: tuple[int, int] | None,
+        class_token: bool,
+        embed_dim: int | None,
+    ):
+        super().__init__()
+        self.arch, self.weights, self.image_size = arch, weights, tuple(image_size)
+        self.patch_size, self.class_token = patch_size, class_token
+        try:
+            self.vit = self.create({})
+        except (AssertionError, RuntimeError, TypeError) as error:
+            near = ", ".join(timm.list_models(f"{arch[:8]}*")[:6])
+            raise ValueError(f"timm cannot build {arch!r} as a ViT ({error}); near it: {near or 'none'}") from error
+        if not isinstance(self.vit, timm.models.VisionTransformer):
+            raise ValueError(f"{arch} of timm is no plain ViT but a {type(self.vit).__name__}")
+        check_patches(self.image_size, self.vit.patch_embed.patch_size, arch)
+        width = self.vit.embed_dim
+        self.embed_dim: int = embed_dim or width
+        self.proj = nn.Identity() if self.embed_dim == width else nn.Linear(width, self.embed_dim, bias=False)
+
+    def create(self, source: dict) -> nn.Module:
+        """The ViT, with the weights of `source` (timm's pretrained_cfg_overlay) where it says any."""
+        return timm.create_model(
+            f"{self.arch}.{self.weights}" if source.get("tagged") else self.arch,
+            pretrained=bool(source),
+            pretrained_cfg_overlay={"file": source["file"]} if "file" in source else None,
+            img_size=self.image_size,
+            num_classes=0,
+            class_token=self.class_token,
+            global_pool="token" if self.class_token else "",
+            **({"patch_size": self.patch_size} if self.patch_size else {}),
+        )
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Images B 3 H W to all tokens: B M D."""
+        return self.proj(self.vit.forward_features(images))
+
+    def image_layers(self) -> Layers:
+        vit = self.vit
+        embeddings = [vit.pos_embed] if vit.cls_token is None else [vit.cls_token, vit.pos_embed]
+        rest = [*vit.patch_embed.parameters(), *vit.norm_pre.parameters(), *vit.norm.parameters(), *self.proj.parameters()]
+        return Layers(embeddings, list(vit.blocks), rest)
+
+    def text_layers(self) -> None:
+        """There is no text tower."""
+
+    def load_pretrained(self) -> None:
+        """Fill the ViT with the weights named at construction.
+
+        Raises:
+            ValueError: the file or tag is not there or does not fit; the message says what to do.
+        """
+        if self.weights is None:
+            return
+        if in_repository(self.weights).suffix:
+            path = existing(in_repository(self.weights), self.weights)
+            try:
+                loaded = self.create({"file": str(path)})
+            except Exception as error:  # a wrong or damaged file makes the loaders raise nearly anything
+                lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+                detail = lines[1] if lines[0].startswith("Error(s) in loading") and len(lines) > 1 else lines[0]
+                raise ValueError(f"{path} does not fit {self.arch} or is damaged: {detail}") from error
+        else:
+            loaded = self.download()
+        self.vit.load_state_dict(loaded.state_dict())
+
+    def download(self) -> nn.Module:
+        name = f"{self.arch}.{self.weights}"
+        if name not in timm.list_pretrained(f"{self.arch}.*"):
+            known = [full.split(".", 1)[1] for full in timm.list_pretrained(f"{self.arch}.*")]
+            raise ValueError(f"timm has no weights {self.weights!r} for {self.arch}; it has: {', '.join(known) or 'none'}")
+        try:
+            return self.create({"tagged": True})
+        except Exception as error:  # the hub client raises many kinds, all of them mean: not here
+            source = f"model.safetensors of timm/{name} on the Hugging Face hub"
+            raise ValueError(not_downloaded(f"weights {self.weights!r} of {self.arch}", source, error)) from error

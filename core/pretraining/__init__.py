@@ -1,0 +1,1 @@
+"""What the micro world's towers are pretrained on: words with captions, or pictures with classes."""
