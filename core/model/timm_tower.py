@@ -3,6 +3,8 @@
 B batch, M image tokens ([CLASS] first, where there is one), D width.
 """
 
+from difflib import get_close_matches
+
 import timm
 from torch import Tensor, nn
 
@@ -42,8 +44,8 @@ class TimmTower(nn.Module):
         try:
             self.vit = self.create({})
         except (AssertionError, RuntimeError, TypeError) as error:
-            near = ", ".join(timm.list_models(f"{arch[:8]}*")[:6])
-            raise ValueError(f"timm cannot build {arch!r} as a ViT ({error}); near it: {near or 'none'}") from error
+            near = ", ".join(get_close_matches(arch, timm.list_models(), 6)) or "none"
+            raise ValueError(f"timm cannot build {arch!r} as a ViT ({error}); near it: {near}") from error
         if not isinstance(self.vit, timm.models.VisionTransformer):
             raise ValueError(f"{arch} of timm is no plain ViT but a {type(self.vit).__name__}")
         check_patches(self.image_size, self.vit.patch_embed.patch_size, arch)

@@ -9,6 +9,7 @@ B batch, M image tokens ([CLASS] first), D joint width.
 
 import copy
 import json
+from difflib import get_close_matches
 
 import open_clip
 import torch
@@ -173,8 +174,8 @@ def read_architecture(arch: str) -> dict:
     else:
         config = open_clip.get_model_config(arch)
         if config is None:
-            near = [name for name in open_clip.list_models() if name.lower().startswith(arch.lower()[:6])]
-            raise ValueError(f"open_clip knows no architecture {arch!r}; near it: {', '.join(near[:6]) or 'none'}")
+            near = ", ".join(get_close_matches(arch, open_clip.list_models(), 6)) or "none"
+            raise ValueError(f"open_clip knows no architecture {arch!r}; near it: {near}")
     vision, text = config.get("vision_cfg", {}), config.get("text_cfg", {})
     convolutional = isinstance(vision.get("layers"), list)
     if convolutional or "timm_model_name" in vision or "hf_model_name" in text or "patch_size" not in vision:
