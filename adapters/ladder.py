@@ -52,7 +52,9 @@ class LadderSideTuning(nn.Module):
         blocks = visual.transformer.resblocks
         width, heads = visual.conv1.out_channels, blocks[0].attn.num_heads
         if (width // heads) % reduction:
-            raise ValueError(f"LadderSideTuning.reduction = {reduction} does not divide the {width // heads} channels of a head")
+            raise ValueError(
+                f"LadderSideTuning.reduction = {reduction} does not divide the {width // heads} channels of a head"
+            )
         if len(blocks) % every:
             raise ValueError(f"LadderSideTuning.every = {every} does not divide the tower's {len(blocks)} blocks")
         self.taps = list(range(every - 1, len(blocks), every))  # blocks whose inputs are tapped, from 0

@@ -145,7 +145,8 @@ def test_without_pretrained_weights_everything_is_saved():
 
 
 def test_added_weights_learn_at_the_scratch_rate_and_tower_weights_at_theirs():
-    for row, prefix, group in (("lora", "towers.", "scratch"), ("lst-r4", "adapter.", "scratch"), ("bitfit", "towers.", "towers")):
+    expected = {"lora": ("towers.", "scratch"), "lst-r4": ("adapter.", "scratch"), "bitfit": ("towers.", "towers")}
+    for row, (prefix, group) in expected.items():
         loaded = read(row)
         model = build(row)
         groups = loaded.experiment.optimisation.groups(model)
@@ -157,7 +158,11 @@ def test_added_weights_learn_at_the_scratch_rate_and_tower_weights_at_theirs():
 @pytest.mark.parametrize(
     ("row", "binding", "message"),
     [
-        ("lora", "lora.Lora.targets = ('qkv',)", "Lora.targets: ablations/micro/clip.json has no layer 'qkv'; it has c_fc, c_proj, k"),
+        (
+            "lora",
+            "lora.Lora.targets = ('qkv',)",
+            "Lora.targets: .*clip.json has no layer 'qkv'; it has c_fc, c_proj, k",
+        ),
         ("lora", "lora.Lora.rank = 0", "Lora.rank = 0 is below 1"),
         ("lora", "IMAGE_FROZEN = 0.5", "Lora adapts a frozen image tower: set IMAGE_FROZEN = 1.0"),
         ("lst-r4", "LADDER_REDUCTION = 3", "LadderSideTuning.reduction = 3 does not divide the 32 channels of a head"),

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from ablations.plan import row_files, table_names
+from ablations.plan import MICRO_TOWERS, row_files, table_names
 from core import config
 from core.config import ConfigError
 from core.data.micro import World
@@ -23,7 +23,8 @@ def test_every_row_builds_at_every_scale(row, scale):
 
 def test_the_other_gin_files_build():
     config.build(World, "ablations/micro/world.gin")
-    assert config.build(Pretraining, "ablations/micro/pretrain.gin").towers.embed_dim == 96
+    for towers in MICRO_TOWERS:
+        assert config.build(Pretraining, f"ablations/micro/{towers}.gin").steps == 3000
 
 
 @pytest.mark.parametrize("scale", ["micro", "paper"])
@@ -74,6 +75,19 @@ def test_a_misspelt_argument_and_an_unread_scope_are_errors(tmp_path):
     path.write_text("\n".join([*header, "visul/decoder.Decoder.dropout = 0.2"]))
     with pytest.raises(ConfigError, match="nothing reads visul/.*dropout"):
         load(path, "smoke")
+
+
+def test_what_a_replaced_class_would_have_read_may_go_unread_but_not_in_the_row_itself(tmp_path):
+    """The visual branch alone builds another tower: base.gin's settings of both towers are not errors, the row's are."""
+    visual = "ablations/table_V/recipe.gin"
+    load(visual, "smoke")
+    for line in ("CONTEXT_LENGTH = 9", "towers.ClipTowers.context_length = 9", "LADDER_REDUCTION = 2"):
+        header = "from __gin__ import dynamic_registration\nfrom core.model import towers\n"
+        (tmp_path / "row.gin").write_text(f"{header}include '{visual}'\n{line}\n")
+        with pytest.raises(ConfigError, match=f"nothing reads .*{line.split(' = ')[0]}"):
+            load(tmp_path / "row.gin", "smoke")
+        with pytest.raises(ConfigError, match=f"nothing reads .*{line.split(' = ')[0]}"):
+            load(visual, "smoke", [line])
 
 
 def test_unknown_scale_and_missing_file():

@@ -74,7 +74,8 @@ def test_unreadable_context_changes_nothing():
     readable = torch.tensor([[True, True, False, False, False, False]])
     ranks = forward_ranks(6)
     torch.testing.assert_close(
-        decoder.permuted(ids, projected, ranks, readable, len(ids)), decoder.permuted(other, projected, ranks, readable, len(ids))
+        decoder.permuted(ids, projected, ranks, readable, len(ids)),
+        decoder.permuted(other, projected, ranks, readable, len(ids)),
     )
 
 

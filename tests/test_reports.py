@@ -5,9 +5,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from core.files import ROOT
 from reports import stats
-from reports.collect import LAYOUT_KEYS, ReportError, check_protocols, columns_of, read_layout, read_predictions
-from reports.tables import averages, make_table, marked, read_published
+from reports.collect import (
+    LAYOUT_KEYS,
+    Column,
+    ReportError,
+    check_protocols,
+    columns_of,
+    read_layout,
+    read_predictions,
+    read_runs,
+)
+from reports.tables import averages, compare, make_table, markdown, marked, read_published, shortened, tidy
 
 
 def test_wilson_interval_by_hand():
@@ -41,14 +51,14 @@ def test_published_table_vi_agrees_with_the_counts():
     assert len(published) == 10 and published.params_M_counted["image3-text6"] == 84.0
 
 
-def write_run(folder, run, correct, protocol="0" * 8, images=4):
+def write_run(folder, run, correct, evaluation="0" * 8, images=4):
     labels = [f"w{i}" for i in range(images)]
     readings = [label.upper() if good else "no" for label, good in zip(labels, correct, strict=True)]
     frames = [
         pd.DataFrame({"benchmark": name, "index": range(1, images + 1), "label": labels, "cross": readings})
         for name in ("incidental", "regular")
     ]
-    path = folder / "runs" / run / "seed0" / "evaluations" / protocol
+    path = folder / "runs" / run / "seed0" / "evaluations" / evaluation
     path.mkdir(parents=True)
     pd.concat(frames).to_parquet(path / "predictions.parquet")
     (path / "metrics.json").write_text('{"protocol": {"scoring_charset_size": 36}}')
@@ -60,8 +70,8 @@ def results(tmp_path):
     scores = {"image0-text6": [1, 1, 1, 0], "image6-text6": [1, 1, 0, 0], "image12-text6": [0, 0, 0, 1]}
     for number, correct in enumerate(scores.values()):
         write_run(tmp_path, f"micro-{number:08d}", correct)
-    runs = pd.DataFrame({"row": list(scores), "run": [f"micro-{i:08d}" for i in range(3)], "protocol": "0" * 8})
-    runs = runs.assign(evaluation=runs.protocol)
+    runs = pd.DataFrame({"row": list(scores), "run": [f"micro-{i:08d}" for i in range(3)], "evaluation": "0" * 8})
+    runs = runs.assign(protocol='{"refine_steps": 1, "normalisation": "clip"}', output="cross")
     runs = runs.assign(gin="", params=1_000_000, params_paper=2_000_000, layers="4/4", scale="micro", seeds="0")
     (tmp_path / "tables").mkdir()
     runs.assign(data="rendered micro world").to_csv(tmp_path / "tables" / "table_VI.runs.csv", index=False)
@@ -86,11 +96,16 @@ def test_rows_of_different_images_or_protocols_are_refused(results):
     runs.to_csv(path, index=False)
     with pytest.raises(ReportError, match="image12-text6 and baseline image0-text6 were not evaluated on the same images"):
         make_table("table_VI", results, results / "tables")
-    runs.loc[2, ["protocol", "evaluation"]] = "1" * 8
-    with pytest.raises(ReportError, match="image0-text6 under 00000000, image12-text6 under 11111111"):
-        check_protocols(runs)
+    runs.loc[2, "evaluation"] = "1" * 8
     with pytest.raises(ReportError, match="row image12-text6: .*predictions.parquet is missing"):
-        read_predictions(results, runs.loc[2], "cross")
+        read_predictions(results, runs.loc[2])
+    runs.loc[2, "protocol"] = '{"refine_steps": 0, "normalisation": "clip"}'
+    with pytest.raises(ReportError, match="refine_steps is 1 for image0-text6 and 0 for image12-text6; list it under 'var"):
+        check_protocols(runs, [])
+    check_protocols(runs, ["refine_steps"])
+    runs.loc[2, "protocol"] = '{"refine_steps": 0, "normalisation": "half"}'
+    with pytest.raises(ReportError, match="normalisation is 'clip' for image0-text6 and 'half' for image12-text6"):
+        check_protocols(runs, ["refine_steps"])
 
 
 def test_columns_follow_the_data():
@@ -98,8 +113,42 @@ def test_columns_follow_the_data():
     rendered = columns_of(layout, True, ["incidental", "regular"])
     assert rendered[0].heading == "IC15 (incidental)" and rendered[-1].name == "regular" and not rendered[-1].published
     real = columns_of(layout, False, ["SVT"])
-    assert [column.benchmark for column in real] == ["IC15_2077", "WOST", "HOST", "COCO", "Uber", "SVT"]
+    assert [column.benchmarks[0] for column in real] == ["IC15_2077", "WOST", "HOST", "COCO", "Uber", "SVT"]
     assert columns_of(layout, False, ["IC15"])[-1].name == "IC15 (here)"
+
+
+def test_an_average_pools_the_images_of_its_benchmarks(results):
+    """Table V: one column over nine benchmarks, absent where one of them is."""
+    scores = {"base": [1, 1, 1, 0], "cross": [1, 0, 0, 0], "my-idea": [0, 0, 0, 0]}
+    for number, correct in enumerate(scores.values()):
+        write_run(results, f"micro-{number + 100:08d}", correct)
+    runs = read_runs(results / "tables", "table_VI")
+    runs = runs.assign(row=list(scores), run=[f"micro-{i + 100:08d}" for i in range(3)], output=["visual", "cross", "cross"])
+    layout = read_layout("table_V")
+    pooled = [Column("Avg.", ("incidental", "regular"), True), Column("x", ("incidental", "gone"), False)]
+    for run in runs.run:
+        path = results / "runs" / run / "seed0" / "evaluations" / "00000000" / "predictions.parquet"
+        frame = pd.read_parquet(path)
+        frame.assign(visual=frame.cross).to_parquet(path)
+    cells = tidy(layout, runs, results, pooled, read_published(layout)).set_index(["row", "column"])
+    assert cells.accuracy["base", "Avg."] == 75 and cells.n["base", "Avg."] == 8 and cells.published["base", "Avg."] == 89.2
+    assert np.isnan(cells.accuracy["base", "x"])
+    means = averages(cells.reset_index(), pooled[:1])
+    paired = compare(layout, runs, results, pooled[:1])
+    text = markdown(layout, runs, cells.reset_index().query("column == 'Avg.'"), pooled[:1], means, paired)
+    assert "my-idea (ours)" in text and "| base " in text and "Avg. (2 sets pooled)" in text and "| visual" in text
+    assert "Rows marked (ours) are not in the paper" in text
+
+
+def test_parameters_are_shortened_as_printed():
+    assert [shortened(n) for n in (0, 262_144, 4_096_134, 86_040_576)] == ["0", "262 K", "4.1 M", "86.0 M"]
+
+
+@pytest.mark.parametrize("table", ["table_V", "table_VI", "table_VII", "table_VIII"])
+def test_published_rows_are_ours_or_known_methods(table):
+    layout = read_layout(table)
+    rows = {path.stem for path in (ROOT / "ablations" / table).glob("*.gin")}
+    assert set(read_published(layout).index) - rows <= {"ABINet", "PARSeq-A"}
 
 
 def test_marks():

@@ -91,9 +91,9 @@ def test_context_from_the_prediction(depth):
     losses, other = model.losses(images(), WORDS, permutations), truth.losses(images(), WORDS, permutations)
     assert losses.visual == other.visual and losses.cross != other.cross
     seen = {}
-    model.cross_decoder.permuted = lambda context, memory, ranks, readable, batch: seen.update(
-        context=context, readable=readable, batch=batch
-    ) or torch.zeros(batch, len(ranks), context.shape[1], 95)
+    model.cross_decoder.permuted = lambda context, memory, ranks, readable, batch: (
+        seen.update(context=context, readable=readable, batch=batch) or torch.zeros(batch, len(ranks), context.shape[1], 95)
+    )
     model.losses(images(), WORDS, permutations)
     ids = model.tokenizer.encode(WORDS)[:, :-1]
     allowed = (ids != model.tokenizer.eos) & (ids != model.tokenizer.pad)
@@ -110,11 +110,10 @@ def test_depth_with_early_stop_and_refinement(depth):
     model = build(f"DECODER_DEPTH = {depth}").eval()
     for decoder in (model.visual_decoder, model.cross_decoder):
         assert len(decoder.layers) == depth
-        step, tokenizer = decoder.step, model.tokenizer
 
-        def ending(ids, position, cache, memory, step=step):
+        def ending(ids, position, cache, memory, step=decoder.step):
             logits = step(ids, position, cache, memory)
-            wanted = tokenizer.eos if position == 2 else 5
+            wanted = model.tokenizer.eos if position == 2 else 5
             return logits + 100 * torch.nn.functional.one_hot(torch.tensor(wanted), logits.shape[-1])
 
         decoder.step = ending

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.charset import CHARSETS, reduce_text
-from core.model.decoder import Decoder, KeysValues
 from core.model.captions import CaptionTokenizer
+from core.model.decoder import Decoder, KeysValues
 from core.model.decoding import Prediction, context_of, predict_and_refine
 from core.model.freezing import Freezing
 from core.model.permutations import ranks_of, sample_permutations
@@ -94,9 +94,10 @@ class CLIP4STR(nn.Module):
         if load_weights:
             towers.load_pretrained()
         freezing.apply(towers)
-        pretrained = {id(parameter) for parameter in towers.parameters()}
+        own = list(towers.parameters())  # kept alive: an adapter may replace some, and their identity must not pass on
         self.adapter = adapter(towers) if adapter is not None else None
-        self.tower_names = frozenset(name for name, parameter in self.named_parameters() if id(parameter) in pretrained)
+        identities = {id(parameter) for parameter in own}
+        self.tower_names = frozenset(name for name, parameter in self.named_parameters() if id(parameter) in identities)
 
     @property
     def captions_cut(self) -> int:
@@ -182,9 +183,7 @@ class CLIP4STR(nn.Module):
         return self.image_memory(images)
 
     @torch.inference_mode()
-    def decode(
-        self, image_memory: Tensor, refine_steps: int = 1, decode: str = "ar", fast_cross: bool = False
-    ) -> Prediction:
+    def decode(self, image_memory: Tensor, refine_steps: int = 1, decode: str = "ar", fast_cross: bool = False) -> Prediction:
         """Algorithm 1 on the image memory, with all four outputs kept (see `core.model.decoding`).
 
         Args:

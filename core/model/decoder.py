@@ -194,9 +194,7 @@ class Decoder(nn.Module):
                 content = layer.stream(content, normed, cache[depth], layer_memory, None)
         return self.classify(queries)[:, 0]
 
-    def permuted(
-        self, context_ids: Tensor, memory: list[KeysValues], ranks: Tensor, readable: Tensor, batch: int
-    ) -> Tensor:
+    def permuted(self, context_ids: Tensor, memory: list[KeysValues], ranks: Tensor, readable: Tensor, batch: int) -> Tensor:
         """All K orders of `batch` images in one pass (section III-A2).
 
         With one layer the content is never updated, so orders that share context and memory share their keys and

@@ -86,9 +86,7 @@ class ClipImageTower(nn.Module):
         ValueError: as `ClipTowers`.
     """
 
-    def __init__(
-        self, arch: str | dict, weights: str | None, image_size: tuple[int, int], patch_size: tuple[int, int] | None
-    ):
+    def __init__(self, arch: str | dict, weights: str | None, image_size: tuple[int, int], patch_size: tuple[int, int] | None):
         super().__init__()
         config = copy.deepcopy(arch) if isinstance(arch, dict) else read_architecture(arch)
         self.grid = set_image_size(config, image_size, patch_size, arch)

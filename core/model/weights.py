@@ -141,4 +141,3 @@ def first_difference(expected: dict[str, Tensor], found: dict[str, Tensor]) -> s
         if here != there:
             return f"{name}: the model has {here}, the file {there}"
     return None
-

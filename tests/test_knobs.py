@@ -1,0 +1,75 @@
+"""The knob inspector, and the guard that no row of any table measures noise."""
+
+import json
+
+import pytest
+import yaml
+
+from ablations.plan import TABLES, row_files, table_names
+from core import summary
+from core.summary import compare
+from tests.conftest import BASELINE
+
+ROWS = [(table, row.stem) for table in table_names() for row in row_files(table)]
+
+
+@pytest.mark.parametrize("scale", ["micro", "paper"])
+@pytest.mark.parametrize(("table", "row"), ROWS)
+def test_every_row_differs_from_its_baseline(table, row, scale):
+    baseline = yaml.safe_load((TABLES / table / "table.yaml").read_text())["baseline"]
+    found = compare(f"ablations/{table}/{row}.gin", f"ablations/{table}/{baseline}.gin", scale, [])
+    assert found.empty == (row == baseline), found.text(row, baseline)
+    if row != baseline:
+        assert (
+            found.bindings
+            and (found.parameters or found.trained or found.groups or found.length or found.protocol)
+            or (
+                row in ("imagenet-1k", "imagenet-21k", "class-only")  # other weights or tokens, the same parameters
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    ("binding", "fields"),
+    [
+        ("IMAGE_FROZEN = 0.5", {"bindings", "trained", "groups"}),
+        ("TEXT_FROZEN = 0.75", {"bindings", "trained", "groups"}),
+        ("PERMUTATIONS = 6", {"bindings"}),
+        ("MIRRORED = False", {"bindings"}),
+        ("DECODER_DEPTH = 2", {"bindings", "parameters", "groups"}),
+        ("ENCODER_LR = 0.01", {"bindings", "groups"}),
+        ("SCRATCH_MULTIPLIER = 3.0", {"bindings", "groups"}),
+        ("WEIGHT_DECAY = 0.1", {"bindings", "groups"}),
+        ("TRAIN_STEPS = 10", {"bindings", "length"}),
+        ("REFINE_STEPS = 3", {"bindings", "protocol"}),
+        ("DECODE = 'cloze'", {"bindings", "protocol"}),
+        ("FAST_CROSS = True", {"bindings", "protocol"}),
+        ("OUTPUT = 'visual'", {"bindings", "protocol"}),
+        ("BLOCK_IMAGE_GRADIENT = False", {"bindings"}),
+        ("PREDICTED_CONTEXT = True", {"bindings"}),
+    ],
+)
+def test_a_knob_turns_what_it_should_and_nothing_else(binding, fields):
+    found = compare(BASELINE, BASELINE, "micro", [binding])
+    assert set(fields_of(found)) == fields
+
+
+def fields_of(found):
+    return [name for name in found.__dataclass_fields__ if getattr(found, name)]
+
+
+def test_the_inspector_says_what_differs(capsys):
+    summary.main(["ablations/table_VIII/lst-r4.gin", "--against", "ablations/table_VIII/fine-tune.gin", "--scale", "paper"])
+    text = capsys.readouterr().out
+    assert "IMAGE_FROZEN: 1.0 | 0.0" in text and "LadderSideTuning.reduction: %LADDER_REDUCTION | -" in text
+    assert "adapter.blocks: 2,669,184 | -" in text and "towers.visual.conv1.weight: frozen | trained" in text
+    assert "scratch, decayed" in text and "protocol: the same" in text
+    summary.main([BASELINE, "--against", BASELINE, "--set", "REFINE_STEPS = 2", "--json"])
+    assert json.loads(capsys.readouterr().out)["protocol"] == {"refine_steps": [2, 1]}
+
+
+def test_an_empty_difference_is_flagged(capsys):
+    with pytest.raises(SystemExit) as stop:
+        summary.main([BASELINE, "--against", "ablations/table_V/cross.gin"])
+    assert stop.value.code == 1
+    assert "are the same experiment: nothing that is trained, read or scored differs" in capsys.readouterr().out
