@@ -22,7 +22,7 @@ from core.data.micro import World
 from core.experiment import load
 from core.files import ROOT, atomic_file
 from core.protocol import evaluation_digest
-from core.summary import meta_model, summarise
+from core.summary import summarise
 
 WORLD = "ablations/micro/world.gin"
 TABLES = ROOT / "ablations"
@@ -185,9 +185,9 @@ def make(settings: dict, wanted: Sequence[str] | None = None) -> Plan:
 def plan_row(path: Path, scale: str, train_data: str, test_data: str) -> Row:
     """Read one gin file at the scale in use, and count it at paper scale too."""
     gin = path.relative_to(ROOT).as_posix()
-    params_paper = summarise(meta_model(load(gin, "paper"))).encoders_trainable
+    params_paper = summarise(load(gin, "paper").blueprint).encoders_trainable
     loaded = load(gin, scale)
-    summary = summarise(meta_model(loaded))
+    summary = summarise(loaded.blueprint)
     optimisation = loaded.experiment.optimisation
     return Row(
         name=path.stem,

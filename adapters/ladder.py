@@ -50,12 +50,11 @@ class LadderSideTuning(nn.Module):
         visual = open_clip_visual(towers, "LadderSideTuning")
         require_frozen(towers, "LadderSideTuning")
         blocks = visual.transformer.resblocks
-        width, heads = visual.conv1.out_channels, blocks[0].attn.num_heads
-        if (width // heads) % reduction:
-            raise ValueError(
-                f"LadderSideTuning.reduction = {reduction} does not divide the {width // heads} channels of a head"
-            )
-        if len(blocks) % every:
+        width = visual.conv1.out_channels
+        channels = width // blocks[0].attn.num_heads
+        if reduction < 1 or channels % reduction:
+            raise ValueError(f"LadderSideTuning.reduction = {reduction} does not divide the {channels} channels of a head")
+        if every < 1 or len(blocks) % every:
             raise ValueError(f"LadderSideTuning.every = {every} does not divide the tower's {len(blocks)} blocks")
         self.taps = list(range(every - 1, len(blocks), every))  # blocks whose inputs are tapped, from 0
         kept = strongest(residual_norms(visual), width // reduction)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from core import config
 from core.experiment import Loaded
 from core.model.clip4str import CLIP4STR
+from core.optim import Optimisation
 
 SHOWN = 8  # names listed of a long list
 
@@ -66,16 +67,16 @@ def unlike(here: dict, there: dict) -> dict[str, Pair]:
     return {name: (here.get(name), there.get(name)) for name in names if here.get(name) != there.get(name)}
 
 
-def difference(here: tuple[Loaded, CLIP4STR], there: tuple[Loaded, CLIP4STR]) -> Difference:
-    """Compare two rows, each read and with its model (on the meta device will do)."""
-    sides = [(loaded.experiment.optimisation, model, loaded) for loaded, model in (here, there)]
+def difference(here: Loaded, there: Loaded) -> Difference:
+    """Compare two rows, each read."""
+    sides = (here, there)
     return Difference(
-        bindings=unlike(*(bindings(loaded.operative) for _, _, loaded in sides)),
-        parameters=unlike(*(sizes(model) for _, model, _ in sides)),
-        trained=trained_unlike(*(model for _, model, _ in sides)),
-        groups=unlike(*(groups(optimisation, model) for optimisation, model, _ in sides)),
-        length=unlike(*(length(optimisation) for optimisation, _, _ in sides)),
-        protocol=unlike(*(asdict(loaded.protocol) for _, _, loaded in sides)),
+        bindings=unlike(*(bindings(side.operative) for side in sides)),
+        parameters=unlike(*(sizes(side.blueprint) for side in sides)),
+        trained=trained_unlike(*(side.blueprint for side in sides)),
+        groups=unlike(*(groups(side.experiment.optimisation, side.blueprint) for side in sides)),
+        length=unlike(*(length(side.experiment.optimisation) for side in sides)),
+        protocol=unlike(*(asdict(side.protocol) for side in sides)),
     )
 
 
@@ -101,7 +102,7 @@ def trained_unlike(here: CLIP4STR, there: CLIP4STR) -> dict[str, Pair]:
     return {name: pair for name, pair in unlike(*sides).items() if None not in pair}
 
 
-def groups(optimisation, model: CLIP4STR) -> dict[str, str]:
+def groups(optimisation: Optimisation, model: CLIP4STR) -> dict[str, str]:
     """The optimiser's groups as text."""
     return {
         group["name"]: f"{sum(p.numel() for p in group['params']):,} parameters, peak learning rate {group['peak_lr']:.3g}, "
@@ -110,5 +111,5 @@ def groups(optimisation, model: CLIP4STR) -> dict[str, str]:
     }
 
 
-def length(optimisation) -> dict[str, object]:
+def length(optimisation: Optimisation) -> dict[str, object]:
     return {"batch": optimisation.batch, "steps": optimisation.steps, "epochs": optimisation.epochs}

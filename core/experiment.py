@@ -1,7 +1,7 @@
 """What one training run consists of: a frozen dataclass that gin fills (sections III and IV-A)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -38,7 +38,8 @@ class Loaded:
 
     `training` is the gin text of everything training reads (defaults included): two files that train the same thing
     have the same text. `operative` adds the protocol. `files` holds digests of the architecture and weights files, so
-    that other towers under the same name are another run.
+    that other towers under the same name are another run. `blueprint` is the model without memory for its weights (on
+    the meta device), for counting.
     """
 
     experiment: Experiment
@@ -46,6 +47,7 @@ class Loaded:
     training: str
     operative: str
     files: str
+    blueprint: CLIP4STR = field(repr=False, compare=False)
 
     @property
     def identity(self) -> str:
@@ -74,4 +76,4 @@ def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -
     config.refuse_unread(path, bindings)
     named = (in_repository(str(name)) for name in (model.towers.arch, model.towers.weights))
     files = " ".join(file_digest(file) for file in named if file.is_file())
-    return Loaded(experiment, protocol, training, config.operative(), files)
+    return Loaded(experiment, protocol, training, config.operative(), files, model)

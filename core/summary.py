@@ -9,16 +9,14 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 
-import torch
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 
 from core import config
 from core.difference import Difference, difference
-from core.experiment import Loaded, load
+from core.experiment import load
 from core.model.clip4str import CLIP4STR
 
 
@@ -80,16 +78,9 @@ def summarise(model: CLIP4STR) -> Summary:
     )
 
 
-def meta_model(loaded: Loaded) -> CLIP4STR:
-    """The row's model without memory for its weights."""
-    with torch.device("meta"):
-        return config.construct_with(partial(loaded.experiment.model, load_weights=False), "the row")
-
-
 def compare(row: str, against: str, scale: str, bindings: Sequence[str]) -> Difference:
     """What two rows do not share at a scale (see `core.difference`); `bindings` are for the first."""
-    loaded, other = load(row, scale, bindings), load(against, scale)
-    return difference((loaded, meta_model(load(row, scale, bindings))), (other, meta_model(load(against, scale))))
+    return difference(load(row, scale, bindings), load(against, scale))
 
 
 def show_counts(summary: Summary, title: str) -> None:
@@ -124,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if found.empty:
                 sys.exit(1)
             return
-        summary = summarise(meta_model(load(options.row, options.scale, options.set)))
+        summary = summarise(load(options.row, options.scale, options.set).blueprint)
     if options.json:
         print(json.dumps(asdict(summary)))
     else:

@@ -66,7 +66,7 @@ def test_every_backbone_builds(name, tmp_path):
     row.write_text("".join(f"include 'ablations/{part}'\n" for part in includes))
     bindings = ["PATCH_SIZE = (8, 8)"] if name == "micro_vit_s" else []
     bindings += ["IMAGE_SIZE = (32, 128)", "PATCH_SIZE = (4, 8)"] if name == "vit_s_4x8" else []
-    model = summary.meta_model(load(row, scale, bindings))
+    model = load(row, scale, bindings).blueprint
     towers = model.towers
     if scale == "paper" and towers.weights:
         if isinstance(towers, TimmTower):

@@ -1,5 +1,6 @@
 """The whole command, at smoke scale, in a copy of the repository."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -80,11 +81,22 @@ def test_from_nothing_to_a_table_and_only_new_work_after(copy):
     assert counts["train"] == counts["evaluate"] == counts["table"] == 1 and "world" not in counts
     assert "my-idea" in (copy / "results/tables/smoke/table_VI.md").read_text()
 
-    decoding = baseline.read_text() + "REFINE_STEPS = 3\n"
-    (copy / "ablations/table_VI/my-idea.gin").write_text(decoding)
-    shared = snakemake(copy, "-n", "table_VI", "--config", "scale=smoke")
-    counts = jobs_of(shared.stdout + shared.stderr)
-    assert "train" not in counts and counts["evaluate"] == 1
+    for name, line in (("my-idea", "REFINE_STEPS = 3"), ("cloze", "DECODE = 'cloze'"), ("seen", "OUTPUT = 'visual'")):
+        (copy / f"ablations/table_VI/{name}.gin").write_text(baseline.read_text() + line + "\n")
+    refused = snakemake(copy, "table_VI", "--config", "scale=smoke")
+    counts = jobs_of(refused.stdout + refused.stderr)
+    decoded = [name for name in counts if name.startswith("evaluate_smoke_")]
+    assert "train" not in counts and len(decoded) == 1 and counts[decoded[0]] == 1 and "evaluate" not in counts
+    assert refused.returncode != 0
+    assert "list it under 'varies' in table.yaml" in (copy / "results/logs/table_VI.log").read_text()
+    layout = copy / "ablations/table_VI/table.yaml"
+    layout.write_text(layout.read_text() + "varies: [decode, refine_steps]\n")
+    done = snakemake(copy, "table_VI", "--config", "scale=smoke")
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = (copy / "results/tables/smoke/table_VI.md").read_text()
+    assert "cloze (ours)" in text and "| visual" in text
+    metrics = [json.loads(path.read_text()) for path in (copy / "results/runs").glob("*/seed0/evaluations/*/metrics.json")]
+    assert sorted(entry["decoded_together"] for entry in metrics) == [1, 1, 1, 3, 3, 3]
 
 
 def test_a_bad_workflow_setting_is_refused():
@@ -107,7 +119,7 @@ def test_plans_share_runs_and_change_with_the_data(tmp_path, world_folder):
 
 
 def test_bad_plans_say_what_to_do(tmp_path):
-    with pytest.raises(ConfigError, match="no table 'table_L': there are table_VI"):
+    with pytest.raises(ConfigError, match="no table 'table_L': there are table_V, table_VI"):
         plan.make(SETTINGS, ["table_L"])
     with pytest.raises(ConfigError, match="nowhere does not exist; it should hold train/"):
         plan.make({**SETTINGS, "data": str(tmp_path / "nowhere")})
@@ -117,7 +129,8 @@ def test_bad_plans_say_what_to_do(tmp_path):
 
 def test_real_words_make_a_table(realdata, copy):
     """Training on real train/, testing on IIIT5k and SVT; absent columns are marked."""
-    (copy / "ablations/table_VI/my-idea.gin").unlink(missing_ok=True)
+    for name in ("my-idea", "cloze", "seen"):
+        (copy / f"ablations/table_VI/{name}.gin").unlink(missing_ok=True)
     arguments = ("scale=smoke", f"data={realdata}", "results=real")
     done = snakemake(copy, "table_VI", "--config", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -29,10 +29,10 @@ def all_symbols() -> list[str]:
         for code in range(block << 8, (block + 1) << 8):
             mask = font.getmask(chr(code))
             shape = (mask.size, bytes(mask))
-            if unicodedata.category(chr(code)) in ("So", "Sm") and min(mask.size) >= LEAST and shape not in seen:
-                if shape[1] != absent:
-                    seen.add(shape)
-                    symbols.append(chr(code))
+            is_symbol = unicodedata.category(chr(code)) in ("So", "Sm") and shape[1] != absent
+            if is_symbol and min(mask.size) >= LEAST and shape not in seen:
+                seen.add(shape)
+                symbols.append(chr(code))
     return symbols
 
 
