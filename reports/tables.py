@@ -100,6 +100,11 @@ def shortened(count: int) -> str:
     return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e3:.0f} K" if count else "0"
 
 
+def probability(p: float) -> str:
+    """A p-value in two digits; what is below the smallest number a computer keeps is said to be so."""
+    return f"{p:.2g}" if p > 0 else "< 1e-300"
+
+
 def marked(value: str, rank: float) -> str:
     """Best bold, second best in italics, as the paper highlights them."""
     return f"**{value}**" if rank == 1 else f"*{value}*" if rank == 2 else value
@@ -126,9 +131,10 @@ def markdown(
             ABSENT if np.isnan(cell.accuracy) else marked(f"{cell.accuracy:.1f}", rank[row]) + f" ±{half_width(cell):.1f}"
             for row, cell in here.loc[grid.index].iterrows()
         ]
-    grid["mean"] = [f"{value:.1f}" for value in means.measured.loc[grid.index]]
+    if len(averaged) > 1:
+        grid["mean"] = [f"{value:.1f}" for value in means.measured.loc[grid.index]]
     grid["difference"] = [
-        "baseline" if row == layout.baseline else f"{line.difference:+.1f} (p {line.p_holm:.2g})"
+        "baseline" if row == layout.baseline else f"{line.difference:+.1f} (p {probability(line.p_holm)})"
         for row, line in paired.loc[grid.index].iterrows()
     ]
     ours = means.index[means.published.isna()] if means.published.notna().any() else []
@@ -140,7 +146,8 @@ def markdown(
     averaged_names = ", ".join(column.heading for column in averaged)
     text += [
         f"Word accuracy in per cent, ± half of Wilson's 95 % interval over images ({counts}). "
-        f"Mean: plain mean of {averaged_names}. Difference: in points to {layout.baseline} on the pooled images of "
+        + (f"Mean: plain mean of {averaged_names}. " if len(averaged) > 1 else "")
+        + f"Difference: in points to {layout.baseline} on the pooled images of "
         "those columns, with the exact McNemar p-value after Holm's correction within the table. #Params: learnable "
         f"parameters of the encoders; layers of image/text tower: {'as listed' if 'layers' in grid else runs.layers.iloc[0]}. "
         f"Scored: the {'output listed' if 'output' in grid else runs.output.iloc[0] + ' branch'}, after refinement."
@@ -149,7 +156,8 @@ def markdown(
     ]
     paper = cells[cells.from_paper].pivot_table(index="row", columns="column", values="published", sort=False)
     if len(paper):
-        paper["mean"] = paper.mean(axis=1)
+        if len(paper.columns) > 1:
+            paper["mean"] = paper.mean(axis=1)
         text += ["## Published", "", paper.to_markdown(floatfmt=".1f"), ""]
     known = means.dropna()
     if len(known) > 2:

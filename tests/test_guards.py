@@ -47,6 +47,12 @@ def test_no_keyword_swallows_misspelt_names(path):
     assert not [function.name for function in functions if function.args.kwarg]
 
 
+def test_every_package_is_listed():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {path.parent.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("__init__.py")}
+    assert {name.replace(".", "/") for name in listed} == found
+
+
 def test_every_row_opens_with_its_question_and_cost():
     for row in sorted((ROOT / "ablations").glob("table_*/*.gin")):
         first, second = row.read_text().splitlines()[:2]

@@ -150,7 +150,7 @@ def set_image_size(
 
 def check_patches(image_size: tuple[int, int], patch_size: tuple[int, int], arch: str | dict) -> None:
     """Refuse an image that is not a whole number of patches."""
-    if any(side <= 0 or side % step for side, step in zip(image_size, patch_size, strict=True)):
+    if any(step <= 0 or side <= 0 or side % step for side, step in zip(image_size, patch_size, strict=True)):
         raise ValueError(f"image_size {tuple(image_size)} is not a multiple of the patch size {patch_size} of {arch}")
 
 
