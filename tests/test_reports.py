@@ -17,7 +17,7 @@ from reports.collect import (
     read_predictions,
     read_runs,
 )
-from reports.tables import averages, compare, make_table, markdown, marked, read_published, shortened, tidy
+from reports.tables import averages, compare, make_table, markdown, marked, probability, read_published, shortened, tidy
 
 
 def test_wilson_interval_by_hand():
@@ -171,3 +171,7 @@ def test_unknown_layout_key_is_named(monkeypatch, tmp_path):
 def test_reports_run_without_torch():
     program = "import sys, reports.tables; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_p_values_are_never_printed_as_zero():
+    assert [probability(p) for p in (0.0, 0.04321, 1e-160)] == ["< 1e-300", "0.043", "1e-160"]
