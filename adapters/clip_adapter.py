@@ -25,7 +25,7 @@ class ClipAdapter(nn.Module):
         super().__init__()
         require_frozen(towers, "ClipAdapter")
         embed_dim = towers.embed_dim
-        if embed_dim % reduction:
+        if reduction < 1 or embed_dim % reduction:
             raise ValueError(f"adapter width {embed_dim} is not a multiple of its reduction {reduction}")
         if not 0 <= ratio <= 1:
             raise ValueError(f"ClipAdapter.ratio = {ratio}: a share lies in [0, 1]")

@@ -6,6 +6,7 @@ python -m core.bench memory ablations/table_VIII/lst-r4.gin ablations/table_VIII
 import argparse
 import json
 import os
+import re
 import resource
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from core.model.clip4str import CLIP4STR
 
 WORDS = ("table", "of", "reading", "networks")  # labels of the made-up images
 MEGA = 1e6
+STATUS, PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def kept_for_backward(model: CLIP4STR, forward) -> int:
 
 
 def footprint(row: str, scale: str, batch: int, threads: int) -> Footprint:
-    """One training step of a row on made-up images, with random weights, in the process it is called in."""
+    """One training step of a row in float32 on made-up images, with random weights, in the process it is called in."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     loaded = load(row, scale)
@@ -75,6 +77,7 @@ def footprint(row: str, scale: str, batch: int, threads: int) -> Footprint:
     images = torch.randn(batch, 3, *model.towers.image_size, device=device)
     words = [WORDS[i % len(WORDS)] for i in range(batch)]
     generator = torch.Generator().manual_seed(0)
+    forget_peak(device)
     before = most_memory(device)
     model(images, words, generator).total.backward()
     optimiser.step()
@@ -87,10 +90,20 @@ def footprint(row: str, scale: str, batch: int, threads: int) -> Footprint:
 
 
 def most_memory(device: torch.device) -> int:
-    """The most memory in use so far, in bytes: of a GPU, else of this process."""
+    """The most memory in use since `forget_peak`, in bytes: of a GPU, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    if STATUS.is_file():
+        return 1024 * int(re.search(r"VmHWM:\s*(\d+) kB", STATUS.read_text())[1])
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def forget_peak(device: torch.device) -> None:
+    """Let the peak start from what is in use now (where the system can: not on macOS)."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif PEAK.exists():
+        PEAK.write_text("5")
 
 
 def footprints(rows: Sequence[str], scale: str, batch: int, threads: int) -> dict[str, Footprint]:
@@ -136,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.json:
         print(json.dumps({row: asdict(measured) for row, measured in found.items()}))
     else:
-        show(found, f"One training step, batch {options.batch}, scale {options.scale}")
+        show(found, f"One training step in float32, batch {options.batch}, scale {options.scale}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Finished models on disk: ours (model.safetensors beside model.json) and the released CLIP4STR files."""
 
+import hashlib
 import json
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,7 @@ def save_model(model: CLIP4STR, training: str, identity: dict, folder: Path) -> 
     description = {"format": 1, "identity": identity, "normalisation": model.normalisation, "gin": training}
     kept = model.kept_tensors()
     if len(kept) < len(model.state_dict()):
-        description["backbone"] = {"weights": model.towers.weights, "digest": backbone_digest(model)}
+        description["backbone"] = {"weights": model.towers.weights, **below(model)}
     write_json(folder / DESCRIPTION, description)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in kept.items()}
     with atomic_file(folder / WEIGHTS) as partial:
@@ -76,8 +77,13 @@ def load_ours(path: Path) -> CLIP4STR:
     make = config.maker_from_text(CLIP4STR, content["gin"], description)
     backbone = content.get("backbone")
     model = config.construct_with(partial(make, load_weights=backbone is not None), description)
-    if backbone and backbone["digest"] != backbone_digest(model):
+    if backbone and backbone["digest"] != below(model)["digest"]:
         raise ValueError(f"{path} adapts {backbone['weights']}, which is no longer the file it was trained on")
+    if backbone and backbone["buffers"] != below(model)["buffers"]:
+        raise ValueError(
+            f"{path}: fixed tensors drawn from a seed (VeRA's) come out otherwise than in training; install the versions "
+            "that provenance.json names"
+        )
     model.normalisation = content.get("normalisation", "clip")
     try:
         tensors = safetensors.torch.load_file(path)
@@ -90,7 +96,10 @@ def load_ours(path: Path) -> CLIP4STR:
     return model.eval()
 
 
-def backbone_digest(model: CLIP4STR) -> str | None:
-    """Digest of the weights file below an adapted model; None for a tag, whose file the hub names."""
+def below(model: CLIP4STR) -> dict[str, str | None]:
+    """Digests of what an adapted model's file leaves out: the weights file (None for a tag) and fixed random tensors."""
     path = in_repository(model.towers.weights)
-    return file_digest(path) if path.is_file() else None
+    buffers = hashlib.sha256()
+    for name, tensor in sorted(model.towers.named_buffers()):
+        buffers.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return {"digest": file_digest(path) if path.is_file() else None, "buffers": buffers.hexdigest()[:16]}

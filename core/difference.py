@@ -52,6 +52,8 @@ class Difference:
                 lines.append(f"  {name}: {shown(here)} | {shown(there)}")
             if len(pairs) > SHOWN:
                 lines.append(f"  ... and {len(pairs) - SHOWN} more (--json has all)")
+        if not any(pairs for title, pairs in asdict(self).items() if title != "bindings"):
+            lines.append("only values differ: they change the forward pass, the loss or the weights' file, or nothing at all")
         return "\n".join(lines)
 
 

@@ -227,6 +227,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             protocol = load(row, options.scale).protocol
             digest = evaluation_digest(protocol, test_data)
             folder = options.out / Path(row).stem if options.out else run / "evaluations" / digest
+            if wanted.get(folder, protocol).settings != protocol.settings:
+                raise ValueError(f"{row}: another row of that name is written to {folder} already; leave --out away")
             wanted[folder], scored[row] = protocol, (folder, protocol.output)
         model = load_model(options.model).to(pick_device())
         results = evaluate(model, options.data, wanted, options.workers)

@@ -73,6 +73,8 @@ def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -
     protocol = config.construct(Protocol, path)
     if protocol.output == "cross" and model.cross_decoder is None:
         raise config.ConfigError(f"{path}: OUTPUT = 'cross', but the model has the visual branch alone; say 'visual'")
+    if protocol.fast_cross and model.cross_decoder is None:
+        raise config.ConfigError(f"{path}: FAST_CROSS = True changes nothing: the model has no cross-modal branch")
     config.refuse_unread(path, bindings)
     named = (in_repository(str(name)) for name in (model.towers.arch, model.towers.weights))
     files = " ".join(file_digest(file) for file in named if file.is_file())

@@ -49,11 +49,11 @@ class Optimisation:
             raise ValueError(f"EPOCHS = {self.epochs} and TRAIN_STEPS = {self.steps}: give exactly one, the other None")
         if (self.epochs or self.steps) <= 0:
             raise ValueError(f"EPOCHS = {self.epochs}, TRAIN_STEPS = {self.steps}: nothing would be trained")
-        if self.batch % self.device_batch:
-            raise ValueError(f"BATCH = {self.batch} is not a multiple of DEVICE_BATCH = {self.device_batch}")
         for name in ("encoder_lr", "batch", "device_batch", "save_every", "validate_every"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"Optimisation.{name} = {getattr(self, name)} is not positive")
+        if self.batch % self.device_batch:
+            raise ValueError(f"BATCH = {self.batch} is not a multiple of DEVICE_BATCH = {self.device_batch}")
 
     def total_steps(self, images: int) -> int:
         """Optimiser steps for a training set of that many images."""
@@ -89,7 +89,7 @@ class Optimisation:
         sorted_out: dict[tuple[bool, bool], list[nn.Parameter]] = {}
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
-                decayed = parameter.ndim >= 2 and not name.endswith(UNDECAYED)
+                decayed = parameter.squeeze().ndim >= 2 and not name.endswith(UNDECAYED)
                 sorted_out.setdefault((name in model.tower_names, decayed), []).append(parameter)
         return [
             {

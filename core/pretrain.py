@@ -1,6 +1,6 @@
 """Pretrain the micro world's towers: on words and captions, or on pictures with classes.
 
-python -m core.pretrain ablations/micro/pretrain.gin ablations/micro/clip.safetensors
+python -m core.pretrain ablations/micro/clip.gin ablations/micro/clip.safetensors
 """
 
 import argparse
@@ -114,8 +114,8 @@ def pretrain(plan: Pretraining, out: Path, workers: int) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Pretrain towers of the micro world (15 to 35 minutes on two cores).")
-    parser.add_argument("plan", help="gin file that binds pretrain.Pretraining, e.g. ablations/micro/pretrain.gin")
+    parser = argparse.ArgumentParser(description="Pretrain towers of the micro world (15 to 30 minutes on two cores).")
+    parser.add_argument("plan", help="gin file that binds pretrain.Pretraining, e.g. ablations/micro/clip.gin")
     parser.add_argument("out", type=Path, help="weights file to write (.safetensors)")
     parser.add_argument("--set", action="append", default=[], metavar="'NAME = value'", help="override a macro, repeatable")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads and rendering processes (default: all cores)")

@@ -42,8 +42,8 @@ class Protocol:
             raise ValueError(f"DECODE = {self.decode!r}: expected one of {', '.join(FIRST_PASS)}")
         if self.normalisation not in NORMALISATIONS:
             raise ValueError(f"NORMALISATION = {self.normalisation!r}: expected one of {', '.join(NORMALISATIONS)}")
-        if self.refine_steps < 0:
-            raise ValueError(f"REFINE_STEPS = {self.refine_steps} is negative")
+        if not isinstance(self.refine_steps, int) or self.refine_steps < 0:
+            raise ValueError(f"REFINE_STEPS = {self.refine_steps!r}: expected a whole number, 0 or more")
         if self.precision not in PRECISIONS:
             raise ValueError(f"Protocol.precision = {self.precision!r}: expected one of {', '.join(PRECISIONS)}")
         if self.scoring_charset_size not in CHARSETS:

@@ -12,7 +12,7 @@ import torch
 
 from core.files import ROOT
 
-PACKAGES = ("torch", "open_clip_torch", "timm", "accelerate", "pillow", "numpy", "lmdb", "gin-config")
+PACKAGES = ("torch", "open_clip_torch", "timm", "peft", "accelerate", "pillow", "numpy", "lmdb", "gin-config")
 
 
 def git(*arguments: str) -> str | None:

@@ -109,7 +109,7 @@ def build_released(checkpoint: dict) -> CLIP4STR:
             mlp_ratio=tensors["visual_decoder.layers.0.linear1.weight"].shape[0] / queries.shape[2],
             dropout=settings.get("dropout", 0.1),
         )
-        towers = ClipTowers(architecture(tensors, image_size), None, image_size, settings.get("context_length", 16))
+        towers = ClipTowers(architecture(tensors, image_size), None, image_size, None, settings.get("context_length", 16))
     except KeyError as error:
         raise ValueError(f"not a whole CLIP4STR checkpoint: {error} is missing") from error
     model = CLIP4STR(

@@ -111,9 +111,15 @@ def marked(value: str, rank: float) -> str:
 
 
 def markdown(
-    layout: Layout, runs: pd.DataFrame, cells: pd.DataFrame, columns: list[Column], means: pd.DataFrame, paired: pd.DataFrame
+    layout: Layout,
+    runs: pd.DataFrame,
+    cells: pd.DataFrame,
+    columns: list[Column],
+    means: pd.DataFrame,
+    paired: pd.DataFrame,
+    ours: list[str],
 ) -> str:
-    """The table as Markdown, its caption saying what every number is."""
+    """The table as Markdown, its caption saying what every number is; rows of `ours` are marked."""
     averaged = averaged_columns(columns, cells)
     scale, data = runs.scale.iloc[0], runs.data.iloc[0]
     text = [f"# {layout.title}", "", layout.about, ""]
@@ -137,7 +143,6 @@ def markdown(
         "baseline" if row == layout.baseline else f"{line.difference:+.1f} (p {probability(line.p_holm)})"
         for row, line in paired.loc[grid.index].iterrows()
     ]
-    ours = means.index[means.published.isna()] if means.published.notna().any() else []
     grid.index = pd.Index([f"{row} (ours)" if row in ours else row for row in grid.index], name="row")
     text += [grid.to_markdown(), ""]
     counts = ", ".join(
@@ -200,6 +205,7 @@ def make_table(table: str, results: Path, folder: Path) -> Path:
     averaged = averaged_columns(columns, cells)
     means = averages(cells, averaged)
     paired = compare(layout, runs, results, averaged)
+    ours = [row for row in runs.row if len(published) and row not in published.index]
     known = means.dropna()
     tau = stats.agreement(known.measured.tolist(), known.published.tolist())._asdict() if len(known) > 2 else None
     wide = cells.merge(runs[["row", "run", "output", "protocol", "evaluation", "params", "params_paper"]], on="row")
@@ -209,7 +215,7 @@ def make_table(table: str, results: Path, folder: Path) -> Path:
     with atomic_file(folder / f"{table}.json") as partial:
         partial.write_text(json.dumps({"kendall": tau, "averaged": [c.name for c in averaged]}, indent=2) + "\n")
     with atomic_file(folder / f"{table}.md") as partial:
-        partial.write_text(markdown(layout, runs, cells, columns, means, paired))
+        partial.write_text(markdown(layout, runs, cells, columns, means, paired, ours))
     return folder / f"{table}.md"
 
 

@@ -1,5 +1,7 @@
 """Adapters: where they start, what they move, what they keep, how they are saved."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -7,6 +9,7 @@ from safetensors.torch import load_file
 from adapters.clip_adapter import ClipAdapter
 from adapters.injection import LinearAttention
 from adapters.ladder import LadderSideTuning
+from core import bench
 from core.bench import kept_for_backward
 from core.checkpoint import load_model, save_model
 from core.config import ConfigError
@@ -134,9 +137,33 @@ def test_a_file_holds_what_was_trained_and_loads_on_top(row, tmp_path):
 def test_an_adapter_does_not_load_on_another_backbone(tmp_path, monkeypatch):
     model = build("bitfit")
     save_model(model, read("bitfit").training, {}, tmp_path)
-    monkeypatch.setattr("core.checkpoint.backbone_digest", lambda model: "another")
+    monkeypatch.setattr("core.checkpoint.file_digest", lambda path: "another")
     with pytest.raises(ValueError, match="adapts ablations/micro/clip.safetensors, which is no longer the file it was"):
         load_model(tmp_path)
+
+
+def test_vera_does_not_load_where_its_projections_come_out_otherwise(tmp_path):
+    model, loaded = build("vera"), read("vera")
+    save_model(model, loaded.training, {}, tmp_path)
+    description = tmp_path / "model.json"
+    description.write_text(description.read_text().replace("Vera.seed = 0", "Vera.seed = 1"))
+    with pytest.raises(ValueError, match="fixed tensors drawn from a seed .* come out otherwise than in training"):
+        load_model(tmp_path)
+
+
+def test_scales_are_not_decayed():
+    """peft keeps IA3's scales as matrices of one row: decay would pull them from 1 to 0."""
+    groups = read("ia3").experiment.optimisation.groups(model := build("ia3"))
+    scales = {id(p) for name, p in model.named_parameters() if "ia3_l" in name}
+    decayed = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
+    assert scales and not scales & decayed
+
+
+def test_the_bench_measures_what_an_adapter_saves(capsys):
+    bench.main(["memory", "ablations/table_VIII/lst-r4.gin", "ablations/table_VIII/fine-tune.gin", "--threads", "1", "--json"])
+    ladder, full = json.loads(capsys.readouterr().out).values()
+    assert ladder["kept_image"] < 0.6 * full["kept_image"] and ladder["trained"] < full["trained"]
+    assert ladder["peak"] > 0 and full["peak"] > 0 and ladder["weights"] > full["weights"]
 
 
 def test_without_pretrained_weights_everything_is_saved():

@@ -13,7 +13,7 @@ from core.config import ConfigError
 from core.experiment import load
 from core.model.timm_tower import TimmTower
 from core.model.towers import ClipImageTower, ClipTowers, read_architecture
-from core.model.weights import read_clip
+from core.model.weights import find_clip, read_clip
 
 SMALL = {
     "embed_dim": 32,
@@ -79,7 +79,7 @@ def test_every_backbone_builds(name, tmp_path):
 @pytest.mark.parametrize(("arch", "activation"), [("ViT-B-16-quickgelu", "QuickGELU"), ("ViT-B-16", "GELU")])
 def test_the_activation_is_the_towers_own(arch, activation):
     with torch.device("meta"):
-        towers = ClipTowers(arch, None, (224, 224), 16)
+        towers = ClipTowers(arch, None, (224, 224), None, 16)
     assert type(towers.visual.transformer.resblocks[0].mlp.gelu).__name__ == activation
 
 
@@ -90,6 +90,48 @@ def test_the_tags_activation_is_the_architectures():
         arch, tag = values["ARCH"].strip("'"), values["WEIGHTS"].strip("'")
         quick = open_clip.get_pretrained_cfg(arch, tag).get("quick_gelu", False)
         assert quick == read_architecture(arch).get("quick_gelu", False), path
+        half = open_clip.get_pretrained_cfg(arch, tag)["mean"] == (0.5, 0.5, 0.5)
+        assert half == ("NORMALISATION = 'half'" in path.read_text()), path
+
+
+@pytest.mark.parametrize(
+    ("arch", "weights", "other"), [("ViT-B-16", "openai", "ViT-B-16-quickgelu"), ("ViT-H-14", "dfn5b", "ViT-H-14-quickgelu")]
+)
+def test_a_tag_of_another_activation_is_refused(arch, weights, other):
+    with pytest.raises(ValueError, match=f"were trained with another activation: use ARCH = '{other}'"):
+        find_clip(arch, weights)
+
+
+def test_a_projection_that_no_file_holds_learns_at_the_scratch_rate():
+    loaded = load("ablations/table_VII/imagenet-1k.gin", "paper")
+    groups = {group["name"]: group["params"] for group in loaded.experiment.optimisation.groups(loaded.blueprint)}
+    projection = loaded.blueprint.towers.proj.weight
+    assert any(projection is parameter for parameter in groups["scratch, decayed"])
+    assert any(loaded.blueprint.towers.vit.patch_embed.proj.weight is parameter for parameter in groups["towers, decayed"])
+
+
+def test_both_branches_take_another_patch_size():
+    model = load("ablations/table_V/cross.gin", "smoke", ["PATCH_SIZE = (8, 8)"]).blueprint
+    assert model.towers.visual.grid_size == (2, 8)
+
+
+@pytest.mark.parametrize(
+    ("binding", "message"),
+    [
+        ("IMAGE_SIZE = 224", "IMAGE_SIZE = 224: expected height and width"),
+        ("IMAGE_SIZE = (16, 64, 3)", "IMAGE_SIZE = .* expected height and width"),
+        ("PATCH_SIZE = 8", "PATCH_SIZE = 8: expected height and width"),
+        ("PATCH_SIZE = (0, 8)", "is not a multiple of the patch size"),
+        ("IMAGE_FROZEN = 'half'", "IMAGE_FROZEN = 'half': a fraction of the blocks"),
+        ("PERMUTATIONS = 2.5", "PERMUTATIONS .* = 2.5: expected a whole number"),
+        ("REFINE_STEPS = 1.5", "REFINE_STEPS = 1.5: expected a whole number"),
+        ("DECODER_HEADS = 0", "decoder width 96 is not a multiple of its 0 heads"),
+        ("DEVICE_BATCH = 0", "Optimisation.device_batch = 0 is not positive"),
+    ],
+)
+def test_values_of_another_kind_are_named(binding, message):
+    with pytest.raises(ConfigError, match=message):
+        load("ablations/table_V/cross.gin", "smoke", [binding])
 
 
 class Archive(torch.nn.Module):
@@ -130,7 +172,7 @@ def test_weights_of_every_kind_load(kind, tmp_path):
     torch.manual_seed(0)
     source = open_clip.CLIP(**SMALL).state_dict()
     path = write_weights(kind, source, tmp_path)
-    for towers in (ClipTowers(SMALL, str(path), (32, 32), 8), ClipImageTower(SMALL, str(path), (32, 32), None)):
+    for towers in (ClipTowers(SMALL, str(path), (32, 32), None, 8), ClipImageTower(SMALL, str(path), (32, 32), None)):
         towers.load_pretrained()
         for name, tensor in towers.visual.state_dict().items():
             torch.testing.assert_close(tensor, source[f"visual.{name}"], atol=1e-3, rtol=1e-3)
@@ -158,7 +200,11 @@ def test_other_weights_are_refused_with_the_tensor(tmp_path):
     wider = {**SMALL, "vision_cfg": {**SMALL["vision_cfg"], "width": 96}}
     path = write_weights("safetensors", open_clip.CLIP(**wider).state_dict(), tmp_path)
     with pytest.raises(ValueError, match=r"visual.class_embedding: the model has \(64,\), the file \(96,\)"):
-        ClipTowers(SMALL, str(path), (32, 32), 8).load_pretrained()
+        ClipTowers(SMALL, str(path), (32, 32), None, 8).load_pretrained()
+    finer = {**SMALL, "vision_cfg": {**SMALL["vision_cfg"], "patch_size": 4}}  # as ViT-B/16 beside ViT-B/32
+    path = write_weights("pt", open_clip.CLIP(**finer).state_dict(), tmp_path)
+    with pytest.raises(ValueError, match=r"visual.conv1.weight: the model has \(64, 3, 8, 8\), the file \(64, 3, 4, 4\)"):
+        ClipImageTower(SMALL, str(path), (32, 32), None).load_pretrained()
     (tmp_path / "cut.bin").write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match="cut.bin cannot be read as weights, it is damaged or of another kind"):
         read_clip(tmp_path / "cut.bin", None)
@@ -175,7 +221,7 @@ def test_other_weights_are_refused_with_the_tensor(tmp_path):
 )
 def test_what_is_no_tower_is_refused(arch, size, message):
     with pytest.raises(ValueError, match=message), torch.device("meta"):
-        ClipTowers(arch, None, size, 16)
+        ClipTowers(arch, None, size, None, 16)
 
 
 def offline(*_, **__):
@@ -223,6 +269,8 @@ def test_parseqs_encoder_has_no_class_token():
         TimmTower("vit_small_patch16_224", None, (32, 130), (4, 8), False, None)
     with pytest.raises(ValueError, match="timm cannot build 'vit_smal'"):
         TimmTower("vit_smal", None, (32, 128), None, True, None)
+    with pytest.raises(ValueError, match="vit_base_patch16_reg4_gap_256 of timm is no plain ViT: it also has vit.reg_token"):
+        TimmTower("vit_base_patch16_reg4_gap_256", None, (32, 128), None, True, None)
     with pytest.raises(ValueError, match="timm cannot build .resnet18. as a ViT"):
         TimmTower("resnet18", None, (32, 128), None, True, None)
 

@@ -7,6 +7,8 @@ import yaml
 
 from ablations.plan import TABLES, row_files, table_names
 from core import summary
+from core.config import ConfigError
+from core.experiment import load
 from core.summary import compare
 from tests.conftest import BASELINE
 
@@ -35,7 +37,6 @@ def test_every_row_differs_from_its_baseline(table, row, scale):
         ("IMAGE_FROZEN = 0.5", {"bindings", "trained", "groups"}),
         ("TEXT_FROZEN = 0.75", {"bindings", "trained", "groups"}),
         ("PERMUTATIONS = 6", {"bindings"}),
-        ("MIRRORED = False", {"bindings"}),
         ("DECODER_DEPTH = 2", {"bindings", "parameters", "groups"}),
         ("ENCODER_LR = 0.01", {"bindings", "groups"}),
         ("SCRATCH_MULTIPLIER = 3.0", {"bindings", "groups"}),
@@ -52,6 +53,28 @@ def test_every_row_differs_from_its_baseline(table, row, scale):
 def test_a_knob_turns_what_it_should_and_nothing_else(binding, fields):
     found = compare(BASELINE, BASELINE, "micro", [binding])
     assert set(fields_of(found)) == fields
+
+
+def test_unmirrored_orders_are_a_knob_of_many_orders_alone(tmp_path):
+    for name, line in (("with", ""), ("without", "MIRRORED = False")):
+        (tmp_path / f"{name}.gin").write_text(f"include '{BASELINE}'\nPERMUTATIONS = 6\n{line}\n")
+    found = compare(str(tmp_path / "without.gin"), str(tmp_path / "with.gin"), "micro", [])
+    assert found.bindings == {"MIRRORED": ("False", "True")}
+    assert "only values differ" in found.text("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("row", "binding"),
+    [
+        (BASELINE, "MIRRORED = False"),
+        ("ablations/table_V/recipe.gin", "PREDICTED_CONTEXT = True"),
+        ("ablations/table_V/recipe.gin", "BLOCK_IMAGE_GRADIENT = False"),
+        ("ablations/table_V/recipe.gin", "FAST_CROSS = True"),
+    ],
+)
+def test_a_knob_that_can_change_nothing_is_refused(row, binding):
+    with pytest.raises(ConfigError, match=f"{binding} changes nothing"):
+        load(row, "micro", [binding])
 
 
 def fields_of(found):

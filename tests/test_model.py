@@ -83,7 +83,7 @@ def test_frozen_weights_do_not_move_and_the_others_do(image):
         ("TEXT_FROZEN = 0.3", "TEXT_FROZEN = 0.3 of 4 layers is 1.2 layers: choose a multiple of 1/4"),
         ("IMAGE_SIZE = (16, 62)", r"image_size \(16, 62\) is not a multiple of the patch size \(16, 4\)"),
         ("CONTEXT_LENGTH = 99", "context_length 99: .*clip.json has 16 text positions"),
-        ("PERMUTATIONS = 0", "num_permutations = 0 is below 1"),
+        ("PERMUTATIONS = 0", r"PERMUTATIONS \(num_permutations\) = 0: expected a whole number"),
         ("DECODER_HEADS = 5", "decoder width 96 is not a multiple of its 5 heads"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import re
 
+import pandas as pd
 import pytest
 import torch
 
@@ -65,7 +66,7 @@ def test_sizes_are_read_off_the_tensors(size, arch, total):
 
 
 def test_normalisation_is_the_protocols_whatever_the_file_is_called(golden, world_folder, tmp_path):
-    """A link with another name scores the same; another protocol does not."""
+    """A link with another name reads the same; another normalisation does not."""
     (tmp_path / "consistent_visual_only.ckpt").symlink_to(golden / "released.ckpt")
     model = load_model(tmp_path / "consistent_visual_only.ckpt")
     protocols = {name: load(f"ablations/released/{name}.gin", "smoke").protocol for name in ("as_published", "consistent")}
@@ -73,4 +74,8 @@ def test_normalisation_is_the_protocols_whatever_the_file_is_called(golden, worl
     assert len({protocol.digest for protocol in protocols.values()}) == 2
     results = evaluate(model, world_folder, {tmp_path / name: protocol for name, protocol in protocols.items()})
     assert [result["protocol"]["normalisation"] for result in results.values()] == ["half", "clip"]
-    assert all(len(result["benchmarks"]) == 6 for result in results.values())
+    original = evaluate(load_model(golden / "released.ckpt"), world_folder, {tmp_path / "original": protocols["as_published"]})
+    assert original[tmp_path / "original"]["protocol"] == results[tmp_path / "as_published"]["protocol"]
+    read = {name: pd.read_parquet(tmp_path / name / "predictions.parquet") for name in ("original", *protocols)}
+    pd.testing.assert_frame_equal(read["original"], read["as_published"])
+    assert not read["as_published"].cross.equals(read["consistent"].cross)

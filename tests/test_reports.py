@@ -135,7 +135,7 @@ def test_an_average_pools_the_images_of_its_benchmarks(results):
     assert np.isnan(cells.accuracy["base", "x"])
     means = averages(cells.reset_index(), pooled[:1])
     paired = compare(layout, runs, results, pooled[:1])
-    text = markdown(layout, runs, cells.reset_index().query("column == 'Avg.'"), pooled[:1], means, paired)
+    text = markdown(layout, runs, cells.reset_index().query("column == 'Avg.'"), pooled[:1], means, paired, ["my-idea"])
     assert "my-idea (ours)" in text and "| base " in text and "Avg. (2 sets pooled)" in text and "| visual" in text
     assert "Rows marked (ours) are not in the paper" in text
 

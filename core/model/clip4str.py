@@ -33,7 +33,8 @@ class CLIP4STR(nn.Module):
     Args:
         towers: `core.model.towers.ClipTowers`; for the visual branch alone any image tower.
         decoder: makes a decoder from (embed_dim, num_classes, max_outputs); called once a branch.
-        read_image: image tokens B M D to the memory of both decoders, `memory.all_tokens` or `memory.class_token`.
+        read_image: (towers, image tokens B M D) to the memory of both decoders, `memory.all_tokens` or
+            `memory.class_token`.
         read_caption: (towers, caption ids B L) to text memory B L D, of `core.model.memory`; None leaves the
             cross-modal branch out.
         adapter: makes a module of (towers) whose forward (towers, images) gives the image tokens in place of the
@@ -53,7 +54,7 @@ class CLIP4STR(nn.Module):
         self,
         towers: nn.Module,
         decoder: Callable[..., Decoder],
-        read_image: Callable[[Tensor], Tensor],
+        read_image: Callable[[nn.Module, Tensor], Tensor],
         read_caption: Callable[[nn.Module, Tensor], Tensor] | None,
         adapter: Callable[[nn.Module], nn.Module] | None,
         freezing: Freezing,
@@ -70,10 +71,15 @@ class CLIP4STR(nn.Module):
         for key, size in (("charset_size", charset_size), ("caption_charset_size", caption_charset_size)):
             if size not in CHARSETS:
                 raise ValueError(f"CLIP4STR.{key} = {size}: expected one of {', '.join(map(str, CHARSETS))}")
-        if num_permutations < 1:
-            raise ValueError(f"CLIP4STR.num_permutations = {num_permutations} is below 1")
+        if not isinstance(num_permutations, int) or num_permutations < 1:
+            raise ValueError(f"PERMUTATIONS (num_permutations) = {num_permutations!r}: expected a whole number of at least 1")
+        if not mirrored and num_permutations <= 2:
+            raise ValueError(f"MIRRORED = False changes nothing with PERMUTATIONS = {num_permutations}: no order is random")
         if read_caption is not None and towers.text_layers() is None:
             raise ValueError(f"CLIP4STR.read_caption: {towers.arch} is used without a text tower; set it to None")
+        if read_caption is None and (predicted_context or not block_image_gradient):
+            knob = "PREDICTED_CONTEXT = True" if predicted_context else "BLOCK_IMAGE_GRADIENT = False"
+            raise ValueError(f"{knob} changes nothing: the model has no cross-modal branch")
         self.tokenizer = Tokenizer(CHARSETS[charset_size])
         self.normalisation = "clip"  # of the images it is used to; set by whoever trains or loads it
         self.max_letters, self.num_permutations, self.mirrored = max_letters, num_permutations, mirrored
@@ -95,8 +101,8 @@ class CLIP4STR(nn.Module):
             towers.load_pretrained()
         freezing.apply(towers)
         own = list(towers.parameters())  # kept alive: an adapter may replace some, and their identity must not pass on
+        identities = {id(parameter) for parameter in own} - {id(parameter) for parameter in towers.added()}
         self.adapter = adapter(towers) if adapter is not None else None
-        identities = {id(parameter) for parameter in own}
         self.tower_names = frozenset(name for name, parameter in self.named_parameters() if id(parameter) in identities)
 
     @property
@@ -115,8 +121,8 @@ class CLIP4STR(nn.Module):
     def image_memory(self, images: Tensor) -> Tensor:
         """Images B 3 H W to what the decoders read of them: B M D."""
         if self.adapter is None:
-            return self.read_image(self.towers.encode_image(images))
-        return self.read_image(self.adapter(self.towers, images))
+            return self.read_image(self.towers, self.towers.encode_image(images))
+        return self.read_image(self.towers, self.adapter(self.towers, images))
 
     def caption_memory(self, ids: Tensor) -> list[KeysValues]:
         """What the cross decoder reads of the captions that these character ids (B N) spell, each distinct one once."""

@@ -103,7 +103,7 @@ class Decoder(nn.Module):
         max_outputs: int,
     ):
         super().__init__()
-        if embed_dim % num_heads:
+        if num_heads < 1 or embed_dim % num_heads:
             raise ValueError(f"decoder width {embed_dim} is not a multiple of its {num_heads} heads")
         if depth < 1:
             raise ValueError(f"decoder depth {depth} is below 1")

@@ -4,18 +4,24 @@ B batch, M image tokens ([CLASS] first), L text tokens, D joint width.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from core.model.towers import ClipTowers
 
 
-def all_tokens(tokens: Tensor) -> Tensor:
+def all_tokens(towers: nn.Module, tokens: Tensor) -> Tensor:
     """Every image token: B M D."""
     return tokens
 
 
-def class_token(tokens: Tensor) -> Tensor:
-    """[CLASS] alone (Table V, "[CLASS]"): B M D to B 1 D."""
+def class_token(towers: nn.Module, tokens: Tensor) -> Tensor:
+    """[CLASS] alone (Table V, "[CLASS]"): B M D to B 1 D.
+
+    Raises:
+        ValueError: the tower has no [CLASS] token.
+    """
+    if not getattr(towers, "class_token", True):
+        raise ValueError(f"memory.class_token: {towers.arch} is used without a [CLASS] token")
     return tokens[:, :1]
 
 

@@ -52,6 +52,11 @@ class TimmTower(nn.Module):
         width = self.vit.embed_dim
         self.embed_dim: int = embed_dim or width
         self.proj = nn.Identity() if self.embed_dim == width else nn.Linear(width, self.embed_dim, bias=False)
+        embeddings, blocks, rest = self.image_layers()
+        known = {id(p) for p in [*embeddings, *(p for block in blocks for p in block.parameters()), *rest]}
+        unknown = [name for name, parameter in self.named_parameters() if id(parameter) not in known]
+        if unknown:
+            raise ValueError(f"{arch} of timm is no plain ViT: it also has {unknown[0]}")
 
     def create(self, source: dict) -> nn.Module:
         """The ViT, with the weights of `source` (timm's pretrained_cfg_overlay) where it says any."""
@@ -76,6 +81,10 @@ class TimmTower(nn.Module):
         rest = [*vit.patch_embed.parameters(), *vit.norm_pre.parameters(), *vit.norm.parameters(), *self.proj.parameters()]
         return Layers(embeddings, list(vit.blocks), rest)
 
+    def added(self) -> list[nn.Parameter]:
+        """Weights that no file holds: the projection."""
+        return list(self.proj.parameters())
+
     def text_layers(self) -> None:
         """There is no text tower."""
 
@@ -92,9 +101,7 @@ class TimmTower(nn.Module):
             try:
                 loaded = self.create({"file": str(path)})
             except Exception as error:  # a wrong or damaged file makes the loaders raise nearly anything
-                lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-                detail = lines[1] if lines[0].startswith("Error(s) in loading") and len(lines) > 1 else lines[0]
-                raise ValueError(f"{path} does not fit {self.arch} or is damaged: {detail}") from error
+                raise ValueError(f"{path} does not fit {self.arch} or is damaged: {detail_of(error)}") from error
         else:
             loaded = self.download()
         self.vit.load_state_dict(loaded.state_dict())
@@ -106,6 +113,14 @@ class TimmTower(nn.Module):
             raise ValueError(f"timm has no weights {self.weights!r} for {self.arch}; it has: {', '.join(known) or 'none'}")
         try:
             return self.create({"tagged": True})
+        except RuntimeError as error:
+            raise ValueError(f"weights {self.weights!r} do not fit {self.arch} as built: {detail_of(error)}") from error
         except Exception as error:  # the hub client raises many kinds, all of them mean: not here
             source = f"model.safetensors of timm/{name} on the Hugging Face hub"
             raise ValueError(not_downloaded(f"weights {self.weights!r} of {self.arch}", source, error)) from error
+
+
+def detail_of(error: Exception) -> str:
+    """The line of a loader's message that names the tensor."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[1] if lines[0].startswith("Error(s) in loading") and len(lines) > 1 else lines[0]

@@ -1,8 +1,8 @@
 """CLIP's towers through open_clip, returning every image token instead of one (section III-A1).
 
 A tower of this study has `embed_dim` (D, the width of its tokens), `image_size`, `arch` and `weights` (what it was
-built and loaded from, for the record), `encode_image`, `image_layers` and `text_layers` (for freezing) and
-`load_pretrained`. `core.model.timm_tower` has another one.
+built and loaded from, for the record), `encode_image`, `image_layers` and `text_layers` (for freezing), `added` (what
+learns at the scratch rate) and `load_pretrained`. `core.model.timm_tower` has another one.
 
 B batch, M image tokens ([CLASS] first), D joint width.
 """
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from core.files import in_repository
 from core.model.freezing import Layers
-from core.model.weights import find_clip, fit, read_clip, resample
+from core.model.weights import TrainedAt, find_clip, fit, read_clip, resample
 
 
 class ClipTowers(nn.Module):
@@ -27,16 +27,24 @@ class ClipTowers(nn.Module):
         arch: an open_clip model name, the path of a JSON file in open_clip's own format, or such a description itself.
         weights: an open_clip pretrained tag, the path of a weights file, or None for random weights.
         image_size: height and width in pixels; position embeddings are resampled to it when weights are loaded.
+        patch_size: height and width of a patch where it is not the architecture's own; its embedding is resampled then.
         context_length: text positions used, at most what the architecture has.
 
     Raises:
         ValueError: the architecture is unknown or not a ViT CLIP, or a size does not fit it.
     """
 
-    def __init__(self, arch: str | dict, weights: str | None, image_size: tuple[int, int], context_length: int):
+    def __init__(
+        self,
+        arch: str | dict,
+        weights: str | None,
+        image_size: tuple[int, int],
+        patch_size: tuple[int, int] | None,
+        context_length: int,
+    ):
         super().__init__()
         config = copy.deepcopy(arch) if isinstance(arch, dict) else read_architecture(arch)
-        self.grid = set_image_size(config, image_size, None, arch)
+        self.trained_at = set_image_size(config, image_size, patch_size, arch)
         positions = config["text_cfg"].get("context_length", 77)
         if not 3 <= context_length <= positions:
             raise ValueError(f"context_length {context_length}: {arch} has {positions} text positions, the least is 3")
@@ -57,6 +65,10 @@ class ClipTowers(nn.Module):
     def image_layers(self) -> Layers:
         return layers_of(self.visual)
 
+    def added(self) -> list[nn.Parameter]:
+        """Weights that no file holds: none."""
+        return []
+
     def text_layers(self) -> Layers:
         clip = self.clip
         embeddings = [clip.token_embedding.weight, clip.positional_embedding, clip.logit_scale]
@@ -72,15 +84,14 @@ class ClipTowers(nn.Module):
         if self.weights is not None:
             path = find_clip(self.arch, self.weights)
             tensors = read_clip(path, self.clip.token_embedding.weight)
-            fit(self.clip, resample(tensors, self.visual, self.grid), path, self.arch)
+            fit(self.clip, resample(tensors, self.visual, self.trained_at), path, self.arch)
 
 
 class ClipImageTower(nn.Module):
     """CLIP's image tower alone, for the visual branch alone (Tables V, VII, VIII).
 
     Args:
-        arch, weights, image_size: as of `ClipTowers`; the weights file may hold the image tower alone.
-        patch_size: height and width of a patch where it is not the architecture's own; its embedding is resampled then.
+        arch, weights, image_size, patch_size: as of `ClipTowers`; the weights file may hold the image tower alone.
 
     Raises:
         ValueError: as `ClipTowers`.
@@ -89,7 +100,7 @@ class ClipImageTower(nn.Module):
     def __init__(self, arch: str | dict, weights: str | None, image_size: tuple[int, int], patch_size: tuple[int, int] | None):
         super().__init__()
         config = copy.deepcopy(arch) if isinstance(arch, dict) else read_architecture(arch)
-        self.grid = set_image_size(config, image_size, patch_size, arch)
+        self.trained_at = set_image_size(config, image_size, patch_size, arch)
         self.arch, self.weights, self.image_size = arch, weights, tuple(image_size)
         self.visual = open_clip.CLIP(**config).visual
         self.embed_dim: int = config["embed_dim"]
@@ -101,6 +112,10 @@ class ClipImageTower(nn.Module):
     def image_layers(self) -> Layers:
         return layers_of(self.visual)
 
+    def added(self) -> list[nn.Parameter]:
+        """Weights that no file holds: none."""
+        return []
+
     def text_layers(self) -> None:
         """There is no text tower."""
 
@@ -109,7 +124,7 @@ class ClipImageTower(nn.Module):
         if self.weights is not None:
             path = find_clip(self.arch, self.weights)
             tensors = {name: tensor for name, tensor in read_clip(path, None).items() if name.startswith("visual.")}
-            fit(self, resample(tensors, self.visual, self.grid), path, self.arch)
+            fit(self, resample(tensors, self.visual, self.trained_at), path, self.arch)
 
 
 def encode_patches(visual: nn.Module, images: Tensor) -> Tensor:
@@ -134,22 +149,25 @@ def layers_of(visual: nn.Module) -> Layers:
 
 def set_image_size(
     config: dict, image_size: tuple[int, int], patch_size: tuple[int, int] | None, arch: str | dict
-) -> tuple[int, int]:
-    """Write the sizes into an architecture; returns the grid of patches that it was described (and trained) with.
+) -> TrainedAt:
+    """Write the sizes into an architecture; returns those that it was described (and trained) with.
 
     Raises:
         ValueError: the image is not a whole number of patches.
     """
     vision = config["vision_cfg"]
     described, own = pair(vision.get("image_size", 224)), pair(vision["patch_size"])
-    patch = tuple(patch_size or own)
+    patch = own if patch_size is None else patch_size
     check_patches(image_size, patch, arch)
     vision["image_size"], vision["patch_size"] = list(image_size), list(patch)
-    return described[0] // own[0], described[1] // own[1]
+    return TrainedAt(own, (described[0] // own[0], described[1] // own[1]))
 
 
 def check_patches(image_size: tuple[int, int], patch_size: tuple[int, int], arch: str | dict) -> None:
-    """Refuse an image that is not a whole number of patches."""
+    """Refuse an image that is not a whole number of patches, and sizes that are no height and width."""
+    for name, size in (("IMAGE_SIZE", image_size), ("PATCH_SIZE", patch_size)):
+        if not isinstance(size, (tuple, list)) or [type(side) for side in size] != [int, int]:
+            raise ValueError(f"{name} = {size!r}: expected height and width in pixels, like (32, 128)")
     if any(step <= 0 or side <= 0 or side % step for side, step in zip(image_size, patch_size, strict=True)):
         raise ValueError(f"image_size {tuple(image_size)} is not a multiple of the patch size {patch_size} of {arch}")
 
@@ -174,7 +192,9 @@ def read_architecture(arch: str) -> dict:
         if config is None:
             near = ", ".join(get_close_matches(arch, open_clip.list_models(), 6)) or "none"
             raise ValueError(f"open_clip knows no architecture {arch!r}; near it: {near}")
-    vision, text = config.get("vision_cfg", {}), config.get("text_cfg", {})
+    if not isinstance(config, dict) or not isinstance(config.get("vision_cfg"), dict) or "text_cfg" not in config:
+        raise ValueError(f"{arch} is no architecture in open_clip's format: it needs vision_cfg, text_cfg and embed_dim")
+    vision, text = config["vision_cfg"], config["text_cfg"]
     convolutional = isinstance(vision.get("layers"), list)
     if convolutional or "timm_model_name" in vision or "hf_model_name" in text or "patch_size" not in vision:
         raise ValueError(f"{arch} is not a ViT CLIP of open_clip's own kind")

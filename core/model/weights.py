@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import open_clip
 import torch
@@ -14,6 +15,13 @@ from core.files import in_repository
 
 ROWS = "token_embedding.rows"  # in a file that keeps only some rows of the token embedding: which
 NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # in OpenAI's archives
+
+
+class TrainedAt(NamedTuple):
+    """The sizes an architecture was described, and its weights trained, with."""
+
+    patch_size: tuple[int, int]
+    grid: tuple[int, int]  # rows and columns of patches
 
 
 def find_clip(arch: str, weights: str) -> Path:
@@ -29,6 +37,10 @@ def find_clip(arch: str, weights: str) -> Path:
     if not entry:
         known = [tag for name, tag in open_clip.list_pretrained() if name == arch]
         raise ValueError(f"open_clip has no weights {weights!r} for {arch}; it has: {', '.join(known) or 'none'}")
+    quick = bool(entry.get("quick_gelu"))
+    if quick != bool(open_clip.get_model_config(arch).get("quick_gelu")):
+        other = f"{arch}-quickgelu" if quick else arch.removesuffix("-quickgelu")
+        raise ValueError(f"weights {weights!r} of {arch} were trained with another activation: use ARCH = {other!r}")
     try:
         return Path(open_clip.download_pretrained(entry))
     except Exception as error:  # the hub client raises many kinds, all of them mean: not here
@@ -101,19 +113,26 @@ def save_sparse(clip: nn.Module, rows: Tensor, path: Path) -> None:
     save_file(tensors, path)
 
 
-def resample(tensors: dict[str, Tensor], visual: nn.Module, grid: tuple[int, int]) -> dict[str, Tensor]:
+def resample(tensors: dict[str, Tensor], visual: nn.Module, trained_at: TrainedAt) -> dict[str, Tensor]:
     """Position and patch embeddings of an image tower at the size of `visual`, through timm.
+
+    Patches of a size that is not the architecture's are another architecture's: they are left as they are, for `fit`
+    to refuse.
 
     Args:
         tensors: of a CLIP file; those of the image tower begin with "visual.".
-        grid: rows and columns of patches that the architecture was described with; a file of another count is square.
+        trained_at: what the architecture was described with; a file of another number of positions is taken as square.
     """
     positions, patches = tensors.get("visual.positional_embedding"), tensors.get("visual.conv1.weight")
-    if positions is None or patches is None:
+    if positions is None or patches is None or tuple(patches.shape[2:]) != trained_at.patch_size:
         return tensors
+    grid = trained_at.grid
     wanted = tuple(visual.conv1.kernel_size)
     if tuple(patches.shape[2:]) != wanted:
         tensors["visual.conv1.weight"] = resample_patch_embed(patches, list(wanted))
+    side = round((len(positions) - 1) ** 0.5)
+    if len(positions) not in (1 + grid[0] * grid[1], 1 + side * side):
+        return tensors
     old = list(grid) if len(positions) == 1 + grid[0] * grid[1] else None
     tensors["visual.positional_embedding"] = resample_abs_pos_embed(positions[None], list(visual.grid_size), old)[0]
     return tensors
