@@ -6,14 +6,16 @@ import open_clip
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from core import summary
+from core.checkpoint import load_model, save_model
 from core.config import ConfigError
 from core.experiment import load
 from core.model.timm_tower import TimmTower
 from core.model.towers import ClipImageTower, ClipTowers, read_architecture
 from core.model.weights import find_clip, read_clip
+from core.train import build_model
 
 SMALL = {
     "embed_dim": 32,
@@ -280,3 +282,21 @@ def test_a_text_tower_that_is_not_there_is_not_frozen():
         load("ablations/table_V/recipe.gin", "smoke", ["TEXT_FROZEN = 0.5"])
     with pytest.raises(ConfigError, match="OUTPUT = 'cross', but the model has the visual branch alone"):
         load("ablations/table_V/recipe.gin", "smoke", ["OUTPUT = 'cross'"])
+
+
+def test_a_frozen_projection_that_no_file_holds_is_saved(tmp_path):
+    """CLIP-Adapter on a frozen timm tower: the file holds adapter, decoder and the tower's random projection."""
+    torch.manual_seed(0)
+    torch.save(timm.create_model("vit_tiny_patch16_224").state_dict(), tmp_path / "tiny.pth")
+    text = (summary.config.ROOT / "ablations/backbones/deit_b16.gin").read_text().replace("deit_base_", "vit_tiny_")
+    text = text.replace("'fb_in1k'", f"'{tmp_path}/tiny.pth'") + "IMAGE_SIZE = (32, 64)\n"
+    (tmp_path / "tiny.gin").write_text(text)
+    ours = [f"ablations/{name}.gin" for name in ("base", "variants/visual", "adapters/clip_adapter")]
+    includes = [*ours, tmp_path / "tiny.gin"]
+    (tmp_path / "row.gin").write_text("".join(f"include '{path}'\n" for path in includes))
+    loaded = load(tmp_path / "row.gin", "smoke")
+    model = build_model(loaded, 0)
+    save_model(model, loaded.training, {}, tmp_path)
+    assert "towers.proj.weight" in load_file(tmp_path / "model.safetensors")
+    images = torch.randn(2, 3, 32, 64)
+    torch.testing.assert_close(load_model(tmp_path).predict(images).visual, model.eval().predict(images).visual)

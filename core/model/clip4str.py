@@ -48,6 +48,9 @@ class CLIP4STR(nn.Module):
         block_image_gradient: the cross-modal branch sends no gradient to the image tower (section III-B).
         predicted_context: in training the cross decoder's context is the visual branch's prediction, not the label.
         load_weights: fill the towers with their pretrained weights before anything is frozen or adapted.
+
+    Raises:
+        ValueError: a value is out of its range, or a switch is set that could change nothing.
     """
 
     def __init__(
@@ -115,8 +118,9 @@ class CLIP4STR(nn.Module):
         tensors = self.state_dict()
         if self.adapter is None or self.towers.weights is None:
             return tensors
-        trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
-        return {name: tensor for name, tensor in tensors.items() if not name.startswith("towers.") or name in trained}
+        added = {id(parameter) for parameter in self.towers.added()}
+        ours = {name for name, parameter in self.named_parameters() if parameter.requires_grad or id(parameter) in added}
+        return {name: tensor for name, tensor in tensors.items() if not name.startswith("towers.") or name in ours}
 
     def image_memory(self, images: Tensor) -> Tensor:
         """Images B 3 H W to what the decoders read of them: B M D."""

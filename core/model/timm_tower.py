@@ -4,6 +4,7 @@ B batch, M image tokens ([CLASS] first, where there is one), D width.
 """
 
 from difflib import get_close_matches
+from pathlib import Path
 
 import timm
 from torch import Tensor, nn
@@ -42,7 +43,7 @@ class TimmTower(nn.Module):
         self.arch, self.weights, self.image_size = arch, weights, tuple(image_size)
         self.patch_size, self.class_token = patch_size, class_token
         try:
-            self.vit = self.create({})
+            self.vit = self.create()
         except (AssertionError, RuntimeError, TypeError) as error:
             near = ", ".join(get_close_matches(arch, timm.list_models(), 6)) or "none"
             raise ValueError(f"timm cannot build {arch!r} as a ViT ({error}); near it: {near}") from error
@@ -58,12 +59,12 @@ class TimmTower(nn.Module):
         if unknown:
             raise ValueError(f"{arch} of timm is no plain ViT: it also has {unknown[0]}")
 
-    def create(self, source: dict) -> nn.Module:
-        """The ViT, with the weights of `source` (timm's pretrained_cfg_overlay) where it says any."""
+    def create(self, tag: str | None = None, file: Path | None = None) -> nn.Module:
+        """The ViT, with random weights or those of a tag or a file."""
         return timm.create_model(
-            f"{self.arch}.{self.weights}" if source.get("tagged") else self.arch,
-            pretrained=bool(source),
-            pretrained_cfg_overlay={"file": source["file"]} if "file" in source else None,
+            f"{self.arch}.{tag}" if tag else self.arch,
+            pretrained=bool(tag or file),
+            pretrained_cfg_overlay={"file": str(file)} if file else None,
             img_size=self.image_size,
             num_classes=0,
             class_token=self.class_token,
@@ -99,7 +100,7 @@ class TimmTower(nn.Module):
         if in_repository(self.weights).suffix:
             path = existing(in_repository(self.weights), self.weights)
             try:
-                loaded = self.create({"file": str(path)})
+                loaded = self.create(file=path)
             except Exception as error:  # a wrong or damaged file makes the loaders raise nearly anything
                 raise ValueError(f"{path} does not fit {self.arch} or is damaged: {detail_of(error)}") from error
         else:
@@ -112,7 +113,7 @@ class TimmTower(nn.Module):
             known = [full.split(".", 1)[1] for full in timm.list_pretrained(f"{self.arch}.*")]
             raise ValueError(f"timm has no weights {self.weights!r} for {self.arch}; it has: {', '.join(known) or 'none'}")
         try:
-            return self.create({"tagged": True})
+            return self.create(tag=self.weights)
         except RuntimeError as error:
             raise ValueError(f"weights {self.weights!r} do not fit {self.arch} as built: {detail_of(error)}") from error
         except Exception as error:  # the hub client raises many kinds, all of them mean: not here
