@@ -119,7 +119,7 @@ def test_plans_share_runs_and_change_with_the_data(tmp_path, world_folder):
 
 
 def test_bad_plans_say_what_to_do(tmp_path):
-    with pytest.raises(ConfigError, match="no table 'table_L': there are table_V, table_VI"):
+    with pytest.raises(ConfigError, match="no table 'table_L': there are table_IX, table_V, table_VI"):
         plan.make(SETTINGS, ["table_L"])
     with pytest.raises(ConfigError, match="nowhere does not exist; it should hold train/"):
         plan.make({**SETTINGS, "data": str(tmp_path / "nowhere")})
