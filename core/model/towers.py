@@ -20,7 +20,32 @@ from core.model.freezing import Layers
 from core.model.weights import TrainedAt, find_clip, fit, read_clip, resample
 
 
-class ClipTowers(nn.Module):
+class ClipTower(nn.Module):
+    """What CLIP's image tower is to the method, with a text tower beside it or without: `visual`, an open_clip ViT."""
+
+    visual: nn.Module
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Images B 3 H W to all tokens after ln_post and projection, not normalised: B M D."""
+        tokens = self.visual.transformer(embed_patches(self.visual, images))
+        return self.visual.ln_post(tokens) @ self.visual.proj
+
+    def image_layers(self) -> Layers:
+        """The image tower from the input up."""
+        visual = self.visual
+        rest = [*visual.conv1.parameters(), *visual.ln_pre.parameters(), *visual.ln_post.parameters(), visual.proj]
+        return Layers([visual.class_embedding, visual.positional_embedding], list(visual.transformer.resblocks), rest)
+
+    def text_layers(self) -> Layers | None:
+        """The text tower from the input up; None where there is none."""
+        return None
+
+    def added(self) -> list[nn.Parameter]:
+        """Weights that no file holds: none."""
+        return []
+
+
+class ClipTowers(ClipTower):
     """The two towers of one CLIP model.
 
     Args:
@@ -58,17 +83,6 @@ class ClipTowers(nn.Module):
     def visual(self) -> nn.Module:
         return self.clip.visual
 
-    def encode_image(self, images: Tensor) -> Tensor:
-        """Images B 3 H W to all tokens after ln_post and projection, not normalised: B M D."""
-        return encode_patches(self.visual, images)
-
-    def image_layers(self) -> Layers:
-        return layers_of(self.visual)
-
-    def added(self) -> list[nn.Parameter]:
-        """Weights that no file holds: none."""
-        return []
-
     def text_layers(self) -> Layers:
         clip = self.clip
         embeddings = [clip.token_embedding.weight, clip.positional_embedding, clip.logit_scale]
@@ -87,7 +101,7 @@ class ClipTowers(nn.Module):
             fit(self.clip, resample(tensors, self.visual, self.trained_at), path, self.arch)
 
 
-class ClipImageTower(nn.Module):
+class ClipImageTower(ClipTower):
     """CLIP's image tower alone, for the visual branch alone (Tables V, VII, VIII).
 
     Args:
@@ -105,20 +119,6 @@ class ClipImageTower(nn.Module):
         self.visual = open_clip.CLIP(**config).visual
         self.embed_dim: int = config["embed_dim"]
 
-    def encode_image(self, images: Tensor) -> Tensor:
-        """Images B 3 H W to all tokens after ln_post and projection, not normalised: B M D."""
-        return encode_patches(self.visual, images)
-
-    def image_layers(self) -> Layers:
-        return layers_of(self.visual)
-
-    def added(self) -> list[nn.Parameter]:
-        """Weights that no file holds: none."""
-        return []
-
-    def text_layers(self) -> None:
-        """There is no text tower."""
-
     def load_pretrained(self) -> None:
         """As `ClipTowers.load_pretrained`, of the image tower's tensors."""
         if self.weights is not None:
@@ -127,24 +127,11 @@ class ClipImageTower(nn.Module):
             fit(self, resample(tensors, self.visual, self.trained_at), path, self.arch)
 
 
-def encode_patches(visual: nn.Module, images: Tensor) -> Tensor:
-    """Every token of an open_clip image tower: B 3 H W to B M D."""
-    tokens = visual.transformer(embed_patches(visual, images))
-    return visual.ln_post(tokens) @ visual.proj
-
-
 def embed_patches(visual: nn.Module, images: Tensor) -> Tensor:
     """What the first block of an open_clip image tower reads: B 3 H W to B M width."""
     patches = visual.conv1(images).flatten(2).transpose(1, 2)  # B patches width
     cls = visual.class_embedding.expand(len(patches), 1, -1).to(patches.dtype)
     return visual.ln_pre(torch.cat([cls, patches], 1) + visual.positional_embedding.to(patches.dtype))
-
-
-def layers_of(visual: nn.Module) -> Layers:
-    """An open_clip image tower from the input up."""
-    embeddings = [visual.class_embedding, visual.positional_embedding]
-    rest = [*visual.conv1.parameters(), *visual.ln_pre.parameters(), *visual.ln_post.parameters(), visual.proj]
-    return Layers(embeddings, list(visual.transformer.resblocks), rest)
 
 
 def set_image_size(
