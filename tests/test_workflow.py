@@ -21,7 +21,7 @@ SETTINGS = {"scale": "smoke", "data": None, "seeds": [0], "results": "results", 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
-    """A checkout whose Table VI has three rows and whose world is small."""
+    """A checkout with Table VI alone, of three rows, whose world is small."""
     folder = tmp_path_factory.mktemp("checkout")
     for part in PARTS:
         source = ROOT / part
@@ -30,6 +30,9 @@ def copy(tmp_path_factory):
         else:
             shutil.copy(source, folder / part)
     table = folder / "ablations" / "table_VI"
+    for other in folder.glob("ablations/table_*"):
+        if other != table:
+            shutil.rmtree(other)
     for row in table.glob("*.gin"):
         if row.stem not in KEPT_ROWS:
             row.unlink()
