@@ -58,9 +58,9 @@ class Difference:
 
 
 def shown(value: object) -> str:
-    if isinstance(value, bool):
-        return "trained" if value else "frozen"
-    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+    if value is None:
+        return "-"
+    return f"{value:,}" if type(value) is int else str(value)
 
 
 def unlike(here: dict, there: dict) -> dict[str, Pair]:
@@ -100,7 +100,10 @@ def sizes(model: CLIP4STR) -> dict[str, int]:
 
 def trained_unlike(here: CLIP4STR, there: CLIP4STR) -> dict[str, Pair]:
     """Parameters of both models that one trains and the other freezes."""
-    sides = [{name: parameter.requires_grad for name, parameter in model.named_parameters()} for model in (here, there)]
+    sides = [
+        {name: "trained" if parameter.requires_grad else "frozen" for name, parameter in model.named_parameters()}
+        for model in (here, there)
+    ]
     return {name: pair for name, pair in unlike(*sides).items() if None not in pair}
 
 

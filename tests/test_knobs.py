@@ -87,6 +87,8 @@ def test_the_inspector_says_what_differs(capsys):
     assert "IMAGE_FROZEN: 1.0 | 0.0" in text and "LadderSideTuning.reduction: %LADDER_REDUCTION | -" in text
     assert "adapter.blocks: 2,669,184 | -" in text and "towers.visual.conv1.weight: frozen | trained" in text
     assert "scratch, decayed" in text and "protocol: the same" in text
+    summary.main([BASELINE, "--against", BASELINE, "--set", "FAST_CROSS = True"])
+    assert "fast_cross: True | False" in capsys.readouterr().out
     summary.main([BASELINE, "--against", BASELINE, "--set", "REFINE_STEPS = 2", "--json"])
     assert json.loads(capsys.readouterr().out)["protocol"] == {"refine_steps": [2, 1]}
 
