@@ -1,13 +1,15 @@
 """From rows to runs: what each gin file trains, where it lies, and which rows share it.
 
     python -m ablations.plan table_VI
+    python -m ablations.plan --all
 
 A run is identified by what it trains: the values its training reads, and the data. A row that changes only decoding
-shares its run; editing a comment changes nothing.
+shares its run, and tables share runs; editing a comment changes nothing.
 """
 
 import argparse
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,36 +18,12 @@ import yaml
 from rich.console import Console
 from rich.table import Table as Grid
 
+from ablations.rows import TABLES, Row, data_source, plan_row, row_files, table_names
 from core import config
-from core.data.lmdb import fingerprint
-from core.data.micro import World
-from core.experiment import load
-from core.files import ROOT, atomic_file
-from core.protocol import evaluation_digest
-from core.summary import summarise
+from core.files import atomic_file
+from reports.layout import Layout, read_layout
 
-WORLD = "ablations/micro/world.gin"
-TABLES = ROOT / "ablations"
-MICRO_TOWERS = ("clip", "clip_large", "classes_50", "classes_1000")  # pretrained by ablations/micro/<name>.gin
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a table: its gin file, the run it asks for and how that run is scored."""
-
-    name: str
-    gin: str
-    run: str
-    protocol: str  # how it is read and scored, as JSON
-    output: str  # the branch that is scored
-    evaluation: str  # digest of the protocol and the test data: the folder of its predictions
-    params: int  # learnable parameters of the encoders, at the scale in use
-    params_paper: int  # the same at paper scale
-    steps: int | None
-    epochs: float | None
-    batch: int
-    layers: str  # of the image and the text tower
-    flat: str  # its gin text with every value written out
+MICRO_TOWERS = ("clip", "clip_large", "clip_more", "classes_50", "classes_1000")  # made by ablations/micro/<name>.gin
 
 
 @dataclass(frozen=True)
@@ -53,6 +31,7 @@ class Plan:
     """All rows of the wanted tables under one workflow configuration."""
 
     tables: dict[str, list[Row]]
+    layouts: dict[str, Layout]
     data: Path
     results: Path
     scale: str
@@ -60,61 +39,104 @@ class Plan:
     rendered: bool  # the data root is made by a rule of ours
 
     @property
-    def tables_folder(self) -> Path:
-        """Where tables go: micro scale on the rendered world in tables/, every other study in a folder of its own."""
-        folder = self.results / "tables"
+    def study(self) -> str:
+        """Names the results of other studies than micro scale on the rendered world, whose name is empty."""
         if self.rendered:
-            return folder if self.scale == "micro" else folder / self.scale
-        return folder / f"{self.scale}-{self.data.resolve().name}"
+            return "" if self.scale == "micro" else self.scale
+        return f"{self.scale}-{self.data.resolve().name}"
+
+    @property
+    def tables_folder(self) -> Path:
+        """Where tables go: those of other studies into a folder of their own."""
+        return self.results / "tables" / self.study
+
+    @property
+    def rows(self) -> list[Row]:
+        """Every row that can be run."""
+        return [row for rows in self.tables.values() for row in rows if not row.reason]
 
     def seed_folder(self, run: str, seed: int) -> Path:
         return self.results / "runs" / run / f"seed{seed}"
 
-    def predictions(self, table: str) -> list[Path]:
-        """Every predictions file the table is counted from."""
-        return [
+    def inputs(self, table: str) -> list[Path]:
+        """Every predictions file the table is counted from, and every timing it shows."""
+        rows = [row for row in self.tables[table] if not row.reason]
+        predictions = [
             self.seed_folder(row.run, seed) / "evaluations" / row.evaluation / "predictions.parquet"
-            for row in self.tables[table]
+            for row in rows
             for seed in self.seeds
         ]
+        times = {self.seed_folder(row.run, self.seeds[0]) / "reading_time.json" for row in rows if self.is_timed(table)}
+        return predictions + sorted(times)
+
+    def is_timed(self, table: str) -> bool:
+        return any(entry.get("fact") == "milliseconds" for entry in self.layouts[table].columns)
+
+    @property
+    def timed(self) -> dict[str, list[str]]:
+        """Runs whose reading is timed, and the evaluations (ways of decoding) of each."""
+        return evaluations_of(row for table in self.tables if self.is_timed(table) for row in self.tables[table])
 
     @property
     def decoded_together(self) -> dict[str, list[str]]:
         """Runs that rows decode in several ways, and the evaluations of each."""
-        wanted: dict[str, list[str]] = {}
-        for row in (row for rows in self.tables.values() for row in rows):
-            if row.evaluation not in wanted.setdefault(row.run, []):
-                wanted[row.run].append(row.evaluation)
-        return {run: evaluations for run, evaluations in wanted.items() if len(evaluations) > 1}
+        return {run: evaluations for run, evaluations in evaluations_of(self.rows).items() if len(evaluations) > 1}
 
     def write(self) -> None:
         """Put down what the jobs are called with: each run's flat gin files and each table's list of runs.
 
         A file whose content would not change is left alone, so nothing is remade because of it.
         """
+        for row in sorted(self.rows, key=unlike_a_validation):
+            folder = self.results / "runs" / row.run
+            keep(folder / "train.gin", row.flat, overwrite=False)
+            keep(folder / f"{row.evaluation}.gin", row.flat, overwrite=False)
         for table, rows in self.tables.items():
-            for row in rows:
-                folder = self.results / "runs" / row.run
-                keep(folder / "train.gin", row.flat, overwrite=False)
-                keep(folder / f"{row.evaluation}.gin", row.flat, overwrite=False)
-            listed = pd.DataFrame(
-                {
-                    "row": row.name,
-                    "gin": row.gin,
-                    "run": row.run,
-                    "protocol": row.protocol,
-                    "output": row.output,
-                    "evaluation": row.evaluation,
-                    "params": row.params,
-                    "params_paper": row.params_paper,
-                    "layers": row.layers,
-                    "scale": self.scale,
-                    "seeds": " ".join(map(str, self.seeds)),
-                    "data": "rendered micro world" if self.rendered else self.data.as_posix(),
-                }
-                for row in rows
-            )
-            keep(self.tables_folder / f"{table}.runs.csv", listed.to_csv(index=False))
+            keep(self.tables_folder / f"{table}.runs.csv", self.listed(table, rows).to_csv(index=False))
+
+    def listed(self, table: str, rows: list[Row]) -> pd.DataFrame:
+        """What reports read of a table's rows (`<table>.runs.csv`)."""
+        labels = self.layouts[table].labels
+        return pd.DataFrame(
+            {
+                "row": row.name,
+                "gin": row.gin,
+                "run": row.run,
+                "reason": row.reason,
+                "protocol": row.protocol,
+                "output": row.output,
+                "evaluation": row.evaluation,
+                "params": row.counts.encoders_trainable,
+                "params_paper": row.counts_paper.encoders_trainable,
+                "total": row.counts.total,
+                "frozen": row.counts.frozen,
+                "total_paper": row.counts_paper.total,
+                "frozen_paper": row.counts_paper.frozen,
+                "layers": row.layers,
+                "batch": row.batch,
+                "scale": self.scale,
+                "seeds": " ".join(map(str, self.seeds)),
+                "data": "rendered micro world" if self.rendered else self.data.as_posix(),
+                "data_root": self.data.as_posix(),
+                "labels": (self.data / "labels" / labels).as_posix() if labels else "",
+            }
+            for row in rows
+        )
+
+
+def unlike_a_validation(row: Row) -> bool:
+    """True for rows that ask for other decoding than Algorithm 1's: no run is validated as they say if another shares it."""
+    protocol = json.loads(row.protocol)
+    return (protocol["decode"], protocol["fast_cross"], protocol["refine_steps"]) != ("ar", False, 1)
+
+
+def evaluations_of(rows: Iterable[Row]) -> dict[str, list[str]]:
+    """The evaluations that rows ask for, by run."""
+    wanted: dict[str, list[str]] = {}
+    for row in rows:
+        if not row.reason and row.evaluation not in wanted.setdefault(row.run, []):
+            wanted[row.run].append(row.evaluation)
+    return wanted
 
 
 def keep(path: Path, content: str, overwrite: bool = True) -> None:
@@ -125,119 +147,84 @@ def keep(path: Path, content: str, overwrite: bool = True) -> None:
         partial.write_text(content)
 
 
-def table_names() -> list[str]:
-    """Every folder below ablations/ with a table.yaml."""
-    return sorted(path.parent.name for path in TABLES.glob("*/table.yaml"))
-
-
-def row_files(table: str) -> list[Path]:
-    """A table's gin files: those its table.yaml orders, then any others by name.
-
-    Raises:
-        ConfigError: table.yaml orders a file that is not there.
-    """
-    folder = TABLES / table
-    order = yaml.safe_load((folder / "table.yaml").read_text()).get("order", [])
-    found = {path.stem: path for path in sorted(folder.glob("*.gin"))}
-    missing = [name for name in order if name not in found]
-    if missing:
-        raise config.ConfigError(f"{folder / 'table.yaml'}: order names {missing[0]!r}, there is no {missing[0]}.gin")
-    return [found[name] for name in order] + [path for name, path in found.items() if name not in order]
-
-
-def data_identity(data: str | None, scale: str) -> tuple[str, str]:
-    """What the training and the test data are: fingerprints of real LMDBs, or the recipe of the rendered world.
-
-    Raises:
-        DataError: the folder holds no training or no test set.
-        ConfigError: paper scale without data.
-    """
-    if data:
-        if not Path(data).is_dir():
-            raise config.ConfigError(f"data: {data} does not exist; it should hold train/, val/ and test/<benchmark>/")
-        return fingerprint(Path(data) / "train"), fingerprint(Path(data) / "test")
-    if scale == "paper":
-        raise config.ConfigError("scale: paper trains on real data: add --config data=DIR with train/, val/ and test/")
-    config.parse(WORLD)
-    config.construct(World, WORLD)
-    recipe = config.values_of(config.operative())
-    return recipe, recipe
-
-
 def make(settings: dict, wanted: Sequence[str] | None = None) -> Plan:
     """The plan of a workflow configuration (see ablations/workflow.schema.yaml).
 
     Args:
         wanted: tables; all of them when left out.
+
+    Raises:
+        ConfigError, ReportError, DataError: naming file, key and fix.
     """
-    scale, data = settings["scale"], settings.get("data")
-    train_data, test_data = data_identity(data, scale)
-    results = Path(settings["results"])
-    root = Path(data) if data else results / "data" / f"micro-{config.digest(train_data)}"
-    tables = {}
+    scale, results = settings["scale"], Path(settings["results"])
+    source = data_source(settings.get("data"), scale, results)
+    tables, layouts, known = {}, {}, {}
     for table in wanted or table_names():
         if not (TABLES / table / "table.yaml").is_file():
             raise config.ConfigError(f"no table {table!r}: there are {', '.join(table_names())}")
-        tables[table] = [plan_row(path, scale, train_data, test_data) for path in row_files(table)]
-    return Plan(tables, root, results, scale, list(settings["seeds"]), rendered=not data)
+        layouts[table] = read_layout(table)
+        tables[table] = [plan_row(path, layouts[table], scale, source, known) for path in row_files(layouts[table])]
+        refuse_baseline(layouts[table], tables[table])
+    return Plan(tables, layouts, source.root, results, scale, list(settings["seeds"]), rendered=not settings.get("data"))
 
 
-def plan_row(path: Path, scale: str, train_data: str, test_data: str) -> Row:
-    """Read one gin file at the scale in use, and count it at paper scale too."""
-    gin = path.relative_to(ROOT).as_posix()
-    params_paper = summarise(load(gin, "paper").blueprint).encoders_trainable
-    loaded = load(gin, scale)
-    summary = summarise(loaded.blueprint)
-    optimisation = loaded.experiment.optimisation
-    return Row(
-        name=path.stem,
-        gin=gin,
-        run=f"{scale}-{config.digest(loaded.identity + train_data)}",
-        protocol=loaded.protocol.settings,
-        output=loaded.protocol.output,
-        evaluation=evaluation_digest(loaded.protocol, test_data),
-        params=summary.encoders_trainable,
-        params_paper=params_paper,
-        steps=optimisation.steps,
-        epochs=optimisation.epochs,
-        batch=optimisation.batch,
-        layers=f"{summary.image_layers}/{summary.text_layers}",
-        flat=loaded.operative,
-    )
+def refuse_baseline(layout: Layout, rows: list[Row]) -> None:
+    """Raises ConfigError for a table whose baseline, or a row it says something about, has no gin file."""
+    names = [row.name for row in rows]
+    for key, said in (("baseline", [layout.baseline] if layout.baseline else []), ("not_at_micro", layout.not_at_micro)):
+        for name in said:
+            if name not in names:
+                raise config.ConfigError(f"{layout.path}: {key} names {name!r}, there is no {name}.gin beside it")
+
+
+def show(table: str, rows: list[Row], plan: Plan, first: dict[str, str]) -> Grid:
+    """One table's rows; `first` remembers which row asked for a run first, over all tables."""
+    grid = Grid("row", "run", "done", "params", "at paper scale", "length", "batch", title=f"{table}, {plan.scale}")
+    for column in grid.columns:
+        column.no_wrap = True
+    for row in rows:
+        length = f"{row.steps} steps" if row.steps else f"{row.epochs:g} epochs"
+        run, done = row.reason, "-"
+        if not row.reason:
+            found = sum((plan.seed_folder(row.run, seed) / "model.safetensors").is_file() for seed in plan.seeds)
+            asked = first.setdefault(row.run, f"{table}/{row.name}")
+            run = row.run if asked == f"{table}/{row.name}" else f"as {asked}"
+            done = f"{found}/{len(plan.seeds)}"
+        params, paper = row.counts.encoders_trainable, row.counts_paper.encoders_trainable
+        grid.add_row(row.name, run, done, f"{params / 1e6:.2f} M", f"{paper / 1e6:.1f} M", length, str(row.batch))
+    return grid
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Say what tables would train, before anything starts.")
+    parser = argparse.ArgumentParser(
+        description="Say what tables would train, before anything starts: rows, the runs they share, what is there already."
+    )
     parser.add_argument("tables", nargs="*", help=f"of {', '.join(table_names())} (default: all)")
+    parser.add_argument("--all", action="store_true", help="all tables (the default)")
     parser.add_argument("--scale", help=f"one of {', '.join(config.SCALES)} (default: the workflow's)")
     parser.add_argument("--data", help="folder of real LMDBs (default: the workflow's, or the rendered micro world)")
+    parser.add_argument("--results", help="folder of results (default: the workflow's)")
     options = parser.parse_args(arguments)
+    if options.all and options.tables:
+        parser.error("--all is all tables; name some or say --all")
     with config.user_errors():
         settings = yaml.safe_load((TABLES / "workflow.yaml").read_text())
-        settings |= {key: value for key in ("scale", "data") if (value := getattr(options, key))}
+        settings |= {key: value for key in ("scale", "data", "results") if (value := getattr(options, key))}
         plan = make(settings, options.tables or None)
-    runs: dict[str, str] = {}
+    first: dict[str, str] = {}
+    console = Console()
+    console.width = max(console.width, 104)  # also in a pipe
     for table, rows in plan.tables.items():
-        grid = Grid("row", "run", "done", "params", "at paper scale", "length", "batch", title=f"{table}, {plan.scale}")
-        for column in grid.columns:
-            column.no_wrap = column.header != "at paper scale"
-        for row in rows:
-            done = sum((plan.seed_folder(row.run, seed) / "model.safetensors").is_file() for seed in plan.seeds)
-            shared = f" (as {runs[row.run]})" if row.run in runs else ""
-            runs.setdefault(row.run, row.name)
-            length = f"{row.steps} steps" if row.steps else f"{row.epochs:g} epochs"
-            grid.add_row(
-                row.name,
-                row.run + shared,
-                f"{done}/{len(plan.seeds)}",
-                f"{row.params / 1e6:.2f} M",
-                f"{row.params_paper / 1e6:.1f} M",
-                length,
-                str(row.batch),
-            )
-        Console().print(grid)
+        console.print(show(table, rows, plan, first))
+    unique = list(first)
+    done = sum((plan.seed_folder(run, seed) / "model.safetensors").is_file() for run in unique for seed in plan.seeds)
     rows = sum(map(len, plan.tables.values()))
-    print(f"{rows} rows, {len(runs)} unique runs x {len(plan.seeds)} seeds; data: {plan.data}")
+    without = rows - len(plan.rows)
+    print(
+        f"{rows} rows, {len(unique)} unique runs x {len(plan.seeds)} seeds, {done} of them trained already"
+        + (f", {without} rows that cannot be run here" if without else "")
+        + f"; data: {plan.data}"
+    )
 
 
 if __name__ == "__main__":

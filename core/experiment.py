@@ -23,13 +23,19 @@ class Experiment:
         model: makes the model from `load_weights`: with the towers' pretrained weights, or without reading any file.
         augment: applied to training images.
         normalisation: of training images, "clip" or "half".
+        train_data: folders below DATA/train that the run learns from, together.
         optimisation: optimiser, schedule, batch, precision.
     """
 
     model: Callable[..., CLIP4STR]
     augment: RandAugment
     normalisation: str
+    train_data: tuple[str, ...]
     optimisation: Optimisation
+
+    def __post_init__(self):
+        if isinstance(self.train_data, str) or not self.train_data:
+            raise ValueError(f"TRAIN_DATA = {self.train_data!r}: expected folders below DATA/train, e.g. ('real',)")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from core import config
 from core.checkpoint import save_model
-from core.data.lmdb import Ledger, find_lmdbs, fingerprint
+from core.data.lmdb import Ledger, fingerprint, train_roots
 from core.data.loading import Batch, ShuffledBatches, Words, collate, open_words
 from core.data.transforms import ToTensor
 from core.evaluate import read_words
@@ -70,14 +70,15 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int) -> None:
     accelerator = Accelerator(mixed_precision=optimisation.precision)
     if accelerator.num_processes > 1:
         raise TrainingError("one run on several processes is not supported; start one process a run")
-    record = provenance(data, fingerprint(data / "train"), seed)
+    roots = train_roots(data, experiment.train_data)
+    record = provenance(data, fingerprint(*roots), seed)
     if finished(out, identity(loaded, record)):
         print(f"{out} is trained already")
         return
 
     model = build_model(loaded, seed)
     words = Words(
-        open_words(data / "train", model.tokenizer.charset, model.max_letters),
+        open_words(roots, model.tokenizer.charset, model.max_letters),
         ToTensor(model.towers.image_size, experiment.normalisation),
         experiment.augment,
         seed,
@@ -250,7 +251,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description="Train the model of one row. Run again after an interruption, it goes on where it stopped."
     )
     parser.add_argument("row", help="gin file, e.g. ablations/table_VI/image0-text6.gin")
-    parser.add_argument("--data", type=Path, required=True, help="folder with train/**/data.mdb and val/**/data.mdb")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help="folder with train/<set>/**/data.mdb (the row's TRAIN_DATA) and val/**/data.mdb",
+    )
     parser.add_argument("--out", type=Path, required=True, help="run directory to write")
     parser.add_argument("--seed", type=int, default=0, help="seeds weights, data order, augmentation, permutations, dropout")
     parser.add_argument("--scale", default="micro", help=f"one of {', '.join(config.SCALES)} (default: micro)")
@@ -262,7 +268,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         loaded = load(options.row, options.scale, options.set)
         if not options.data.is_dir():
             raise FileNotFoundError(f"data root {options.data} does not exist; it should hold train/, val/ and test/")
-        find_lmdbs(options.data / "train")
         try:
             train(loaded, options.data, options.out, options.seed)
         except Interrupted as stop:

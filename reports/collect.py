@@ -1,124 +1,96 @@
-"""Gather what the runs of a table left behind: a tidy frame of scores, and the predictions behind it."""
+"""Gather what the runs of a table left behind: predictions scored under the table's labels, facts, published rows."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
 from core.charset import CHARSETS, reduce_text
 from core.files import ROOT
+from reports.labels import corrected
+from reports.layout import Column, Layout, ReportError
 
-LAYOUT_KEYS = {"title", "about", "baseline", "columns", "order", "varies"}
-OPTIONAL_KEYS = {"order", "varies"}
-
-
-class ReportError(ValueError):
-    """A table that cannot be made; the message names file, row and key."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a published table and the benchmark, or pooled benchmarks, that fill it here."""
-
-    name: str
-    benchmarks: tuple[str, ...]
-    published: bool  # False for what we show beside the paper's columns
-
-    @property
-    def heading(self) -> str:
-        filled = self.benchmarks[0] if len(self.benchmarks) == 1 else f"{len(self.benchmarks)} sets pooled"
-        return self.name if self.name == filled else f"{self.name} ({filled})"
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A table.yaml: what stands where, which row is the baseline, and which protocol settings its rows may vary."""
-
-    table: str
-    title: str
-    about: str
-    baseline: str
-    columns: list[dict]
-    varies: list[str]
-
-
-def read_layout(table: str) -> Layout:
-    """The layout of ablations/<table>/table.yaml.
-
-    Raises:
-        ReportError: an unknown or missing key.
-    """
-    path = ROOT / "ablations" / table / "table.yaml"
-    content = yaml.safe_load(path.read_text())
-    unknown, missing = content.keys() - LAYOUT_KEYS, LAYOUT_KEYS - OPTIONAL_KEYS - content.keys()
-    if unknown or missing:
-        what = f"unknown key {min(unknown)!r}" if unknown else f"key {min(missing)!r} is missing"
-        raise ReportError(f"{path}: {what}; the keys are {', '.join(sorted(LAYOUT_KEYS))}")
-    return Layout(
-        table=table,
-        title=content["title"],
-        about=content["about"],
-        baseline=content["baseline"],
-        columns=content["columns"],
-        varies=content.get("varies", []),
-    )
-
-
-def columns_of(layout: Layout, rendered: bool, found: list[str]) -> list[Column]:
-    """The published columns under the data in use, then whatever else was evaluated.
-
-    On the rendered world a column is filled by its stand-in family (or families), on real data by the benchmark itself
-    (or several, image by image: a benchmark and its subset both count).
-    """
-    key = "micro" if rendered else "paper"
-    columns = []
-    for entry in layout.columns:
-        benchmarks = entry[key]
-        columns.append(Column(entry["name"], (benchmarks,) if isinstance(benchmarks, str) else tuple(benchmarks), True))
-    taken = {column.benchmarks[0] for column in columns if len(column.benchmarks) == 1}
-    names = {column.name for column in columns}
-    others = [name for name in found if name not in taken]
-    return columns + [Column(f"{name} (here)" if name in names else name, (name,), False) for name in others]
+PUBLISHED = ROOT / "reports" / "published"
+TEXT_COLUMNS = ("row", "gin", "run", "reason", "protocol", "output", "evaluation", "seeds", "data_root", "labels", "layers")
 
 
 def read_runs(tables: Path, table: str) -> pd.DataFrame:
-    """The rows of a table with the runs they lead to."""
-    text = {"run": str, "protocol": str, "evaluation": str, "seeds": str}
-    return pd.read_csv(tables / f"{table}.runs.csv", dtype=text)
+    """The rows of a table with the runs they lead to.
+
+    Raises:
+        ReportError: the list is missing.
+    """
+    path = tables / f"{table}.runs.csv"
+    if not path.is_file():
+        raise ReportError(f"{path} is missing; `snakemake -n {table}` writes it")
+    frame = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False)
+    return frame.set_index("row", drop=False)
+
+
+def evaluation_folder(results: Path, run: pd.Series, seed: str) -> Path:
+    return results / "runs" / run.run / f"seed{seed}" / "evaluations" / run.evaluation
 
 
 def read_predictions(results: Path, run: pd.Series) -> pd.DataFrame:
-    """Per-image results of one row's output over its seeds: benchmark, index, seed, correct.
+    """Per-image results of one row's output over its seeds: benchmark, index, seed, label, reading, correct.
+
+    Labels are the table's own (`labels` of table.yaml) where it has some; images without a character of the scoring
+    charset in their label are left out.
 
     Raises:
-        ReportError: a file is missing, or holds no such output.
+        ReportError: a file is missing, is of another protocol, is shorter than its benchmark, or lacks the output.
     """
-    frames, output = [], run.output
+    frames = []
     for seed in run.seeds.split():
-        path = results / "runs" / run.run / f"seed{seed}" / "evaluations" / run.evaluation / "predictions.parquet"
+        folder = evaluation_folder(results, run, seed)
+        path = folder / "predictions.parquet"
         if not path.is_file():
             raise ReportError(f"row {run.row}: {path} is missing; run the evaluation again")
-        frame = pd.read_parquet(path, columns=["benchmark", "index", "label", output])
-        if frame[output].isna().any():
-            raise ReportError(f"row {run.row}: {path} has no output {output!r}; set the row's OUTPUT macro")
-        frames.append(frame.assign(seed=int(seed)))
+        frame = pd.read_parquet(path, columns=["benchmark", "index", "label", run.output])
+        metrics = json.loads((folder / "metrics.json").read_text())
+        refuse_other_protocol(run, folder, metrics["protocol"])
+        refuse_short(run, path, frame, metrics["benchmarks"])
+        if frame[run.output].isna().any():
+            raise ReportError(f"row {run.row}: {path} has no output {run.output!r}; set the row's OUTPUT macro")
+        frames.append(frame.rename(columns={run.output: "reading"}).assign(seed=int(seed)))
     rows = pd.concat(frames, ignore_index=True)
-    protocol = json.loads(path.with_name("metrics.json").read_text())["protocol"]
-    charset = CHARSETS[protocol["scoring_charset_size"]]
-    label = [reduce_text(text, charset) for text in rows.label]
-    reading = [reduce_text(text, charset) for text in rows[output]]
-    rows["correct"] = [a == b for a, b in zip(label, reading, strict=True)]
-    return rows.loc[[text != "" for text in label], ["benchmark", "index", "seed", "correct"]]
+    if run.labels:
+        rows = corrected(rows, Path(run.labels), metrics["benchmarks"])
+    charset = CHARSETS[json.loads(run.protocol)["scoring_charset_size"]]
+    label = rows.label.map(lambda text: reduce_text(text, charset))
+    rows["correct"] = label == rows.reading.map(lambda text: reduce_text(text, charset))
+    return rows.loc[label != "", ["benchmark", "index", "seed", "label", "reading", "correct"]]
 
 
-def check_protocols(runs: pd.DataFrame, varies: list[str]) -> None:
+def refuse_other_protocol(run: pd.Series, folder: Path, found: dict) -> None:
+    """Raises ReportError where predictions were made under other settings than the row's."""
+    for name, wanted in json.loads(run.protocol).items():
+        if found.get(name) != wanted:
+            raise ReportError(
+                f"row {run.row}: {folder} was read with {name} = {found.get(name)!r}, the row asks for {wanted!r}; delete that "
+                "folder and run the command again"
+            )
+
+
+def refuse_short(run: pd.Series, path: Path, frame: pd.DataFrame, benchmarks: dict) -> None:
+    """Raises ReportError where a benchmark has fewer predictions than readable images."""
+    counts = frame.benchmark.value_counts()
+    for name, entry in benchmarks.items():
+        if "error" in entry:
+            continue
+        expected = entry["stored"] - sum(left["count"] for left in entry["left_out"].values())
+        if counts.get(name, 0) != expected:
+            raise ReportError(
+                f"row {run.row}: {path} holds {counts.get(name, 0)} predictions of {name}, its benchmark has {expected} "
+                "images; delete the file and run the command again"
+            )
+
+
+def check_protocols(runs: pd.DataFrame, layout: Layout) -> None:
     """Refuse a table whose rows were scored under different protocols, but for what the table is about.
 
     Args:
         runs: with `protocol`, the settings as JSON.
-        varies: settings that rows may differ in (`varies` of table.yaml).
 
     Raises:
         ReportError: naming the setting, and a row of each value.
@@ -128,8 +100,80 @@ def check_protocols(runs: pd.DataFrame, varies: list[str]) -> None:
     for row, other in settings.items():
         for name in sorted(first.keys() | other.keys()):
             here, there = first.get(name), other.get(name)
-            if here != there and name not in varies:
+            if here != there and name not in layout.varies:
                 raise ReportError(
-                    f"rows were scored under different protocols: {name} is {here!r} for {first_row} and {there!r} for "
-                    f"{row}; list it under 'varies' in table.yaml if the table is about it"
+                    f"{layout.path}: rows were scored under different protocols: {name} is {here!r} for {first_row} and "
+                    f"{there!r} for {row}; list it under 'varies' if the table is about it"
                 )
+
+
+def read_published(layout: Layout, rows: list[str]) -> pd.DataFrame:
+    """Published values, indexed by row; `method` names another method's. No rows where the paper has no such table.
+
+    Args:
+        rows: the table's own; published rows are one of them, or another method's.
+
+    Raises:
+        ReportError: the file lacks a column of the layout, repeats a row, or has a row that is neither.
+    """
+    names = [entry["name"] for entry in layout.columns]
+    path = PUBLISHED / f"{layout.table}.csv"
+    if not path.is_file():
+        return pd.DataFrame(columns=["method", *names])
+    frame = pd.read_csv(path, keep_default_na=False)
+    frame["method"] = frame.get("method", "")
+    for name in names:
+        if name not in frame:
+            if any("paper" in entry for entry in layout.columns if entry["name"] == name):
+                raise ReportError(f"{path}: no column {name!r}, which {layout.path} asks for")
+            frame[name] = ""
+        frame[name] = pd.to_numeric(frame[name])
+    for row in frame.row[frame.row.duplicated()]:
+        raise ReportError(f"{path}: row {row!r} stands there twice; keep one")
+    for row in frame.row[(frame.method == "") & ~frame.row.isin(rows)]:
+        raise ReportError(
+            f"{path}: row {row!r} is no gin file of {layout.path.parent}, and its 'method' is empty; correct the name, add "
+            "the file, or name the method"
+        )
+    return frame.set_index("row")
+
+
+def facts(results: Path, run: pd.Series) -> dict[str, float]:
+    """What a row cost, by the names of `reports.layout.FACTS`; means over seeds, nan where it is not known.
+
+    Counts come from the plan; images and hours from what the runs wrote; milliseconds from core.bench, first seed.
+    """
+    counted = {
+        "params_M": run.total,
+        "frozen_M": run.frozen,
+        "params_M_paper": run.total_paper,
+        "frozen_M_paper": run.frozen_paper,
+    }
+    found = {name: value / 1e6 for name, value in counted.items()} | {"batch": run.batch}
+    folders = [results / "runs" / run.run / f"seed{seed}" for seed in run.seeds.split()] if run.run else []
+    timing = folders[0] / "reading_time.json" if folders else None
+    if timing and timing.is_file():
+        reading = json.loads(timing.read_text())["readings"].get(run.evaluation)
+        found |= {"milliseconds": reading["ms_per_image"]} if reading else {}
+    trained = [training_facts(folder, run.batch) for folder in folders if (folder / "provenance.json").is_file()]
+    return found | pd.DataFrame(trained).mean().to_dict()
+
+
+def training_facts(folder: Path, batch: int) -> dict[str, float]:
+    """Images, epochs and hours of one training run."""
+    train = json.loads((folder / "provenance.json").read_text()).get("train", {})
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    hours = sum(line.get("seconds", 0) for line in lines) / 3600
+    return {"train_images": train["images"], "epochs": train["steps"] * batch / train["images"], "hours": hours}
+
+
+def measured_benchmarks(scored: dict[str, pd.DataFrame]) -> list[str]:
+    """Every benchmark that some row was evaluated on, sorted."""
+    return sorted(set().union(*(set(frame.benchmark) for frame in scored.values())))
+
+
+def absent(column: Column, rendered: bool) -> str:
+    """Why a column has no numbers on this data."""
+    if not column.benchmarks:
+        return "no family of the micro world stands for it"
+    return "not measured on this data: " + ", ".join(column.benchmarks) if not rendered else "not rendered"

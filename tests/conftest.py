@@ -13,6 +13,7 @@ from core.experiment import load
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 BASELINE = "ablations/table_VI/image0-text6.gin"
+SMALL_WORLD = [f"micro.World.{name}" for name in ("train = 96", "synth = 16", "more = 16", "val = 8", "test = 8")]
 
 torch.set_num_threads(2)
 
@@ -43,9 +44,7 @@ def realdata() -> Path:
 def world_folder(tmp_path_factory) -> Path:
     """A rendered world of a few images, in the layout of the real one."""
     folder = tmp_path_factory.mktemp("world")
-    config.parse(
-        ROOT / "ablations/micro/world.gin", bindings=["micro.World.train = 96", "micro.World.val = 8", "micro.World.test = 8"]
-    )
+    config.parse(ROOT / "ablations/micro/world.gin", bindings=[*SMALL_WORLD])
     render_world(config.construct(World, "world.gin"), folder, workers=2)
     return folder
 

@@ -6,7 +6,7 @@ Reading never drops a sample silently: what the label rules refuse and what cann
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -144,11 +144,29 @@ def find_lmdbs(root: Path) -> list[Path]:
     return folders
 
 
-def fingerprint(root: Path) -> str:
-    """16 hex digits that change when the set of LMDBs below `root`, their sizes or their ends change."""
+def train_roots(data: Path, names: Sequence[str]) -> list[Path]:
+    """The folders below data/train that a run learns from.
+
+    Raises:
+        DataError: one is not there.
+    """
+    roots = [Path(data) / "train" / name for name in names]
+    for root in roots:
+        if not root.is_dir():
+            found = [path.name for path in sorted(root.parent.iterdir()) if path.is_dir()] if root.parent.is_dir() else []
+            raise DataError(
+                f"{root} is missing: TRAIN_DATA = {tuple(names)!r} names folders below {root.parent}, which holds "
+                f"{', '.join(found) or 'none'}; put or link the LMDBs there"
+            )
+    return roots
+
+
+def fingerprint(*roots: Path) -> str:
+    """16 hex digits that change when the set of LMDBs below the folders, their sizes or their ends change."""
     digest = hashlib.sha256()
-    for folder in find_lmdbs(root):
-        digest.update(f"{folder.relative_to(root).as_posix()} {file_digest(folder / 'data.mdb')}\n".encode())
+    for root in roots:
+        for folder in find_lmdbs(root):
+            digest.update(f"{folder.relative_to(root).as_posix()} {file_digest(folder / 'data.mdb')}\n".encode())
     return digest.hexdigest()[:16]
 
 

@@ -1,6 +1,6 @@
 """Batches: which sample comes when, and what a worker makes of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -130,15 +130,16 @@ class InOrder(Sampler):
             yield [(0, position) for position in range(start, min(start + self.batch, self.samples))]
 
 
-def open_words(root: Path, charset: str, max_letters: int) -> list[WordLmdb]:
-    """Every LMDB below `root`, in path order.
+def open_words(roots: Path | Sequence[Path], charset: str, max_letters: int) -> list[WordLmdb]:
+    """Every LMDB below one folder or several, in path order.
 
     Raises:
         DataError: there is none, or none holds a usable label.
     """
-    lmdbs = [WordLmdb(path, charset, max_letters) for path in find_lmdbs(root)]
+    roots = [roots] if isinstance(roots, Path) else roots
+    lmdbs = [WordLmdb(path, charset, max_letters) for root in roots for path in find_lmdbs(root)]
     if not any(map(len, lmdbs)):
-        raise DataError(f"{root}: no label here passes the label rules; read a few to see why")
+        raise DataError(f"{', '.join(map(str, roots))}: no label here passes the label rules; read a few to see why")
     return lmdbs
 
 

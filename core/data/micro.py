@@ -2,11 +2,14 @@
 
     python -m core.data.micro ablations/micro/world.gin results/data/micro
 
-Training and validation mix all families; each family is one benchmark under test/. Words that no stage of training
-has seen are part of every test set.
+Three training sets: `real` and `more` mix all families, `synth` has regular words alone, as synthetic data lacks what
+makes real images hard. Each family is one benchmark under test/. Words that no stage of training has seen are part of
+every test set, and so are a few wrong labels, as people make them; labels/cleaned/<family>.csv has them right (section
+V-G).
 """
 
 import argparse
+import csv
 import io
 import os
 from collections.abc import Iterator
@@ -19,12 +22,13 @@ from PIL import Image
 from rich.progress import track
 
 from core import config
+from core.charset import LOWER
 from core.data.lexicon import lexicon, split_unseen
 from core.data.lmdb import write_lmdb
 from core.data.words import FAMILIES, render
 from core.files import atomic_folder
 
-STAGES = {"train": 0, "val": 1, "test": 2, "pretrain": 3}  # streams of random numbers that never meet
+STAGES = {"train": 0, "val": 1, "test": 2, "pretrain": 3, "more": 4, "synth": 5, "mistakes": 6}  # streams that never meet
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,8 @@ class World:
         unseen: share of them that training never shows.
         regular: share of training images drawn from the regular family; the rest is spread over all families.
         distortion: factor on every family's perspective, curvature and rotation.
-        train, val: images; test: images a benchmark.
+        mislabelled: share of test labels with one wrong letter.
+        train, synth, more, val: images of train/real, train/synth, train/more and val/; test: images a benchmark.
     """
 
     lexicon_size: int
@@ -45,13 +50,16 @@ class World:
     unseen: float
     regular: float
     distortion: float
+    mislabelled: float
     train: int
+    synth: int
+    more: int
     val: int
     test: int
     seed: int
 
     def __post_init__(self):
-        for name in ("unseen", "regular"):
+        for name in ("unseen", "regular", "mislabelled"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"World.{name} = {getattr(self, name)}: a share lies in [0, 1]")
 
@@ -73,6 +81,15 @@ class World:
             family = "regular" if rng.random() < self.regular else names[rng.integers(len(names))]
         return render(word, FAMILIES[family].bent(self.distortion), rng), word
 
+    def stored_label(self, family: str, index: int, word: str) -> str:
+        """The label that test image number `index` of a family comes with: now and then one letter is wrong."""
+        rng = np.random.default_rng([self.seed, STAGES["mistakes"], list(FAMILIES).index(family), index])
+        if rng.random() >= self.mislabelled:
+            return word
+        place = int(rng.integers(len(word)))
+        others = LOWER.replace(word[place], "")
+        return word[:place] + others[rng.integers(len(others))] + word[place + 1 :]
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -91,20 +108,38 @@ class Draw:
 
 
 def render_world(world: World, out: Path, workers: int) -> None:
-    """Write train/micro, val/micro and test/<family> below `out`, which appears when all of it is there."""
+    """Write train/, val/, test/<family> and labels/ below `out`, which appears when all of it is there."""
     with atomic_folder(out) as folder:
         render_parts(world, folder, workers)
 
 
 def render_parts(world: World, out: Path, workers: int) -> None:
     seen, unseen = world.words()
-    parts = [("train", None, out / "train" / "micro", world.train), ("val", None, out / "val" / "micro", world.val)]
-    parts += [("test", family, out / "test" / family, world.test) for family in FAMILIES]
+    trained = [("train", None, "train/real", world.train), ("more", None, "train/more", world.more)]
+    trained += [("synth", "regular", "train/synth", world.synth), ("val", None, "val/micro", world.val)]
     with get_context("fork").Pool(workers) as pool:
-        for stage, family, folder, count in parts:
-            draw = Draw(world, stage, family, seen + unseen if stage == "test" else seen)
-            drawn: Iterator[tuple[bytes, str]] = pool.imap(draw, range(count), chunksize=64)
-            write_lmdb(folder, track(drawn, f"{folder.relative_to(out)}", total=count))
+        for stage, family, name, count in trained:
+            write_lmdb(out / name, drawn(pool, Draw(world, stage, family, seen), name, count))
+        for family in FAMILIES:
+            name = f"test/{family}"
+            images = list(drawn(pool, Draw(world, "test", family, seen + unseen), name, world.test))
+            stored = [(png, world.stored_label(family, i, word)) for i, (png, word) in enumerate(images)]
+            write_lmdb(out / name, stored)
+            write_labels(out / "labels" / "cleaned" / f"{family}.csv", [word for _, word in images])
+
+
+def drawn(pool, draw: Draw, name: str, count: int) -> Iterator[tuple[bytes, str]]:
+    """Images 0, ..., count - 1 as they are made, with a bar."""
+    return track(pool.imap(draw, range(count), chunksize=64), name, total=count)
+
+
+def write_labels(path: Path, words: list[str]) -> None:
+    """A label file: one line an image of the LMDB, counted from 1."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        lines = csv.writer(file, lineterminator="\n")
+        lines.writerow(["index", "label"])
+        lines.writerows(enumerate(words, start=1))
 
 
 def main() -> None:

@@ -1,0 +1,181 @@
+"""What reading costs above the image tower's own forward pass, the floor below which no reader made of it can go.
+
+Both are measured in turns on the same images, in one run on one machine, and compared as a ratio.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from core.benchmark.dictation import dictated
+from core.benchmark.timing import by_clock, by_processor, device_name, ratios, spread, take_turns
+from core.benchmark.words import draw_words, mean_letters
+from core.evaluate import DTYPES
+from core.experiment import Loaded, load
+from core.model.captions import byte_pairs
+from core.model.clip4str import CLIP4STR
+from core.protocol import Protocol
+
+FLOOR = "floor"
+
+
+class Way(NamedTuple):
+    """What of a protocol costs time: how Algorithm 1 goes, and the branch whose output is wanted."""
+
+    decode: str
+    refine_steps: int
+    fast_cross: bool
+    output: str
+
+    def __str__(self) -> str:
+        steps = f"{self.decode}, {self.refine_steps} refinement{'' if self.refine_steps == 1 else 's'}"
+        branches = "visual branch alone" if self.output == "visual" else "both branches"
+        return f"{steps}, {branches}{', Eq. (8)' if self.fast_cross else ''}"
+
+
+def way_of(protocol: Protocol, output: str) -> Way:
+    """The visual output needs no cross-modal branch, so Eq. (8) does not tell its ways apart."""
+    return Way(protocol.decode, protocol.refine_steps, protocol.fast_cross and output == "cross", output)
+
+
+def branch(model: CLIP4STR, output: str) -> CLIP4STR:
+    """What has to run for an output: the model itself, or for "visual" the same model without its cross-modal branch."""
+    if output == "cross" or model.cross_decoder is None:
+        return model
+    alone = copy.copy(model)
+    alone._modules = {**model._modules, "cross_decoder": None}  # a shallow copy of a module shares its table of parts
+    return alone
+
+
+@contextmanager
+def as_read(device: torch.device, precision: str) -> Iterator[None]:
+    """The autograd and autocast state in which `core.evaluate` reads."""
+    with torch.inference_mode(), torch.autocast(device.type, DTYPES[precision], enabled=precision != "no"):
+        yield
+
+
+def floor(model: CLIP4STR, images: Tensor, precision: str) -> Callable[[], Tensor]:
+    """The image tower's own forward pass on images B 3 H W, ready to be timed."""
+
+    def run() -> Tensor:
+        with as_read(images.device, precision):
+            return model.towers.encode_image(images)
+
+    return run
+
+
+def reading(model: CLIP4STR, images: Tensor, way: Way, precision: str) -> Callable[[], object]:
+    """`encode` and `decode` of images B 3 H W, ready to be timed; captions are tokenized as if never seen before."""
+    reader = branch(model, way.output)
+    if reader.cross_decoder is not None:
+        reader.caption_tokenizer.known.clear()
+        byte_pairs().cache.clear()
+
+    def run() -> object:
+        with as_read(images.device, precision):
+            return reader.decode(reader.encode(images), way.refine_steps, way.decode, way.fast_cross)
+
+    return run
+
+
+@dataclass(frozen=True)
+class ReadCost:
+    """Reading a batch of made-up images with random weights, against the image tower's forward pass.
+
+    Args:
+        ratio: median over the repeats of reading over floor, measured one after the other.
+        median_s, low_s, high_s: seconds of reading a batch: median and range.
+        cpu_ratio: the same in processor time, which other programs hardly disturb; None on a GPU.
+        cpu_share: processor time that reading had, of what its threads could have had.
+        floor_s, floor_low_s, floor_high_s: seconds of the image tower's forward pass on it.
+        lengths: "full" or "typical" (see `core.benchmark.words`).
+        mean_letters: letters of the words that were read.
+    """
+
+    what: str
+    row: str
+    scale: str
+    batch: int
+    lengths: str
+    way: str
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    cpu_ratio: float | None
+    cpu_share: float
+    median_s: float
+    low_s: float
+    high_s: float
+    floor_s: float
+    floor_low_s: float
+    floor_high_s: float
+    ms_per_image: float
+    mean_letters: float
+    device: str
+    precision: str
+    threads: int
+    repeats: int
+
+
+def read_costs(row: str, scale: str, batches: list[int], lengths: str, repeats: int) -> Iterator[ReadCost]:
+    """One cost a batch size, of a row under its own protocol; every repeat reads other words.
+
+    Raises:
+        ConfigError: the row cannot be built.
+    """
+    torch.manual_seed(0)
+    loaded = load(row, scale)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = loaded.experiment.model(load_weights=False).to(device).eval()
+    for batch in batches:
+        yield read_cost(model, loaded, row, scale, batch, lengths, repeats)
+
+
+def read_cost(model: CLIP4STR, loaded: Loaded, row: str, scale: str, batch: int, lengths: str, repeats: int) -> ReadCost:
+    """`read_costs` of one batch size, with the model built."""
+    device = next(model.parameters()).device
+    protocol = loaded.protocol
+    way = way_of(protocol, protocol.output)
+    words = draw_words(lengths, batch, repeats, model.visual_decoder.max_outputs)
+    images = torch.randn(batch, 3, *model.towers.image_size, device=device)
+    with dictated(model) as dictation:
+
+        def read(repeat: int) -> Callable[[], object]:
+            dictation.say(words[repeat])
+            return reading(model, images, way, protocol.precision)
+
+        tasks = {FLOOR: lambda repeat: floor(model, images, protocol.precision), "read": read}
+        measured = take_turns(tasks, repeats, device, f"reading {batch} at once")
+    clock, processor = by_clock(measured), by_processor(measured)
+    seconds, least = spread(clock["read"]), spread(clock[FLOOR])
+    ratio = ratios(clock["read"], clock[FLOOR])
+    return ReadCost(
+        what="read",
+        row=row,
+        scale=scale,
+        batch=batch,
+        lengths=lengths,
+        way=str(way),
+        ratio=ratio.median,
+        ratio_low=ratio.low,
+        ratio_high=ratio.high,
+        cpu_ratio=ratios(processor["read"], processor[FLOOR]).median if device.type == "cpu" else None,
+        cpu_share=sum(processor["read"]) / sum(clock["read"]) / torch.get_num_threads(),
+        median_s=seconds.median,
+        low_s=seconds.low,
+        high_s=seconds.high,
+        floor_s=least.median,
+        floor_low_s=least.low,
+        floor_high_s=least.high,
+        ms_per_image=1000 * seconds.median / batch,
+        mean_letters=mean_letters([word for repeated in words for word in repeated]),
+        device=device_name(device),
+        precision=str(DTYPES[protocol.precision]).removeprefix("torch."),
+        threads=torch.get_num_threads(),
+        repeats=repeats,
+    )

@@ -1,0 +1,64 @@
+"""What was measured, for people: tables and the sentence that says how."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from core.benchmark.read import ReadCost
+
+MEANINGS = {
+    "full": "every word has one letter a step and no [E], so that each autoregressive pass takes all of its steps",
+    "typical": "words are as long as IIIT5K's test words, and a batch takes as many steps as its longest word",
+}
+PROCESSOR = "cpu ratio: the same in processor time, which other work on the machine hardly disturbs."
+
+
+def in_processor_time(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.2f}"
+
+
+def show_costs(costs: list[ReadCost]) -> None:
+    """A table of `core.benchmark.read.read_costs` and what its figures are."""
+    first = costs[0]
+    title = f"Reading, {first.lengths} words, {first.precision}, scale {first.scale}, {first.device}, {first.threads} threads"
+    table = Table("row", "batch", "floor, ms", "read, ms", "ratio", "range", "cpu ratio", "ms an image", title=title)
+    for found in costs:
+        table.add_row(
+            Path(found.row).stem,
+            str(found.batch),
+            f"{1000 * found.floor_s:.1f}",
+            f"{1000 * found.median_s:.1f}",
+            f"{found.ratio:.2f}",
+            f"{found.ratio_low:.2f}-{found.ratio_high:.2f}",
+            in_processor_time(found.cpu_ratio),
+            f"{found.ms_per_image:.2f}",
+        )
+    Console().print(table)
+    for row, way in dict.fromkeys((found.row, found.way) for found in costs):
+        print(f"{row}: {way}")
+    Console().print(
+        "floor: the image tower's own forward pass; ratio: encode and decode of a batch over the floor measured beside it. "
+        f"Medians of {first.repeats} repeats in turns. {PROCESSOR} It had {min(found.cpu_share for found in costs):.0%} of "
+        "its threads' time or more. Random weights and images; the words are dictated, random letters that differ "
+        f"between the images of a batch; {MEANINGS[first.lengths]}."
+    )
+
+
+def show_readings(found: dict) -> None:
+    """A table of `core.benchmark.trained.measure_trained` and what its figures are."""
+    title = f"Reading, batch {found['batch']}, {found['precision']}, {found['device']}, {found['threads']} threads"
+    floor = next(iter(found["readings"].values()))["floor_ms"]
+    table = Table("row", "output", "ms an image", "range", "ratio", "cpu ratio", title=title)
+    for name, row in found["readings"].items():
+        for output, cost in row["outputs"].items():
+            mark = f"{output} (scored)" if output == row["output"] and len(row["outputs"]) > 1 else output
+            spread = f"{cost['low_ms']:.2f}-{cost['high_ms']:.2f}"
+            ratios = (f"{cost['ratio']:.2f}", in_processor_time(cost["cpu_ratio"]))
+            table.add_row(name, mark, f"{cost['ms_per_image']:.2f}", spread, *ratios)
+    Console().print(table)
+    Console().print(
+        f"{found['images']} test images, {found['mean_letters']:.1f} letters a label, read as the model reads them; median and "
+        f"range of {found['repeats']} repeats in turns with the floor, the image tower's own forward pass ({floor:.2f} ms an "
+        f"image). The visual output is timed without the cross-modal branch. {PROCESSOR}"
+    )

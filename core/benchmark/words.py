@@ -1,0 +1,44 @@
+"""Words to measure reading at: as long as the model can write, or as long as words in photographs are."""
+
+import random
+from collections.abc import Sequence
+
+from core.charset import LOWER
+
+LENGTHS = ("full", "typical")
+
+# How many of IIIT5K's 3,000 test words (Mishra et al., BMVC 2012) have 0, 1, 2, ... letters, white space removed.
+IIIT5K_TEST = (0, 84, 350, 432, 559, 478, 318, 308, 186, 129, 75, 35, 15, 7, 2, 0, 3, 3, 7, 1, 2, 0, 6)
+
+
+def typical_lengths(count: int, rng: random.Random) -> list[int]:
+    """`count` lengths at evenly spaced quantiles of IIIT5K's, in random order: few of them represent all."""
+    known = [length for length, words in enumerate(IIIT5K_TEST) for _ in range(words)]
+    places = [(2 * i + 1) * len(known) // (2 * count) for i in range(count)]
+    return rng.sample([known[place] for place in places], count)
+
+
+def draw_words(lengths: str, batch: int, batches: int, max_outputs: int, seed: int = 0) -> list[list[str]]:
+    """Batches of random lower-case words.
+
+    Args:
+        lengths: "full", `max_outputs` letters and no [E], or "typical", at most `max_outputs` - 1 letters and an [E].
+        max_outputs: positions of the decoder, [E] included.
+
+    Raises:
+        ValueError: another name of lengths.
+    """
+    rng = random.Random(seed)
+    count = batch * batches
+    if lengths == "full":
+        letters = [max_outputs] * count
+    elif lengths == "typical":
+        letters = [min(length, max_outputs - 1) for length in typical_lengths(count, rng)]
+    else:
+        raise ValueError(f"--lengths {lengths}: expected one of {', '.join(LENGTHS)}")
+    words = ["".join(rng.choices(LOWER, k=length)) for length in letters]
+    return [words[start : start + batch] for start in range(0, count, batch)]
+
+
+def mean_letters(words: Sequence[str]) -> float:
+    return sum(map(len, words)) / len(words)

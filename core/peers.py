@@ -1,0 +1,159 @@
+"""Run a reader made by others through our data, label rules and scoring: a check of the harness from outside.
+
+python -m core.peers rapidocr --data DIR --out results/peers/rapidocr
+
+Its accuracies on public test sets are known from elsewhere; where ours agree, so do data, label rules and scoring. It
+shares neither training nor design with any row, so it is printed beside a table and never enters its statistics.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.progress import track
+from torchvision.transforms.functional import pil_to_tensor
+
+from core import config
+from core.charset import CHARSETS, RejectedLabel, normalise_label
+from core.data.errors import DataError
+from core.data.lmdb import fingerprint
+from core.data.loading import Words, in_order, open_words
+from core.evaluate import benchmarks_of
+from core.files import atomic_file, atomic_folder, write_json
+from core.metrics import score
+from core.provenance import git, now
+from core.readers import rapidocr
+from core.readers.reader import Reader, as_entry
+
+READERS: dict[str, Callable[[int], Reader]] = {rapidocr.NAME: rapidocr.open_reader}
+MAX_LETTERS = 25  # the label rule of section IV-A, which every model here keeps too
+SCORED = 36  # characters: what the readers and the published test sets have in common
+NOTE = "An outside reader: it checks data, label rules and scoring, and enters no statistics of an ablation."
+
+
+def read_benchmark(reader: Reader, folder: Path, name: str) -> tuple[pd.DataFrame, dict]:
+    """One benchmark: a row an image, with strings as the reader writes them, and its entry in metrics.json.
+
+    Raises:
+        DataError: it cannot be opened, or no label passes the label rules.
+    """
+    words = Words(open_words(folder, CHARSETS[94], MAX_LETTERS), pil_to_tensor)
+    ledger, rows, reader_seconds, start = words.ledger(), [], 0.0, time.perf_counter()
+    for batch in track(in_order(words, 1, 0), f"reading {name}", transient=True):
+        for reason, key in batch.skipped:
+            ledger.add(reason, key)
+        for image, index, label in zip(batch.images, batch.indices, batch.labels, strict=True):
+            pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())  # H W 3
+            before = time.perf_counter()
+            text, confidence = reader.read(pixels)
+            reader_seconds += time.perf_counter() - before
+            rows.append((name, index, label, len(label), text, confidence))
+    frame = pd.DataFrame(rows, columns=["benchmark", "index", "label", "length", "reading", "confidence"])
+    labels, readings, images = list(frame.label), list(frame.reading), max(1, len(frame))
+    entry = {
+        **scores(labels, readings),
+        "read_as_labels_are": scores(labels, [as_labels_are(reading) for reading in readings]),
+        "stored": sum(lmdb.stored for lmdb in words.lmdbs),
+        "left_out": ledger.as_dict(),
+        "fingerprint": fingerprint(folder),
+        "threads": reader.threads,
+        "model_seconds_per_image": reader_seconds / images,
+        "seconds_per_image": (time.perf_counter() - start) / images,
+    }
+    return frame, entry
+
+
+def scores(labels: list[str], readings: list[str]) -> dict:
+    found = score(labels, readings, CHARSETS[SCORED])
+    return {"n": found.n, "correct": found.correct, "accuracy": found.accuracy, "one_minus_ned": found.one_minus_ned}
+
+
+def as_labels_are(reading: str) -> str:
+    """A reading under the label rules: "Café" becomes "Cafe", as the label did; our own readers know no other letters."""
+    try:
+        return normalise_label(reading, CHARSETS[94], sys.maxsize)
+    except RejectedLabel:
+        return ""
+
+
+def kept(part: Path, reader: Reader, folder: Path) -> tuple[pd.DataFrame, dict] | None:
+    """What an interrupted run finished, if the same reader read the same data; None otherwise."""
+    if not (part / "metrics.json").is_file():
+        return None
+    found = json.loads((part / "metrics.json").read_text())
+    if found["reader"] != asdict(reader.identity) or found["entry"]["fingerprint"] != fingerprint(folder):
+        return None
+    return pd.read_parquet(part / "predictions.parquet"), found["entry"]
+
+
+def read_benchmarks(reader: Reader, data: Path, out: Path) -> dict:
+    """Read every benchmark below data/test; write out/predictions.parquet and, last, out/metrics.json.
+
+    Every benchmark is kept in out/state when it is finished and read only once, however often the run is interrupted.
+    One that cannot be opened is reported and left out, the others are read all the same.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        DataError: no benchmark could be read.
+    """
+    frames, entries = [], {}
+    (out / "metrics.json").unlink(missing_ok=True)  # from here on it does not belong to what lies beside it
+    for name, folder in benchmarks_of(data).items():
+        part = out / "state" / name
+        try:
+            done = kept(part, reader, folder)
+            frame, entry = done or read_benchmark(reader, folder, name)
+        except DataError as error:
+            entries[name] = {"error": str(error)}
+            print(f"{name}: left out: {error}")
+            continue
+        if done is None:
+            with atomic_folder(part) as whole:
+                frame.to_parquet(whole / "predictions.parquet", index=False)
+                write_json(whole / "metrics.json", {"reader": asdict(reader.identity), "entry": entry})
+        frames.append(frame)
+        entries[name] = entry
+        reused = ", read before" if done else ""
+        print(f"{name:20} {entry['accuracy']:5.1f} %  of {entry['n']} words{reused}")
+    if not frames:
+        raise DataError(f"{data / 'test'}: no benchmark could be read; the messages above say why")
+    metrics = {
+        "reader": as_entry(reader.identity),
+        "note": NOTE,
+        "scoring_charset_size": SCORED,
+        "benchmarks": entries,
+        "commit": git("rev-parse", "HEAD"),
+        "written": now(),
+    }
+    with atomic_file(out / "predictions.parquet") as partial:
+        pd.concat(frames, ignore_index=True).to_parquet(partial, index=False)
+    write_json(out / "metrics.json", metrics)
+    return metrics
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description="Read every benchmark below DATA/test with a reader made by others, to check data, label rules and "
+        "scoring from outside. Needs the optional packages: pip install 'clip4str-ablations[peers]'.",
+        epilog="An interrupted run goes on from the last whole benchmark when the same command is given again.",
+    )
+    parser.add_argument("reader", choices=sorted(READERS), help="rapidocr: RapidOCR's recogniser alone, on the CPU")
+    parser.add_argument("--data", type=Path, required=True, help="folder with test/<benchmark>/data.mdb")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write predictions.parquet and metrics.json into")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads of the reader (default: all cores)")
+    options = parser.parse_args(arguments)
+    with config.user_errors():
+        read_benchmarks(READERS[options.reader](options.threads), options.data, options.out)
+        print(f"written to {options.out}")
+
+
+if __name__ == "__main__":
+    main()

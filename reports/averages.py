@@ -1,0 +1,43 @@
+"""Averages by name: which images they pool, and the same formula over published cells (traps of "Avg." in the field)."""
+
+import numpy as np
+import pandas as pd
+
+from reports.layout import AVERAGES, Layout
+
+SIZES = {  # images of the published benchmarks (section IV-A, Table III)
+    "IIIT5k": 3000,
+    "SVT": 647,
+    "IC13_1015": 1015,
+    "IC15_1811": 1811,
+    "IC15_2077": 2077,
+    "SVTP": 645,
+    "CUTE80": 288,
+    "HOST": 2416,
+    "WOST": 2416,
+}
+
+
+def images_of(average: str) -> int:
+    """Images that a named average counts in the paper: 14,315 and 7,672."""
+    return sum(SIZES[name] for name in AVERAGES[average])
+
+
+def published_average(layout: Layout, row: pd.Series, average: str) -> float:
+    """Sample-weighted accuracy of a published row over the benchmarks of an average; nan where one is not published.
+
+    Args:
+        row: published cells by column name.
+    """
+    column_of = {entry["paper"]: entry["name"] for entry in layout.columns if isinstance(entry.get("paper"), str)}
+    cells = [(SIZES[name], row.get(column_of.get(name), np.nan)) for name in AVERAGES[average]]
+    return float(sum(size * value for size, value in cells) / sum(size for size, _ in cells))
+
+
+def fill_averages(layout: Layout, published: pd.DataFrame) -> pd.DataFrame:
+    """Published rows with the averages that the paper does not print but its cells give."""
+    filled = published.copy()
+    for entry in layout.columns:
+        if "average" in entry and len(filled) and filled[entry["name"]].isna().all():
+            filled[entry["name"]] = [published_average(layout, row, entry["average"]) for _, row in published.iterrows()]
+    return filled

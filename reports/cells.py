@@ -1,0 +1,154 @@
+"""From predictions to a table: every cell with its interval, every row with its paired difference, ranks and reasons."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from reports import stats
+from reports.averages import fill_averages
+from reports.collect import absent, check_protocols, facts, measured_benchmarks, read_predictions, read_published, read_runs
+from reports.layout import Column, Layout, ReportError, columns_of, read_layout
+from reports.notes import notes_of
+from reports.table import Table
+
+CELL = ("row", "column", "value", "low", "high", "n", "seeds", "seed_sd", "published", "reason")
+PAIRED = ("n", "difference", "diff_low", "diff_high", "p", "detectable", "seed_sd")
+
+
+def build(table: str, results: Path, folder: Path) -> Table:
+    """The table of ablations/<table>, counted from what its runs left behind.
+
+    Args:
+        folder: where <table>.runs.csv is.
+
+    Raises:
+        ReportError: an input is missing or does not fit; names file, row, key and the fix.
+    """
+    layout = read_layout(table)
+    runs = read_runs(folder, table)
+    if layout.baseline and layout.baseline not in runs.index:
+        raise ReportError(f"{layout.path}: baseline {layout.baseline!r} is no row; there are {', '.join(runs.index)}")
+    check_protocols(runs, layout)
+    everything = fill_averages(layout, read_published(layout, list(layout.rows)))
+    published, others = everything[everything.method == ""], everything[everything.method != ""]
+    has_scores = any("fact" not in entry for entry in layout.columns)
+    scored = {row: read_predictions(results, run) for row, run in runs.iterrows() if not run.reason} if has_scores else {}
+    rendered = runs.data.iloc[0] == "rendered micro world"
+    columns = columns_of(layout, rendered, measured_benchmarks(scored))
+    known = {row: facts(results, run) for row, run in runs.iterrows()}
+    cells = pd.DataFrame(
+        one_cell(run, column, scored.get(row), known[row], published, rendered)
+        for row, run in runs.iterrows()
+        for column in columns
+    ).reindex(columns=CELL)
+    cells["rank"], cells["published_rank"] = ranks(cells, columns, "value"), ranks(cells, columns, "published")
+    averaged = averaged_columns(columns, cells)
+    rows = runs[["gin", "run", "output", "layers", "params", "params_paper", "reason"]].copy()
+    rows["ours"] = [len(everything) > 0 and row not in published.index for row in rows.index]
+    rows = rows.join(means(cells, averaged)).join(compare(layout, runs, scored, averaged))
+    both = rows[["mean", "mean_published"]].dropna()
+    agreement = stats.agreement(both["mean"].tolist(), both.mean_published.tolist()) if len(both) > 2 else None
+    first = runs.iloc[0]
+    return Table(
+        layout=layout,
+        scale=first.scale,
+        data=first.data,
+        seeds=first.seeds,
+        columns=tuple(columns),
+        rows=rows,
+        cells=cells,
+        others=others.reset_index(drop=True),
+        averaged=tuple(column.name for column in averaged),
+        notes=notes_of(layout, runs, columns, averaged, cells, rows, agreement),
+        agreement=agreement,
+    )
+
+
+def one_cell(
+    run: pd.Series, column: Column, scored: pd.DataFrame | None, known: dict, published: pd.DataFrame, rendered: bool
+) -> dict:
+    """What stands in one cell, or why nothing does."""
+    cell = {"row": run.row, "column": column.name, "reason": ""}
+    if column.published and run.row in published.index:
+        cell["published"] = published.loc[run.row, column.name]
+    if column.fact:
+        value = known.get(column.fact, np.nan)
+        return cell | {"value": value, "reason": (run.reason or "not measured") if np.isnan(value) else ""}
+    here = None if scored is None else scored[scored.benchmark.isin(column.benchmarks)]
+    if here is None or not column.benchmarks or set(here.benchmark) != set(column.benchmarks):
+        return cell | {"value": np.nan, "reason": run.reason or absent(column, rendered)}
+    seeds = here.groupby("seed").correct.agg(["sum", "size"])
+    images = int(seeds["size"].iloc[0])
+    value = stats.accuracy(seeds["sum"].mean(), images)
+    spread = stats.seed_sd(100 * (seeds["sum"] / seeds["size"]).to_numpy())
+    measured = {"value": value.value, "low": value.low, "high": value.high, "n": images, "seeds": len(seeds), "seed_sd": spread}
+    return cell | measured
+
+
+def ranks(cells: pd.DataFrame, columns: list[Column], what: str) -> pd.Series:
+    """1 for the best of a column as printed, 2 for the second best (ties share), 0 for all others."""
+    place = pd.Series(0, index=cells.index)
+    for column in columns:
+        values = cells.loc[cells.column == column.name, what].astype(float).round(column.decimals).dropna()
+        if column.higher_is_better is None or values.nunique() < 2:
+            continue
+        rank = values.rank(ascending=not column.higher_is_better, method="dense")
+        place[rank.index[rank <= 2]] = rank[rank <= 2].astype(int)
+    return place
+
+
+def averaged_columns(columns: list[Column], cells: pd.DataFrame) -> list[Column]:
+    """What a row's mean and its difference are over: the paper's benchmarks that were measured.
+
+    Where there are none, the paper's own averages; where there are none of these either, every measured benchmark.
+    """
+    measured = {name for name, value in zip(cells.column, cells.value, strict=True) if not np.isnan(value)}
+    scored = [column for column in columns if not column.fact and column.name in measured]
+    single = [column for column in scored if column.published and not column.average]
+    return single or [column for column in scored if column.published] or scored
+
+
+def means(cells: pd.DataFrame, averaged: list[Column]) -> pd.DataFrame:
+    """Plain means of each row over the given columns, measured and published; nan where one is missing."""
+    chosen = cells[cells.column.isin([column.name for column in averaged])]
+    grouped = chosen.groupby("row", sort=False)
+    return pd.DataFrame(
+        {
+            "mean": grouped.value.agg(lambda values: values.mean(skipna=False)),
+            "mean_published": grouped.published.agg(lambda values: values.astype(float).mean(skipna=False)),
+        }
+    )
+
+
+def compare(layout: Layout, runs: pd.DataFrame, scored: dict, averaged: list[Column]) -> pd.DataFrame:
+    """Each row against the baseline on the pooled images of the averaged columns, with Holm's correction in the table.
+
+    Raises:
+        ReportError: a row was not evaluated on the baseline's images.
+    """
+    frame = pd.DataFrame(index=runs.index, columns=[*PAIRED, "p_holm"], dtype=float)
+    benchmarks = {benchmark for column in averaged for benchmark in column.benchmarks}
+    by_image = {row: wide(rows[rows.benchmark.isin(benchmarks)]) for row, rows in scored.items()}
+    baseline = by_image.get(layout.baseline)
+    if baseline is None or baseline.empty:
+        return frame
+    for row, images in by_image.items():
+        try:
+            found = stats.paired(images, baseline)
+        except ValueError as error:
+            raise ReportError(
+                f"{layout.path}: row {row} and baseline {layout.baseline}: {error}; evaluate both again on the same data"
+            ) from error
+        if row == layout.baseline:
+            frame.loc[row, ["n", "difference"]] = found.n, 0.0
+        else:
+            frame.loc[row, list(PAIRED)] = found.n, *found.difference, found.p, found.detectable, found.seed_sd
+    tested = frame.index[frame.p.notna()]
+    frame.loc[tested, "p_holm"] = stats.holm(frame.loc[tested, "p"].tolist())
+    return frame
+
+
+def wide(scored: pd.DataFrame) -> pd.DataFrame:
+    """An image a line, a seed a column, True where read correctly."""
+    return scored.pivot(index=["benchmark", "index"], columns="seed", values="correct")

@@ -1,0 +1,144 @@
+"""Images whose result flipped: read right by a row and wrong by the baseline, or the other way round, with thumbnails."""
+
+import base64
+import hashlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import pandas as pd
+from PIL import Image
+
+from core.data.errors import DataError, UnreadableImage
+from core.data.images import decode_image
+from core.data.lmdb import environment, find_lmdbs
+
+KEYS = ["benchmark", "index"]
+THUMBNAIL = (128, 128)  # pixels at most; smaller images stay as they are
+QUALITY = 70  # of WebP: 1 to 2 KB a word
+
+
+@dataclass(frozen=True)
+class Flip:
+    """One image and its two readings.
+
+    Args:
+        index: key number in the benchmark's LMDB.
+        thumbnail: as a data URI; empty where there is none.
+        unseen: why there is none.
+    """
+
+    benchmark: str
+    index: int
+    label: str
+    ours: str
+    baseline: str
+    thumbnail: str
+    unseen: str = ""
+
+
+@dataclass(frozen=True)
+class Flips:
+    """What a row won and lost against the baseline.
+
+    Args:
+        n: images that both read.
+        won: of these, right in the row and wrong in the baseline.
+        lost: the other way round.
+        won_shown, lost_shown: some of them, in the order of their benchmarks.
+    """
+
+    n: int
+    won: int
+    lost: int
+    won_shown: tuple[Flip, ...]
+    lost_shown: tuple[Flip, ...]
+
+
+def flips_of(ours: pd.DataFrame, baseline: pd.DataFrame, images: Callable[[str, int], Image.Image], limit: int) -> Flips:
+    """Count the flipped images of a row and show some of them.
+
+    Which ones is decided by a fixed shuffle of all images, the same for every row and column: so the choice looks at no
+    reading, and rows that flip the same images show the same.
+
+    Args:
+        ours, baseline: `benchmark`, `index`, `label`, `reading`, `correct`, one line an image, of one seed.
+        images: the image of a benchmark and key number, see `stored_images`.
+        limit: at most so many of those won and so many of those lost.
+
+    Raises:
+        ValueError: the two are not of the same images.
+    """
+    both = ours.merge(baseline[[*KEYS, "reading", "correct"]], on=KEYS, suffixes=("", "_baseline"))
+    if not len(ours) == len(baseline) == len(both):
+        raise ValueError(
+            f"{len(both)} of {len(ours)} and {len(baseline)} images are in both rows, once each; give the readings of one "
+            "seed on the same images"
+        )
+    flipped = {"won": both[both.correct & ~both.correct_baseline], "lost": both[~both.correct & both.correct_baseline]}
+    shown = {name: tuple(flip(line, images) for line in chosen(lines, limit).itertuples()) for name, lines in flipped.items()}
+    return Flips(len(both), len(flipped["won"]), len(flipped["lost"]), shown["won"], shown["lost"])
+
+
+def chosen(lines: pd.DataFrame, limit: int) -> pd.DataFrame:
+    """The first `limit` lines of the fixed shuffle, back in order."""
+    places = [shuffled(benchmark, index) for benchmark, index in zip(lines.benchmark, lines["index"], strict=True)]
+    first = lines.assign(place=places).sort_values("place").head(limit)
+    return first.sort_values(KEYS)
+
+
+def shuffled(benchmark: str, index: int) -> str:
+    """The place of an image in a shuffle that depends on nothing but its name."""
+    return hashlib.sha256(f"{benchmark} {index}".encode()).hexdigest()
+
+
+def flip(line: tuple, images: Callable[[str, int], Image.Image]) -> Flip:
+    """A flipped image with its thumbnail, or with the reason why it has none."""
+    thumbnail, unseen = "", ""
+    try:
+        thumbnail = data_uri(images(line.benchmark, line.index))
+    except UnreadableImage as error:
+        unseen = str(error)
+    return Flip(line.benchmark, int(line.index), line.label, line.reading, line.reading_baseline, thumbnail, unseen)
+
+
+def data_uri(image: Image.Image) -> str:
+    """An image, made small, as text that a page can hold."""
+    small = image.copy()
+    small.thumbnail(THUMBNAIL)
+    held = io.BytesIO()
+    small.save(held, "WEBP", quality=QUALITY)
+    return "data:image/webp;base64," + base64.b64encode(held.getvalue()).decode()
+
+
+def stored_images(test: Path) -> Callable[[str, int], Image.Image]:
+    """Look images up by benchmark and key number below DATA/test.
+
+    The function raises UnreadableImage, naming no path, where a benchmark has no LMDB, or several of them (a number then
+    names no single image), and for an image that cannot be decoded.
+    """
+
+    @lru_cache
+    def lmdbs_of(benchmark: str) -> list[Path]:
+        try:
+            return find_lmdbs(test / benchmark)
+        except DataError:
+            return []
+
+    def image(benchmark: str, index: int) -> Image.Image:
+        found = lmdbs_of(benchmark)
+        if len(found) != 1:
+            raise UnreadableImage(f"{benchmark} has {len(found)} LMDBs, and a number names an image in one only")
+        try:
+            database = environment(found[0])
+        except DataError as error:
+            raise UnreadableImage(f"the LMDB of {benchmark} cannot be opened") from error
+        with database.begin(buffers=True) as transaction:
+            raw = transaction.get(f"image-{index:09d}".encode())
+            if raw is None:
+                raise UnreadableImage("no such key")
+            return decode_image(raw)
+
+    return image

@@ -1,0 +1,185 @@
+"""A table as a rectangle of ready-made entries: which columns are shown, and what each cell says, for LaTeX and HTML alike."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from reports.layout import Column
+from reports.table import Table
+from reports.text import half_width, number, probability, shortened
+
+UNCOMPARED = "its images and the baseline's were not both read"
+FLAG = {"", "1", "1.0", "True"}
+SET = "yes"
+
+
+@dataclass(frozen=True)
+class Head:
+    """One column as it is shown.
+
+    Args:
+        key: tells columns apart; of a column of the layout its name.
+        note: what fills it here, where the title does not say so.
+        numeric: False for columns of words.
+        best_first: True where a larger number is better, or nothing is.
+    """
+
+    key: str
+    title: str
+    note: str = ""
+    numeric: bool = True
+    best_first: bool = True
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What stands in one place.
+
+    Args:
+        text: the number or word; empty where there is none.
+        spread: its interval, and in brackets its standard deviation over seeds.
+        rank: 1 best, 2 second best, 0 else; so `published_rank`.
+        reason: why `text` is empty.
+        number: what it is sorted by; nan for words and where there is none.
+        details: sentences that explain the number.
+        interval: ends to be drawn, in points.
+    """
+
+    text: str = ""
+    spread: str = ""
+    rank: int = 0
+    published: str = ""
+    published_rank: int = 0
+    reason: str = ""
+    number: float = np.nan
+    details: tuple[str, ...] = ()
+    interval: tuple[float, float] | None = None
+
+
+Grid = dict[Head, list[Entry]]  # an entry a row of the table
+
+
+def measured(table: Table) -> Grid:
+    """The table's columns in order: what tells rows apart, sizes, cells, mean, difference to the baseline and its p-value."""
+    rows, grid = table.rows, {}
+    if table.scored:
+        for name in ("output", "layers"):
+            if rows[name].nunique() > 1:
+                grid[Head(name, name, numeric=False)] = [Entry(text=str(word)) for word in rows[name]]
+        grid[Head("params", "#Params")] = [size(count) for count in rows.params]
+        if table.scale != "paper":
+            grid[Head("params_paper", "#Params", "paper scale")] = [size(count) for count in rows.params_paper]
+    for column in table.columns:
+        note = column.heading.removeprefix(column.name).strip(" ()")
+        head = Head(column.name, column.name, note, best_first=column.higher_is_better is not False)
+        grid[head] = [cell(table.cell(row, column.name), column) for row in rows.index]
+    if len(table.averaged) > 1:
+        grid[Head("mean", "mean")] = [mean(line) for _, line in rows.iterrows()]
+    if rows.difference.notna().any():
+        grid[Head("difference", "difference")] = [difference(table, row) for row in rows.index]
+        grid[Head("p", "p", "Holm", best_first=False)] = [p_value(table, row) for row in rows.index]
+    return grid
+
+
+def explanation(table: Table, grid: Grid) -> list[str]:
+    """How the numbers are set, as far as there are such numbers; not for the published ones."""
+    entries = [entry for column in grid.values() for entry in column]
+    said = []
+    if any(entry.rank or entry.published_rank for entry in entries):
+        said.append("Bold: best of a column; underlined: second best.")
+    if table.cells.seed_sd.notna().any():
+        said.append("In brackets: standard deviation over seeds.")
+    return said
+
+
+def others(table: Table) -> Grid:
+    """Published rows of other methods: words first, then the columns that have numbers."""
+    columns = {column.name: column for column in table.columns if column.published and column.name in table.others}
+    grid: Grid = {}
+    words_first = ["method", *table.others.columns.drop(["method", *columns])]
+    for name in words_first:
+        words = table.others[name].fillna("").astype(str)
+        title = str(name).replace("_", " ")
+        if set(words) <= FLAG and name != "method":  # a mark rather than a word
+            words = words.map(lambda word: "" if word == "" else SET)
+        if words.any():
+            grid[Head(str(name), title, numeric=False)] = [Entry(text=word) for word in words]
+    for name, column in columns.items():
+        values = table.others[name].astype(float)
+        if values.notna().any():
+            head = Head(name, name, best_first=column.higher_is_better is not False)
+            grid[head] = [Entry(published=as_printed(value, column), number=value) for value in values]
+    return grid
+
+
+def size(count: float) -> Entry:
+    return Entry(text=shortened(count), number=float(count), details=(f"{int(count):,} learnable parameters",))
+
+
+def cell(line: pd.Series, column: Column) -> Entry:
+    """A cell of the layout's columns."""
+    rank, published_rank = int(line["rank"]), int(line.published_rank)
+    published = as_printed(line.published, column)
+    if np.isnan(line.value):
+        return Entry(published=published, published_rank=published_rank, reason=line.reason)
+    text, spread, details = number(line.value, column), "", []
+    if not np.isnan(half_width(line)):
+        spread = f"±{half_width(line):.1f}"
+        details = [f"95 % interval {line.low:.1f} to {line.high:.1f}", f"{int(line.n):,} images", seeds_of(line.seeds)]
+    if not pd.isna(line.seed_sd):
+        spread += f" ({line.seed_sd:.1f})"
+        details.append(f"standard deviation over seeds {line.seed_sd:.2f}")
+    return Entry(text, spread, rank, published, published_rank, number=line.value, details=tuple(details))
+
+
+def seeds_of(count: float) -> str:
+    return "one seed" if count == 1 else f"mean of {int(count)} seeds"
+
+
+def as_printed(value: float, column: Column) -> str:
+    """A published number; costs with the digits they are printed with, not with those that are measured here."""
+    if pd.isna(value):
+        return ""
+    return f"{float(value):,.6g}" if column.fact else number(float(value), column)
+
+
+def mean(line: pd.Series) -> Entry:
+    """The mean of a row over the averaged columns."""
+    published = "" if np.isnan(line.mean_published) else f"{line.mean_published:.1f}"
+    if np.isnan(line["mean"]):
+        return Entry(published=published, reason=line.reason or "a column of it is missing")
+    return Entry(text=f"{line['mean']:.1f}", published=published, number=line["mean"])
+
+
+def difference(table: Table, row: str) -> Entry:
+    """A row's difference to the baseline in points, with its bootstrap interval."""
+    line = table.rows.loc[row]
+    if np.isnan(line.difference):
+        return Entry(reason=line.reason or UNCOMPARED)
+    if row == table.layout.baseline:
+        return Entry(text="baseline", number=0.0)
+    spread = f"[{signed(line.diff_low)}, {signed(line.diff_high)}]"
+    details = [f"95 % interval {signed(line.diff_low)} to {signed(line.diff_high)} points", f"{int(line.n):,} images"]
+    details.append(f"these images can show differences of {line.detectable:.1f} points and more")
+    if not np.isnan(line.seed_sd):
+        spread += f" ({line.seed_sd:.1f})"
+        details.append(f"standard deviation over seeds {line.seed_sd:.2f}")
+    ends = (line.diff_low, line.diff_high)
+    return Entry(signed(line.difference), spread, number=line.difference, details=tuple(details), interval=ends)
+
+
+def signed(points: float) -> str:
+    """Points with a sign, nothing before a zero."""
+    text = f"{points:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "\N{MINUS SIGN}")
+
+
+def p_value(table: Table, row: str) -> Entry:
+    """Holm's p of a row; below a thousandth only that, the number among the details."""
+    line = table.rows.loc[row]
+    if np.isnan(line.p_holm):
+        return Entry() if row == table.layout.baseline else Entry(reason=line.reason or UNCOMPARED)
+    text = "< 0.001" if line.p_holm < 0.001 else probability(line.p_holm)
+    details = (f"exact McNemar {probability(line.p)}", f"after Holm's correction {probability(line.p_holm)}")
+    return Entry(text=text, number=line.p_holm, details=details)

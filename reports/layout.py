@@ -1,0 +1,184 @@
+"""What a table.yaml says: columns, baseline, order of rows, and what its rows may differ in."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from core.files import ROOT
+
+REQUIRED_KEYS = {"title", "about", "columns"}
+LAYOUT_KEYS = REQUIRED_KEYS | {"baseline", "order", "varies", "labels", "not_at_micro"}
+COLUMN_KEYS = {"name", "paper", "micro", "average", "fact", "higher_is_better"}
+
+NINE_SETS = ("IIIT5k", "SVT", "IC13_1015", "IC15_1811", "IC15_2077", "SVTP", "CUTE80", "HOST", "WOST")
+SIX_SETS = ("IIIT5k", "SVT", "IC13_1015", "IC15_2077", "SVTP", "CUTE80")
+FAMILIES = ("regular", "incidental", "weakly_occluded", "heavily_occluded", "low_resolution", "rotated")
+AVERAGES = {
+    "nine sets": NINE_SETS,  # the paper's "Avg.": 14,315 images, the 1,811 of IC15 counted twice
+    "six sets": SIX_SETS,  # 7,672 images, every benchmark once
+}
+FACTS = {  # columns that are no accuracy, and how many decimals they show
+    "params_M": 1,  # all parameters of the model, millions
+    "frozen_M": 1,
+    "params_M_paper": 1,  # the same at paper scale
+    "frozen_M_paper": 1,
+    "batch": 0,
+    "epochs": 1,  # as trained: steps x batch / images
+    "train_images": 0,
+    "hours": 3,  # wall time of the training steps on the device they ran on
+    "milliseconds": 2,  # to read an image, see core.bench
+}
+
+
+class ReportError(ValueError):
+    """A table that cannot be made; the message names file, row and key, and the fix."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table and the benchmark, or pooled benchmarks, that fill it here.
+
+    Args:
+        name: as the paper prints it.
+        benchmarks: pooled image by image; empty where nothing here stands for the paper's column, and for facts.
+        published: False for what we show beside the paper's columns.
+        average: the name of the formula, for columns that average the others.
+        fact: a key of FACTS, for columns that are no accuracy.
+        higher_is_better: which end is marked best; None marks nothing.
+    """
+
+    name: str
+    benchmarks: tuple[str, ...] = ()
+    published: bool = True
+    average: str | None = None
+    fact: str | None = None
+    higher_is_better: bool | None = True
+
+    @property
+    def heading(self) -> str:
+        """The name, with what fills it where that is not the same."""
+        if self.fact or not self.benchmarks:
+            return self.name
+        if self.average:
+            return f"{self.name} ({self.average if self.benchmarks != FAMILIES else 'all families'})"
+        filled = self.benchmarks[0] if len(self.benchmarks) == 1 else f"{len(self.benchmarks)} sets pooled"
+        return self.name if self.name == filled else f"{self.name} ({filled})"
+
+    @property
+    def decimals(self) -> int:
+        return FACTS[self.fact] if self.fact else 1
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A table.yaml.
+
+    Args:
+        baseline: the row all others are compared with; None where the table compares nothing (costs).
+        varies: protocol settings that rows may differ in.
+        labels: a folder below DATA/labels whose labels replace the stored ones.
+        not_at_micro: rows that have no stand-in at micro scale, and why.
+    """
+
+    table: str
+    path: Path
+    title: str
+    about: str
+    baseline: str | None
+    columns: tuple[dict, ...]
+    order: tuple[str, ...]
+    varies: tuple[str, ...]
+    labels: str | None
+    not_at_micro: dict[str, str]
+
+    @property
+    def rows(self) -> list[str]:
+        """Names of the table's gin files, sorted."""
+        return sorted(path.stem for path in self.path.parent.glob("*.gin"))
+
+
+def read_layout(table: str) -> Layout:
+    """The layout of ablations/<table>/table.yaml.
+
+    Raises:
+        ReportError: an unknown or missing key.
+    """
+    path = ROOT / "ablations" / table / "table.yaml"
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ReportError(f"{path} is no YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ReportError(f"{path}: expected keys and values; the keys are {', '.join(sorted(LAYOUT_KEYS))}")
+    refuse_keys(path, "", content, LAYOUT_KEYS, REQUIRED_KEYS)
+    for number, entry in enumerate(content["columns"]):
+        where = f"column {entry.get('name', number + 1)!r}: " if isinstance(entry, dict) else f"column {number + 1}: "
+        if not isinstance(entry, dict):
+            raise ReportError(f"{path}: {where}expected keys and values, got {entry!r}")
+        refuse_keys(path, where, entry, COLUMN_KEYS, {"name"})
+        refuse_column(path, where, entry)
+    scored = [entry["name"] for entry in content["columns"] if "fact" not in entry]
+    if scored and not content.get("baseline"):
+        raise ReportError(f"{path}: key 'baseline' is missing; name the row that the others are compared with")
+    return Layout(
+        table=table,
+        path=path,
+        title=content["title"],
+        about=" ".join(content["about"].split()),
+        baseline=content.get("baseline"),
+        columns=tuple(content["columns"]),
+        order=tuple(content.get("order", [])),
+        varies=tuple(content.get("varies", [])),
+        labels=content.get("labels"),
+        not_at_micro=content.get("not_at_micro", {}),
+    )
+
+
+def refuse_keys(path: Path, where: str, content: dict, known: set[str], required: set[str]) -> None:
+    """Raises ReportError for a key that is not known or one that is missing."""
+    unknown, missing = content.keys() - known, required - content.keys()
+    if unknown or missing:
+        what = f"unknown key {min(map(str, unknown))!r}" if unknown else f"key {min(missing)!r} is missing"
+        raise ReportError(f"{path}: {where}{what}; the keys are {', '.join(sorted(known))}")
+
+
+def refuse_column(path: Path, where: str, entry: dict) -> None:
+    """Raises ReportError for a column that says too little, too much, or names an unknown average or fact."""
+    kinds = [kind for kind in ("paper", "average", "fact") if kind in entry]
+    if len(kinds) != 1:
+        said = " and ".join(kinds) or "none"
+        raise ReportError(f"{path}: {where}give one of 'paper' (with 'micro'), 'average' and 'fact'; it gives {said}")
+    for kind, known in (("average", AVERAGES), ("fact", FACTS)):
+        if kind in entry and entry[kind] not in known:
+            raise ReportError(f"{path}: {where}{kind} is {entry[kind]!r}; expected one of {', '.join(known)}")
+
+
+def columns_of(layout: Layout, rendered: bool, found: list[str]) -> list[Column]:
+    """The published columns under the data in use, then whatever else was evaluated.
+
+    On the rendered world a column is filled by its stand-in family (or families; `micro` may be left out: there is
+    none), on real data by the benchmark itself (or several, image by image).
+
+    Args:
+        found: benchmarks that were evaluated.
+    """
+    columns = [one_column(entry, rendered) for entry in layout.columns]
+    if all(column.fact for column in columns):
+        return columns
+    taken = {column.benchmarks[0] for column in columns if len(column.benchmarks) == 1}
+    names = {column.name for column in columns}
+    others = [name for name in found if name not in taken]
+    return columns + [Column(f"{name} (here)" if name in names else name, (name,), published=False) for name in others]
+
+
+def one_column(entry: dict, rendered: bool) -> Column:
+    """A checked entry of table.yaml as a column."""
+    name, better = entry["name"], entry.get("higher_is_better", None if "fact" in entry else True)
+    if "fact" in entry:
+        return Column(name, fact=entry["fact"], higher_is_better=better)
+    if "average" in entry:
+        filled = FAMILIES if rendered else AVERAGES[entry["average"]]
+        return Column(name, filled, average=entry["average"], higher_is_better=better)
+    filled = entry.get("micro", []) if rendered else entry["paper"]
+    return Column(name, (filled,) if isinstance(filled, str) else tuple(filled), higher_is_better=better)

@@ -1,0 +1,52 @@
+"""A finished table, before it is drawn: rows, cells, columns, what the paper prints, and what the numbers are.
+
+Every rendering (Markdown, LaTeX, HTML, figures) is made of this object and of nothing else.
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from reports.layout import Column, Layout
+from reports.stats import Agreement
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is to be shown.
+
+    Args:
+        rows: indexed by row name, in order: `gin`, `run` (empty where there is none), `output`, `layers`, `params`,
+            `params_paper`, `ours` (not in the paper), `reason` (why the row has no numbers; empty where it has),
+            `mean` and `mean_published` (over `averaged`); against the baseline on the pooled images of `averaged`:
+            `n`, `difference` (points), `diff_low`, `diff_high` (paired bootstrap, 95 %), `p` (exact McNemar), `p_holm`,
+            `detectable` (smallest difference these images can show), `seed_sd` (of the difference, several seeds).
+        cells: one a (row, column): `row`, `column`, `value`, `low`, `high`, `n`, `seeds`, `seed_sd`, `published`,
+            `rank` (1 best, 2 second best, 0 else), `published_rank`, `reason` (why `value` is nan; empty where it is not).
+        others: published rows of other methods, set apart: `method`, further text columns, one a published column.
+        averaged: names of the columns that `mean` is over.
+        notes: sentences that say what the numbers are, in order; plain text.
+        agreement: of the row means with the published ones; None where fewer than three rows have both.
+    """
+
+    layout: Layout
+    scale: str
+    data: str
+    seeds: str
+    columns: tuple[Column, ...]
+    rows: pd.DataFrame
+    cells: pd.DataFrame
+    others: pd.DataFrame
+    averaged: tuple[str, ...]
+    notes: tuple[str, ...]
+    agreement: Agreement | None
+
+    def cell(self, row: str, column: str) -> pd.Series:
+        """The cell of a row and a column, by name."""
+        chosen = self.cells[(self.cells.row == row) & (self.cells.column == column)]
+        return chosen.iloc[0]
+
+    @property
+    def scored(self) -> tuple[Column, ...]:
+        """Columns that are word accuracies."""
+        return tuple(column for column in self.columns if not column.fact)

@@ -1,0 +1,101 @@
+"""table.yaml: what it may say, and the averages and published rows that go with it."""
+
+import pandas as pd
+import pytest
+import yaml
+
+from ablations.rows import row_files, table_names
+from reports.averages import fill_averages, images_of, published_average
+from reports.collect import read_published
+from reports.layout import FAMILIES, LAYOUT_KEYS, ReportError, columns_of, read_layout
+
+
+@pytest.fixture
+def written(monkeypatch, tmp_path):
+    """Writes a table.yaml (and a published CSV) and reads it as table_X of a repository of its own."""
+
+    def write(changes: dict, published: str | None = None):
+        folder = tmp_path / "ablations" / "table_X"
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {"title": "T", "about": "a", "baseline": "b", "columns": [{"name": "SVT", "paper": "SVT"}]} | changes
+        (folder / "table.yaml").write_text(yaml.safe_dump({key: value for key, value in content.items() if value is not None}))
+        monkeypatch.setattr("reports.layout.ROOT", tmp_path)
+        monkeypatch.setattr("reports.collect.PUBLISHED", tmp_path)
+        if published:
+            (tmp_path / "table_X.csv").write_text(published)
+        return read_layout("table_X")
+
+    return write
+
+
+@pytest.mark.parametrize("table", table_names())
+def test_every_published_row_is_ours_or_another_method(table):
+    layout = read_layout(table)
+    rows = [path.stem for path in row_files(layout)]
+    published = fill_averages(layout, read_published(layout, rows))
+    assert set(published.index[published.method == ""]) <= set(rows)
+    assert layout.baseline in rows or layout.baseline is None
+
+
+def test_published_table_vi_agrees_with_the_counts():
+    layout = read_layout("table_VI")
+    published = read_published(layout, [path.stem for path in row_files(layout)])
+    assert list(published.loc["image12-text6", ["IC15", "WOST", "HOST", "COCO", "Uber"]]) == [61.2, 55.8, 40.4, 49.5, 20.6]
+    assert len(published) == 10 and published.params_M_counted["image3-text6"] == 84.0
+
+
+def test_the_papers_average_is_its_14315_images():
+    """Table III by that formula gives the averages of Tables V and IX: 89.9 and 91.9, and 91.1 where 91.2 is printed."""
+    assert (images_of("nine sets"), images_of("six sets")) == (14315, 7672)
+    layout = read_layout("table_III")
+    published = read_published(layout, [path.stem for path in row_files(layout)])
+    nine = {row: round(published_average(layout, published.loc[row], "nine sets"), 1) for row in published.index}
+    assert (nine["parseq-a-real-3-3m"], nine["clip4str-l"], nine["clip4str-b"]) == (89.9, 91.9, 91.1)
+    assert round(published_average(layout, published.loc["clip4str-b"], "six sets"), 1) == 96.5
+    filled = fill_averages(layout, published)
+    assert filled["Avg."]["clip4str-l"] == pytest.approx(91.9, abs=0.05) and pd.isna(filled["Avg."]["srn-mj-st"])
+
+
+def test_columns_follow_the_data():
+    layout = read_layout("table_VI")
+    rendered = columns_of(layout, True, ["incidental", "regular"])
+    assert rendered[0].heading == "IC15 (incidental)" and rendered[-1].name == "regular" and not rendered[-1].published
+    real = columns_of(layout, False, ["SVT"])
+    assert [column.benchmarks[0] for column in real] == ["IC15_2077", "WOST", "HOST", "COCO", "Uber", "SVT"]
+    assert columns_of(layout, False, ["IC15"])[-1].name == "IC15 (here)"
+    average = columns_of(read_layout("table_V"), True, [])[0]
+    assert average.benchmarks == FAMILIES and average.heading == "Avg. (all families)"
+    assert len(columns_of(read_layout("table_V"), False, [])[0].benchmarks) == 9
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"baselin": "x"}, r"table_X/table.yaml: unknown key 'baselin'; the keys are about, baseline, columns, labels"),
+        ({"title": None}, "key 'title' is missing"),
+        ({"baseline": None}, "key 'baseline' is missing; name the row that the others are compared with"),
+        ({"columns": [{"name": "SVT", "papr": "SVT"}]}, "column 'SVT': unknown key 'papr'"),
+        ({"columns": [{"name": "SVT"}]}, "column 'SVT': give one of 'paper' .* it gives none"),
+        ({"columns": [{"name": "A", "average": "seven sets"}]}, "average is 'seven sets'; expected one of nine sets, six sets"),
+        ({"columns": [{"name": "A", "fact": "joules"}]}, "fact is 'joules'; expected one of params_M"),
+        ({"columns": ["SVT"]}, "column 1: expected keys and values, got 'SVT'"),
+    ],
+)
+def test_a_wrong_layout_names_file_and_key(written, changes, message):
+    with pytest.raises(ReportError, match=message):
+        written(changes)
+    assert "baseline" in LAYOUT_KEYS
+
+
+@pytest.mark.parametrize(
+    ("published", "message"),
+    [
+        ("row,SVT\nmy-row,1\nyours,2\n", r"table_X.csv: row 'yours' is no gin file of .*table_X, and its 'method' is empty"),
+        ("row,SVT\nmy-row,1\nmy-row,2\n", "row 'my-row' stands there twice"),
+        ("row,IC13\nmy-row,1\n", "no column 'SVT', which .*table.yaml asks for"),
+    ],
+)
+def test_a_wrong_published_file_names_file_and_row(written, published, message):
+    layout = written({}, published)
+    with pytest.raises(ReportError, match=message):
+        read_published(layout, ["my-row"])
