@@ -21,9 +21,11 @@ from rich.table import Table as Grid
 from ablations.rows import TABLES, Row, data_source, plan_row, row_files, table_names
 from core import config
 from core.files import atomic_file
+from reports.layout import FIGURES as FIGURES
 from reports.layout import Layout, read_layout
 
 MICRO_TOWERS = ("clip", "clip_large", "clip_more", "classes_50", "classes_1000")  # made by ablations/micro/<name>.gin
+PEERS = ("rapidocr",)  # outside readers, see core.peers
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,15 @@ class Plan:
     scale: str
     seeds: list[int]
     rendered: bool  # the data root is made by a rule of ours
+    wanted_peers: list[str]  # outside readers to check the harness with
+
+    @property
+    def peers_folder(self) -> Path:
+        return self.results / "peers" / (self.study or self.scale)
+
+    def peers(self, table: str) -> list[Path]:
+        """Predictions of outside readers, which stand in Table III."""
+        return [self.peers_folder / peer / "predictions.parquet" for peer in self.wanted_peers if table == "table_III"]
 
     @property
     def study(self) -> str:
@@ -51,12 +62,35 @@ class Plan:
         return self.results / "tables" / self.study
 
     @property
+    def figures_folder(self) -> Path:
+        return self.results / "figures" / self.study
+
+    @property
+    def report(self) -> Path:
+        """Where the report goes, without its suffix."""
+        return self.results / "-".join(filter(None, ("report", self.study)))
+
+    @property
+    def figures(self) -> list[str]:
+        """What is drawn of the tables, as <figure>_<table>."""
+        return [f"{figure}_{table}" for table, layout in self.layouts.items() for figure in layout.figures]
+
+    @property
     def rows(self) -> list[Row]:
         """Every row that can be run."""
         return [row for rows in self.tables.values() for row in rows if not row.reason]
 
     def seed_folder(self, run: str, seed: int) -> Path:
         return self.results / "runs" / run / f"seed{seed}"
+
+    def drawn_from(self, figure: str, table: str) -> list[Path]:
+        """Every file a figure of a table needs."""
+        return self.models(table) if figure == "curves" else self.inputs(table)
+
+    def models(self, table: str) -> list[Path]:
+        """The trained models of a table, one a run and seed."""
+        runs = dict.fromkeys(row.run for row in self.tables[table] if not row.reason)
+        return [self.seed_folder(run, seed) / "model.safetensors" for run in runs for seed in self.seeds]
 
     def inputs(self, table: str) -> list[Path]:
         """Every predictions file the table is counted from, and every timing it shows."""
@@ -66,6 +100,8 @@ class Plan:
             for row in rows
             for seed in self.seeds
         ]
+        if not self.layouts[table].baseline:
+            return self.models(table)
         times = {self.seed_folder(row.run, self.seeds[0]) / "reading_time.json" for row in rows if self.is_timed(table)}
         return predictions + sorted(times)
 
@@ -118,6 +154,7 @@ class Plan:
                 "seeds": " ".join(map(str, self.seeds)),
                 "data": "rendered micro world" if self.rendered else self.data.as_posix(),
                 "data_root": self.data.as_posix(),
+                "peers": self.peers_folder.as_posix() if self.peers(table) else "",
                 "labels": (self.data / "labels" / labels).as_posix() if labels else "",
             }
             for row in rows
@@ -165,7 +202,16 @@ def make(settings: dict, wanted: Sequence[str] | None = None) -> Plan:
         layouts[table] = read_layout(table)
         tables[table] = [plan_row(path, layouts[table], scale, source, known) for path in row_files(layouts[table])]
         refuse_baseline(layouts[table], tables[table])
-    return Plan(tables, layouts, source.root, results, scale, list(settings["seeds"]), rendered=not settings.get("data"))
+    return Plan(
+        tables=tables,
+        layouts=layouts,
+        data=source.root,
+        results=results,
+        scale=scale,
+        seeds=list(settings["seeds"]),
+        rendered=not settings.get("data"),
+        wanted_peers=list(settings.get("peers", [])),
+    )
 
 
 def refuse_baseline(layout: Layout, rows: list[Row]) -> None:

@@ -8,7 +8,7 @@ import yaml
 from core.files import ROOT
 
 REQUIRED_KEYS = {"title", "about", "columns"}
-LAYOUT_KEYS = REQUIRED_KEYS | {"baseline", "order", "varies", "labels", "not_at_micro"}
+LAYOUT_KEYS = REQUIRED_KEYS | {"baseline", "order", "varies", "labels", "not_at_micro", "figures"}
 COLUMN_KEYS = {"name", "paper", "micro", "average", "fact", "higher_is_better"}
 
 NINE_SETS = ("IIIT5k", "SVT", "IC13_1015", "IC15_1811", "IC15_2077", "SVTP", "CUTE80", "HOST", "WOST")
@@ -29,6 +29,8 @@ FACTS = {  # columns that are no accuracy, and how many decimals they show
     "hours": 3,  # wall time of the training steps on the device they ran on
     "milliseconds": 2,  # to read an image, see core.bench
 }
+FIGURES = ("forest", "curves", "parameters", "qualitative")
+DEFAULT_FIGURES = ("forest", "curves")
 
 
 class ReportError(ValueError):
@@ -79,6 +81,7 @@ class Layout:
         varies: protocol settings that rows may differ in.
         labels: a folder below DATA/labels whose labels replace the stored ones.
         not_at_micro: rows that have no stand-in at micro scale, and why.
+        figures: what is drawn of the table, of FIGURES.
     """
 
     table: str
@@ -91,6 +94,7 @@ class Layout:
     varies: tuple[str, ...]
     labels: str | None
     not_at_micro: dict[str, str]
+    figures: tuple[str, ...]
 
     @property
     def rows(self) -> list[str]:
@@ -121,6 +125,9 @@ def read_layout(table: str) -> Layout:
     scored = [entry["name"] for entry in content["columns"] if "fact" not in entry]
     if scored and not content.get("baseline"):
         raise ReportError(f"{path}: key 'baseline' is missing; name the row that the others are compared with")
+    for figure in content.get("figures", []):
+        if figure not in FIGURES:
+            raise ReportError(f"{path}: figures names {figure!r}; expected some of {', '.join(FIGURES)}")
     return Layout(
         table=table,
         path=path,
@@ -132,6 +139,7 @@ def read_layout(table: str) -> Layout:
         varies=tuple(content.get("varies", [])),
         labels=content.get("labels"),
         not_at_micro=content.get("not_at_micro", {}),
+        figures=tuple(content.get("figures", DEFAULT_FIGURES if scored else ())),
     )
 
 

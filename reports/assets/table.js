@@ -98,7 +98,7 @@
       ...group(`Won: ${cell.row} reads them, ${cell.baseline} does not`, cell.won, cell.won_shown, true),
       ...group(`Lost: ${cell.baseline} reads them, ${cell.row} does not`, cell.lost, cell.lost_shown, false),
     );
-    dialog.show();
+    dialog.showModal();
     dialog.scrollTop = 0;
   }
 
