@@ -21,11 +21,12 @@ from rich.table import Table as Grid
 from ablations.rows import TABLES, Row, data_source, plan_row, row_files, table_names
 from core import config
 from core.files import atomic_file
+from core.peers import READERS
 from reports.layout import FIGURES as FIGURES
 from reports.layout import Layout, read_layout
 
 MICRO_TOWERS = ("clip", "clip_large", "clip_more", "classes_50", "classes_1000")  # made by ablations/micro/<name>.gin
-PEERS = ("rapidocr",)  # outside readers, see core.peers
+PEERS = tuple(READERS)
 
 
 @dataclass(frozen=True)

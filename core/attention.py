@@ -84,11 +84,11 @@ def attend(plan: Attention, data: Path, scale: str) -> Maps:
     device, transform = next(tower.parameters()).device, ToTensor(tower.image_size, plan.normalisation)
     images, maps, cases = [], [], []
     for name, folder in track(benchmarks_of(data).items(), "attending", transient=True):
-        for about, image in choose(folder, plan.images, np.random.default_rng([plan.seed, *name.encode()])):
-            heat = class_attention(tower, transform(image)[None].to(device))[0]
-            images.append(np.asarray(image))
-            maps.append(heat.cpu().numpy())
-            cases.append({"benchmark": name, **about})
+        chosen = choose(folder, plan.images, np.random.default_rng([plan.seed, *name.encode()]))
+        batch = torch.stack([transform(image) for _, image in chosen]).to(device)
+        maps.append(class_attention(tower, batch).cpu().numpy())
+        images += [np.asarray(image) for _, image in chosen]
+        cases += [{"benchmark": name, **about} for about, _ in chosen]
     about = {
         "figure": "figure_2",
         "scale": scale,
@@ -97,7 +97,7 @@ def attend(plan: Attention, data: Path, scale: str) -> Maps:
         "seed": plan.seed,
         "cases": cases,
     }
-    return Maps(images, np.stack(maps), about)
+    return Maps(images, np.concatenate(maps), about)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -38,7 +38,7 @@ NOTE = "An outside reader: it checks data, label rules and scoring, and enters n
 
 
 def read_benchmark(reader: Reader, folder: Path, name: str) -> tuple[pd.DataFrame, dict]:
-    """One benchmark: a row an image, with strings as the reader writes them, and its entry in metrics.json.
+    """One benchmark: a row an image, with strings as the reader writes them, and what metrics.json says beside scores.
 
     Raises:
         DataError: it cannot be opened, or no label passes the label rules.
@@ -55,10 +55,8 @@ def read_benchmark(reader: Reader, folder: Path, name: str) -> tuple[pd.DataFram
             reader_seconds += time.perf_counter() - before
             rows.append((name, index, label, len(label), text, confidence))
     frame = pd.DataFrame(rows, columns=["benchmark", "index", "label", "length", "reading", "confidence"])
-    labels, readings, images = list(frame.label), list(frame.reading), max(1, len(frame))
-    entry = {
-        **scores(labels, readings),
-        "read_as_labels_are": scores(labels, [as_labels_are(reading) for reading in readings]),
+    images = max(1, len(frame))
+    circumstances = {
         "stored": sum(lmdb.stored for lmdb in words.lmdbs),
         "left_out": ledger.as_dict(),
         "fingerprint": fingerprint(folder),
@@ -66,11 +64,17 @@ def read_benchmark(reader: Reader, folder: Path, name: str) -> tuple[pd.DataFram
         "model_seconds_per_image": reader_seconds / images,
         "seconds_per_image": (time.perf_counter() - start) / images,
     }
-    return frame, entry
+    return frame, circumstances
 
 
-def scores(labels: list[str], readings: list[str]) -> dict:
-    found = score(labels, readings, CHARSETS[SCORED])
+def scores(rows: pd.DataFrame) -> dict:
+    """Scores of the strings as they are, and once more with the label rules applied to both sides."""
+    alike = [as_labels_are(reading) for reading in rows.reading]
+    return {**scores_of(rows.label, rows.reading), "read_as_labels_are": scores_of(rows.label, alike)}
+
+
+def scores_of(labels: Iterable[str], readings: Iterable[str]) -> dict:
+    found = score(list(labels), list(readings), CHARSETS[SCORED])
     return {"n": found.n, "correct": found.correct, "accuracy": found.accuracy, "one_minus_ned": found.one_minus_ned}
 
 
@@ -87,9 +91,9 @@ def kept(part: Path, reader: Reader, folder: Path) -> tuple[pd.DataFrame, dict] 
     if not (part / "metrics.json").is_file():
         return None
     found = json.loads((part / "metrics.json").read_text())
-    if found["reader"] != asdict(reader.identity) or found["entry"]["fingerprint"] != fingerprint(folder):
+    if found["reader"] != asdict(reader.identity) or found["read"]["fingerprint"] != fingerprint(folder):
         return None
-    return pd.read_parquet(part / "predictions.parquet"), found["entry"]
+    return pd.read_parquet(part / "predictions.parquet"), found["read"]
 
 
 def read_benchmarks(reader: Reader, data: Path, out: Path) -> dict:
@@ -110,7 +114,7 @@ def read_benchmarks(reader: Reader, data: Path, out: Path) -> dict:
         part = out / "state" / name
         try:
             done = kept(part, reader, folder)
-            frame, entry = done or read_benchmark(reader, folder, name)
+            frame, circumstances = done or read_benchmark(reader, folder, name)
         except DataError as error:
             entries[name] = {"error": str(error)}
             print(f"{name}: left out: {error}")
@@ -118,9 +122,9 @@ def read_benchmarks(reader: Reader, data: Path, out: Path) -> dict:
         if done is None:
             with atomic_folder(part) as whole:
                 frame.to_parquet(whole / "predictions.parquet", index=False)
-                write_json(whole / "metrics.json", {"reader": asdict(reader.identity), "entry": entry})
+                write_json(whole / "metrics.json", {"reader": asdict(reader.identity), "read": circumstances})
         frames.append(frame)
-        entries[name] = entry
+        entries[name] = entry = {**scores(frame), **circumstances}
         reused = ", read before" if done else ""
         print(f"{name:20} {entry['accuracy']:5.1f} %  of {entry['n']} words{reused}")
     if not frames:

@@ -2,7 +2,7 @@
 
 python -m core.zero_shot ablations/figures/zero_shot.gin --out results/figures/zero_shot
 
-C candidates, D joint width.
+B batch, C candidates, D joint width.
 """
 
 import argparse
@@ -15,7 +15,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from rich.progress import track
 from torch import Tensor
 
 from core import config
@@ -23,7 +22,7 @@ from core.data.stickers import VARIANTS, Sticker, draw_picture, fit_picture
 from core.data.transforms import ToTensor
 from core.explain import GRAD_CAM, grad_cam, tower_record
 from core.maps import Maps
-from core.model.captions import CaptionTokenizer
+from core.model.captions import CaptionTokenizer, byte_pairs
 from core.model.memory import eos_token
 from core.model.towers import ClipTowers
 from core.read import open_image
@@ -39,7 +38,7 @@ class ZeroShot:
         prompts: captions of a word, written with {word} or {letters} (its letters apart); their features are averaged.
         stickers: the candidates that are stuck on the picture.
         symbol: the character that the drawn picture shows.
-        symbol_of: the candidate that it shows.
+        symbol_of: what that is a picture of, for the record.
         canvas: height and width of the picture in pixels, before the tower's own resizing.
         normalisation: of images, as `ToTensor` takes it.
     """
@@ -60,7 +59,7 @@ class ZeroShot:
             given = getattr(self, name)
             if isinstance(given, str) or not given or len(set(given)) < len(given):
                 raise ValueError(f"ZeroShot.{name} = {given!r}: expected one or more texts, none twice, like ('cat', 'dog')")
-        for word in (*self.stickers, self.symbol_of):
+        for word in self.stickers:
             if word not in self.candidates:
                 raise ValueError(f"ZeroShot: {word!r} is none of the candidates {', '.join(self.candidates)}; add it there")
         for prompt in self.prompts:
@@ -91,30 +90,26 @@ def text_features(plan: ZeroShot) -> Tensor:
         ValueError: a caption has more tokens than the text tower reads.
     """
     towers, tokenize = plan.towers, CaptionTokenizer(plan.towers.context_length)
-    rows = []
-    for word in plan.candidates:
-        captions = plan.captions(word)
-        ids = tokenize(captions).to(towers.clip.logit_scale.device)
-        if tokenize.truncated:
-            longest = max(captions, key=len)
-            raise ValueError(
-                f"caption {longest!r} is cut at CONTEXT_LENGTH = {towers.context_length}; shorten it or raise that"
-            )
-        rows.append(F.normalize(eos_token(towers, ids)[:, 0], dim=-1).mean(0))
-    return F.normalize(torch.stack(rows), dim=-1)
+    captions = [caption for word in plan.candidates for caption in plan.captions(word)]
+    ids = tokenize(captions).to(towers.clip.logit_scale.device)
+    if tokenize.truncated:
+        longest = max(captions, key=lambda caption: len(byte_pairs().encode(caption)))
+        raise ValueError(f"caption {longest!r} is cut at CONTEXT_LENGTH = {towers.context_length}; shorten it or raise that")
+    features = F.normalize(eos_token(towers, ids)[:, 0], dim=-1)
+    return F.normalize(features.unflatten(0, (len(plan.candidates), -1)).mean(1), dim=-1)
 
 
-def classify(towers: ClipTowers, image: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
-    """Probabilities of the candidates (C), and Grad-CAM of the likeliest one (rows columns).
+def classify(towers: ClipTowers, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities of the candidates (B C), and Grad-CAM of each image's likeliest one (B rows columns).
 
     Args:
-        image: 3 H W.
+        images: B 3 H W.
         texts: unit features of the candidates: C D.
     """
     with torch.no_grad():
-        features = F.normalize(towers.encode_image(image[None])[:, 0], dim=-1)
-        probabilities = (towers.clip.logit_scale.exp() * features @ texts.T).softmax(-1)[0]
-    return probabilities, grad_cam(towers, image[None], texts[probabilities.argmax()][None])[0]
+        features = F.normalize(towers.encode_image(images)[:, 0], dim=-1)
+        probabilities = (towers.clip.logit_scale.exp() * features @ texts.T).softmax(-1)
+    return probabilities, grad_cam(towers, images, texts[probabilities.argmax(-1)])
 
 
 def zero_shot(plan: ZeroShot, picture: Image.Image | None, scale: str) -> Maps:
@@ -124,22 +119,17 @@ def zero_shot(plan: ZeroShot, picture: Image.Image | None, scale: str) -> Maps:
         picture: to put the stickers on; None draws one.
         scale: for the record.
     """
-    towers = plan.towers.eval()
-    device = towers.clip.logit_scale.device
-    transform, texts = ToTensor(towers.image_size, plan.normalisation), text_features(plan)
+    towers, cases = plan.towers.eval(), plan.cases()
     if picture is None:
         base = draw_picture(plan.symbol, plan.canvas, np.random.default_rng([plan.seed, 0]))
     else:
         base = fit_picture(picture, plan.canvas)
-    images, maps, table, cases = [], [], [], plan.cases()
-    for case in track(cases, "classifying", transient=True):
-        image = plan.draw(base, case)
-        probabilities, heat = classify(towers, transform(image).to(device), texts)
-        likeliest = plan.candidates[int(probabilities.argmax())]
-        images.append(np.asarray(image))
-        maps.append(heat.cpu().numpy())
-        table.append(probabilities.cpu().numpy())
-        case |= {"predicted": likeliest, "explained": likeliest}
+    images = [plan.draw(base, case) for case in cases]
+    transform, device = ToTensor(towers.image_size, plan.normalisation), towers.clip.logit_scale.device
+    batch = torch.stack([transform(image) for image in images]).to(device)
+    probabilities, maps = classify(towers, batch, text_features(plan))
+    for case, likeliest in zip(cases, probabilities.argmax(-1).tolist(), strict=True):
+        case |= {"predicted": plan.candidates[likeliest]}
     about = {
         "figure": "figure_1",
         "scale": scale,
@@ -153,7 +143,8 @@ def zero_shot(plan: ZeroShot, picture: Image.Image | None, scale: str) -> Maps:
         "stickers": len(cases) - 1,
         "cases": cases,
     }
-    return Maps(images, np.stack(maps), about, {"probabilities": np.stack(table)})
+    pixels = [np.asarray(image) for image in images]
+    return Maps(pixels, maps.cpu().numpy(), about, {"probabilities": probabilities.cpu().numpy()})
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -164,9 +155,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("plan", help="gin file that binds zero_shot.ZeroShot: ablations/figures/zero_shot.gin")
     parser.add_argument("--out", type=Path, required=True, help="folder to write: maps.npz and maps.json")
     parser.add_argument("--scale", default="micro", help=f"one of {', '.join(config.SCALES)} (default: micro)")
-    parser.add_argument("--image", type=Path, help="picture to put the stickers on (default: a symbol over a texture)")
     parser.add_argument("--set", action="append", default=[], metavar="'NAME = value'", help="override a macro, repeatable")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all cores)")
+    parser.add_argument("--image", type=Path, help="picture to put the stickers on (default: a symbol over a texture)")
     options = parser.parse_args(arguments)
     with config.user_errors():
         torch.set_num_threads(options.threads or os.cpu_count() or 1)

@@ -21,7 +21,7 @@ class Pictures:
 
     def key(self, thumbnail: str) -> str:
         """The short name of a thumbnail; empty where there is none."""
-        return self.keys.setdefault(thumbnail + str(len(self.keys)), f"p{len(self.keys)}") if thumbnail else ""
+        return self.keys.setdefault(thumbnail, f"p{len(self.keys)}") if thumbnail else ""
 
     def by_key(self) -> dict[str, str]:
         return {key: thumbnail for thumbnail, key in self.keys.items()}

@@ -1,14 +1,15 @@
 """A table made by hand, for tests of renderings: every kind of row, column and cell that a study can leave behind."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from core.files import ROOT
 from reports import stats
 from reports.cells import ranks
 from reports.flips import Flips, flips_of
-from reports.layout import Column, Layout
+from reports.layout import Column, Layout, read_layout
 from reports.stats import Agreement
 from reports.table import Table
 
@@ -38,17 +39,13 @@ DIFFERENCES = {  # difference, interval, p, p after Holm
 
 
 def make_layout() -> Layout:
-    """A layout of no file."""
-    return Layout(
-        table="table_VI",
-        path=ROOT / "ablations" / "table_VI" / "table.yaml",
-        title="Table VI: freezing options in CLIP4STR-B",
+    """A layout as of a file, for rows and columns that have none."""
+    return replace(
+        read_layout("table_VI"),
         about="What is frozen, as a fraction of 100 % of the blocks; a_b & c are names.",
         baseline="cross",
         columns=(),
         order=(),
-        varies=(),
-        labels=None,
         not_at_micro={"huge": TOO_LARGE},
     )
 

@@ -97,7 +97,8 @@ def test_it_compiles_and_fits_the_page(tmp_path):
         others=pd.concat([table.others] * 30, ignore_index=True),
         notes=(*table.notes, " ".join(COMMANDS), " ".join(map(chr, range(32, 384)))),
     )
-    for text in (latex(table), latex(wide)):
+    long = replace(table, others=pd.concat([table.others] * 60, ignore_index=True))
+    for text in (latex(table), latex(wide), latex(long)):
         assert not PROBLEMS.findall(compiled(tmp_path, text))
 
 

@@ -16,7 +16,7 @@ from core.files import ROOT
 
 PARTS = ("core", "ablations", "adapters", "reports", "Snakefile")
 KEPT_ROWS = ("image0-text6", "image12-text6", "image0-token")
-SETTINGS = {"scale": "smoke", "data": None, "seeds": [0], "results": "results", "threads": 1}
+SETTINGS = {"scale": "smoke", "data": None, "seeds": [0], "results": "results", "threads": 1, "peers": []}
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +38,16 @@ def copy(tmp_path_factory):
             row.unlink()
     layout = yaml.safe_load((table / "table.yaml").read_text())
     layout["order"] = ["image0-text6", "image12-text6"]
+    layout["figures"] = ["forest", "curves"]
     (table / "table.yaml").write_text(yaml.safe_dump(layout))
+    published = folder / "reports" / "published" / "table_VI.csv"
+    lines = published.read_text().splitlines(keepends=True)
+    published.write_text("".join(line for line in lines if line.split(",")[0] in ("row", *KEPT_ROWS)))
     world = folder / "ablations" / "micro" / "world.gin"
-    text = re.sub(r"World\.train = \d+", "World.train = 64", world.read_text())
-    text = re.sub(r"World\.val = \d+", "World.val = 8", text)
-    world.write_text(re.sub(r"World\.test = \d+", "World.test = 12", text))
+    text = world.read_text()
+    for name, count in (("train", 64), ("synth", 8), ("more", 8), ("val", 8), ("test", 12)):
+        text = re.sub(rf"World\.{name} = \d+", f"World.{name} = {count}", text)
+    world.write_text(text)
     return folder
 
 
@@ -102,6 +107,47 @@ def test_from_nothing_to_a_table_and_only_new_work_after(copy):
     assert sorted(entry["decoded_together"] for entry in metrics) == [1, 1, 1, 3, 3, 3]
 
 
+def test_a_new_table_is_a_folder_that_shares_runs(copy):
+    """Two rows that Table VI trained: a table of their own trains and reads nothing."""
+    study = copy / "ablations" / "my_study"
+    study.mkdir()
+    for row in ("image0-text6", "image12-text6"):
+        shutil.copy(copy / f"ablations/table_VI/{row}.gin", study / f"{row}.gin")
+    layout = {
+        "title": "My study",
+        "about": "Mine.",
+        "baseline": "image0-text6",
+        "columns": [{"name": "regular", "paper": "SVT"}],
+    }
+    layout["columns"][0]["micro"] = "regular"
+    (study / "table.yaml").write_text(yaml.safe_dump(layout))
+    done = snakemake(copy, "my_study", "--config", "scale=smoke")
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    assert jobs_of(output).keys() <= {"my_study", "table", "total"}, output
+    text = (copy / "results/tables/smoke/my_study.md").read_text()
+    assert "# My study" in text and "baseline" in text and "## Published" not in text
+    shutil.rmtree(study)
+
+
+def test_a_second_seed_trains_only_itself_and_the_report_gathers_everything(copy):
+    for name in ("my-idea", "cloze", "seen"):
+        (copy / f"ablations/table_VI/{name}.gin").unlink(missing_ok=True)
+    done = snakemake(copy, "report", "--config", "scale=smoke", "seeds=[0,1]")
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output + (copy / "results/logs/report.log").read_text()
+    counts = jobs_of(output)
+    assert counts["train"] == counts["evaluate"] == 3 and counts["figure"] == 2 and "world" not in counts
+    text = (copy / "results/report-smoke.md").read_text()
+    for part in ("## What was not run", "Table I", "(seeds ", "Appendix", "fingerprint", "curves_table_VI.png", "6 unique"):
+        assert part.replace("6 unique", "3 unique runs and 2 seeds") in text, part
+    for link in re.findall(r"\]\((.+?\.png)\)", text):
+        assert (copy / "results" / link).is_file(), link
+    page = (copy / "results/report-smoke.html").read_text()
+    assert page.count("data:image/png") == 4 and "What was not run" in page
+    assert r"\end{document}" in (copy / "results/report-smoke.tex").read_text()
+
+
 def test_a_bad_workflow_setting_is_refused():
     done = snakemake(ROOT, "-n", "table_VI", "--config", "scale=huge")
     assert done.returncode != 0 and "'huge' is not one of" in done.stdout + done.stderr
@@ -122,7 +168,7 @@ def test_plans_share_runs_and_change_with_the_data(tmp_path, world_folder):
 
 
 def test_bad_plans_say_what_to_do(tmp_path):
-    with pytest.raises(ConfigError, match="no table 'table_L': there are table_IX, table_V, table_VI"):
+    with pytest.raises(ConfigError, match="no table 'table_L': there are table_II, table_III, table_IV"):
         plan.make(SETTINGS, ["table_L"])
     with pytest.raises(ConfigError, match="nowhere does not exist; it should hold train/"):
         plan.make({**SETTINGS, "data": str(tmp_path / "nowhere")})
@@ -138,5 +184,6 @@ def test_real_words_make_a_table(realdata, copy):
     done = snakemake(copy, "table_VI", "--config", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     text = (copy / "real/tables/smoke-realdata/table_VI.md").read_text()
-    assert "No column of the paper was measured" in text
-    assert "IIIT5k" in text and "SVT 647" in text and "absent" in text
+    assert "the orderings are not compared" in text and "IIIT5k 3,000, SVT 647" in text
+    with (copy / "real/tables/smoke-realdata/table_VI.csv").open() as lines:
+        assert "not measured on this data: WOST" in lines.read()

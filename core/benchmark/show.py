@@ -11,7 +11,7 @@ MEANINGS = {
     "full": "every word has one letter a step and no [E], so that each autoregressive pass takes all of its steps",
     "typical": "words are as long as IIIT5K's test words, and a batch takes as many steps as its longest word",
 }
-PROCESSOR = "cpu ratio: the same in processor time, which other work on the machine hardly disturbs."
+PROCESSOR = "cpu: the ratio in processor time, which other work on the machine hardly disturbs."
 
 
 def in_processor_time(ratio: float | None) -> str:
@@ -22,7 +22,7 @@ def show_costs(costs: list[ReadCost]) -> None:
     """A table of `core.benchmark.read.read_costs` and what its figures are."""
     first = costs[0]
     title = f"Reading, {first.lengths} words, {first.precision}, scale {first.scale}, {first.device}, {first.threads} threads"
-    table = Table("row", "batch", "floor, ms", "read, ms", "ratio", "range", "cpu ratio", "ms an image", title=title)
+    table = Table("row", "batch", "floor", "read", "ratio", "range", "cpu", "ms/image", title=title)
     for found in costs:
         table.add_row(
             Path(found.row).stem,
@@ -38,7 +38,7 @@ def show_costs(costs: list[ReadCost]) -> None:
     for row, way in dict.fromkeys((found.row, found.way) for found in costs):
         print(f"{row}: {way}")
     Console().print(
-        "floor: the image tower's own forward pass; ratio: encode and decode of a batch over the floor measured beside it. "
+        "floor: the image tower's own forward pass, read: encode and decode of a batch, both in ms; ratio: of neighbours. "
         f"Medians of {first.repeats} repeats in turns. {PROCESSOR} It had {min(found.cpu_share for found in costs):.0%} of "
         "its threads' time or more. Random weights and images; the words are dictated, random letters that differ "
         f"between the images of a batch; {MEANINGS[first.lengths]}."
@@ -49,7 +49,7 @@ def show_readings(found: dict) -> None:
     """A table of `core.benchmark.trained.measure_trained` and what its figures are."""
     title = f"Reading, batch {found['batch']}, {found['precision']}, {found['device']}, {found['threads']} threads"
     floor = next(iter(found["readings"].values()))["floor_ms"]
-    table = Table("row", "output", "ms an image", "range", "ratio", "cpu ratio", title=title)
+    table = Table("row", "output", "ms an image", "range", "ratio", "cpu", title=title)
     for name, row in found["readings"].items():
         for output, cost in row["outputs"].items():
             mark = f"{output} (scored)" if output == row["output"] and len(row["outputs"]) > 1 else output

@@ -30,7 +30,7 @@ def figure_1(found: Maps) -> Figure:
     cases = found.about["cases"]
     words = list(dict.fromkeys(case["word"] for case in cases if case["word"]))
     variants = list(dict.fromkeys(case["variant"] for case in cases if case["word"]))
-    lines = style.wrapped(caption_1(found.about), style.PAGE - 2 * MARGIN, style.TINY)
+    lines = style.wrapped(caption_1(found.about), style.PAGE - 4 * MARGIN, style.TINY)
     width = (style.PAGE - LEFT - MARGIN - (len(variants) - 1) * GAP) / len(variants)
     cell, title = cell_height(found.images[0], width), 0.17
     figure = style.canvas(style.PAGE, style.note_height(lines) + (1 + len(words)) * (cell + GAP) + 2 * title)
@@ -159,7 +159,7 @@ def tower_text(about: dict) -> str:
 @matplotlib.rc_context(style.RC)
 def figure_2(found: Maps) -> Figure:
     """Word images of every benchmark, each with its attention map below."""
-    lines = style.wrapped(caption_2(found.about), style.PAGE - 2 * MARGIN, style.TINY)
+    lines = style.wrapped(caption_2(found.about), style.PAGE - 4 * MARGIN, style.TINY)
     width = (style.PAGE - 2 * MARGIN - (COLUMNS - 1) * GAP) / COLUMNS
     sizes = [fitted(image, width) for image in found.images]
     rows = [range(start, min(start + COLUMNS, len(sizes))) for start in range(0, len(sizes), COLUMNS)]

@@ -1,0 +1,85 @@
+"""Where a study's numbers come from: code, packages, machines, data, commands, seeds, hours."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pandas as pd
+
+from reports.collect import evaluation_folder, training_facts
+from reports.document import Block, Heading, Items, Listing, Text
+
+
+def appendix(runs: pd.DataFrame, results: Path) -> list[Block]:
+    """The environment of every run that the tables lead to.
+
+    Args:
+        runs: rows of all tables, with `table`.
+    """
+    done = runs[runs.run != ""]
+    records = [record for run, rows in done.groupby("run", sort=False) for record in records_of(run, rows, results)]
+    frame = pd.DataFrame(records)
+    blocks: list[Block] = [Heading("Appendix: where the numbers come from"), Text(totals(frame, runs))]
+    blocks += [Items(tuple(environment(frame)))]
+    hours = frame.assign(hours=frame.hours.map("{:.3f}".format), images=frame.images.map("{:,}".format))
+    shown = hours[["run", "seed", "rows", "steps", "images", "hours", "device"]].astype(str).set_index("run")
+    blocks += [Heading("Runs", 3), Text("Hours of training steps; rows of several tables share a run."), Listing(shown)]
+    blocks += [Heading("Data", 3), Listing(data(done, results))]
+    return [*blocks, Heading("Commands", 3), Items(tuple(commands(frame)))]
+
+
+def records_of(run: str, rows: pd.DataFrame, results: Path) -> list[dict]:
+    """One record a seed of a run."""
+    asked = ", ".join(f"{row.table}/{row.row}" for row in rows.itertuples())
+    records = []
+    for seed in rows.seeds.iloc[0].split():
+        folder = results / "runs" / run / f"seed{seed}"
+        found = json.loads((folder / "provenance.json").read_text())
+        known = {"run": run, "seed": seed, "rows": asked, "steps": found["train"]["steps"], "images": found["train"]["images"]}
+        known |= {"hours": training_facts(folder, rows.batch.iloc[0])["hours"], **found}
+        known["lmdbs"] = ", ".join(f"{Path(entry['path']).name} ({entry['used']:,})" for entry in found["train"]["lmdbs"])
+        records.append(known)
+    return records
+
+
+def totals(frame: pd.DataFrame, runs: pd.DataFrame) -> str:
+    seeds = f"{frame.seed.nunique()} seed{'s' * (frame.seed.nunique() > 1)}"
+    return (
+        f"{len(runs)} rows in {runs.table.nunique()} tables are {frame.run.nunique()} unique runs and {seeds}: "
+        f"{frame.hours.sum():.2f} hours of training steps in all, the first started {min(frame.started)}, the last finished "
+        f"{max(frame.finished)}."
+    )
+
+
+def environment(frame: pd.DataFrame) -> list[str]:
+    """Code, interpreter, packages and devices; several where runs differ."""
+    changed = frame.dirty.map({True: " (with uncommitted changes)"}).fillna("")
+    commits = set(frame.commit.fillna("unknown") + changed)
+    packages = {", ".join(f"{name} {version}" for name, version in found.items()) for found in frame.packages}
+    threads = set(frame.device + ", " + frame.threads.astype(str) + " threads")
+    lines = [("commit", commits), ("Python", set(frame.python)), ("packages", packages), ("device", threads)]
+    return [f"{name}: {' | '.join(sorted(map(str, values)))}" for name, values in lines]
+
+
+def data(done: pd.DataFrame, results: Path) -> pd.DataFrame:
+    """Benchmarks of the first row, with their fingerprints and what was left out."""
+    lines: dict[str, dict] = {}
+    for _, run in done.iterrows():
+        metrics = json.loads((evaluation_folder(results, run, run.seeds.split()[0]) / "metrics.json").read_text())
+        for name, entry in metrics["benchmarks"].items():
+            left = ", ".join(f"{left['count']} {reason}" for reason, left in entry.get("left_out", {}).items())
+            known = {
+                "stored": entry.get("stored", ""),
+                "read": entry.get("n", 0),
+                "left out": left or entry.get("error", "none"),
+            }
+            lines.setdefault(name, {**known, "fingerprint": entry.get("fingerprint", "")})
+    return pd.DataFrame.from_dict(lines, orient="index").astype(str).rename_axis("benchmark")
+
+
+def commands(frame: pd.DataFrame) -> list[str]:
+    """How one run was started, and the training data of each kind."""
+    first = frame.iloc[0]
+    lines = [f"{first.run}: " + shlex.join(["python", "-m", "core.train", *first.command[1:]])]
+    lines += sorted(set("trained on " + frame.lmdbs + " (fingerprint " + frame.data_fingerprint + ")"))
+    return lines + ["every run: the gin file train.gin in its folder holds all values; operative.gin what was read of it"]

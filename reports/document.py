@@ -1,0 +1,194 @@
+"""A document of blocks, written as Markdown, LaTeX and HTML: the same words and numbers in each."""
+
+import base64
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from markupsafe import Markup
+
+from reports import masks
+from reports.flips import Flips
+from reports.html import Pictures, fragment, page
+from reports.latex import latex
+from reports.markdown import grid, markdown
+from reports.table import Table
+from reports.tex import escaped
+
+PREAMBLE = r"""\documentclass{article}
+\usepackage[a4paper,margin=20mm]{geometry}
+\usepackage{booktabs,graphicx,xcolor,rotating,longtable}
+\setlength{\parindent}{0pt}\setlength{\parskip}{4pt}
+\begin{document}
+"""
+
+
+@dataclass(frozen=True)
+class Heading:
+    text: str
+    level: int = 2
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list."""
+
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A small table of ready-made words; its index is the first column."""
+
+    frame: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure: `stem` with .png and .svg."""
+
+    stem: Path
+    caption: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """A table of the study, and the images its cells open."""
+
+    table: Table
+    flips: dict[tuple[str, str], Flips]
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Table I, from what core.masks wrote."""
+
+    path: Path
+
+
+Block = Heading | Text | Items | Listing | Drawing | Study | Masks
+
+
+def to_markdown(blocks: Sequence[Block], folder: Path) -> str:
+    """Markdown; figures are linked from `folder`, where the document goes."""
+    parts = []
+    for block in blocks:
+        match block:
+            case Heading(text, level):
+                parts.append(f"{'#' * level} {text}")
+            case Text(text):
+                parts.append(text)
+            case Items(items):
+                parts.append("\n".join(f"- {item}" for item in items))
+            case Listing(frame):
+                parts.append(grid(frame))
+            case Drawing(stem, caption):
+                parts.append(f"![{caption}]({linked(stem, folder)}.png)\n\n*{caption}*")
+            case Study(table, _):
+                parts.append(markdown(table, level=2).strip())
+            case Masks(path):
+                parts.append("#" + masks.markdown(path).strip())
+    return "\n\n".join(parts) + "\n"
+
+
+def to_latex(blocks: Sequence[Block], folder: Path) -> str:
+    """A LaTeX document that compiles from `folder` with standard packages."""
+    parts = []
+    for block in blocks:
+        match block:
+            case Heading(text, level):
+                command = ("section*", "section", "subsection")[level - 1]
+                parts.append(rf"\{command}{{{escaped(text)}}}")
+            case Text(text):
+                parts.append(escaped(text) + "\n")
+            case Items(items):
+                lines = "\n".join(rf"\item {escaped(item)}" for item in items)
+                parts.append(f"\\begin{{itemize}}\n{lines}\n\\end{{itemize}}")
+            case Listing(frame):
+                parts.append(long_table(frame))
+            case Drawing(stem, caption):
+                picture = (
+                    rf"\includegraphics[width=\linewidth,height=0.8\textheight,keepaspectratio]{{{linked(stem, folder)}.png}}"
+                )
+                parts.append(f"\\begin{{figure}}[htbp]\\centering\n{picture}\n\\caption{{{escaped(caption)}}}\n\\end{{figure}}")
+            case Study(table, _):
+                parts.append(
+                    rf"\section{{{escaped(table.layout.title)}}}" + "\n" + latex(table, standalone=False) + r"\clearpage"
+                )
+            case Masks(path):
+                parts.append(masks.latex(path))
+    return PREAMBLE + "\n\n".join(parts) + "\n\\end{document}\n"
+
+
+def to_html(blocks: Sequence[Block], title: str) -> str:
+    """One page that needs no other file."""
+    pictures, parts, contents = Pictures(), [], []
+    for block in blocks:
+        match block:
+            case Heading(text, level):
+                anchor = "-".join(text.lower().split())
+                contents += [(anchor, text)] if level == 2 else []
+                parts.append(Markup('<h{} id="{}">{}</h{}>').format(level, anchor, text, level))
+            case Text(text):
+                parts.append(Markup("<p>{}</p>").format(text))
+            case Items(items):
+                parts.append(
+                    Markup("<ul>{}</ul>").format(Markup("").join(Markup("<li>{}</li>").format(item) for item in items))
+                )
+            case Listing(frame):
+                parts.append(plain_table(frame))
+            case Drawing(stem, caption):
+                parts.append(
+                    Markup('<figure><img src="{}" alt="{}"><figcaption>{}</figcaption></figure>').format(
+                        data_uri(stem), caption, caption
+                    )
+                )
+            case Study(table, flips):
+                contents.append((table.layout.table, table.layout.title))
+                parts.append(Markup(fragment(table, flips, pictures)))
+            case Masks(path):
+                contents.append(("table_I", "Table I"))
+                parts.append(Markup(masks.html(path)))
+    links = Markup("").join(Markup('<li><a href="#{}">{}</a></li>').format(anchor, text) for anchor, text in contents)
+    parts.insert(1, Markup("<nav><ul>{}</ul></nav>").format(links))
+    return page(title, Markup("\n").join(parts), pictures)
+
+
+def linked(stem: Path, folder: Path) -> str:
+    """A figure's path as seen from the document's folder, without its suffix."""
+    return Path(os.path.relpath(stem, folder)).as_posix()
+
+
+def data_uri(stem: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(stem.with_suffix(".png").read_bytes()).decode()
+
+
+def plain_table(frame: pd.DataFrame) -> Markup:
+    """A frame as an HTML table that scrolls on a phone."""
+    names = [frame.index.name or "", *frame.columns]
+    head = Markup("").join(Markup('<th scope="col" class="word">{}</th>').format(name) for name in names)
+    rows = Markup("")
+    for first, *cells in frame.itertuples(name=None):
+        rest = Markup("").join(Markup('<td class="word">{}</td>').format(cell) for cell in cells)
+        rows += Markup('<tr><th scope="row">{}</th>{}</tr>').format(first, rest)
+    shape = '<div class="scroll" tabindex="0"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
+    return Markup(shape).format(head, rows)
+
+
+def long_table(frame: pd.DataFrame) -> str:
+    """A frame as LaTeX that may break over pages; cells wrap."""
+    share = 0.94 / (1 + len(frame.columns))
+    spec = rf"p{{{share:.3f}\linewidth}}" * (1 + len(frame.columns))
+    names = " & ".join(escaped(str(name)) for name in (frame.index.name or "", *frame.columns))
+    rows = [" & ".join(escaped(str(cell)) for cell in line) + r" \\" for line in frame.itertuples(name=None)]
+    head = [r"{\scriptsize\raggedright", rf"\begin{{longtable}}{{{spec}}}", r"\toprule", names + r" \\", r"\midrule\endhead"]
+    return "\n".join([*head, *rows, r"\bottomrule", r"\end{longtable}}"])

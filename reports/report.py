@@ -1,0 +1,142 @@
+"""One document of all tables and figures: results/report.md, .tex and .html.
+
+python -m reports.report table_II table_III table_VI --results results
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich.progress import track
+
+from core.files import atomic_file
+from reports.appendix import appendix
+from reports.cells import build
+from reports.collect import read_runs
+from reports.document import Block, Drawing, Heading, Items, Listing, Masks, Study, Text, to_html, to_latex, to_markdown
+from reports.flipped import flips_of_table
+from reports.layout import ReportError
+from reports.table import Table
+
+CAPTIONS = {
+    "forest": "Differences to the baseline of {title}",
+    "curves": "Learning curves of the runs of {title}",
+    "parameters": "Accuracy against learnable parameters, {title}",
+    "qualitative": "Readings of single images (the paper's Figure 6), {title}",
+}
+
+
+def overview(tables: list[Table]) -> Listing:
+    """A line a table: rows, those with numbers, baseline, agreement with the paper's ordering."""
+    lines = {}
+    for table in tables:
+        tau = (
+            ""
+            if table.agreement is None
+            else f"{table.agreement.tau:.2f} (p {table.agreement.p:.2g}, {table.agreement.n} rows)"
+        )
+        measured = set(table.cells.row[table.cells.value.notna()])
+        lines[table.layout.title] = {
+            "rows": str(len(table.rows)),
+            "measured": str(len(measured)),
+            "baseline": table.layout.baseline or "",
+            "Kendall's tau with the paper": tau,
+        }
+    return Listing(pd.DataFrame.from_dict(lines, orient="index").rename_axis("table"))
+
+
+def not_run(tables: list[Table]) -> Items:
+    """What has no numbers, and why: rows first, then columns that no row fills."""
+    lines = []
+    for table in tables:
+        name = table.layout.title.partition(":")[0]
+        lines += [f"{name}, row {row}: {reason}" for row, reason in table.rows.reason.items() if reason]
+        for column in table.columns:
+            cells = table.cells[table.cells.column == column.name]
+            if cells.value.isna().all():
+                lines.append(f"{name}, column {column.name}: {cells.reason.mode().iloc[0]}")
+    first = tables[0]
+    if first.scale != "paper":
+        lines.append(f"paper scale: none of it; every number here is of scale {first.scale}")
+    if len(first.seeds.split()) == 1:
+        lines.append("more seeds than one: intervals are over images, and say nothing of how training varies")
+    return Items(tuple(lines))
+
+
+def introduction(tables: list[Table]) -> list[Block]:
+    first = tables[0]
+    text = (
+        f"Scale {first.scale}, data: {first.data}, seeds: {first.seeds}. Every number is counted from the predictions of "
+        "single images; published values stand beside and enter no statistic but Kendall's tau."
+    )
+    if first.scale != "paper":
+        text += (
+            " At this scale small towers, pretrained on rendered words, learn to read rendered words in minutes: compare the "
+            "order of rows with the paper, never a number."
+        )
+    return [Text(text), overview(tables), Heading("What was not run"), not_run(tables)]
+
+
+def blocks_of(names: Sequence[str], results: Path, tables: Path, figures: Path) -> list[Block]:
+    """The whole document.
+
+    Raises:
+        ReportError: a table cannot be made, or a figure is missing.
+    """
+    built = [build(name, results, tables) for name in names]
+    runs = {name: read_runs(tables, name) for name in names}
+    scale = built[0].scale
+    blocks: list[Block] = [Heading(f"CLIP4STR, ablated: {scale} scale", 1), *introduction(built)]
+    blocks += [drawing(figures / "figure_1", "A picture with a word sticker, classified zero-shot, with Grad-CAM (Figure 1)")]
+    blocks += [drawing(figures / "figure_2", "Attention of the image tower on test words (Figure 2)")]
+    blocks += [Masks(results / "maps" / "masks.json")]
+    for table in track(built, "tables", transient=True):
+        name = table.layout.table
+        blocks.append(Study(table, flips_of_table(table, runs[name], results)))
+        for figure in table.layout.figures:
+            blocks.append(drawing(figures / f"{figure}_{name}", CAPTIONS[figure].format(title=table.layout.title)))
+    everything = pd.concat([frame.assign(table=name) for name, frame in runs.items()])
+    return [*blocks, *appendix(everything, results)]
+
+
+def drawing(stem: Path, caption: str) -> Drawing:
+    """A figure that was drawn before.
+
+    Raises:
+        ReportError: it was not.
+    """
+    if not stem.with_suffix(".png").is_file():
+        raise ReportError(f"{stem}.png is missing; `snakemake figures` draws it")
+    return Drawing(stem, caption)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Gather tables and figures, made before, into one document.")
+    parser.add_argument("names", nargs="+", metavar="TABLE", help="folders of ablations/ with a table.yaml, e.g. table_VI")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of all results (default: results)")
+    parser.add_argument("--tables", type=Path, help="folder with <table>.runs.csv (default: RESULTS/tables)")
+    parser.add_argument("--figures", type=Path, help="folder with the figures (default: RESULTS/figures)")
+    parser.add_argument("--out", type=Path, help="what to write, without suffix (default: RESULTS/report)")
+    options = parser.parse_args(arguments)
+    tables, figures = options.tables or options.results / "tables", options.figures or options.results / "figures"
+    out = options.out or options.results / "report"
+    try:
+        blocks = blocks_of(options.names, options.results, tables, figures)
+        texts = {
+            "md": to_markdown(blocks, out.parent),
+            "tex": to_latex(blocks, out.parent),
+            "html": to_html(blocks, blocks[0].text),
+        }
+        for suffix, text in texts.items():
+            with atomic_file(out.with_name(f"{out.name}.{suffix}")) as partial:
+                partial.write_text(text)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    print(f"written to {out}.md, .tex and .html")
+
+
+if __name__ == "__main__":
+    main()
