@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from core import config
-from core.benchmark.memory import Footprint, footprints, kept_for_backward, show
+from core.benchmark.memory import footprints, show
 from core.benchmark.read import read_costs
 from core.benchmark.show import show_costs, show_readings
 from core.benchmark.trained import measure_trained
@@ -24,8 +24,6 @@ from core.checkpoint import load_model
 from core.experiment import load
 from core.files import write_json
 from core.protocol import Protocol
-
-__all__ = ["Footprint", "footprints", "kept_for_backward", "main"]
 
 BASELINE = "ablations/table_IX/cross-ar.gin"  # ablations/base.gin and nothing else
 READ = """\

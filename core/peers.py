@@ -108,9 +108,9 @@ def read_benchmarks(reader: Reader, data: Path, out: Path) -> dict:
     Raises:
         DataError: no benchmark could be read.
     """
-    frames, entries = [], {}
+    frames, entries, benchmarks = [], {}, benchmarks_of(data)
     (out / "metrics.json").unlink(missing_ok=True)  # from here on it does not belong to what lies beside it
-    for name, folder in benchmarks_of(data).items():
+    for name, folder in benchmarks.items():
         part = out / "state" / name
         try:
             done = kept(part, reader, folder)

@@ -10,6 +10,7 @@ from reports.averages import fill_averages
 from reports.collect import absent, check_protocols, facts, measured_benchmarks, read_predictions, read_published, read_runs
 from reports.layout import Column, Layout, ReportError, columns_of, read_layout
 from reports.notes import notes_of
+from reports.outside import outside
 from reports.table import Table
 
 CELL = ("row", "column", "value", "low", "high", "n", "seeds", "seed_sd", "published", "reason")
@@ -59,6 +60,7 @@ def build(table: str, results: Path, folder: Path) -> Table:
         rows=rows,
         cells=cells,
         others=others.reset_index(drop=True),
+        external=outside(runs.iloc[0], columns),
         averaged=tuple(column.name for column in averaged),
         notes=notes_of(layout, runs, columns, averaged, cells, rows, agreement),
         agreement=agreement,

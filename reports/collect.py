@@ -11,7 +11,20 @@ from reports.labels import corrected
 from reports.layout import Column, Layout, ReportError
 
 PUBLISHED = ROOT / "reports" / "published"
-TEXT_COLUMNS = ("row", "gin", "run", "reason", "protocol", "output", "evaluation", "seeds", "data_root", "labels", "layers")
+TEXT_COLUMNS = (
+    "row",
+    "gin",
+    "run",
+    "reason",
+    "protocol",
+    "output",
+    "evaluation",
+    "seeds",
+    "data_root",
+    "labels",
+    "layers",
+    "peers",
+)
 
 
 def read_runs(tables: Path, table: str) -> pd.DataFrame:
@@ -154,7 +167,7 @@ def facts(results: Path, run: pd.Series) -> dict[str, float]:
     timing = folders[0] / "reading_time.json" if folders else None
     if timing and timing.is_file():
         reading = json.loads(timing.read_text())["readings"].get(run.evaluation)
-        found |= {"milliseconds": reading["ms_per_image"]} if reading else {}
+        found |= {"milliseconds": reading["outputs"][run.output]["ms_per_image"]} if reading else {}
     trained = [training_facts(folder, run.batch) for folder in folders if (folder / "provenance.json").is_file()]
     return found | pd.DataFrame(trained).mean().to_dict()
 

@@ -113,6 +113,20 @@ def others(table: Table) -> Grid:
     return grid
 
 
+def external(table: Table) -> Grid:
+    """Outside readers that were measured here: who, then accuracy with half of its interval."""
+    frame = table.external
+    if frame.empty:
+        return {}
+    grid: Grid = {Head("method", "method", numeric=False): [Entry(text=name) for name in frame.method]}
+    for name in frame.columns.drop("method"):
+        grid[Head(name, name)] = [
+            Entry(published=f"{value.value:.1f} ±{(value.high - value.low) / 2:.1f}", number=value.value) if value else Entry()
+            for value in frame[name]
+        ]
+    return grid
+
+
 def size(count: float) -> Entry:
     return Entry(text=shortened(count), number=float(count), details=(f"{int(count):,} learnable parameters",))
 

@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from reports.flips import Flip, Flips
-from reports.grid import Entry, Grid, explanation, measured, others
+from reports.grid import Entry, Grid, explanation, external, measured, others
 from reports.table import Table
 
 CellFlips = Mapping[tuple[str, str], Flips]  # by row and column
@@ -55,21 +55,30 @@ def fragment(table: Table, flips: CellFlips, pictures: Pictures, level: int = 2)
     """
     grid = measured(table)
     shown = [key for key in flips if key[0] in table.rows.index]
-    return (
-        templates()
-        .get_template("table.html")
-        .render(
-            table=table,
-            level=level,
-            grid=grid,
-            others=others(table),
-            places={key: number for number, key in enumerate(shown)},
-            flips=[dialog(table, grid, key, flips[key], pictures) for key in shown],
-            span=span(grid),
-            explanation=explanation(table, grid),
-            has_published=any(entry.published for entries in grid.values() for entry in entries),
-        )
+    template = templates().get_template("table.html")
+    return template.render(
+        table=table,
+        level=level,
+        grid=grid,
+        apart=[(title, note, rows) for title, note, rows in set_apart(table) if rows],
+        places={key: number for number, key in enumerate(shown)},
+        flips=[dialog(table, grid, key, flips[key], pictures) for key in shown],
+        span=span(grid),
+        explanation=explanation(table, grid),
+        has_published=any(entry.published for entries in grid.values() for entry in entries),
     )
+
+
+def set_apart(table: Table) -> list[tuple[str, str, Grid]]:
+    """What stands below the rows and enters no statistic: a title, a caption, and the rows."""
+    return [
+        ("Other methods, as published", "published rows of other methods, which enter no statistic", others(table)),
+        (
+            "External readers, measured here",
+            "readers made by others, which check the harness and enter no statistic",
+            external(table),
+        ),
+    ]
 
 
 @cache

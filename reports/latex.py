@@ -2,7 +2,7 @@
 
 from string import ascii_lowercase
 
-from reports.grid import SET, Entry, Grid, Head, explanation, measured, others
+from reports.grid import SET, Entry, Grid, Head, explanation, external, measured, others
 from reports.table import Table
 from reports.tex import escaped
 
@@ -45,11 +45,12 @@ def latex(table: Table, standalone: bool = True) -> str:
     Best is bold and second best underlined; a missing cell has a letter whose footnote says why. A wide table lies on its
     side; what is still wider or higher than the page is scaled to fit.
     """
-    grid, apart = measured(table), others(table)
+    grid, apart = measured(table), {"published only": others(table), "external, measured here": external(table)}
     body, footnotes = rows(table, grid)
     lines = [r"\toprule", *heading(grid), r"\midrule", *body]
-    if apart:
-        lines += [r"\midrule", *set_apart(grid, apart)]
+    for title, rows_apart in apart.items():
+        if rows_apart:
+            lines += [r"\midrule", *set_apart(grid, rows_apart, title)]
     spec = "l" + "".join(r"r@{\,}l" if wide(entries) else "r" if head.numeric else "l" for head, entries in grid.items())
     notes = [escaped(note) for note in (said(table, grid), *table.notes)] + footnotes.lines()
     lies = on_its_side(table, grid, len(lines))
@@ -157,15 +158,15 @@ def grey(text: str) -> str:
     return rf"\scriptsize\color{{black!60}}{text}"
 
 
-def set_apart(grid: Grid, apart: Grid) -> list[str]:
-    """Rows of other methods: who, in the room of the columns that only our rows have, then what is published."""
+def set_apart(grid: Grid, apart: Grid, title: str) -> list[str]:
+    """Rows of other methods: who, in the room of the columns that only our rows have, then their numbers."""
     heads = list(grid)
     keys = [head.key for head in heads]
     first = min((keys.index(head.key) for head in apart if head.key in keys), default=len(keys))
     before, after = (sum(1 + wide(grid[head]) for head in part) for part in (heads[:first], heads[first:]))
     words = [(head, entries) for head, entries in apart.items() if not head.numeric]
     numbers = {head.key: entries for head, entries in apart.items() if head.numeric}
-    lines = [rf"\multicolumn{{{1 + before + after}}}{{@{{}}l}}{{\emph{{published only}}}} \\"]
+    lines = [rf"\multicolumn{{{1 + before + after}}}{{@{{}}l}}{{\emph{{{title}}}}} \\"]
     for place in range(len(next(iter(apart.values())))):
         name, *details = filter(None, (word(head, entries[place]) for head, entries in words))
         who = rf"{escaped(name)} {{\scriptsize {escaped(', '.join(details))}}}" if details else escaped(name)

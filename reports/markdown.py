@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from reports.grid import Grid, as_printed, external
 from reports.layout import Column
 from reports.table import Table
 from reports.text import MISSING, half_width, number, probability, shortened
@@ -25,7 +26,15 @@ def markdown(table: Table, level: int = 1) -> str:
         parts += [f"{hashes}# Published", grid(paper)]
     if len(table.others):
         parts += [f"{hashes}# Published, other methods", grid(others(table))]
+    if len(table.external):
+        parts += [f"{hashes}# External, measured here", grid(as_words(external(table)))]
     return "\n\n".join(parts) + "\n"
+
+
+def as_words(entries: Grid) -> pd.DataFrame:
+    """Entries as a frame of words; the first column is the index."""
+    words = {head.title: [entry.text or entry.published for entry in column] for head, column in entries.items()}
+    return pd.DataFrame(words).set_index(next(iter(words)))
 
 
 def grid(frame: pd.DataFrame) -> str:
@@ -87,7 +96,7 @@ def published(table: Table) -> pd.DataFrame:
 
 def published_cell(value: float, rank: int, column: Column) -> str:
     mark = EMPHASIS.get(rank, "")
-    return "" if pd.isna(value) else f"{mark}{number(float(value), column)}{mark}"
+    return "" if pd.isna(value) else f"{mark}{as_printed(float(value), column)}{mark}"
 
 
 def others(table: Table) -> pd.DataFrame:

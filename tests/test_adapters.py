@@ -10,7 +10,7 @@ from adapters.clip_adapter import ClipAdapter
 from adapters.injection import LinearAttention
 from adapters.ladder import LadderSideTuning
 from core import bench
-from core.bench import kept_for_backward
+from core.benchmark.memory import kept_for_backward
 from core.checkpoint import load_model, save_model
 from core.config import ConfigError
 from core.experiment import load

@@ -96,7 +96,7 @@ def test_the_floor_is_a_part_of_reading(model):
     for name, part in parts.items():
         part.register_forward_hook(lambda *_, name=name: ran.update([name]))
     images = images_for(model, "ab")
-    assert torch.equal(floor(model, images, "no")(), model.towers.encode_image(images))
+    assert torch.equal(floor(model, images, "no")(), model.encode(images))
     assert ran == {"image": 2}
     reading(model, images, BOTH, "no")()
     assert ran["image"] == 3 and ran["visual"] > 1 and ran["cross"] > 1

@@ -96,7 +96,9 @@ def test_facts_come_from_plan_run_and_timing(results, runs):
     (folder / "metrics.jsonl").write_text(
         '{"step": 10, "seconds": 1800}\n{"step": 10, "val_n": 8}\n{"step": 20, "seconds": 1800}\n'
     )
-    (folder / "reading_time.json").write_text(json.dumps({"readings": {"0" * 8: {"ms_per_image": 2.5}}}))
+    (folder / "reading_time.json").write_text(
+        json.dumps({"readings": {"0" * 8: {"outputs": {"cross": {"ms_per_image": 2.5}}}}})
+    )
     known = facts(results, runs.loc["image0-text6"])
     assert (known["hours"], known["epochs"], known["train_images"], known["milliseconds"]) == (1.0, 7.5, 6400, 2.5)
 

@@ -82,7 +82,7 @@ def test_rows_and_columns_are_labelled(outline):
     headings = [" ".join(text.split()) for _, text in outline.all("th", scope="col")]
     assert headings[:5] == ["row", "output", "#Params", "#Params paper scale", "IC15 incidental"]
     assert len(outline.all("button", class_="sort")) == len(headings)
-    assert len(outline.all("caption")) == len(outline.all("table")) == 2
+    assert len(outline.all("caption")) == len(outline.all("table")) == 3
 
 
 def test_cells_say_what_they_are(outline):
@@ -106,9 +106,13 @@ def test_numbers_sort_as_numbers_and_missing_ones_have_none(outline):
 
 
 def test_other_methods_stand_apart(outline):
-    assert [text for _, text in outline.all("summary")] == ["Other methods, as published (2)"]
-    assert [text for _, text in outline.all("th", scope="row")][5:] == ["PARSeq-A", "A&B_100%"]
-    without = parsed(html(replace(make_table(), others=pd.DataFrame({"method": []})), {}))
+    assert [text for _, text in outline.all("summary")] == [
+        "Other methods, as published (2)",
+        "External readers, measured here (1)",
+    ]
+    assert [text for _, text in outline.all("th", scope="row")][5:] == ["PARSeq-A", "A&B_100%", "reader 1.0"]
+    nobody = pd.DataFrame({"method": []})
+    without = parsed(html(replace(make_table(), others=nobody, external=nobody), {}))
     assert not without.all("details") and not without.all("button", class_="open")
 
 

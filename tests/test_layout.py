@@ -71,7 +71,7 @@ def test_columns_follow_the_data():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"baselin": "x"}, r"table_X/table.yaml: unknown key 'baselin'; the keys are about, baseline, columns, labels"),
+        ({"baselin": "x"}, r"table_X/table.yaml: unknown key 'baselin'; the keys are about, baseline, columns, figures"),
         ({"title": None}, "key 'title' is missing"),
         ({"baseline": None}, "key 'baseline' is missing; name the row that the others are compared with"),
         ({"columns": [{"name": "SVT", "papr": "SVT"}]}, "column 'SVT': unknown key 'papr'"),

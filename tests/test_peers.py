@@ -16,6 +16,7 @@ from PIL import Image
 from core import peers
 from core.data.errors import DataError
 from core.data.lmdb import WordLmdb, close_all, write_lmdb
+from core.readers import rapidocr
 from core.readers.reader import Identity, Reader, ReaderUnavailable, Reading, as_entry, require
 
 READS = {1: "w1", 2: "W-2", 3: "wrong", 4: "Café", 5: ""}  # by the red value of the image
@@ -126,8 +127,11 @@ def test_a_benchmark_that_cannot_be_opened_is_left_out(data, tmp_path, capsys):
 
 
 def test_nothing_readable_is_an_error(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/metrics.json").write_text("{}")
     with pytest.raises(DataError, match="no benchmark here"):
         peers.read_benchmarks(made_up([]), tmp_path, tmp_path / "out")
+    assert (tmp_path / "out/metrics.json").exists()  # a mistyped folder costs no results
     write_lmdb(tmp_path / "test/A", [(picture(1), "")])
     with pytest.raises(DataError, match="no benchmark could be read"):
         peers.read_benchmarks(made_up([]), tmp_path, tmp_path / "out")
@@ -145,10 +149,33 @@ def test_a_missing_package_names_the_extra(data, tmp_path, monkeypatch, capsys):
     assert "pip install 'clip4str-ablations[peers]'" in capsys.readouterr().err
 
 
-def test_rapidocr_reads_street_view(realdata, tmp_path, monkeypatch):
-    """60 images; measured once over all 647 of SVT: 92.3 % (597), and 96.4 % of IIIT5K."""
-    package = pytest.importorskip("rapidocr", reason="the optional extra [peers] is not installed")
+@pytest.fixture
+def package():
     pytest.importorskip("onnxruntime", reason="the optional extra [peers] is not installed")
+    return pytest.importorskip("rapidocr", reason="the optional extra [peers] is not installed")
+
+
+def test_other_weights_are_refused(package, monkeypatch):
+    monkeypatch.setattr(rapidocr, "MODEL", "other.onnx")
+    with pytest.raises(ReaderUnavailable, match="other.onnx is missing"):
+        rapidocr.open_reader(1)
+
+
+def test_rapidocr_gets_the_colours_and_weights_it_expects(package, realdata):
+    """Its own loader, given images instead of arrays, and its own choice of weights read the same."""
+    settings = {f"Global.{name}": False for name in ("use_det", "use_cls", "use_preprocess_img")}
+    settings |= {"EngineConfig.onnxruntime.intra_op_num_threads": 1, "Global.log_level": "error"}
+    engine, reader = package.RapidOCR(params=settings), rapidocr.open_reader(1)
+    words = WordLmdb(realdata / "test/SVT")
+    for sample in words.samples[:5]:
+        image = words.image(sample.index)
+        theirs, ours = engine(image), reader.read(np.asarray(image))
+        assert ours == (theirs.txts[0], theirs.scores[0])
+        assert reader.read(np.asarray(image)[:, :, ::-1]) != ours
+
+
+def test_rapidocr_reads_street_view(package, realdata, tmp_path, monkeypatch):
+    """60 images; measured once over all 647 of SVT: 92.3 % (597), and 96.4 % of IIIT5K."""
     words = WordLmdb(realdata / "test/SVT")
     samples = []
     for sample in words.samples[::10][:60]:

@@ -20,7 +20,7 @@ def in_processor_time(ratio: float | None) -> str:
 
 def show_costs(costs: list[ReadCost]) -> None:
     """A table of `core.benchmark.read.read_costs` and what its figures are."""
-    first = costs[0]
+    first, share = costs[0], min(found.cpu_share for found in costs)
     title = f"Reading, {first.lengths} words, {first.precision}, scale {first.scale}, {first.device}, {first.threads} threads"
     table = Table("row", "batch", "floor", "read", "ratio", "range", "cpu", "ms/image", title=title)
     for found in costs:
@@ -39,7 +39,7 @@ def show_costs(costs: list[ReadCost]) -> None:
         print(f"{row}: {way}")
     Console().print(
         "floor: the image tower's own forward pass, read: encode and decode of a batch, both in ms; ratio: of neighbours. "
-        f"Medians of {first.repeats} repeats in turns. {PROCESSOR} It had {min(found.cpu_share for found in costs):.0%} of "
+        f"Medians of {first.repeats} repeats in turns. {PROCESSOR} The process had {share:.0%} of "
         "its threads' time or more. Random weights and images; the words are dictated, random letters that differ "
         f"between the images of a batch; {MEANINGS[first.lengths]}."
     )

@@ -1,6 +1,7 @@
 """Decoding: whatever an image file or LMDB value holds, in RGB."""
 
 import io
+import re
 from pathlib import Path
 
 from PIL import Image
@@ -23,4 +24,5 @@ def decode_image(source: bytes | memoryview | Path) -> Image.Image:
     except FileNotFoundError:
         raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnreadableImage(f"{type(error).__name__}: {error}") from error
+        said = re.sub(r" ?<_io.BytesIO object at \w+>", "", str(error))  # an address would differ from run to run
+        raise UnreadableImage(f"{type(error).__name__}: {said}") from error

@@ -197,11 +197,11 @@ def cut(text: str, width: float) -> str:
 
 def caption_2(about: dict) -> str:
     """What Figure 2 shows, and how it was made."""
-    benchmarks = len({case["benchmark"] for case in about["cases"]})
+    names = {case["benchmark"] for case in about["cases"]}
     return (
-        f"{len(about['cases'])} images of {benchmarks} benchmarks, chosen at random (seed {about['seed']}), their labels, and "
-        f"below each what the image tower {tower_text(about)} attends to: {about['method']}. Each map is scaled to its "
-        "largest value."
+        f"{len(about['cases'])} images of {len(names)} benchmark{'s' * (len(names) > 1)}, chosen at random (seed "
+        f"{about['seed']}), their labels, and below each what the image tower {tower_text(about)} attends to: "
+        f"{about['method']}. Each map is scaled to its largest value."
     )
 
 
