@@ -1,4 +1,4 @@
-# Sets up .venv from the pinned requirements, then runs. `make table_VI`, `make test`, `make lint`.
+# Sets up .venv from the pinned requirements, then runs. `make table_VI`, `make report`, `make test`.
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
@@ -7,10 +7,11 @@ READY := $(VENV)/.ready
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup test lint clean
+.PHONY: help setup report figures test lint clean
 
 help:
 	@echo "make table_VI    run the paper's Table VI (at micro scale unless ARGS says otherwise)"
+	@echo "make report      every table and figure, and one document of them"
 	@echo "make test        run the tests"
 	@echo "make lint        ruff, snakefmt, snakemake --lint"
 	@echo "  ARGS='--config scale=paper data=DIR'   is passed on to snakemake"
@@ -24,7 +25,7 @@ $(READY): requirements.txt pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --no-deps -e .
 	touch $@
 
-table_%: $(READY)
+report figures table_% figure_%: $(READY)
 	snakemake -j$(JOBS) --rerun-incomplete --show-failed-logs $@ $(ARGS)
 
 test: $(READY)

@@ -343,7 +343,7 @@ for figure, maps in (("figure_1", PLAN.scale), ("figure_2", PLAN.study or PLAN.s
             "ablations/environment.yaml"
         params:
             figure=figure,
-            stem=f"{FIGURES}/{figure}",
+            stem=lambda wildcards, output: output[0].removesuffix(".png"),
         message:
             f"draw {figure}"
         shell:
