@@ -4,6 +4,7 @@ VENV ?= .venv
 JOBS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 ARGS ?=
 READY := $(VENV)/.ready
+SNAKEMAKE = snakemake -j$(JOBS) --rerun-incomplete --show-failed-logs
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
@@ -25,8 +26,11 @@ $(READY): requirements.txt pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --no-deps -e .
 	touch $@
 
-report figures table_% figure_%: $(READY)
-	snakemake -j$(JOBS) --rerun-incomplete --show-failed-logs $@ $(ARGS)
+report figures: $(READY)
+	$(SNAKEMAKE) $@ $(ARGS)
+
+table_% figure_%: $(READY)
+	$(SNAKEMAKE) $@ $(ARGS)
 
 test: $(READY)
 	python -m pytest

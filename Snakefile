@@ -38,7 +38,7 @@ wildcard_constraints:
     evaluation=r"[0-9a-f]{8}",
     towers="|".join(planning.MICRO_TOWERS),
     table="|".join(PLAN.tables),
-    figure="|".join(planning.FIGURES),
+    figure="[a-z]+",
     peer="|".join(planning.PEERS),
 
 
@@ -245,6 +245,7 @@ rule table:
         data=ancient(PLAN.data),
         results=lambda wildcards: PLAN.inputs(wildcards.table),
         peers=lambda wildcards: PLAN.peers(wildcards.table),
+        words=lambda wildcards: PLAN.words_of(wildcards.table),
     output:
         report(
             f"{TABLES}/{{table}}.html",
@@ -356,6 +357,7 @@ rule figure:
         layout="ablations/{table}/table.yaml",
         data=ancient(PLAN.data),
         results=lambda wildcards: PLAN.drawn_from(wildcards.figure, wildcards.table),
+        words=lambda wildcards: PLAN.words_of(wildcards.table),
     output:
         report(
             f"{FIGURES}/{{figure}}_{{table}}.png",

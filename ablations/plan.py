@@ -20,10 +20,9 @@ from rich.table import Table as Grid
 
 from ablations.rows import TABLES, Row, data_source, plan_row, row_files, table_names
 from core import config
-from core.files import atomic_file
+from core.files import ROOT, atomic_file
 from core.peers import READERS
-from reports.layout import FIGURES as FIGURES
-from reports.layout import Layout, read_layout
+from reports.layout import Layout, drawable, read_layout
 
 MICRO_TOWERS = ("clip", "clip_large", "clip_more", "classes_50", "classes_1000")  # made by ablations/micro/<name>.gin
 PEERS = tuple(READERS)
@@ -74,7 +73,11 @@ class Plan:
     @property
     def figures(self) -> list[str]:
         """What is drawn of the tables, as <figure>_<table>."""
-        return [f"{figure}_{table}" for table, layout in self.layouts.items() for figure in layout.figures]
+        drawn = []
+        for table, layout in self.layouts.items():
+            measured = [row.name for row in self.tables[table] if not row.reason]
+            drawn += [f"{figure}_{table}" for figure in drawable(layout, measured)]
+        return drawn
 
     @property
     def rows(self) -> list[Row]:
@@ -101,10 +104,16 @@ class Plan:
             for row in rows
             for seed in self.seeds
         ]
-        if not self.layouts[table].baseline:
-            return self.models(table)
+        made = predictions if self.layouts[table].baseline else self.models(table)
         times = {self.seed_folder(row.run, self.seeds[0]) / "reading_time.json" for row in rows if self.is_timed(table)}
-        return predictions + sorted(times)
+        return made + sorted(times)
+
+    def words_of(self, table: str) -> list[Path]:
+        """Published values and label files that the table is made with, where there are some."""
+        published = Path("reports/published") / f"{table}.csv"
+        labels = self.layouts[table].labels
+        files = sorted((self.data / "labels" / labels).glob("*.csv")) if labels and not self.rendered else []
+        return [path for path in (published, *files) if (ROOT / path).is_file()]
 
     def is_timed(self, table: str) -> bool:
         return any(entry.get("fact") == "milliseconds" for entry in self.layouts[table].columns)

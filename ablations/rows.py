@@ -16,6 +16,8 @@ from reports.layout import Layout
 
 WORLD = "ablations/micro/world.gin"
 TABLES = ROOT / "ablations"
+RULES = {"all", "world", "train", "evaluate", "pretrain", "micro_towers", "reading_time", "table", "figure", "figures"}
+RULES |= {"report", "masks", "zero_shot", "attention", "peer", "table_I", "figure_1", "figure_2", "figure_6"}
 NUMERALS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI")  # the paper's tables come first, in its order
 
 
@@ -23,6 +25,8 @@ def table_names() -> list[str]:
     """Every folder below ablations/ with a table.yaml: the paper's tables in its order, then others by name."""
     paper = {f"table_{numeral}": place for place, numeral in enumerate(NUMERALS)}
     found = [path.parent.name for path in TABLES.glob("*/table.yaml")]
+    for name in sorted(RULES & set(found)):
+        raise config.ConfigError(f"{TABLES / name}: {name!r} is the name of a rule of the workflow; rename the folder")
     return sorted(found, key=lambda name: (paper.get(name, len(paper)), name))
 
 

@@ -19,7 +19,10 @@ def appendix(runs: pd.DataFrame, results: Path) -> list[Block]:
     done = runs[runs.run != ""]
     records = [record for run, rows in done.groupby("run", sort=False) for record in records_of(run, rows, results)]
     frame = pd.DataFrame(records)
-    blocks: list[Block] = [Heading("Appendix: where the numbers come from"), Text(totals(frame, runs))]
+    blocks: list[Block] = [Heading("Appendix: where the numbers come from")]
+    if frame.empty:
+        return [*blocks, Text("No run of these tables could be trained here.")]
+    blocks.append(Text(totals(frame, runs)))
     blocks += [Items(tuple(environment(frame)))]
     hours = frame.assign(hours=frame.hours.map("{:.3f}".format), images=frame.images.map("{:,}".format))
     shown = hours[["run", "seed", "rows", "steps", "images", "hours", "device"]].astype(str).set_index("run")
@@ -62,10 +65,13 @@ def environment(frame: pd.DataFrame) -> list[str]:
 
 
 def data(done: pd.DataFrame, results: Path) -> pd.DataFrame:
-    """Benchmarks of the first row, with their fingerprints and what was left out."""
+    """Every benchmark that was read, with its fingerprint and what was left out."""
     lines: dict[str, dict] = {}
     for _, run in done.iterrows():
-        metrics = json.loads((evaluation_folder(results, run, run.seeds.split()[0]) / "metrics.json").read_text())
+        path = evaluation_folder(results, run, run.seeds.split()[0]) / "metrics.json"
+        if not path.is_file():  # tables of costs evaluate nothing
+            continue
+        metrics = json.loads(path.read_text())
         for name, entry in metrics["benchmarks"].items():
             left = ", ".join(f"{left['count']} {reason}" for reason, left in entry.get("left_out", {}).items())
             known = {
@@ -78,8 +84,11 @@ def data(done: pd.DataFrame, results: Path) -> pd.DataFrame:
 
 
 def commands(frame: pd.DataFrame) -> list[str]:
-    """How one run was started, and the training data of each kind."""
+    """How every run was trained and read, and the training data of each kind."""
+    lines = [shlex.join(["python", "-m", "core.train", *command[1:]]) for command in frame.command]
     first = frame.iloc[0]
-    lines = [f"{first.run}: " + shlex.join(["python", "-m", "core.train", *first.command[1:]])]
+    lines.append(
+        f"python -m core.evaluate <run>/model.safetensors <evaluation>.gin --data {first['data']} --out <run>/evaluations"
+    )
     lines += sorted(set("trained on " + frame.lmdbs + " (fingerprint " + frame.data_fingerprint + ")"))
-    return lines + ["every run: the gin file train.gin in its folder holds all values; operative.gin what was read of it"]
+    return lines + ["in the folder of every run: train.gin holds all values, operative.gin what was read of them"]

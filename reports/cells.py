@@ -7,9 +7,19 @@ import pandas as pd
 
 from reports import stats
 from reports.averages import fill_averages
-from reports.collect import absent, check_protocols, facts, measured_benchmarks, read_predictions, read_published, read_runs
-from reports.layout import Column, Layout, ReportError, columns_of, read_layout
-from reports.notes import notes_of
+from reports.collect import (
+    absent,
+    check_protocols,
+    facts,
+    measured_benchmarks,
+    problems_of,
+    read_predictions,
+    read_published,
+    read_runs,
+    reading_time,
+)
+from reports.layout import Column, Layout, ReportError, columns_of, distinct, read_layout
+from reports.notes import Noted, notes_of
 from reports.outside import outside
 from reports.table import Table
 
@@ -37,20 +47,24 @@ def build(table: str, results: Path, folder: Path) -> Table:
     scored = {row: read_predictions(results, run) for row, run in runs.iterrows() if not run.reason} if has_scores else {}
     rendered = runs.data.iloc[0] == "rendered micro world"
     columns = columns_of(layout, rendered, measured_benchmarks(scored))
+    problems = {row: problems_of(results, runs.loc[row]) for row in scored}
     known = {row: facts(results, run) for row, run in runs.iterrows()}
     cells = pd.DataFrame(
-        one_cell(run, column, scored.get(row), known[row], published, rendered)
+        one_cell(run, column, scored.get(row), known[row], published, problems.get(row, {}))
         for row, run in runs.iterrows()
         for column in columns
     ).reindex(columns=CELL)
-    cells["rank"], cells["published_rank"] = ranks(cells, columns, "value"), ranks(cells, columns, "published")
+    cells["rank"] = ranks(cells, columns, "value", others.iloc[:0])
+    cells["published_rank"] = ranks(cells, columns, "published", others)
     averaged = averaged_columns(columns, cells)
     rows = runs[["gin", "run", "output", "layers", "params", "params_paper", "reason"]].copy()
     rows["ours"] = [len(everything) > 0 and row not in published.index for row in rows.index]
     rows = rows.join(means(cells, averaged)).join(compare(layout, runs, scored, averaged))
     both = rows[["mean", "mean_published"]].dropna()
-    agreement = stats.agreement(both["mean"].tolist(), both.mean_published.tolist()) if len(both) > 2 else None
+    ordered = len(both) > 2 and both.round(6).nunique().min() > 1
+    agreement = stats.agreement(both["mean"].tolist(), both.mean_published.tolist()) if ordered else None
     first = runs.iloc[0]
+    times = {row: reading_time(results, run) for row, run in runs.iterrows()}
     return Table(
         layout=layout,
         scale=first.scale,
@@ -62,13 +76,13 @@ def build(table: str, results: Path, folder: Path) -> Table:
         others=others.reset_index(drop=True),
         external=outside(runs.iloc[0], columns),
         averaged=tuple(column.name for column in averaged),
-        notes=notes_of(layout, runs, columns, averaged, cells, rows, agreement),
+        notes=notes_of(Noted(layout, runs, columns, averaged, cells, rows, agreement, times)),
         agreement=agreement,
     )
 
 
 def one_cell(
-    run: pd.Series, column: Column, scored: pd.DataFrame | None, known: dict, published: pd.DataFrame, rendered: bool
+    run: pd.Series, column: Column, scored: pd.DataFrame | None, known: dict, published: pd.DataFrame, problems: dict[str, str]
 ) -> dict:
     """What stands in one cell, or why nothing does."""
     cell = {"row": run.row, "column": column.name, "reason": ""}
@@ -79,24 +93,35 @@ def one_cell(
         return cell | {"value": value, "reason": (run.reason or "not measured") if np.isnan(value) else ""}
     here = None if scored is None else scored[scored.benchmark.isin(column.benchmarks)]
     if here is None or not column.benchmarks or set(here.benchmark) != set(column.benchmarks):
-        return cell | {"value": np.nan, "reason": run.reason or absent(column, rendered)}
+        found = set() if scored is None else set(scored.benchmark)
+        return cell | {"value": np.nan, "reason": run.reason or absent(column, found, problems)}
     seeds = here.groupby("seed").correct.agg(["sum", "size"])
     images = int(seeds["size"].iloc[0])
-    value = stats.accuracy(seeds["sum"].mean(), images)
+    once = distinct(column.benchmarks)
+    twice = int((~here.benchmark.isin(once)).sum() / len(seeds))
+    value = stats.accuracy(seeds["sum"].mean(), images, stats.effective_images(images, twice))
     spread = stats.seed_sd(100 * (seeds["sum"] / seeds["size"]).to_numpy())
     measured = {"value": value.value, "low": value.low, "high": value.high, "n": images, "seeds": len(seeds), "seed_sd": spread}
     return cell | measured
 
 
-def ranks(cells: pd.DataFrame, columns: list[Column], what: str) -> pd.Series:
-    """1 for the best of a column as printed, 2 for the second best (ties share), 0 for all others."""
+def ranks(cells: pd.DataFrame, columns: list[Column], what: str, beside: pd.DataFrame) -> pd.Series:
+    """1 for the best of a column as printed, 2 for the second best (ties share), 0 for all others.
+
+    Args:
+        beside: rows that take part and get no rank of their own: the paper marks the best of all methods.
+    """
     place = pd.Series(0, index=cells.index)
     for column in columns:
-        values = cells.loc[cells.column == column.name, what].astype(float).round(column.decimals).dropna()
+        values = cells.loc[cells.column == column.name, what].astype(float).round(2 if what == "published" else column.decimals)
+        if column.name in beside:
+            values = pd.concat([values, beside[column.name].astype(float)])
+        values = values.dropna()
         if column.higher_is_better is None or values.nunique() < 2:
             continue
         rank = values.rank(ascending=not column.higher_is_better, method="dense")
-        place[rank.index[rank <= 2]] = rank[rank <= 2].astype(int)
+        marked = [index for index in rank.index[rank <= 2] if index in place.index]
+        place[marked] = rank[marked].astype(int)
     return place
 
 
@@ -126,11 +151,13 @@ def means(cells: pd.DataFrame, averaged: list[Column]) -> pd.DataFrame:
 def compare(layout: Layout, runs: pd.DataFrame, scored: dict, averaged: list[Column]) -> pd.DataFrame:
     """Each row against the baseline on the pooled images of the averaged columns, with Holm's correction in the table.
 
+    No image is counted twice: of a benchmark and its subset the larger one is taken.
+
     Raises:
         ReportError: a row was not evaluated on the baseline's images.
     """
     frame = pd.DataFrame(index=runs.index, columns=[*PAIRED, "p_holm"], dtype=float)
-    benchmarks = {benchmark for column in averaged for benchmark in column.benchmarks}
+    benchmarks = distinct(benchmark for column in averaged for benchmark in column.benchmarks)
     by_image = {row: wide(rows[rows.benchmark.isin(benchmarks)]) for row, rows in scored.items()}
     baseline = by_image.get(layout.baseline)
     if baseline is None or baseline.empty:

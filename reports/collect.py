@@ -11,6 +11,7 @@ from reports.labels import corrected
 from reports.layout import Column, Layout, ReportError
 
 PUBLISHED = ROOT / "reports" / "published"
+LMDB_APART = 10**9  # between the key numbers of a benchmark's LMDBs, more than one can hold
 TEXT_COLUMNS = (
     "row",
     "gin",
@@ -59,13 +60,13 @@ def read_predictions(results: Path, run: pd.Series) -> pd.DataFrame:
         path = folder / "predictions.parquet"
         if not path.is_file():
             raise ReportError(f"row {run.row}: {path} is missing; run the evaluation again")
-        frame = pd.read_parquet(path, columns=["benchmark", "index", "label", run.output])
-        metrics = json.loads((folder / "metrics.json").read_text())
+        frame, metrics = read_evaluation(run, folder)
         refuse_other_protocol(run, folder, metrics["protocol"])
         refuse_short(run, path, frame, metrics["benchmarks"])
         if frame[run.output].isna().any():
             raise ReportError(f"row {run.row}: {path} has no output {run.output!r}; set the row's OUTPUT macro")
         frames.append(frame.rename(columns={run.output: "reading"}).assign(seed=int(seed)))
+    refuse_other_benchmarks(run, frames)
     rows = pd.concat(frames, ignore_index=True)
     if run.labels:
         rows = corrected(rows, Path(run.labels), metrics["benchmarks"])
@@ -73,6 +74,32 @@ def read_predictions(results: Path, run: pd.Series) -> pd.DataFrame:
     label = rows.label.map(lambda text: reduce_text(text, charset))
     rows["correct"] = label == rows.reading.map(lambda text: reduce_text(text, charset))
     return rows.loc[label != "", ["benchmark", "index", "seed", "label", "reading", "correct"]]
+
+
+def read_evaluation(run: pd.Series, folder: Path) -> tuple[pd.DataFrame, dict]:
+    """Predictions and metrics of one seed; images of a benchmark's second, third, ... LMDB have an index of their own.
+
+    Raises:
+        ReportError: a file is damaged.
+    """
+    try:
+        frame = pd.read_parquet(folder / "predictions.parquet", columns=["benchmark", "index", "label", run.output])
+        metrics = json.loads((folder / "metrics.json").read_text())
+    except (ValueError, OSError) as error:
+        raise ReportError(f"row {run.row}: {folder} cannot be read ({error}); delete it and run the command again") from error
+    lmdb = frame.groupby(["benchmark", "index"]).cumcount()
+    return frame.assign(index=frame["index"] + LMDB_APART * lmdb), metrics
+
+
+def refuse_other_benchmarks(run: pd.Series, frames: list[pd.DataFrame]) -> None:
+    """Raises ReportError where one seed was evaluated on benchmarks that another was not."""
+    found = [(frame.seed.iloc[0], set(frame.benchmark)) for frame in frames]
+    for seed, benchmarks in found[1:]:
+        if apart := sorted(benchmarks ^ found[0][1]):
+            raise ReportError(
+                f"row {run.row}: {apart[0]} was read with one of seeds {found[0][0]} and {seed} only; delete both evaluations "
+                "and run the command again"
+            )
 
 
 def refuse_other_protocol(run: pd.Series, folder: Path, found: dict) -> None:
@@ -133,14 +160,14 @@ def read_published(layout: Layout, rows: list[str]) -> pd.DataFrame:
     path = PUBLISHED / f"{layout.table}.csv"
     if not path.is_file():
         return pd.DataFrame(columns=["method", *names])
-    frame = pd.read_csv(path, keep_default_na=False)
+    frame = read_csv(path)
     frame["method"] = frame.get("method", "")
     for name in names:
         if name not in frame:
             if any("paper" in entry for entry in layout.columns if entry["name"] == name):
                 raise ReportError(f"{path}: no column {name!r}, which {layout.path} asks for")
             frame[name] = ""
-        frame[name] = pd.to_numeric(frame[name])
+        frame[name] = numbers(path, frame, name)
     for row in frame.row[frame.row.duplicated()]:
         raise ReportError(f"{path}: row {row!r} stands there twice; keep one")
     for row in frame.row[(frame.method == "") & ~frame.row.isin(rows)]:
@@ -149,6 +176,34 @@ def read_published(layout: Layout, rows: list[str]) -> pd.DataFrame:
             "the file, or name the method"
         )
     return frame.set_index("row")
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """A published file, its empty cells empty.
+
+    Raises:
+        ReportError: it is no CSV with a column `row`.
+    """
+    try:
+        frame = pd.read_csv(path, keep_default_na=False)
+    except ValueError as error:
+        raise ReportError(f"{path} is no CSV ({error}); its first line names the columns: row,method,...") from error
+    if "row" not in frame:
+        raise ReportError(f"{path}: no column 'row'; the columns are {', '.join(frame.columns)}")
+    return frame
+
+
+def numbers(path: Path, frame: pd.DataFrame, name: str) -> pd.Series:
+    """A column as numbers, nan where it is empty.
+
+    Raises:
+        ReportError: a cell is neither.
+    """
+    found = pd.to_numeric(frame[name], errors="coerce")
+    for row, text in zip(frame.row, frame[name], strict=True):
+        if text != "" and pd.isna(found[frame.row == row].iloc[0]):
+            raise ReportError(f"{path}: row {row!r}, column {name!r} holds {text!r}; write a number like 90.8, or nothing")
+    return found
 
 
 def facts(results: Path, run: pd.Series) -> dict[str, float]:
@@ -164,12 +219,16 @@ def facts(results: Path, run: pd.Series) -> dict[str, float]:
     }
     found = {name: value / 1e6 for name, value in counted.items()} | {"batch": run.batch}
     folders = [results / "runs" / run.run / f"seed{seed}" for seed in run.seeds.split()] if run.run else []
-    timing = folders[0] / "reading_time.json" if folders else None
-    if timing and timing.is_file():
-        reading = json.loads(timing.read_text())["readings"].get(run.evaluation)
-        found |= {"milliseconds": reading["outputs"][run.output]["ms_per_image"]} if reading else {}
-    trained = [training_facts(folder, run.batch) for folder in folders if (folder / "provenance.json").is_file()]
+    reading = reading_time(results, run).get("readings", {}).get(run.evaluation)
+    found |= {"milliseconds": reading["outputs"][run.output]["ms_per_image"]} if reading else {}
+    trained = [training_facts(folder, run.batch) for folder in folders if (folder / "model.safetensors").is_file()]
     return found | pd.DataFrame(trained).mean().to_dict()
+
+
+def reading_time(results: Path, run: pd.Series) -> dict:
+    """What core.bench measured of the run's first seed; empty where it was not asked for."""
+    path = results / "runs" / run.run / f"seed{run.seeds.split()[0]}" / "reading_time.json"
+    return json.loads(path.read_text()) if run.run and path.is_file() else {}
 
 
 def training_facts(folder: Path, batch: int) -> dict[str, float]:
@@ -185,8 +244,23 @@ def measured_benchmarks(scored: dict[str, pd.DataFrame]) -> list[str]:
     return sorted(set().union(*(set(frame.benchmark) for frame in scored.values())))
 
 
-def absent(column: Column, rendered: bool) -> str:
-    """Why a column has no numbers on this data."""
+def absent(column: Column, found: set[str], problems: dict[str, str]) -> str:
+    """Why a column has no numbers.
+
+    Args:
+        found: benchmarks that the row was evaluated on.
+        problems: what became of benchmarks that could not be read.
+    """
     if not column.benchmarks:
         return "no family of the micro world stands for it"
-    return "not measured on this data: " + ", ".join(column.benchmarks) if not rendered else "not rendered"
+    missing = [name for name in column.benchmarks if name not in found]
+    known = [f"{name}: {problems[name]}" for name in missing if name in problems]
+    return "; ".join(known) or f"not measured on this data: {', '.join(missing)}"
+
+
+def problems_of(results: Path, run: pd.Series) -> dict[str, str]:
+    """Benchmarks that the row's evaluation could not open, or that have no labels of the table's own, and why."""
+    metrics = json.loads((evaluation_folder(results, run, run.seeds.split()[0]) / "metrics.json").read_text())
+    known = {name: entry["error"] for name, entry in metrics["benchmarks"].items() if "error" in entry}
+    unlabelled = {name: f"no {name}.csv in {run.labels}" for name in metrics["benchmarks"] if name not in known and run.labels}
+    return unlabelled | known

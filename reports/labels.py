@@ -8,29 +8,29 @@ from pathlib import Path
 
 import pandas as pd
 
+from core.charset import CHARSETS, RejectedLabel, normalise_label
 from reports.layout import ReportError
+
+MAX_LETTERS = 25  # the label rule of section IV-A
 
 
 def corrected(predictions: pd.DataFrame, folder: Path, benchmarks: dict) -> pd.DataFrame:
-    """Predictions with the labels of `folder`; benchmarks that have no file there are left out.
+    """Predictions with the labels of `folder`; benchmarks that have no file there, and labels the rules drop, are left out.
 
     Args:
         predictions: with `benchmark` and `index`.
         benchmarks: of metrics.json, for the number of stored images.
 
     Raises:
-        ReportError: there is no file at all, or one has not a line for every image.
+        ReportError: a file has not a line for every image.
     """
     frames = []
     for name, rows in predictions.groupby("benchmark", sort=False):
         path = folder / f"{name}.csv"
         if path.is_file():
             labels = read_labels(path, benchmarks[name]["stored"])
-            frames.append(rows.assign(label=rows["index"].map(labels)))
-    if not frames:
-        found = ", ".join(sorted(predictions.benchmark.unique()))
-        raise ReportError(f"{folder}: no label file here; expected <benchmark>.csv (index,label) for some of {found}")
-    return pd.concat(frames, ignore_index=True)
+            frames.append(rows.assign(label=rows["index"].map(labels)).dropna(subset="label"))
+    return pd.concat([*frames, predictions.iloc[:0]], ignore_index=True)
 
 
 def read_labels(path: Path, stored: int) -> pd.Series:
@@ -47,4 +47,12 @@ def read_labels(path: Path, stored: int) -> pd.Series:
             f"{path}: {len(frame)} labels for a benchmark of {stored} stored images; give every image from 1 to {stored} one "
             "line, also those whose label stays"
         )
-    return frame.set_index("index").label
+    return frame.set_index("index").label.map(as_stored)
+
+
+def as_stored(label: str) -> str | None:
+    """A label under the rules that stored ones pass (core.charset); None where they drop it."""
+    try:
+        return normalise_label(label, CHARSETS[94], MAX_LETTERS)
+    except RejectedLabel:
+        return None

@@ -1,5 +1,6 @@
 """What a table.yaml says: columns, baseline, order of rows, and what its rows may differ in."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +15,12 @@ COLUMN_KEYS = {"name", "paper", "micro", "average", "fact", "higher_is_better"}
 NINE_SETS = ("IIIT5k", "SVT", "IC13_1015", "IC15_1811", "IC15_2077", "SVTP", "CUTE80", "HOST", "WOST")
 SIX_SETS = ("IIIT5k", "SVT", "IC13_1015", "IC15_2077", "SVTP", "CUTE80")
 FAMILIES = ("regular", "incidental", "weakly_occluded", "heavily_occluded", "low_resolution", "rotated")
+NESTED = {"IC15_1811": "IC15_2077", "IC13_857": "IC13_1015"}  # benchmarks whose images are all in another one
 AVERAGES = {
     "nine sets": NINE_SETS,  # the paper's "Avg.": 14,315 images, the 1,811 of IC15 counted twice
     "six sets": SIX_SETS,  # 7,672 images, every benchmark once
 }
+AT_MICRO = {"nine sets": FAMILIES, "six sets": ("regular", "incidental")}  # families that stand for their benchmarks
 FACTS = {  # columns that are no accuracy, and how many decimals they show
     "params_M": 1,  # all parameters of the model, millions
     "frozen_M": 1,
@@ -31,6 +34,18 @@ FACTS = {  # columns that are no accuracy, and how many decimals they show
 }
 FIGURES = ("forest", "curves", "parameters", "qualitative")
 DEFAULT_FIGURES = ("forest", "curves")
+PROTOCOL_SETTINGS = ("normalisation", "decode", "refine_steps", "fast_cross", "scoring_charset_size", "precision")
+KINDS = {
+    "title": (str, "text"),
+    "about": (str, "text"),
+    "baseline": (str, "the name of a row"),
+    "columns": (list, "a list of columns"),
+    "order": (list, "a list of rows"),
+    "varies": (list, "a list of protocol settings"),
+    "figures": (list, "a list of figures"),
+    "labels": (str, "the name of a folder below DATA/labels"),
+    "not_at_micro": (dict, "rows, each with its reason"),
+}
 
 
 class ReportError(ValueError):
@@ -63,7 +78,7 @@ class Column:
         if self.fact or not self.benchmarks:
             return self.name
         if self.average:
-            return f"{self.name} ({self.average if self.benchmarks != FAMILIES else 'all families'})"
+            return f"{self.name} ({self.average if self.benchmarks == AVERAGES[self.average] else 'families'})"
         filled = self.benchmarks[0] if len(self.benchmarks) == 1 else f"{len(self.benchmarks)} sets pooled"
         return self.name if self.name == filled else f"{self.name} ({filled})"
 
@@ -116,6 +131,10 @@ def read_layout(table: str) -> Layout:
     if not isinstance(content, dict):
         raise ReportError(f"{path}: expected keys and values; the keys are {', '.join(sorted(LAYOUT_KEYS))}")
     refuse_keys(path, "", content, LAYOUT_KEYS, REQUIRED_KEYS)
+    refuse_types(path, content)
+    names = [str(entry.get("name")) for entry in content["columns"] if isinstance(entry, dict)]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ReportError(f"{path}: two columns are named {twice[0]!r}; give one another name")
     for number, entry in enumerate(content["columns"]):
         where = f"column {entry.get('name', number + 1)!r}: " if isinstance(entry, dict) else f"column {number + 1}: "
         if not isinstance(entry, dict):
@@ -125,9 +144,6 @@ def read_layout(table: str) -> Layout:
     scored = [entry["name"] for entry in content["columns"] if "fact" not in entry]
     if scored and not content.get("baseline"):
         raise ReportError(f"{path}: key 'baseline' is missing; name the row that the others are compared with")
-    for figure in content.get("figures", []):
-        if figure not in FIGURES:
-            raise ReportError(f"{path}: figures names {figure!r}; expected some of {', '.join(FIGURES)}")
     return Layout(
         table=table,
         path=path,
@@ -141,6 +157,33 @@ def read_layout(table: str) -> Layout:
         not_at_micro=content.get("not_at_micro", {}),
         figures=tuple(content.get("figures", DEFAULT_FIGURES if scored else ())),
     )
+
+
+def distinct(benchmarks: Iterable[str]) -> set[str]:
+    """Benchmarks without those whose images another of them holds too: no image is counted as two."""
+    named = set(benchmarks)
+    return {name for name in named if NESTED.get(name) not in named}
+
+
+def drawable(layout: Layout, measured: Collection[str]) -> list[str]:
+    """The figures that can be drawn of a table when `measured` are the rows that have numbers."""
+    compared = layout.baseline in measured and len(measured) > 1
+    possible = {"forest": compared, "parameters": compared, "curves": bool(measured)}
+    possible["qualitative"] = layout.baseline in measured
+    return [figure for figure in layout.figures if possible[figure]]
+
+
+def refuse_types(path: Path, content: dict) -> None:
+    """Raises ReportError for a key whose value is not of its kind."""
+    for key, (kind, said) in KINDS.items():
+        if key in content and not isinstance(content[key], kind):
+            raise ReportError(f"{path}: {key} is {content[key]!r}; expected {said}")
+    if not content["columns"]:
+        raise ReportError(f"{path}: columns is empty; name at least one, like {{name: SVT, paper: SVT}}")
+    for key, known in (("figures", FIGURES), ("varies", PROTOCOL_SETTINGS)):
+        for name in content.get(key, []):
+            if name not in known:
+                raise ReportError(f"{path}: {key} names {name!r}; expected some of {', '.join(known)}")
 
 
 def refuse_keys(path: Path, where: str, content: dict, known: set[str], required: set[str]) -> None:
@@ -160,6 +203,15 @@ def refuse_column(path: Path, where: str, entry: dict) -> None:
     for kind, known in (("average", AVERAGES), ("fact", FACTS)):
         if kind in entry and entry[kind] not in known:
             raise ReportError(f"{path}: {where}{kind} is {entry[kind]!r}; expected one of {', '.join(known)}")
+    if not isinstance(entry["name"], str):
+        raise ReportError(f"{path}: {where}name is {entry['name']!r}; write it as text, in quotes")
+    if "micro" in entry and "paper" not in entry:
+        raise ReportError(f"{path}: {where}'micro' stands beside {kinds[0]!r}; it goes with 'paper' alone")
+    for family in filled(entry.get("micro", [])):
+        if family not in FAMILIES:
+            raise ReportError(f"{path}: {where}micro names {family!r}; the families are {', '.join(FAMILIES)}")
+    if entry.get("higher_is_better") not in (None, True, False):
+        raise ReportError(f"{path}: {where}higher_is_better is {entry['higher_is_better']!r}; expected true, false or null")
 
 
 def columns_of(layout: Layout, rendered: bool, found: list[str]) -> list[Column]:
@@ -186,7 +238,11 @@ def one_column(entry: dict, rendered: bool) -> Column:
     if "fact" in entry:
         return Column(name, fact=entry["fact"], higher_is_better=better)
     if "average" in entry:
-        filled = FAMILIES if rendered else AVERAGES[entry["average"]]
-        return Column(name, filled, average=entry["average"], higher_is_better=better)
-    filled = entry.get("micro", []) if rendered else entry["paper"]
-    return Column(name, (filled,) if isinstance(filled, str) else tuple(filled), higher_is_better=better)
+        sets = AT_MICRO[entry["average"]] if rendered else AVERAGES[entry["average"]]
+        return Column(name, sets, average=entry["average"], higher_is_better=better)
+    return Column(name, filled(entry.get("micro", []) if rendered else entry["paper"]), higher_is_better=better)
+
+
+def filled(benchmarks: str | list[str]) -> tuple[str, ...]:
+    """One benchmark or several, as table.yaml may say it."""
+    return (benchmarks,) if isinstance(benchmarks, str) else tuple(benchmarks)

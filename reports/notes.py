@@ -1,111 +1,167 @@
 """The sentences under a table: what its numbers are, and what they are not."""
 
+import json
+from dataclasses import dataclass
+
 import pandas as pd
 
 from reports.averages import images_of
 from reports.layout import Column, Layout
 from reports.stats import RESAMPLES, Agreement
 
+TIMED_BY = ("device", "precision", "batch", "threads", "images", "mean_letters")
 
-def notes_of(
-    layout: Layout,
-    runs: pd.DataFrame,
-    columns: list[Column],
-    averaged: list[Column],
-    cells: pd.DataFrame,
-    rows: pd.DataFrame,
-    agreement: Agreement | None,
-) -> tuple[str, ...]:
+
+@dataclass(frozen=True)
+class Noted:
+    """What the sentences are about.
+
+    Args:
+        averaged: columns that means and differences are over.
+        times: of each row what core.bench wrote; empty where it was not asked.
+    """
+
+    layout: Layout
+    runs: pd.DataFrame
+    columns: list[Column]
+    averaged: list[Column]
+    cells: pd.DataFrame
+    rows: pd.DataFrame
+    agreement: Agreement | None
+    times: dict[str, dict]
+
+    @property
+    def seeds(self) -> int:
+        return len(self.runs.seeds.iloc[0].split())
+
+
+def notes_of(table: Noted) -> tuple[str, ...]:
     """All notes of a table, plain text."""
-    if not averaged:
-        return tuple(note for note in (unmeasured(layout, cells), missing(rows)) if note)
-    several = len(runs.seeds.iloc[0].split()) > 1
-    notes = [accuracy(cells, columns, several), average(columns, averaged), paired(layout, rows, several)]
-    notes += [scored(runs), parameters(runs), timed(columns), cleaned(layout), ours(rows), missing(rows)]
-    notes += [ordering(averaged, agreement, runs.scale.iloc[0])]
-    return tuple(note for note in notes if note)
+    if table.averaged:
+        said = [accuracy, average, paired, scored, parameters, timed, cleaned, computed, ours, missing, unfilled, ordering]
+    else:
+        said = [unmeasured, timed, missing, unfilled]
+    return tuple(note for write in said if (note := write(table)))
 
 
-def accuracy(cells: pd.DataFrame, columns: list[Column], several: bool) -> str:
+def accuracy(table: Noted) -> str:
     counts = []
-    for column in columns:
-        n = cells[cells.column == column.name].n.max()
+    for column in table.columns:
+        n = table.cells[table.cells.column == column.name].n.max()
         if not column.average and n > 0:
             counts.append(f"{column.heading} {int(n):,}")
-    seeds = "; means over seeds, whose own standard deviation stands apart" if several else ""
+    seeds = "; means over seeds, whose own standard deviation stands apart" if table.seeds > 1 else ""
     return f"Word accuracy in per cent, ± half of Wilson's 95 % interval over images ({', '.join(counts)}){seeds}."
 
 
-def average(columns: list[Column], averaged: list[Column]) -> str:
+def average(table: Noted) -> str:
     text = []
-    for column in columns:
+    for column in table.columns:
         if column.average:
             text.append(f"{column.name}: all images of {', '.join(column.benchmarks)} together")
             text[-1] += f" (the paper's {column.average}: {images_of(column.average):,} images)"
-    if len(averaged) > 1:
-        text.append(f"mean: plain mean of {', '.join(column.heading for column in averaged)}")
+    if len(table.averaged) > 1:
+        text.append(f"mean: plain mean of {', '.join(column.heading for column in table.averaged)}")
     return "; ".join(text)[:1].upper() + "; ".join(text)[1:] + "." if text else ""
 
 
-def paired(layout: Layout, rows: pd.DataFrame, several: bool) -> str:
+def paired(table: Noted) -> str:
+    rows = table.rows
     if rows.p.notna().sum() == 0:
         return ""
-    n = int(rows.n.max())
-    least, most = rows.detectable.min(), rows.detectable.max()
-    shown = f"{least:.1f}" if f"{least:.1f}" == f"{most:.1f}" else f"{least:.1f} to {most:.1f}"
-    seeds = " of the first seed" if several else ""
+    least, most = f"{rows.detectable.min():.1f}", f"{rows.detectable.max():.1f}"
+    shown = least if least == most else f"{least} to {most}"
+    seeds = " of the first seed" if table.seeds > 1 else ""
+    over = ", ".join(column.heading for column in table.averaged)
     return (
-        f"Difference: in points to {layout.baseline} on the {n:,} pooled images of those columns, with the 95 % interval of a "
-        f"paired bootstrap over images ({RESAMPLES:,} resamples) and the exact McNemar p-value{seeds} after Holm's correction "
-        f"within the table. So many images show a difference of {shown} points (row by row: it depends on how many images the "
-        "two read differently) in 80 of 100 studies; smaller ones may be missed."
+        f"Difference: in points to {table.layout.baseline} on the {int(rows.n.max()):,} images of {over} together (each image "
+        f"once, so weighted by images, unlike the mean), with the 95 % interval of a paired bootstrap over images ({RESAMPLES:,} resamples) and the exact McNemar "
+        f"p-value{seeds} after Holm's correction within the table. Before that correction, so many images show a difference of "
+        f"{shown} points (it depends on how many images two rows read differently) in 80 of 100 studies; smaller ones may be "
+        "missed. Intervals are not corrected for the number of rows."
     )
 
 
-def scored(runs: pd.DataFrame) -> str:
+def scored(table: Noted) -> str:
+    runs = table.runs
     which = "output listed" if runs.output.nunique() > 1 else f"{runs.output.iloc[0]} branch"
-    return f"Scored: the {which}, after refinement; published values carry the protocol as_published."
+    steps = sorted({json.loads(protocol)["refine_steps"] for protocol in runs.protocol})
+    refined = f"after {' or '.join(map(str, steps))} refinement step{'s' * (steps != [1])}"
+    return f"Scored: the {which}, {refined}; published values carry the protocol as_published."
 
 
-def parameters(runs: pd.DataFrame) -> str:
-    layers = "as listed" if runs.layers.nunique() > 1 else runs.layers.iloc[0]
+def parameters(table: Noted) -> str:
+    layers = "as listed" if table.runs.layers.nunique() > 1 else table.runs.layers.iloc[0]
     return f"#Params: learnable parameters of the encoders; layers of image/text tower: {layers}."
 
 
-def timed(columns: list[Column]) -> str:
-    if not any(column.fact == "milliseconds" for column in columns):
+def timed(table: Noted) -> str:
+    known = {row: found for row, found in table.times.items() if found}
+    if not known or not any(column.fact == "milliseconds" for column in table.columns):
         return ""
+    ways: dict[tuple, list[str]] = {}
+    for row, found in known.items():
+        ways.setdefault(tuple(found[name] for name in TIMED_BY), []).append(row)
+    measured = []
+    for (device, precision, batch, threads, images, letters), rows in ways.items():
+        which = "" if len(ways) == 1 else f"{', '.join(rows)}: "
+        measured.append(
+            f"{which}{device}, {precision}, batch {batch}, {threads} CPU threads, {images} test words of {letters:.1f} letters"
+        )
     return (
-        "Time: milliseconds an image to read test words at their own lengths, on the device and with the batch that each run's "
-        "reading_time.json names; the published time is that of one A100, so compare rows, not columns."
+        f"Time: milliseconds an image, median of the repeats, nothing else running ({'; '.join(measured)}). Published: one "
+        "A100, so compare rows, not columns."
     )
 
 
-def cleaned(layout: Layout) -> str:
-    return f"Labels: those of labels/{layout.labels}, instead of the stored ones." if layout.labels else ""
+def cleaned(table: Noted) -> str:
+    return f"Labels: those of labels/{table.layout.labels}, instead of the stored ones." if table.layout.labels else ""
 
 
-def ours(rows: pd.DataFrame) -> str:
-    return "Rows marked (ours) are not in the paper." if rows.ours.any() else ""
+def computed(table: Noted) -> str:
+    """Averages that the paper does not print in this table."""
+    names = [entry["name"] for entry in table.layout.columns if "average" in entry]
+    benchmarks = [entry for entry in table.layout.columns if "paper" in entry]
+    if not names or not benchmarks:
+        return ""
+    which = " and ".join(names)
+    return f"Published {which}: by the same formula from the printed cells; this table of the paper has no such column."
 
 
-def missing(rows: pd.DataFrame) -> str:
-    left = [f"{row}: {reason}" for row, reason in rows.reason.items() if reason]
-    return f"Without numbers: {'; '.join(left)}." if left else ""
+def ours(table: Noted) -> str:
+    return "Rows marked (ours) are not in the paper." if table.rows.ours.any() else ""
 
 
-def unmeasured(layout: Layout, cells: pd.DataFrame) -> str:
-    if any("fact" not in entry for entry in layout.columns):
+def missing(table: Noted) -> str:
+    left = [f"{row}: {reason}" for row, reason in table.rows.reason.items() if reason]
+    return f"Rows without numbers: {'; '.join(left)}." if left else ""
+
+
+def unfilled(table: Noted) -> str:
+    """Empty cells of rows that have numbers, by reason."""
+    empty = table.cells[(table.cells.reason != "") & ~table.cells.row.isin(table.rows.index[table.rows.reason != ""])]
+    left = [f"{', '.join(dict.fromkeys(cells.column))}: {reason}" for reason, cells in empty.groupby("reason", sort=False)]
+    return f"Empty cells: {'; '.join(left)}." if left else ""
+
+
+def unmeasured(table: Noted) -> str:
+    if any("fact" not in entry for entry in table.layout.columns):
         return "No benchmark of this table was measured on this data."
-    return "Measured here, with the published values below." if cells.value.notna().any() else "Nothing was measured yet."
+    some = table.cells.value.notna().any()
+    return "Measured here, with the published values below." if some else "Nothing was measured yet."
 
 
-def ordering(averaged: list[Column], agreement: Agreement | None, scale: str) -> str:
+def ordering(table: Noted) -> str:
+    agreement, averaged = table.agreement, table.averaged
     if agreement is None:
-        return "Fewer than three rows have both measured and published values, so the orderings are not compared."
-    over = " and ".join(filter(None, [", ".join(c.heading for c in averaged[:-1]), averaged[-1].heading]))
+        return (
+            "The orderings are not compared: that takes three rows with measured and published values that are not all equal."
+        )
+    over = " and ".join(filter(None, [", ".join(column.heading for column in averaged[:-1]), averaged[-1].heading]))
     text = (
         f"Ordering of the {agreement.n} row means over {over} against the published ones: Kendall's tau {agreement.tau:.2f} "
         f"(p {agreement.p:.2g})."
     )
-    return text if scale == "paper" else text + " Compare micro results with the paper in ordering only, never cell by cell."
+    if table.runs.scale.iloc[0] == "paper":
+        return text
+    return text + " Compare micro results with the paper in ordering only, never cell by cell."

@@ -17,7 +17,7 @@ from reports.cells import build
 from reports.collect import read_runs
 from reports.document import Block, Drawing, Heading, Items, Listing, Masks, Study, Text, to_html, to_latex, to_markdown
 from reports.flipped import flips_of_table
-from reports.layout import ReportError
+from reports.layout import ReportError, drawable
 from reports.table import Table
 
 CAPTIONS = {
@@ -53,6 +53,9 @@ def not_run(tables: list[Table]) -> Items:
     for table in tables:
         name = table.layout.title.partition(":")[0]
         lines += [f"{name}, row {row}: {reason}" for row, reason in table.rows.reason.items() if reason]
+        for figure in table.layout.figures:
+            if figure not in drawable(table.layout, measured_rows(table)):
+                lines.append(f"{name}, figure {figure}: too few rows have numbers")
         for column in table.columns:
             cells = table.cells[table.cells.column == column.name]
             if cells.value.isna().all():
@@ -95,10 +98,14 @@ def blocks_of(names: Sequence[str], results: Path, tables: Path, figures: Path) 
     for table in track(built, "tables", transient=True):
         name = table.layout.table
         blocks.append(Study(table, flips_of_table(table, runs[name], results)))
-        for figure in table.layout.figures:
+        for figure in drawable(table.layout, measured_rows(table)):
             blocks.append(drawing(figures / f"{figure}_{name}", CAPTIONS[figure].format(title=table.layout.title)))
     everything = pd.concat([frame.assign(table=name) for name, frame in runs.items()])
     return [*blocks, *appendix(everything, results)]
+
+
+def measured_rows(table: Table) -> list[str]:
+    return list(table.rows.index[table.rows.reason == ""])
 
 
 def drawing(stem: Path, caption: str) -> Drawing:

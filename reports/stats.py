@@ -49,15 +49,22 @@ class Agreement(NamedTuple):
     n: int
 
 
-def accuracy(correct: float, n: int) -> Interval:
+def accuracy(correct: float, n: int, effective: float | None = None) -> Interval:
     """Word accuracy with Wilson's interval over images.
 
     Args:
         correct: may be a mean over seeds.
-        n: images.
+        n: images, those that an average counts twice twice.
+        effective: how many images counted once say as much (`effective_images`); n where left out.
     """
-    low, high = proportion_confint(correct, n, alpha=1 - CONFIDENCE, method="wilson")
+    said = effective or n
+    low, high = proportion_confint(correct / n * said, said, alpha=1 - CONFIDENCE, method="wilson")
     return Interval(100 * correct / n, 100 * low, 100 * high)
+
+
+def effective_images(n: int, twice: int) -> float:
+    """What n counts are worth where `twice` images are counted two times: Kish's (sum w)^2 / sum w^2."""
+    return n**2 / (n + 2 * twice)
 
 
 def seed_sd(values: np.ndarray) -> float:
@@ -137,5 +144,5 @@ def holm(p_values: list[float]) -> list[float]:
 
 def agreement(measured: list[float], published: list[float]) -> Agreement:
     """How far two rows of numbers order the same things alike."""
-    result = kendalltau(measured, published)
+    result = kendalltau(np.round(measured, 6), np.round(published, 6))  # sums of equal cells are ties
     return Agreement(float(result.statistic), float(result.pvalue), len(measured))

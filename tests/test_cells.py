@@ -57,7 +57,7 @@ def test_best_and_second_best_are_ranked_as_printed(table):
 
 def test_missing_cells_say_why(table):
     cell = table.cell("image6-text6", "WOST")
-    assert np.isnan(cell.value) and cell.reason == "not rendered"
+    assert np.isnan(cell.value) and cell.reason == "not measured on this data: weakly_occluded"
     assert table.cell("image6-text6", "IC15").reason == ""
 
 
@@ -68,12 +68,13 @@ def test_a_row_that_cannot_be_run_keeps_its_line_and_its_reason(results):
     assert np.isnan(table.rows.difference["image12-text6"]) and table.cell("image12-text6", "IC15").published == 61.2
     assert table.agreement is None
     text = markdown(table)
-    assert "Without numbers: image12-text6: not run: train/real is missing." in text and "orderings are not compared" in text
+    assert "Rows without numbers: image12-text6: not run: train/real is missing." in text
+    assert "orderings are not compared" in text and "Empty cells: WOST" in text
 
 
 def test_markdown_shows_intervals_marks_and_both_values(table):
     text = markdown(table)
-    assert "**75.0** ±" in text and "*50.0* ±" in text and "-25.0 [" in text and "baseline |" in text
+    assert "**75.0** ±" in text and "*50.0* ±" in text and "\N{MINUS SIGN}25.0 [" in text and "baseline |" in text
     assert "Kendall's tau 1.00" in text and "never cell by cell" in text and "## Published" in text and "**90.6**" in text
     assert "show a difference of" in text and "Wilson's 95 % interval" in text
 
@@ -89,7 +90,7 @@ def test_several_seeds_keep_their_own_variance(tmp_path):
         17.68, abs=0.01
     )
     text = markdown(table)
-    assert "(seeds 35.4)" in text and "seeds ±17.7" in text and "of the first seed" in text
+    assert " (35.4)" in text and " (17.7)" in text and "of the first seed" in text and "deviation over seeds" in text
 
 
 def test_rows_of_other_images_are_refused(results):
@@ -144,3 +145,27 @@ def test_every_rendering_is_written(results, capsys):
 def test_numbers_are_printed_as_the_paper_prints_them():
     assert [shortened(n) for n in (0, 262_144, 4_096_134, 86_040_576)] == ["0", "262 K", "4.1 M", "86.0 M"]
     assert [probability(p) for p in (0.0, 0.04321, 1e-160)] == ["< 1e-300", "0.043", "1e-160"]
+
+
+def test_no_image_is_counted_as_two(tmp_path, monkeypatch):
+    """IC15's 1,811 images are among its 2,077: a pooled comparison takes the larger set alone."""
+    monkeypatch.setattr("reports.layout.NESTED", {"incidental": "regular"})
+    results = write_results(tmp_path, "table_V", {"cross": [1, 0, 0, 0], "base": [1, 1, 1, 0]})
+    table = build("table_V", results, results / "tables")
+    assert table.averaged == ("incidental", "regular") and table.rows.n["base"] == 4 and table.rows.p["base"] == 0.5
+
+
+def test_a_benchmark_of_several_lmdbs_keeps_its_images_apart(tmp_path):
+    results = write_results(tmp_path, "table_VI", {"image0-text6": [1, 0], "image6-text6": [0, 0]})
+    for path in results.glob("runs/*/seed0/evaluations/*/predictions.parquet"):
+        frame = pd.read_parquet(path)
+        frame["index"] = 1  # the first image of each of two LMDBs
+        frame.to_parquet(path)
+    table = build("table_VI", results, results / "tables")
+    assert table.cell("image0-text6", "IC15").value == 50 and table.rows.difference["image6-text6"] == -50
+
+
+def test_equal_rows_are_not_ordered(tmp_path):
+    results = write_results(tmp_path, "table_VI", dict.fromkeys(ROWS, [1, 0]))
+    table = build("table_VI", results, results / "tables")
+    assert table.agreement is None and "orderings are not compared" in markdown(table)

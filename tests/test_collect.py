@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.collect import absent, check_protocols, facts, read_predictions, read_runs
+from reports.collect import absent, check_protocols, facts, problems_of, read_predictions, read_runs
 from reports.layout import Column, ReportError, read_layout
 from tests.results import PROTOCOL, write_results, write_run
 
@@ -75,9 +75,8 @@ def test_cleaned_labels_score_the_same_readings_again(results, runs):
     folder.mkdir()
     run = runs.loc["image0-text6"].copy()
     run["labels"] = str(folder)
-    with pytest.raises(ReportError, match="no label file here; expected <benchmark>.csv .*for some of incidental, regular"):
-        read_predictions(results, run)
-    (folder / "regular.csv").write_text("index,label\n1,W0\n2,w1\n3,w2\n4,no\n")
+    assert read_predictions(results, run).empty and problems_of(results, run)["regular"] == f"no regular.csv in {folder}"
+    (folder / "regular.csv").write_text("index,label\n1,\u24e6\uff10\n2,w1\n3,w2\n4,no\n")  # written W0 in other letters
     frame = read_predictions(results, run)
     assert set(frame.benchmark) == {"regular"} and frame.correct.all()
     (folder / "regular.csv").write_text("index,label\n1,w0\n2,w1\n3,w2\n")
@@ -92,6 +91,7 @@ def test_facts_come_from_plan_run_and_timing(results, runs):
     folder = results / "runs" / "micro-00000000" / "seed0"
     known = facts(results, runs.loc["image0-text6"])
     assert known["params_M_paper"] == pytest.approx(158.3, abs=0.1) and "hours" not in known
+    (folder / "model.safetensors").touch()
     (folder / "provenance.json").write_text(json.dumps({"train": {"images": 6400, "steps": 750}}))
     (folder / "metrics.jsonl").write_text(
         '{"step": 10, "seconds": 1800}\n{"step": 10, "val_n": 8}\n{"step": 20, "seconds": 1800}\n'
@@ -104,8 +104,9 @@ def test_facts_come_from_plan_run_and_timing(results, runs):
 
 
 def test_an_empty_cell_says_why():
-    assert absent(Column("SVT"), True) == "no family of the micro world stands for it"
-    assert absent(Column("SVT", ("SVT",)), False) == "not measured on this data: SVT"
+    assert absent(Column("SVT"), set(), {}) == "no family of the micro world stands for it"
+    assert absent(Column("Avg.", ("SVT", "IC15")), {"SVT"}, {}) == "not measured on this data: IC15"
+    assert absent(Column("SVT", ("SVT",)), set(), {"SVT": "no data.mdb"}) == "SVT: no data.mdb"
 
 
 def test_seeds_are_kept_apart(tmp_path):

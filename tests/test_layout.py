@@ -64,7 +64,7 @@ def test_columns_follow_the_data():
     assert [column.benchmarks[0] for column in real] == ["IC15_2077", "WOST", "HOST", "COCO", "Uber", "SVT"]
     assert columns_of(layout, False, ["IC15"])[-1].name == "IC15 (here)"
     average = columns_of(read_layout("table_V"), True, [])[0]
-    assert average.benchmarks == FAMILIES and average.heading == "Avg. (all families)"
+    assert average.benchmarks == FAMILIES and average.heading == "Avg. (families)"
     assert len(columns_of(read_layout("table_V"), False, [])[0].benchmarks) == 9
 
 
@@ -78,6 +78,14 @@ def test_columns_follow_the_data():
         ({"columns": [{"name": "SVT"}]}, "column 'SVT': give one of 'paper' .* it gives none"),
         ({"columns": [{"name": "A", "average": "seven sets"}]}, "average is 'seven sets'; expected one of nine sets, six sets"),
         ({"columns": [{"name": "A", "fact": "joules"}]}, "fact is 'joules'; expected one of params_M"),
+        ({"columns": []}, "columns is empty; name at least one"),
+        ({"columns": [{"name": "A", "paper": "B"}] * 2}, "two columns are named 'A'; give one another name"),
+        ({"columns": [{"name": 15, "paper": "B"}]}, "column 15: name is 15; write it as text"),
+        ({"columns": [{"name": "A", "paper": "B", "micro": "regulr"}]}, "micro names 'regulr'; the families are regular"),
+        ({"title": 2024}, "title is 2024; expected text"),
+        ({"order": "a"}, "order is 'a'; expected a list of rows"),
+        ({"varies": ["refine_step"]}, "varies names 'refine_step'; expected some of normalisation, decode"),
+        ({"figures": ["pie"]}, "figures names 'pie'; expected some of forest"),
         ({"columns": ["SVT"]}, "column 1: expected keys and values, got 'SVT'"),
     ],
 )
@@ -92,6 +100,8 @@ def test_a_wrong_layout_names_file_and_key(written, changes, message):
     [
         ("row,SVT\nmy-row,1\nyours,2\n", r"table_X.csv: row 'yours' is no gin file of .*table_X, and its 'method' is empty"),
         ("row,SVT\nmy-row,1\nmy-row,2\n", "row 'my-row' stands there twice"),
+        ("row,SVT\nmy-row,'90,8'\n".replace("'", '"'), "row 'my-row', column 'SVT' holds '90,8'; write a number like 90.8"),
+        ("method,SVT\n,1\n", "no column 'row'; the columns are method, SVT"),
         ("row,IC13\nmy-row,1\n", "no column 'SVT', which .*table.yaml asks for"),
     ],
 )

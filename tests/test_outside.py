@@ -18,7 +18,12 @@ def results(tmp_path):
     results = write_results(tmp_path, "table_III", {"clip4str-b": [1, 1, 0, 0], "clip4str-l": [1, 1, 1, 0]})
     folder = results / "peers" / "rapidocr"
     folder.mkdir(parents=True)
-    words = {"benchmark": "regular", "index": [1, 2, 3, 4], "label": ["w0", "w1", "w2", "w3"], "reading": ["W0", "w1", "w2", ""]}
+    words = {
+        "benchmark": "regular",
+        "index": [1, 2, 3, 4],
+        "label": ["w0", "w1", "w2", "w3"],
+        "reading": ["W0", "w1", "w2", ""],
+    }
     pd.DataFrame(words).to_parquet(folder / "predictions.parquet")
     (folder / "metrics.json").write_text(json.dumps({"reader": {"name": "rapidocr", "version": "3.10.0"}}))
     return results

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from reports.figures import style
+from reports.grid import signed
 from reports.layout import ReportError
 from reports.table import Table
 
@@ -136,7 +137,7 @@ def difference_text(line: pd.Series, baseline: str) -> str:
     """A signed difference in points; nothing for a row without one."""
     if pd.isna(line.difference):
         return ""
-    return "baseline" if line.name == baseline else f"{line.difference:+.1f}".replace("-", "\N{MINUS SIGN}")
+    return "baseline" if line.name == baseline else signed(line.difference)
 
 
 def p_text(line: pd.Series) -> str:
@@ -151,5 +152,5 @@ def explanation(table: Table) -> str:
     images = table.rows.n.dropna()
     count = f" on {int(images.max()):,} images" if len(images) else ""
     text = f"Lines: 95 % interval, paired bootstrap{count}. Shaded: differences too small for these images to show reliably. "
-    text += f"Orange: p < {LEVEL} (exact McNemar, Holm)."
+    text += f"Neither is corrected for the number of rows. Orange: p < {LEVEL} (exact McNemar, Holm)."
     return text + (" Thin grey line: standard deviation over seeds." if table.rows.seed_sd.notna().any() else "")
