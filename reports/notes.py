@@ -76,9 +76,9 @@ def paired(table: Noted) -> str:
     return (
         f"Difference: in points to {table.layout.baseline} on the {int(rows.n.max()):,} images of {over} together (each image "
         f"once, so weighted by images, unlike the mean), with the 95 % interval of a paired bootstrap over images "
-        f"({RESAMPLES:,} resamples) and the exact McNemar p-value{seeds} after Holm's correction within the table. Before that correction, so many images show a difference of "
-        f"{shown} points (it depends on how many images two rows read differently) in 80 of 100 studies; smaller ones may be "
-        "missed. Intervals are not corrected for the number of rows."
+        f"({RESAMPLES:,} resamples) and the exact McNemar p-value{seeds} after Holm's correction within the table. Before that "
+        f"correction, so many images show a difference of {shown} points (it depends on how many images two rows read "
+        "differently) in 80 of 100 studies; smaller ones may be missed. Intervals are not corrected for the number of rows."
     )
 
 
