@@ -54,7 +54,7 @@ def build(table: str, results: Path, folder: Path) -> Table:
         for row, run in runs.iterrows()
         for column in columns
     ).reindex(columns=CELL)
-    cells["rank"] = ranks(cells, columns, "value", others.iloc[:0])
+    cells["rank"] = ranks(cells, columns, "value")
     cells["published_rank"] = ranks(cells, columns, "published", others)
     averaged = averaged_columns(columns, cells)
     rows = runs[["gin", "run", "output", "layers", "params", "params_paper", "reason"]].copy()
@@ -105,7 +105,7 @@ def one_cell(
     return cell | measured
 
 
-def ranks(cells: pd.DataFrame, columns: list[Column], what: str, beside: pd.DataFrame) -> pd.Series:
+def ranks(cells: pd.DataFrame, columns: list[Column], what: str, beside: pd.DataFrame | None = None) -> pd.Series:
     """1 for the best of a column as printed, 2 for the second best (ties share), 0 for all others.
 
     Args:
@@ -114,7 +114,7 @@ def ranks(cells: pd.DataFrame, columns: list[Column], what: str, beside: pd.Data
     place = pd.Series(0, index=cells.index)
     for column in columns:
         values = cells.loc[cells.column == column.name, what].astype(float).round(2 if what == "published" else column.decimals)
-        if column.name in beside:
+        if beside is not None and column.name in beside:
             values = pd.concat([values, beside[column.name].astype(float)])
         values = values.dropna()
         if column.higher_is_better is None or values.nunique() < 2:
