@@ -19,7 +19,7 @@ from reports.collect import (
     reading_time,
 )
 from reports.layout import Column, Layout, ReportError, columns_of, distinct, read_layout
-from reports.notes import Noted, notes_of
+from reports.notes import RENDERED, Noted, notes_of
 from reports.outside import outside
 from reports.table import Table
 
@@ -45,7 +45,7 @@ def build(table: str, results: Path, folder: Path) -> Table:
     published, others = everything[everything.method == ""], everything[everything.method != ""]
     has_scores = any("fact" not in entry for entry in layout.columns)
     scored = {row: read_predictions(results, run) for row, run in runs.iterrows() if not run.reason} if has_scores else {}
-    rendered = runs.data.iloc[0] == "rendered micro world"
+    rendered = runs.data.iloc[0] == RENDERED
     columns = columns_of(layout, rendered, measured_benchmarks(scored))
     problems = {row: problems_of(results, runs.loc[row]) for row in scored}
     known = {row: facts(results, run) for row, run in runs.iterrows()}

@@ -1,5 +1,8 @@
 """A table as Markdown: measured beside published, then what the numbers are."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pandas as pd
 
 from reports.grid import Entry, Grid, Head, explanation, external, measured, others
@@ -21,7 +24,7 @@ def markdown(table: Table, level: int = 1) -> str:
     parts = [f"{hashes} {layout.title}", layout.about, f"Scale **{table.scale}**, data: {table.data}, seeds: {table.seeds}."]
     rows = [f"{row} (ours)" if table.rows.ours[row] else row for row in table.rows.index]
     parts += [grid(as_words(entries, rows, measured_text)), "\n".join(f"- {note}" for note in (*table.notes, legend) if note)]
-    paper = as_words(entries, rows, published_text)
+    paper = as_words({replace(head, note=""): entries[head] for head in entries}, rows, published_text)
     paper = paper.loc[(paper != "").any(axis=1), (paper != "").any()]
     if len(paper):
         parts += [f"{hashes}# Published", grid(paper)]
@@ -34,7 +37,7 @@ def markdown(table: Table, level: int = 1) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def as_words(entries: Grid, rows: list[str], text_of) -> pd.DataFrame:
+def as_words(entries: Grid, rows: list[str], text_of: Callable[[Entry], str]) -> pd.DataFrame:
     """Entries as a frame of ready-made cells.
 
     Args:

@@ -9,6 +9,7 @@ from reports.averages import images_of
 from reports.layout import Column, Layout
 from reports.stats import RESAMPLES, Agreement
 
+RENDERED = "rendered micro world"  # what the plan calls its own data
 TIMED_BY = ("device", "precision", "batch", "threads", "images", "mean_letters")
 
 
@@ -59,7 +60,8 @@ def average(table: Noted) -> str:
     for column in table.columns:
         if column.average:
             text.append(f"{column.name}: all images of {', '.join(column.benchmarks)} together")
-            text[-1] += f" (the paper's {column.average}: {images_of(column.average):,} images)"
+            paper = f"the paper's {column.average}, {images_of(column.average):,} images"
+            text[-1] += f" ({paper})" if table.runs.data.iloc[0] != RENDERED else f" (for {paper})"
     if len(table.averaged) > 1:
         text.append(f"mean: plain mean of {', '.join(column.heading for column in table.averaged)}")
     return "; ".join(text)[:1].upper() + "; ".join(text)[1:] + "." if text else ""
@@ -105,9 +107,8 @@ def timed(table: Noted) -> str:
     measured = []
     for (device, precision, batch, threads, images, letters), rows in ways.items():
         which = "" if len(ways) == 1 else f"{', '.join(rows)}: "
-        measured.append(
-            f"{which}{device}, {precision}, batch {batch}, {threads} CPU threads, {images} test words of {letters:.1f} letters"
-        )
+        sample = f"{images} test words of {letters:.1f} letters"
+        measured.append(f"{which}{device}, {precision}, batch {batch}, CPU threads: {threads}, {sample}")
     return (
         f"Time: milliseconds an image, median of the repeats, nothing else running ({'; '.join(measured)}). Published: one "
         "A100, so compare rows, not columns."

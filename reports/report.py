@@ -56,10 +56,9 @@ def not_run(tables: list[Table]) -> Items:
         for figure in table.layout.figures:
             if figure not in drawable(table.layout, measured_rows(table)):
                 lines.append(f"{name}, figure {figure}: too few rows have numbers")
-        for column in table.columns:
-            cells = table.cells[table.cells.column == column.name]
-            if cells.value.isna().all():
-                lines.append(f"{name}, column {column.name}: {cells.reason.mode().iloc[0]}")
+        empty = table.cells.groupby("column", sort=False).filter(lambda cells: cells.value.isna().all())
+        for reason, cells in empty[~empty.row.isin(table.rows.index[table.rows.reason != ""])].groupby("reason", sort=False):
+            lines.append(f"{name}, {', '.join(dict.fromkeys(cells.column))}: {reason}")
     first = tables[0]
     if first.scale != "paper":
         lines.append(f"paper scale: none of it; every number here is of scale {first.scale}")

@@ -3,16 +3,18 @@ import sys
 
 import pytest
 
-from ablations.plan import MICRO_TOWERS, row_files, table_names
+from ablations.plan import MICRO_TOWERS
+from ablations.rows import row_files, table_names
 from core import config
 from core.config import ConfigError
 from core.data.micro import World
 from core.experiment import load
 from core.files import ROOT
 from core.pretrain import Pretraining
+from reports.layout import read_layout
 from tests.conftest import BASELINE
 
-ROWS = [path.relative_to(ROOT).as_posix() for table in table_names() for path in row_files(table)]
+ROWS = [path.relative_to(ROOT).as_posix() for table in table_names() for path in row_files(read_layout(table))]
 
 
 @pytest.mark.parametrize("scale", config.SCALES)
@@ -30,14 +32,14 @@ def test_the_other_gin_files_build():
 @pytest.mark.parametrize("scale", ["micro", "paper"])
 def test_every_row_of_a_table_trains_or_reads_something_of_its_own(scale):
     for table in table_names():
-        rows = {row.stem: load(row.relative_to(ROOT), scale) for row in row_files(table)}
+        rows = {row.stem: load(row.relative_to(ROOT), scale) for row in row_files(read_layout(table))}
         asked = {name: (row.digest, row.protocol.settings, row.protocol.output) for name, row in rows.items()}
         assert len(set(asked.values())) == len(asked), asked
 
 
 @pytest.mark.parametrize("scale", ["micro", "paper"])
 def test_ways_of_decoding_train_nothing(scale):
-    rows = {row.stem: load(row.relative_to(ROOT), scale) for row in row_files("table_IX")}
+    rows = {row.stem: load(row.relative_to(ROOT), scale) for row in row_files(read_layout("table_IX"))}
     baseline = load(BASELINE, scale)
     same = [name for name, row in rows.items() if row.digest == baseline.digest]
     assert same == ["visual-cloze", "visual-ar", "cross-ar", "cross-eq8", "cross-ar-2", "cross-ar-3"]
