@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from core import peers
+from core.data.environments import close_all
 from core.data.errors import DataError
-from core.data.lmdb import WordLmdb, close_all, write_lmdb
+from core.data.lmdb import WordLmdb, write_lmdb
 from core.readers import rapidocr
 from core.readers.reader import Identity, Reader, ReaderUnavailable, Reading, as_entry, require
 

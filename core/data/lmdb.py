@@ -15,6 +15,7 @@ import lmdb
 from PIL import Image
 
 from core.charset import CHARSET_94, RejectedLabel, normalise_label
+from core.data.environments import close, environment
 from core.data.errors import DataError, UnreadableImage
 from core.data.images import decode_image
 from core.files import atomic_folder, file_digest
@@ -45,38 +46,6 @@ class Ledger:
         return {reason: {"count": n, "examples": self.examples[reason]} for reason, n in sorted(self.counts.items())}
 
 
-_OPEN: dict[Path, lmdb.Environment] = {}
-
-
-def close_all() -> None:
-    """Close every database; they open again when next asked for.
-
-    Called before a fork: a forked child may not use its parent's environments, nor open the same ones again.
-    """
-    while _OPEN:
-        _OPEN.popitem()[1].close()
-
-
-os.register_at_fork(before=close_all)
-
-
-def environment(path: Path) -> lmdb.Environment:
-    """The open database of a folder, one a process (py-lmdb refuses to open one twice).
-
-    Raises:
-        DataError: there is no database, or it is damaged.
-    """
-    path = Path(path).resolve()
-    if path not in _OPEN:
-        if not (path / "data.mdb").is_file():
-            raise DataError(f"{path}: no data.mdb here; expected an LMDB folder of word images")
-        try:
-            _OPEN[path] = lmdb.open(str(path), readonly=True, lock=False, readahead=False, meminit=False)
-        except lmdb.Error as error:
-            raise DataError(f"{path / 'data.mdb'} cannot be opened ({error}): copy or build it again") from error
-    return _OPEN[path]
-
-
 class WordLmdb:
     """One LMDB: its labels after the label rules, its images on demand.
 
@@ -89,26 +58,51 @@ class WordLmdb:
     def __init__(self, path: Path, charset: str = CHARSET_94, max_letters: int = 25):
         self.path = Path(path)
         self.ledger = Ledger()
-        with environment(self.path).begin() as transaction:
-            count = transaction.get(COUNT_KEY)
-            if count is None or not count.strip().isdigit():
-                found = "is missing" if count is None else f"holds {count[:20]!r}"
-                raise DataError(
-                    f"{self.path / 'data.mdb'}: key 'num-samples' {found}; write the number of samples there as ASCII "
-                    "digits, the keys being image-000000001, label-000000001, ..."
-                )
-            self.stored = int(count)
+        database = environment(self.path)
+        self.bytes = (self.path / "data.mdb").stat().st_size
+        with database.begin(buffers=True) as transaction:
+            self.stored = self.read_count(transaction)
             self.samples = [
                 s for i in range(1, self.stored + 1) if (s := self.read_label(transaction, i, charset, max_letters))
             ]
+            beyond = self.stored + 1
+            while self.value(transaction, f"label-{beyond:09d}") is not None:
+                self.ledger.add("beyond num-samples", f"label-{beyond:09d}")
+                beyond += 1
+
+    def value(self, transaction: lmdb.Transaction, key: str) -> memoryview | None:
+        """What is stored under a key; no longer than the file, for reading on would end the process."""
+        try:
+            found = transaction.get(key.encode())
+        except lmdb.Error as error:
+            raise DataError(f"{self.path / 'data.mdb'}: key {key} cannot be read ({error}); copy or build it again") from error
+        if found is not None and len(found) > self.bytes:
+            raise DataError(f"{self.path / 'data.mdb'}: key {key} claims {len(found):,} bytes, more than the file has")
+        return found
+
+    def read_count(self, transaction: lmdb.Transaction) -> int:
+        raw = self.value(transaction, COUNT_KEY.decode())
+        count, keys = None if raw is None else bytes(raw[:20]).strip(), transaction.stat()["entries"] - 1
+        if count is None:
+            found = "is missing"
+        elif len(raw) > 20 or not count.isdigit():
+            found = f"holds {count!r}"
+        elif int(count) > keys:
+            found = f"is {int(count):,}, yet there are {keys:,} other keys"
+        else:
+            return int(count)
+        raise DataError(
+            f"{self.path / 'data.mdb'}: key 'num-samples' {found}; write the number of samples there as ASCII "
+            "digits, the keys being image-000000001, label-000000001, ..."
+        )
 
     def read_label(self, transaction: lmdb.Transaction, index: int, charset: str, max_letters: int) -> Sample | None:
         key = f"label-{index:09d}"
-        raw = transaction.get(key.encode())
+        raw = self.value(transaction, key)
         try:
             if raw is None:
                 raise RejectedLabel("no such key")
-            return Sample(index, normalise_label(raw.decode("utf-8"), charset, max_letters))
+            return Sample(index, normalise_label(bytes(raw).decode("utf-8"), charset, max_letters))
         except UnicodeDecodeError:
             self.ledger.add("not UTF-8", key)
         except RejectedLabel as reason:
@@ -126,7 +120,7 @@ class WordLmdb:
         """
         key = f"image-{index:09d}"
         with environment(self.path).begin(buffers=True) as transaction:
-            raw = transaction.get(key.encode())
+            raw = self.value(transaction, key)
             if raw is None:
                 raise UnreadableImage("no such key")
             return decode_image(raw)
@@ -136,9 +130,20 @@ def find_lmdbs(root: Path) -> list[Path]:
     """Every folder below `root` that holds a data.mdb, sorted by path so that the order is the same everywhere.
 
     Raises:
-        DataError: there is none.
+        DataError: there is none, or a folder cannot be listed.
     """
-    folders = sorted(Path(where) for where, _, files in os.walk(root, followlinks=True) if "data.mdb" in files)
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise DataError(f"{error.filename} cannot be listed ({error.strerror}): make it readable, or move it away")
+
+    folders = []
+    for where, below, files in os.walk(root, onerror=refuse, followlinks=True):
+        here = Path(where).resolve()
+        below[:] = [name for name in below if not here.is_relative_to((here / name).resolve())]  # a link to where we are
+        if "data.mdb" in files:
+            folders.append(Path(where))
+    folders.sort()
     if not folders:
         raise DataError(f"{root}: no data.mdb at or below this folder; expected train/**/, val/**/ and test/<benchmark>/")
     return folders
@@ -166,7 +171,8 @@ def fingerprint(*roots: Path) -> str:
     digest = hashlib.sha256()
     for root in roots:
         for folder in find_lmdbs(root):
-            digest.update(f"{folder.relative_to(root).as_posix()} {file_digest(folder / 'data.mdb')}\n".encode())
+            line = f"{folder.relative_to(root).as_posix()} {file_digest(folder / 'data.mdb')}\n"
+            digest.update(os.fsencode(line))  # a folder's name need not be UTF-8
     return digest.hexdigest()[:16]
 
 
@@ -174,16 +180,23 @@ def write_lmdb(path: Path, samples: Iterable[tuple[bytes, str]]) -> int:
     """Write (encoded image, label) pairs as a new LMDB; it appears under `path` only when whole. Returns the count.
 
     Raises:
+        DataError: a label cannot be written as UTF-8.
         OSError: it could not be written.
     """
     count = 0
     with atomic_folder(Path(path)) as folder:
-        with lmdb.open(str(folder), map_size=FIRST_MAP, sync=False) as database:
+        with lmdb.open(os.fsencode(folder), map_size=FIRST_MAP, sync=False) as database:
             for count, (image, label) in enumerate(samples, start=1):
-                put(database, {f"image-{count:09d}".encode(): image, f"label-{count:09d}".encode(): label.encode()})
+                key = f"label-{count:09d}"
+                try:
+                    text = label.encode()
+                except UnicodeEncodeError as error:
+                    raise DataError(f"{path}: {key}, {label[:40]!r} cannot be written as UTF-8 ({error.reason})") from error
+                put(database, {f"image-{count:09d}".encode(): image, key.encode(): text})
             put(database, {COUNT_KEY: str(count).encode()})
             database.sync(True)
         (folder / "lock.mdb").unlink(missing_ok=True)
+        close(path)
     return count
 
 

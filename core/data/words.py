@@ -1,28 +1,37 @@
 """The synthetic word renderer: one word, one family, one random generator -> one grey 32x128 image.
 
+    python -m core.data.words OUT --n 10000 --seed 7
+
 The families mirror the columns of the paper's tables (section IV-A): what makes real benchmarks hard, each alone.
-Everything random comes from the generator passed in, so the same seed gives the same pixels in any process.
+Everything random comes from the generator passed in, so the same seed gives the same pixels in any process; on the
+command line image number i depends on (seed, i) and the lists given alone, whatever the number of processes.
 """
 
+import argparse
+import hashlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from multiprocessing import Pool
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageFilter, ImageFont
+import PIL
+from PIL import Image, ImageFilter
+from rich.progress import track
 
-HEIGHT, WIDTH = 32, 128
-FONT_SIZE = 30
-FONTS = (  # shipped with matplotlib; letters of every one are told apart at 16 pixels height
-    "DejaVuSans.ttf",
-    "DejaVuSans-Bold.ttf",
-    "DejaVuSans-Oblique.ttf",
-    "DejaVuSansMono-Bold.ttf",
-    "DejaVuSerif.ttf",
-    "DejaVuSerif-Bold.ttf",
-    "STIXGeneralBol.ttf",
-    "cmss10.ttf",
-)
+from core import config
+from core.data.backgrounds import patch, pictures_in
+from core.data.errors import DataError
+from core.data.fonts import FONTS, font_path, fonts_in, load_font, missing_letters
+from core.data.ink import HEIGHT, WIDTH, bend, draw_mask, occlude, paint, paint_over, project, to_bytes
+from core.data.lexicon import vocabulary_words
+from core.data.lmdb import write_lmdb
+from core.data.sheet import contact_sheet, png_bytes
+from core.data.wordlist import read_words
+from core.files import atomic_folder, file_digest, write_json
 
 
 @dataclass(frozen=True)
@@ -59,23 +68,18 @@ FAMILIES = {
 }
 
 
-@lru_cache(maxsize=64)
-def load_font(name: str) -> ImageFont.FreeTypeFont:
-    """A font of matplotlib's, by file name."""
-    import matplotlib
-
-    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name
-    return ImageFont.truetype(str(path), FONT_SIZE, layout_engine=ImageFont.Layout.BASIC)
-
-
-def render(word: str, family: Family, rng: np.random.Generator) -> Image.Image:
+def render(
+    word: str, family: Family, rng: np.random.Generator, fonts: Sequence[str] = FONTS, backgrounds: Sequence[str] = ()
+) -> Image.Image:
     """One grey image of `word`, HEIGHT x WIDTH.
 
     Args:
-        word: printable ASCII, not empty.
+        word: printable, not empty.
         rng: the only source of randomness.
+        fonts: names as `load_font` takes them; one is drawn.
+        backgrounds: picture files, a patch of one lies behind the word; none: plain grey levels.
     """
-    mask = draw_mask(word, load_font(FONTS[rng.integers(len(FONTS))]))
+    mask = draw_mask(word, load_font(fonts[rng.integers(len(fonts))]))
     mask = bend(mask, rng.uniform(-1, 1) * family.curvature)
     if family.rotation:
         angle = rng.choice((-1, 1)) * rng.uniform(0.5, 1) * family.rotation
@@ -86,9 +90,13 @@ def render(word: str, family: Family, rng: np.random.Generator) -> Image.Image:
         factor = rng.uniform(0.6 * family.downscale + 0.4, family.downscale)
         small = mask.resize((round(WIDTH / factor), round(HEIGHT / factor)), Image.Resampling.BOX)
         mask = small.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
-    pixels = paint(np.asarray(mask, dtype=np.float32) / 255, rng)
+    ink = np.asarray(mask, dtype=np.float32) / 255
+    if backgrounds:
+        pixels = paint_over(ink, patch(backgrounds[rng.integers(len(backgrounds))], rng), rng)
+    else:
+        pixels = paint(ink, rng)
     if family.occlusion:
-        occlude(pixels, family, rng)
+        occlude(pixels, family.occlusion, family.opacity, rng)
     if family.blur:
         radius = family.blur * rng.uniform(0.4, 1)
         blurred = Image.fromarray(to_bytes(pixels)).filter(ImageFilter.GaussianBlur(radius))
@@ -97,69 +105,134 @@ def render(word: str, family: Family, rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(to_bytes(pixels))
 
 
-def draw_mask(word: str, font: ImageFont.FreeTypeFont) -> Image.Image:
-    """The word's ink, cropped to its line height (so that 'no' and 'ply' keep their place) and to its width."""
-    left, top, right, bottom = font.getbbox(word)
-    ascent, descent = font.getmetrics()
-    height = max(ascent + descent, bottom) - min(0, top)
-    mask = Image.new("L", (max(1, right - left), height))
-    ink = Image.Image()._new(font.getmask(word, mode="L"))
-    mask.paste(ink, (0, top - min(0, top)))
-    rows = np.flatnonzero(np.asarray(mask).max(axis=1))
-    return mask.crop((0, min(rows[0], round(0.2 * height)), mask.width, max(rows[-1] + 1, round(0.8 * height))))
+class Drawn(NamedTuple):
+    image: Image.Image
+    word: str
+    family: str
 
 
-def bend(mask: Image.Image, sagitta: float) -> Image.Image:
-    """Shift each column along a parabola: `sagitta` is the shift at the middle, as a fraction of the height."""
-    pixels = np.asarray(mask)
-    height, width = pixels.shape
-    across = np.linspace(-1, 1, width)
-    shift = np.rint(sagitta * height * (1 - across**2)).astype(int)
-    shift -= shift.min()
-    bent = np.zeros((height + shift.max(), width), dtype=np.uint8)
-    rows = np.arange(height)[:, None] + shift[None]
-    bent[rows, np.arange(width)[None]] = pixels
-    return Image.fromarray(bent)
+@dataclass(frozen=True)
+class Recipe:
+    """What a set of rendered words is made from; image number i follows from it and i alone.
+
+    Args:
+        seed: not negative.
+        families: keys of FAMILIES; one is drawn for each image.
+        words: a word listed twice is drawn twice as often.
+        fonts, backgrounds: as `render` takes them.
+    """
+
+    seed: int
+    families: tuple[str, ...]
+    words: tuple[str, ...]
+    fonts: tuple[str, ...] = FONTS
+    backgrounds: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if self.seed < 0:
+            raise DataError(f"seed {self.seed}: take 0 or more")
+        unknown = [name for name in self.families if name not in FAMILIES]
+        if unknown or not self.families:
+            raise DataError(f"families {', '.join(unknown) or 'none'}: expected some of {', '.join(FAMILIES)}")
+
+    def draw(self, index: int) -> Drawn:
+        rng = np.random.default_rng([self.seed, index])
+        family = self.families[rng.integers(len(self.families))]
+        word = self.words[rng.integers(len(self.words))]
+        return Drawn(render(word, FAMILIES[family], rng, self.fonts, self.backgrounds), word, family)
+
+    def encoded(self, index: int) -> tuple[bytes, str]:
+        """Image number `index` as PNG bytes, and its label."""
+        drawn = self.draw(index)
+        return png_bytes(drawn.image), drawn.word
+
+    def summary(self) -> dict:
+        """What a file beside the images says about them."""
+        pictures = [file_digest(Path(name)) for name in self.backgrounds]
+        return {
+            "seed": self.seed,
+            "families": list(self.families),
+            "words": counted(self.words),
+            "fonts": [f"{font_path(name).name} {file_digest(font_path(name))}" for name in self.fonts],
+            "backgrounds": counted(pictures),
+            "versions": {"numpy": np.__version__, "pillow": PIL.__version__},
+        }
 
 
-def project(mask: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
-    """Stretch the ink over the whole image, its corners moved inwards at random (a homography)."""
-    margin = rng.uniform(0.02, 0.02 + strength, size=(4, 2))
-    inward = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
-    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) + inward * margin
-    target = corners * (WIDTH, HEIGHT)
-    source = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * (mask.width, mask.height)
-    coefficients = homography(target, source)
-    return mask.transform((WIDTH, HEIGHT), Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR)
+def counted(lines: Sequence[str]) -> dict[str, int | str]:
+    """How many, and 16 hex digits that change with any of them or their order."""
+    return {"count": len(lines), "digest": hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]}
 
 
-def homography(source: np.ndarray, target: np.ndarray) -> list[float]:
-    """The eight coefficients Pillow wants, of the projective map that takes four `source` points to `target`."""
-    rows, values = [], []
-    for (x, y), (u, v) in zip(source, target, strict=True):
-        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
-        values += [u, v]
-    return np.linalg.solve(np.array(rows), np.array(values)).tolist()
+def write_words(recipe: Recipe, out: Path, count: int, workers: int) -> None:
+    """Write images 0, ..., count - 1 as an LMDB with words.json beside it; `out` appears when all of it is there.
+
+    Raises:
+        DataError: `count` or `workers` is not positive, or `out` holds something already.
+    """
+    for name, value in (("n", count), ("workers", workers)):
+        if value < 1:
+            raise DataError(f"{name} {value}: take 1 or more")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out} exists and is not an empty folder: delete it, or name another")
+    with atomic_folder(out) as folder:
+        write_lmdb(folder, track(encoded(recipe, count, workers), out.name, total=count))
+        write_json(folder / "words.json", {"n": count, **recipe.summary()})
 
 
-def paint(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Give ink and background a grey level each, at least 90 apart, and the background a slow gradient."""
-    ink = rng.uniform(0, 255)
-    background = rng.choice([level for level in (ink - 90, ink + 90) if 0 <= level <= 255])
-    background = rng.uniform(min(background, 255 * (background > ink)), max(background, 255 * (background > ink)))
-    slope = rng.uniform(-20, 20) * np.linspace(-1, 1, WIDTH) + rng.uniform(-20, 20) * np.linspace(-1, 1, HEIGHT)[:, None]
-    return mask * ink + (1 - mask) * np.clip(background + slope, 0, 255)
+def encoded(recipe: Recipe, count: int, workers: int) -> Iterator[tuple[bytes, str]]:
+    """The images in order, drawn by this process or several."""
+    if workers == 1:
+        yield from map(recipe.encoded, range(count))
+        return
+    with Pool(min(workers, count)) as pool:
+        yield from pool.imap(recipe.encoded, range(count), chunksize=max(1, min(256, count // (4 * workers))))
 
 
-def occlude(pixels: np.ndarray, family: Family, rng: np.random.Generator) -> None:
-    """Paint a bar over part of the word, in place, as the WOST and HOST sets do (one grey level, full height)."""
-    width = max(2, round(family.occlusion * rng.uniform(0.7, 1) * WIDTH))
-    left = rng.integers(0, WIDTH - width + 1)
-    level = rng.uniform(0, 255)
-    pixels[:, left : left + width] *= 1 - family.opacity
-    pixels[:, left : left + width] += family.opacity * level
+def usable_fonts(words: Sequence[str], folder: Path | None) -> tuple[str, ...]:
+    """The fonts of a folder, or of matplotlib those that can draw every word (the others are named on stderr).
+
+    Raises:
+        DataError: a font of the folder lacks a letter, or there is no font.
+    """
+    names = fonts_in(folder) if folder else FONTS
+    lacking = {name: missing for name in names if (missing := missing_letters(name, "".join(words)))}
+    for name, missing in lacking.items():
+        first = next(word for word in words if missing[0] in word)
+        said = f"{font_path(name)} cannot draw {' '.join(missing[:20])} (as in {first!r})"
+        if folder:
+            raise DataError(f"{said}: take the font out of the folder, or the words out of the list")
+        print(f"left out: {said}", file=sys.stderr)
+    return tuple(name for name in names if name not in lacking)
 
 
-def to_bytes(pixels: np.ndarray) -> np.ndarray:
-    """Grey levels as 8-bit, rounded, clipped."""
-    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description="Render words as an LMDB: the same seed, lists and versions give the same bytes on any machine.",
+        epilog="example: python -m core.data.words data/train/rendered --n 10000 --seed 7 --families regular,rotated",
+    )
+    parser.add_argument("out", type=Path, help="folder to write; must not hold anything yet")
+    parser.add_argument("--n", type=int, required=True, help="how many images; the first ones do not depend on it")
+    parser.add_argument("--seed", type=int, required=True, help="0 or more; image i follows from (seed, i)")
+    parser.add_argument("--families", default=",".join(FAMILIES), help="some of %(default)s (default: all), equally often")
+    parser.add_argument(
+        "--fonts", type=Path, help="folder of .ttf, .otf, .ttc files (default: eight that come with matplotlib)"
+    )
+    parser.add_argument("--lexicon", type=Path, help="text file, one word a line (default: the words of CLIP's vocabulary)")
+    parser.add_argument("--backgrounds", type=Path, help="folder of pictures to write on (default: plain grey levels)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
+    parser.add_argument("--sheet", type=Path, help="also write a contact sheet of the set's first images to this PNG")
+    arguments = parser.parse_args()
+    with config.user_errors():
+        words = read_words(arguments.lexicon) if arguments.lexicon else vocabulary_words()
+        families = tuple(name.strip() for name in arguments.families.split(",") if name.strip())
+        backgrounds = pictures_in(arguments.backgrounds) if arguments.backgrounds else ()
+        recipe = Recipe(arguments.seed, families, words, usable_fonts(words, arguments.fonts), backgrounds)
+        write_words(recipe, arguments.out, arguments.n, arguments.workers)
+        if arguments.sheet:
+            contact_sheet(map(recipe.draw, range(min(arguments.n, 200))), families, arguments.sheet)
+        print(f"{arguments.n} words in {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()

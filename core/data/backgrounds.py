@@ -1,0 +1,52 @@
+"""Photographs as backgrounds of rendered words: a random patch of one, in grey levels."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from core.data.errors import DataError, UnreadableImage
+from core.data.images import decode_image
+from core.data.ink import HEIGHT, WIDTH
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+
+def pictures_in(folder: Path) -> tuple[str, ...]:
+    """Every image file at or below a folder, in the order of their paths there, which is the same everywhere.
+
+    Raises:
+        DataError: the folder is missing or holds none.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder of backgrounds")
+    files = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = sorted(files, key=lambda path: path.relative_to(folder).as_posix())
+    if not found:
+        raise DataError(f"{folder}: no picture here; put {', '.join(SUFFIXES)} files there, or leave --backgrounds out")
+    return tuple(map(str, found))
+
+
+@lru_cache(maxsize=64)
+def load_picture(path: str) -> Image.Image:
+    """A picture in grey levels.
+
+    Raises:
+        DataError: it cannot be decoded.
+    """
+    try:
+        return decode_image(Path(path)).convert("L")
+    except UnreadableImage as error:
+        raise DataError(f"{path}: {error}; take it out of the backgrounds folder") from error
+
+
+def patch(path: str, rng: np.random.Generator) -> np.ndarray:
+    """A random part of a picture, of the image's shape, scaled to it."""
+    picture = load_picture(path)
+    widest = min(picture.width, picture.height * WIDTH / HEIGHT)
+    width = widest * rng.uniform(0.4, 1)
+    height = width * HEIGHT / WIDTH
+    left, top = rng.uniform(0, picture.width - width), rng.uniform(0, picture.height - height)
+    part = picture.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR, box=(left, top, left + width, top + height))
+    return np.asarray(part, dtype=np.float32)  # HEIGHT WIDTH

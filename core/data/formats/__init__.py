@@ -1,0 +1,1 @@
+"""Source formats of word images, one a file; `catalogue` lists them."""

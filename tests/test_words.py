@@ -1,0 +1,164 @@
+"""The pixels of the micro world, and the public word renderer."""
+
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core import config
+from core.data.backgrounds import patch
+from core.data.errors import DataError
+from core.data.fonts import FONTS, font_path, fonts_in, missing_letters
+from core.data.ink import CONTRAST, SPREAD, paint_over
+from core.data.lmdb import WordLmdb
+from core.data.micro import Draw, World
+from core.data.wordlist import read_words
+from core.data.words import FAMILIES, HEIGHT, WIDTH, Recipe, render, usable_fonts, write_words
+
+PINNED = {  # first digits of the SHA-256 of images 0-19 and their words; trained results hold for these pixels alone
+    None: "4b3e51059a88a0a8",
+    "regular": "5f1d65c9141f45ea",
+    "incidental": "1e128c50ec7f2745",
+    "weakly_occluded": "c576c2bebf54c23e",
+    "heavily_occluded": "50734e56f7f47845",
+    "low_resolution": "bde2d17617908f73",
+    "rotated": "f45dd5e160603b17",
+}
+
+
+@pytest.mark.parametrize("family", PINNED)
+def test_the_micro_world_keeps_its_pixels(family):
+    world = config.build(World, "ablations/micro/world.gin")
+    words, _ = world.words()
+    stage = "test" if family else "train"
+    digest = hashlib.sha256()
+    for index in range(20):
+        image, word = world.draw(stage, family, index, words)
+        digest.update(image.tobytes() + word.encode())
+        png, label = Draw(world, stage, family, words)(index)
+        assert Image.open(io.BytesIO(png)).tobytes() == image.tobytes() and label == word
+    assert digest.hexdigest()[:16] == PINNED[family]
+
+
+RECIPE = Recipe(seed=3, families=tuple(FAMILIES), words=("alpha", "Beta", "x-1", "it's"))
+
+
+def words(*arguments, code=0):
+    done = subprocess.run([sys.executable, "-m", "core.data.words", *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+@pytest.fixture
+def lexicon(tmp_path):
+    path = tmp_path / "words.txt"
+    path.write_text("\ufeffalpha\n\n Beta \nx-1\nit's\n", encoding="utf-8")
+    return path
+
+
+def test_an_image_follows_from_seed_and_number_alone():
+    backwards = {index: RECIPE.encoded(index) for index in reversed(range(12))}
+    assert [RECIPE.encoded(index) for index in range(12)] == [backwards[index] for index in range(12)]
+    assert len({png for png, _ in backwards.values()}) == 12
+    other = Recipe(seed=4, families=RECIPE.families, words=RECIPE.words)
+    assert all(other.encoded(index)[0] != backwards[index][0] for index in range(12))
+
+
+def test_the_command_writes_the_same_bytes_with_any_number_of_processes(tmp_path, lexicon):
+    words(tmp_path / "one", "--n", 60, "--seed", 3, "--lexicon", lexicon, "--workers", 1, "--sheet", tmp_path / "sheet.png")
+    write_words(RECIPE, tmp_path / "two", 60, workers=2)
+    write_words(RECIPE, tmp_path / "fewer", 20, workers=3)
+    for name in ("data.mdb", "words.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+    one, fewer = WordLmdb(tmp_path / "one"), WordLmdb(tmp_path / "fewer")
+    assert [sample.label for sample in one.samples] == [RECIPE.draw(index).word for index in range(60)]
+    assert one.samples[:20] == fewer.samples and one.image(20).tobytes() == fewer.image(20).tobytes()
+    about = json.loads((tmp_path / "one" / "words.json").read_text())
+    assert (about["n"], about["seed"], about["words"]["count"]) == (60, 3, 4) and [
+        line.split()[0] for line in about["fonts"]
+    ] == list(FONTS)
+    assert Image.open(tmp_path / "sheet.png").height > len(FAMILIES) * HEIGHT
+
+
+def test_a_fonts_folder_of_ones_own_draws_the_words(tmp_path):
+    (tmp_path / "fonts" / "more").mkdir(parents=True)
+    shutil.copy(font_path("cmr10.ttf"), tmp_path / "fonts" / "more" / "a.TTF")
+    shutil.copy(font_path("DejaVuSans.ttf"), tmp_path / "fonts" / "z.ttf")
+    (tmp_path / "fonts" / "licence.txt").write_text("free")
+    fonts = usable_fonts(RECIPE.words, tmp_path / "fonts")
+    assert [name.rsplit("/", 1)[1] for name in fonts] == ["a.TTF", "z.ttf"]
+    one = render("word", FAMILIES["regular"], np.random.default_rng(1), fonts[1:])
+    assert one.tobytes() == render("word", FAMILIES["regular"], np.random.default_rng(1), FONTS[:1]).tobytes()
+
+
+def test_letters_a_font_cannot_draw_are_named(tmp_path, capsys):
+    assert missing_letters("DejaVuSans.ttf", "aZ~ \U0010fffe") == "\U0010fffe"
+    assert len(usable_fonts(("plain",), None)) == len(FONTS)
+    assert usable_fonts(("plain", "a_b"), None) == FONTS[:-1]
+    assert "cmss10.ttf cannot draw _ (as in 'a_b')" in capsys.readouterr().err
+    shutil.copy(font_path("cmss10.ttf"), tmp_path)
+    with pytest.raises(DataError, match=r"cmss10.ttf cannot draw < _ \(as in 'c<d'\): take the font"):
+        usable_fonts(("a_b", "c<d"), tmp_path)
+
+
+def test_backgrounds_lie_behind_the_words(tmp_path):
+    photograph = np.random.default_rng(0).integers(0, 256, (90, 200), dtype=np.uint8)
+    Image.fromarray(photograph).save(tmp_path / "a.png")
+    Image.new("L", (3, 300), 200).save(tmp_path / "narrow.png")
+    for name in ("a.png", "narrow.png"):
+        assert patch(str(tmp_path / name), np.random.default_rng(1)).shape == (HEIGHT, WIDTH)
+    recipe = Recipe(3, ("regular",), ("word",), backgrounds=(str(tmp_path / "a.png"),))
+    assert recipe.encoded(0) == recipe.encoded(0) != Recipe(3, ("regular",), ("word",)).encoded(0)
+    half = np.repeat([[0.0, 1.0]], WIDTH // 2, axis=1).repeat(HEIGHT, axis=0).astype(np.float32)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        wild = rng.uniform(0, 255, (HEIGHT, WIDTH))
+        pixels = paint_over(half, wild, rng)
+        assert pixels[:, WIDTH // 2 :].std() < 1e-3 and pixels[:, : WIDTH // 2].std() < 1.1 * SPREAD
+        assert abs(pixels[0, -1] - wild.mean()) >= CONTRAST - 1e-3
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        (b"", "no word here"),
+        (b"good\ncaf\xe9\n", "line 2: byte 0xe9 is not UTF-8"),
+        (b"good\n\n" + b"y" * 26, "line 3: '" + "y" * 26 + "' would not be kept as a label .longer than 25"),
+        ("東京A".encode(), "line 1: '東京A' would not be kept as a label .no supported character"),
+        (b"a\0b", "line 1: .* would not be kept as a label"),
+    ],
+)
+def test_word_lists_that_would_lose_letters_are_refused(tmp_path, content, said):
+    path = tmp_path / "words.txt"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"words.txt.*{said}"):
+        read_words(path)
+
+
+def test_what_a_user_can_get_wrong_is_one_line(tmp_path, lexicon):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "fake").mkdir()
+    (tmp_path / "fake" / "not.ttf").write_text("no font")
+    (tmp_path / "fake" / "not.png").write_text("no picture")
+    with pytest.raises(DataError, match=f"{tmp_path / 'empty'}: no font here; put .otf"):
+        fonts_in(tmp_path / "empty")
+    with pytest.raises(DataError, match="not.ttf is no font that can be drawn"):
+        usable_fonts(("a",), tmp_path / "fake")
+    with pytest.raises(DataError, match="fake exists and is not an empty folder"):
+        write_words(RECIPE, tmp_path / "fake", 1, 1)
+    with pytest.raises(DataError, match="families curly: expected some of regular"):
+        Recipe(0, ("regular", "curly"), ("a",))
+    with pytest.raises(DataError, match="seed -1"):
+        Recipe(-1, ("regular",), ("a",))
+    with pytest.raises(DataError, match="n 0: take 1 or more"):
+        write_words(RECIPE, tmp_path / "out", 0, 1)
+    options = ("--n", 8, "--seed", 0, "--lexicon", lexicon, "--workers", 2, "--backgrounds", tmp_path / "fake")
+    said = words(tmp_path / "out", *options, code=1).stderr
+    assert "not.png: UnidentifiedImageError" in said and "take it out of the backgrounds folder" in said
+    assert "Traceback" not in said and not (tmp_path / "out").exists()
