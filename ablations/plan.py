@@ -218,7 +218,7 @@ def make(settings: dict, wanted: Sequence[str] | None = None) -> Plan:
         data=source.root,
         results=results,
         scale=scale,
-        seeds=list(settings["seeds"]),
+        seeds=[int(seed) for seed in settings["seeds"]],  # the command line gives words
         rendered=not settings.get("data"),
         wanted_peers=list(settings.get("peers", [])),
     )

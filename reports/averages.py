@@ -3,24 +3,13 @@
 import numpy as np
 import pandas as pd
 
+from core.data.checks.counts import PUBLISHED
 from reports.layout import AVERAGES, Layout
-
-SIZES = {  # images of the published benchmarks (section IV-A, Table III)
-    "IIIT5k": 3000,
-    "SVT": 647,
-    "IC13_1015": 1015,
-    "IC15_1811": 1811,
-    "IC15_2077": 2077,
-    "SVTP": 645,
-    "CUTE80": 288,
-    "HOST": 2416,
-    "WOST": 2416,
-}
 
 
 def images_of(average: str) -> int:
     """Images that a named average counts in the paper: 14,315 and 7,672."""
-    return sum(SIZES[name] for name in AVERAGES[average])
+    return sum(PUBLISHED[name] for name in AVERAGES[average])
 
 
 def published_average(layout: Layout, row: pd.Series, average: str) -> float:
@@ -30,7 +19,7 @@ def published_average(layout: Layout, row: pd.Series, average: str) -> float:
         row: published cells by column name.
     """
     column_of = {entry["paper"]: entry["name"] for entry in layout.columns if isinstance(entry.get("paper"), str)}
-    cells = [(SIZES[name], row.get(column_of.get(name), np.nan)) for name in AVERAGES[average]]
+    cells = [(PUBLISHED[name], row.get(column_of.get(name), np.nan)) for name in AVERAGES[average]]
     return float(sum(size * value for size, value in cells) / sum(size for size, _ in cells))
 
 

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import yaml
 
+from core.data.checks.counts import NINE_SETS, SIX_SETS
 from core.files import ROOT
 
 REQUIRED_KEYS = {"title", "about", "columns"}
 LAYOUT_KEYS = REQUIRED_KEYS | {"baseline", "order", "varies", "labels", "not_at_micro", "figures"}
 COLUMN_KEYS = {"name", "paper", "micro", "average", "fact", "higher_is_better"}
 
-NINE_SETS = ("IIIT5k", "SVT", "IC13_1015", "IC15_1811", "IC15_2077", "SVTP", "CUTE80", "HOST", "WOST")
-SIX_SETS = ("IIIT5k", "SVT", "IC13_1015", "IC15_2077", "SVTP", "CUTE80")
 FAMILIES = ("regular", "incidental", "weakly_occluded", "heavily_occluded", "low_resolution", "rotated")
 NESTED = {"IC15_1811": "IC15_2077", "IC13_857": "IC13_1015"}  # benchmarks whose images are all in another one
 AVERAGES = {

@@ -114,7 +114,7 @@ def test_missing_data_root(tmp_path):
     assert done.returncode == 1 and "nowhere does not exist" in done.stderr
     (tmp_path / "empty").mkdir()
     done = run(tmp_path / "empty", tmp_path / "out")
-    assert done.returncode == 1 and "no data.mdb" in done.stderr
+    assert done.returncode == 1 and "train/real is missing" in done.stderr
 
 
 def test_seeds_differ_and_repeat(world_folder, tmp_path):

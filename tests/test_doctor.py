@@ -1,0 +1,178 @@
+"""The doctor: what it finds in data that was spoilt on purpose, each finding known by hand."""
+
+import io
+import json
+
+import lmdb
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.data import doctor
+from core.data.checks.counts import NINE_SETS, PUBLISHED, SIX_SETS, benchmark_size, training_size
+from core.data.checks.diagnosis import examine
+from core.data.checks.duplicates import across, inside
+from core.data.checks.images import image_facts
+from core.data.checks.labels import label_facts
+from core.data.checks.scan import STRETCH, look_of, scan
+from core.data.checks.summary import summary
+from core.data.lmdb import fingerprint, write_lmdb
+from reports.layout import AVERAGES
+
+
+def picture(seed, size=(60, 24), mode="RGB") -> Image.Image:
+    """Smooth noise: no two seeds look alike."""
+    rough = np.random.default_rng(seed).integers(0, 256, (6, 12, 3), dtype=np.uint8)
+    return Image.fromarray(rough).resize(size, Image.Resampling.BICUBIC).convert(mode)
+
+
+def encoded(image, form="PNG", quality=75) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, form, quality=quality)
+    return stream.getvalue()
+
+
+def png(seed, size=(60, 24), mode="RGB") -> bytes:
+    return encoded(picture(seed, size, mode), "JPEG" if mode == "CMYK" else "PNG")
+
+
+def spoilt(folder):
+    """A data root: 2 copies inside train, one exact and one near pair across, one copy under another label, bad samples."""
+    near = encoded(picture(3).resize((66, 26)), "JPEG")
+    train = [(png(1), "one"), (png(1), "one"), (near, "Three!"), (png(9), "old"), (png(5), "same"), (png(50, mode="CMYK"), "c")]
+    bad = [(png(6)[:200], "cut"), (b"no image", "junk"), (png(7), ""), (png(8), "x" * 30), (png(10), "漢字"), (png(11), "é€")]
+    write_lmdb(folder / "train" / "real" / "A", [*train, *bad])
+    write_lmdb(folder / "val" / "B", [(png(20), "twenty")])
+    test = [(png(3), "three"), (png(9), "new"), (png(4), "same"), (png(1), "one"), (png(30, (5, 30)), "I")]
+    write_lmdb(folder / "test" / "SVT", test)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def diagnosis(tmp_path_factory):
+    return examine(spoilt(tmp_path_factory.mktemp("data")), [], workers=2)
+
+
+def test_every_bad_sample_is_named(diagnosis):
+    train = diagnosis.scans[0]
+    assert train.name == "train/real/A" and len(train.samples) == 12
+    assert [found.index for found in train.unreadable] == [7, 8]
+    assert image_facts(train)["odd"] == [["image-000000006", "JPEG in mode CMYK"]]
+    facts = label_facts(train)
+    assert [entry[:2] for entry in facts["ledger"]] == [
+        ["label-000000009", "empty label"],
+        ["label-000000010", "longer than 25 characters"],
+        ["label-000000011", "no supported character"],
+    ]
+    assert facts["characters_outside"] == {"漢": 1, "字": 1, "é": 1, "€": 1}
+    assert facts["kept"] == 9 and train.usable == 7
+    assert facts["lengths"] == {"1": 2, "3": 4, "4": 2, "6": 1}
+
+
+def test_copies_and_overlap_are_the_ones_planted(diagnosis):
+    assert inside(diagnosis.scans[0]) == [[1, 2]]
+    found = {(pair.kind, pair.left.index, pair.right.index, pair.same_label) for pair in diagnosis.pairs}
+    assert found == {("exact", 1, 4, True), ("exact", 2, 4, True), ("exact", 4, 2, False), ("near", 3, 1, True)}
+    assert diagnosis.overlap == {("train/real", "test/SVT"): 3}
+
+
+def test_the_summary_says_it_in_words(diagnosis):
+    text = summary(diagnosis)
+    for words in (
+        "5 stored, 5 usable; published are 647",
+        "2 images cannot be decoded: image-000000007",
+        "1 images are JPEG in mode CMYK",
+        "1 labels are dropped, longer than 25 characters: label-000000010",
+        "1 images are copies of others of the same LMDB (keys 1 = 2)",
+        "3 images of test/SVT have a copy or near copy in train/real",
+        fingerprint(diagnosis.root / "train" / "real"),
+    ):
+        assert words in text
+
+
+def test_a_look_survives_another_size_and_encoding_and_tells_pictures_apart():
+    image = picture(0, (120, 40))
+    again = Image.open(io.BytesIO(encoded(image.resize((90, 33)), "JPEG", 50)))
+    assert bin(look_of(image) ^ look_of(again)).count("1") <= 4
+    far = [bin(look_of(picture(0)) ^ look_of(picture(seed))).count("1") for seed in range(1, 20)]
+    assert min(far) > 10
+    assert look_of(Image.new("RGB", (50, 20), "red")) == 0
+
+
+def test_content_is_that_of_the_samples_whatever_the_file_and_the_processes(tmp_path):
+    samples = [(png(i % 7), f"w{i}") for i in range(STRETCH + 20)]
+    write_lmdb(tmp_path / "a", samples)
+    write_lmdb(tmp_path / "b", samples[:3])
+    with lmdb.open(str(tmp_path / "b"), map_size=1 << 26) as database, database.begin(write=True) as transaction:
+        for number, (image, label) in enumerate(samples, start=1):
+            transaction.put(b"image-%09d" % number, image)
+            transaction.put(b"label-%09d" % number, label.encode())
+        transaction.put(b"num-samples", str(len(samples)).encode())
+    folders = {"a": tmp_path / "a", "b": tmp_path / "b"}
+    steps = []
+    one, two = scan(folders, 1, steps.append), scan(folders, 2)
+    assert {found.content for found in [*one, *two]} == {one[0].content} and sum(steps) == 2 * len(samples)
+    assert fingerprint(tmp_path / "a") != fingerprint(tmp_path / "b")
+    write_lmdb(tmp_path / "a", [*samples[:-1], (samples[-1][0], "other")])
+    assert scan({"a": tmp_path / "a"}, 1)[0].content != one[0].content
+
+
+def test_a_broken_database_is_a_finding_and_the_rest_is_looked_at(tmp_path):
+    spoilt(tmp_path)
+    file = tmp_path / "val" / "B" / "data.mdb"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    diagnosis = examine(tmp_path, [], workers=1)
+    assert "cut off" in diagnosis.scans[1].error and len(diagnosis.scans[2].samples) == 5
+    assert "val/B: cannot be opened" in summary(diagnosis)
+
+
+def test_near_pairs_need_equal_labels(tmp_path):
+    write_lmdb(tmp_path / "train" / "real", [(png(3), "three")])
+    near = encoded(picture(3).resize((66, 26)), "JPEG")
+    write_lmdb(tmp_path / "test" / "X", [(near, "four"), (near, "3"), (near, "THREE"), (b"", "three")])
+    folders = {name: tmp_path / name for name in ("train/real", "test/X")}
+    assert [(pair.kind, pair.right.index) for pair in across(scan(folders, 1))] == [("near", 3)]
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "as_published", "note"),
+    [
+        ("IIIT5k", (3000, 3000, 3000), True, "3,000 as published"),
+        ("COCO", (9896, 9888, 9825), True, "9,825 as published"),
+        ("IC15_1811", (2077, 2077, 2077), False, "this is IC15_2077 (2,077): rename the folder to IC15_2077"),
+        ("IC13", (857, 857, 857), False, "this is IC13_857 (857): rename the folder to IC13_857"),
+        ("SVTP", (644, 644, 644), False, "644 stored, 644 usable; published are 645"),
+        ("mine", (10, 10, 10), False, "no benchmark of the paper"),
+    ],
+)
+def test_sizes_beside_the_published(name, numbers, as_published, note):
+    size = benchmark_size(name, *numbers)
+    assert (size.as_published, size.note) == (as_published, note)
+
+
+def test_training_sizes_are_rounded_in_the_paper():
+    assert training_size("real", 3_257_585).as_published and not training_size("real", 2_000_000).as_published
+    assert "3.3 M" in training_size("real", 6054).note and training_size("more", 5).published is None
+
+
+def test_the_averages_are_those_of_the_reports():
+    assert {"nine sets": NINE_SETS, "six sets": SIX_SETS} == AVERAGES
+    assert sum(PUBLISHED[name] for name in NINE_SETS) == 14_315 and sum(PUBLISHED[name] for name in SIX_SETS) == 7_672
+
+
+def test_command_line_json_and_page(tmp_path, capsys):
+    root = spoilt(tmp_path / "data")
+    doctor.main([str(root), "--json", "--html", str(tmp_path / "page.html"), "--workers", "1"])
+    content = json.loads(capsys.readouterr().out)
+    assert content["sets"]["train/real"]["fingerprint"] == fingerprint(root / "train" / "real")
+    assert content["lmdbs"]["test/SVT"]["stored"] == 5 and len(content["pairs"]) == 4 and len(content["tables"]) == 10
+    text = (tmp_path / "page.html").read_text()
+    assert text.count("<figure>") == 2 * 4 + 2 and "data:image/jpeg;base64" in text and 'src="http' not in text
+
+
+@pytest.mark.parametrize(("made", "said"), [((), "no data.mdb below train/"), (None, "does not exist")])
+def test_command_line_errors_name_the_fix(made, said, tmp_path, capsys):
+    root = tmp_path if made is not None else tmp_path / "nowhere"
+    with pytest.raises(SystemExit) as end:
+        doctor.main([str(root)])
+    assert end.value.code == 1 and said in capsys.readouterr().err
