@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from core import config
 from core.charset import CHARSETS
 from core.data.transforms import NORMALISATIONS
-from core.model.decoding import FIRST_PASS
+from core.model.decoding import DECODE
 
 PRECISIONS = ("no", "bf16", "fp16")
 
@@ -38,8 +38,8 @@ class Protocol:
     def __post_init__(self):
         if self.output not in ("visual", "cross"):
             raise ValueError(f"OUTPUT = {self.output!r}: expected visual or cross")
-        if self.decode not in FIRST_PASS:
-            raise ValueError(f"DECODE = {self.decode!r}: expected one of {', '.join(FIRST_PASS)}")
+        if self.decode not in DECODE:
+            raise ValueError(f"DECODE = {self.decode!r}: expected one of {', '.join(DECODE)}")
         if self.normalisation not in NORMALISATIONS:
             raise ValueError(f"NORMALISATION = {self.normalisation!r}: expected one of {', '.join(NORMALISATIONS)}")
         if not isinstance(self.refine_steps, int) or self.refine_steps < 0:

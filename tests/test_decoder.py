@@ -93,11 +93,12 @@ def test_decoding_with_early_stop(depth, decode, refine_steps, fast_cross):
         visual,
         visual.project_memory(memory),
         cross,
-        lambda logits: cross.project_memory(memory),
+        lambda predictions: [cross.project_memory(memory) for _ in predictions],
         TOKENIZER,
         refine_steps=refine_steps,
         decode=decode,
         fast_cross=fast_cross,
+        cloze_guess=True,
     )
     for logits in (prediction.visual, prediction.cross, prediction.visual_ar, prediction.cross_ar):
         assert logits.shape == (3, 6, 4)

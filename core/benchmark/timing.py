@@ -42,6 +42,56 @@ def ratios(values: list[float], floors: list[float]) -> Spread:
     return spread([value / floor for value, floor in zip(values, floors, strict=True)])
 
 
+@dataclass(frozen=True)
+class Compared:
+    """A task's seconds against those of its floor, measured beside it.
+
+    Args:
+        ratio: median over the repeats of task over floor, measured one after the other.
+        median_s, low_s, high_s: seconds of the task: median and range.
+        cpu_ratio: the ratio in processor time, which other programs hardly disturb; None on a GPU.
+        cpu_share: processor time that the task had, of what its threads could have had.
+        floor_s, floor_low_s, floor_high_s: seconds of the floor.
+    """
+
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    cpu_ratio: float | None
+    cpu_share: float
+    median_s: float
+    low_s: float
+    high_s: float
+    floor_s: float
+    floor_low_s: float
+    floor_high_s: float
+    device: str
+    threads: int
+    repeats: int
+
+
+def compared(task: list[Seconds], floor: list[Seconds], device: torch.device) -> Compared:
+    """What `take_turns` measured of a task and of its floor."""
+    clock, processor = ([[seconds[i] for seconds in found] for found in (task, floor)] for i in (0, 1))
+    ratio, seconds, least = ratios(*clock), spread(clock[0]), spread(clock[1])
+    return Compared(
+        ratio=ratio.median,
+        ratio_low=ratio.low,
+        ratio_high=ratio.high,
+        cpu_ratio=ratios(*processor).median if device.type == "cpu" else None,
+        cpu_share=sum(processor[0]) / sum(clock[0]) / torch.get_num_threads(),
+        median_s=seconds.median,
+        low_s=seconds.low,
+        high_s=seconds.high,
+        floor_s=least.median,
+        floor_low_s=least.low,
+        floor_high_s=least.high,
+        device=device_name(device),
+        threads=torch.get_num_threads(),
+        repeats=len(task),
+    )
+
+
 def device_name(device: torch.device) -> str:
     """The accelerator's name, or the processor's kind."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"

@@ -128,14 +128,17 @@ class CLIP4STR(nn.Module):
             return self.read_image(self.towers, self.towers.encode_image(images))
         return self.read_image(self.towers, self.adapter(self.towers, images))
 
-    def caption_memory(self, ids: Tensor) -> list[KeysValues]:
-        """What the cross decoder reads of the captions that these character ids (B N) spell, each distinct one once."""
+    def caption_memory(self, ids: Tensor) -> tuple[list[KeysValues], Tensor]:
+        """What the cross decoder reads of the captions that these character ids (M N) spell.
+
+        Returns:
+            Of each distinct caption once, and M rows: which of them belongs to which ids.
+        """
         captions = [reduce_text(word, self.caption_charset) for word in self.tokenizer.decode_ids(ids)]
         distinct = {caption: row for row, caption in enumerate(dict.fromkeys(captions))}
         tokens = self.caption_tokenizer(list(distinct)).to(ids.device)
         memory = self.cross_decoder.project_memory(self.read_caption(self.towers, tokens))
-        rows = torch.tensor([distinct[caption] for caption in captions], device=ids.device)
-        return [layer_memory.take(rows) for layer_memory in memory]
+        return memory, torch.tensor([distinct[caption] for caption in captions], device=ids.device)
 
     def forward(self, images: Tensor, words: list[str], generator: torch.Generator) -> Losses:
         """One training step's losses with freshly drawn permutations.
@@ -153,9 +156,10 @@ class CLIP4STR(nn.Module):
         """Eq. (7) over K orders, weighted by tokens; [E] is a target of the first two orders alone.
 
         Args:
-            permutations: K T+2 over [B] y1 ... yT [E], T the longest word.
+            permutations: K T+2 over [B] y1 ... yT [E], T the longest word, of these or of a larger batch they are part of.
         """
-        ids = self.tokenizer.encode(words).to(images.device)
+        ids = self.tokenizer.encode(words)
+        ids = F.pad(ids, (0, permutations.shape[1] - ids.shape[1]), value=self.tokenizer.pad).to(images.device)
         context, targets = ids[:, :-1], ids[:, 1:]  # B L, B N
         readable = (context != self.tokenizer.eos) & (context != self.tokenizer.pad)
         ranks = ranks_of(permutations.to(images.device))
@@ -174,12 +178,12 @@ class CLIP4STR(nn.Module):
             image_memory = image_memory.detach()
         seen = self.cross_decoder.project_memory(image_memory)
         predicted = visual_logits.detach().flatten(0, 1)  # BK N C
-        read = self.caption_memory(predicted.argmax(-1))
+        read, captions = self.caption_memory(predicted.argmax(-1))
         if self.predicted_context:
             context, before_end = context_of(predicted, self.tokenizer)  # BK L
             readable = readable.repeat_interleave(orders, 0) & before_end
         rows = torch.arange(len(images), device=images.device).repeat_interleave(orders)
-        cross_memory = [image.take(rows).join(text) for image, text in zip(seen, read, strict=True)]
+        cross_memory = [image.take(rows).join(text.take(captions)) for image, text in zip(seen, read, strict=True)]
         cross_logits = self.cross_decoder.permuted(context, cross_memory, ranks, readable, len(images))
         cross_loss = self.cross_entropy(cross_logits, targets)
         return Losses(visual_loss + cross_loss, visual_loss, cross_loss)
@@ -204,19 +208,28 @@ class CLIP4STR(nn.Module):
         visual_memory = self.visual_decoder.project_memory(image_memory)
         seen = self.cross_decoder.project_memory(image_memory) if self.cross_decoder is not None else []
 
-        def cross_memory(visual_logits: Tensor) -> list[KeysValues]:
-            read = self.caption_memory(visual_logits.argmax(-1))
-            return [image.join(text) for image, text in zip(seen, read, strict=True)]
+        def cross_memories(predictions: list[Tensor]) -> list[list[KeysValues]]:
+            read, captions = self.caption_memory(torch.cat(predictions))
+            memories: list[list[KeysValues]] = []
+            before = None
+            for rows in captions.chunk(len(predictions)):
+                if before is not None and torch.equal(rows, before):
+                    memories.append(memories[-1])
+                else:
+                    memories.append([image.join(text.take(rows)) for image, text in zip(seen, read, strict=True)])
+                before = rows
+            return memories
 
         return predict_and_refine(
             self.visual_decoder,
             visual_memory,
             self.cross_decoder,
-            cross_memory,
+            cross_memories,
             self.tokenizer,
             refine_steps=refine_steps,
             decode=decode,
             fast_cross=fast_cross,
+            cloze_guess=self.num_permutations > 1,
         )
 
     def predict(self, images: Tensor, refine_steps: int = 1, decode: str = "ar", fast_cross: bool = False) -> Prediction:

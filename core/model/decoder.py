@@ -28,6 +28,10 @@ class KeysValues(NamedTuple):
         """The given rows of the batch, repeated where `rows` repeats."""
         return KeysValues(self.keys[rows], self.values[rows])
 
+    def first(self, tokens: int) -> "KeysValues":
+        """The leading tokens alone."""
+        return KeysValues(self.keys[:, :, :tokens], self.values[:, :, :tokens])
+
 
 class Attention(nn.Module):
     """Multi-head attention whose keys and values can be projected once and used many times."""
@@ -153,6 +157,7 @@ class Decoder(nn.Module):
         allowed: Tensor,
         content_allowed: Tensor | None = None,
         positions: Tensor | None = None,
+        contexts: list[KeysValues] | None = None,
     ) -> Tensor:
         """Logits of many positions at once.
 
@@ -162,6 +167,7 @@ class Decoder(nn.Module):
             allowed: broadcasts to B S L.
             content_allowed: broadcasts to B L L; needed from depth 2 on.
             positions: S, which position each query asks for; 0 ... S-1 when left out.
+            contexts: a list that takes up every layer's keys and values of the context.
 
         Returns:
             B S C.
@@ -173,6 +179,8 @@ class Decoder(nn.Module):
         for depth, (layer, layer_memory) in enumerate(zip(self.layers, memory, strict=True), start=1):
             normed = layer.norm_c(content)
             context = layer.context_attn.keys_values(normed)
+            if contexts is not None:
+                contexts.append(context)
             queries = layer.stream(queries, layer.norm_q(queries), context, layer_memory, per_head(allowed))
             if depth < len(self.layers):
                 content = layer.stream(content, normed, context, layer_memory, per_head(content_allowed))

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from core.model.autoregressive import autoregressive, letters, until_end
 from core.model.decoder import Decoder, KeysValues
 from core.model.permutations import cloze_mask, content_mask, forward_ranks, query_mask
 from core.model.tokenizer import Tokenizer
+
+DECODE = ("ar", "cloze")
 
 
 @dataclass
@@ -32,24 +35,6 @@ class Prediction:
         return self.visual if self.cross is None else self.cross
 
 
-def autoregressive(decoder: Decoder, memory: list[KeysValues], tokenizer: Tokenizer) -> Tensor:
-    """Lines 3-7 and 9-13: left to right, stopping when every word of the batch has its [E]; what follows is zero."""
-    batch = len(memory[0].keys)
-    ids = torch.full((batch,), tokenizer.bos, device=memory[0].keys.device)
-    ended = torch.zeros_like(ids, dtype=torch.bool)
-    cache: list[KeysValues | None] = [None] * len(decoder.layers)
-    steps = []
-    for position in range(decoder.max_outputs):
-        logits = decoder.step(ids, position, cache, memory)
-        steps.append(logits)
-        ids = logits.argmax(-1)
-        ended |= ids == tokenizer.eos
-        if ended.all():
-            break
-    logits = torch.stack(steps, 1)
-    return torch.nn.functional.pad(logits, (0, 0, 0, decoder.max_outputs - len(steps)))  # B N C
-
-
 def without_context(decoder: Decoder, memory: list[KeysValues], tokenizer: Tokenizer) -> Tensor:
     """The non-autoregressive first pass ("Cloze" in Table IX): every output sees [B] alone."""
     batch = len(memory[0].keys)
@@ -67,10 +52,21 @@ def context_of(logits: Tensor, tokenizer: Tokenizer) -> tuple[Tensor, Tensor]:
 
 
 def refine(decoder: Decoder, memory: list[KeysValues], logits: Tensor, tokenizer: Tokenizer) -> Tensor:
-    """Lines 15-16 and 18-19: every output again, from all other characters of the previous prediction."""
+    """Lines 15-16 and 18-19: every output again, from all other characters of the previous prediction; zero after [E].
+
+    What comes after the longest word of the batch is read where a word has become longer, and not otherwise.
+    """
     ids, readable = context_of(logits, tokenizer)
-    allowed = cloze_mask(decoder.max_outputs, logits.device) & readable[:, None]
-    return decoder(ids, memory, allowed, content_allowed(decoder, readable))
+    outputs = decoder.max_outputs
+    width = min(outputs, 1 + int(letters(ids[:, 1:], tokenizer).max()))
+    allowed = cloze_mask(outputs, logits.device) & readable[:, None]
+    content = content_allowed(decoder, readable)
+    for looked in dict.fromkeys((width, outputs)):
+        near = slice(looked)
+        refined = decoder(ids[:, near], memory, allowed[:, near, near], content[:, near, near])
+        if looked == outputs or bool((letters(refined.argmax(-1), tokenizer) < looked).all()):
+            break
+    return until_end(refined, outputs, tokenizer)
 
 
 def read_along(decoder: Decoder, memory: list[KeysValues], logits: Tensor, tokenizer: Tokenizer) -> Tensor:
@@ -85,44 +81,50 @@ def content_allowed(decoder: Decoder, readable: Tensor) -> Tensor:
     return content_mask(forward_ranks(decoder.max_outputs, readable.device)) & readable[:, None]
 
 
-FIRST_PASS: dict[str, Callable] = {"ar": autoregressive, "cloze": without_context}
-
-
 def predict_and_refine(
     visual_decoder: Decoder,
     visual_memory: list[KeysValues],
     cross_decoder: Decoder | None,
-    text_memory_of: Callable[[Tensor], list[KeysValues]],
+    cross_memories: Callable[[list[Tensor]], list[list[KeysValues]]],
     tokenizer: Tokenizer,
     *,
     refine_steps: int,
     decode: str,
     fast_cross: bool,
+    cloze_guess: bool,
 ) -> Prediction:
-    """Algorithm 1.
+    """Algorithm 1, its lines in another order: all of the visual branch, the text tower once, all of the other branch.
 
     Args:
-        text_memory_of: visual logits B N C to the cross decoder's memory F_c of them (lines 8 and 17).
+        cross_memories: visual predictions, ids B N, to the cross decoder's memory F_c of each (lines 8 and 17).
         refine_steps: T_i.
         decode: "ar" or "cloze", the first pass.
         fast_cross: Eq. (8) in place of lines 10-13.
+        cloze_guess: the visual branch has learned to read without context, which guesses what "ar" will read.
     """
-    if decode not in FIRST_PASS:
-        raise ValueError(f"decode={decode!r}: expected one of {', '.join(map(repr, FIRST_PASS))}")
+    if decode not in DECODE:
+        raise ValueError(f"decode={decode!r}: expected one of {', '.join(map(repr, DECODE))}")
     if refine_steps < 0:
         raise ValueError(f"refine_steps={refine_steps} is negative")
-    first_pass = FIRST_PASS[decode]
-    visual = visual_ar = first_pass(visual_decoder, visual_memory, tokenizer)
-    cross = cross_ar = None
-    if cross_decoder is not None:
-        cross_memory = text_memory_of(visual)
-        if fast_cross:
-            cross = read_along(cross_decoder, cross_memory, visual, tokenizer)
-        else:
-            cross = first_pass(cross_decoder, cross_memory, tokenizer)
-        cross_ar = cross
+    guess = None
+    if decode == "cloze" or cloze_guess:
+        guess = without_context(visual_decoder, visual_memory, tokenizer)
+    if decode == "cloze":
+        visual = [guess]
+    else:
+        visual = [autoregressive(visual_decoder, visual_memory, tokenizer, None if guess is None else guess.argmax(-1))]
     for _ in range(refine_steps):
-        visual = refine(visual_decoder, visual_memory, visual, tokenizer)
-        if cross_decoder is not None:
-            cross = refine(cross_decoder, text_memory_of(visual), cross, tokenizer)
-    return Prediction(visual, cross, visual_ar, cross_ar)
+        visual.append(refine(visual_decoder, visual_memory, visual[-1], tokenizer))
+    if cross_decoder is None:
+        return Prediction(visual[-1], None, visual[0], None)
+
+    first, *rest = cross_memories([logits.argmax(-1) for logits in visual])
+    if fast_cross:
+        cross = cross_ar = read_along(cross_decoder, first, visual[0], tokenizer)
+    elif decode == "cloze":
+        cross = cross_ar = without_context(cross_decoder, first, tokenizer)
+    else:
+        cross = cross_ar = autoregressive(cross_decoder, first, tokenizer, visual[-1].argmax(-1))
+    for memory in rest:
+        cross = refine(cross_decoder, memory, cross, tokenizer)
+    return Prediction(visual[-1], cross, visual[0], cross_ar)

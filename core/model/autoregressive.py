@@ -1,0 +1,122 @@
+"""Greedy decoding from left to right, exactly as Algorithm 1 has it, in few passes instead of a step a character.
+
+What an output is depends on the characters before it alone. So one masked pass over a guess of the word gives the true
+logits of every output up to the first where the guess is wrong, and there the true character; mended with what the pass
+said, the guess is checked again (parallel decoding as of Stern et al. 2018 and Santilli et al. 2023). A right guess
+costs one pass. Where guesses keep failing, the rest is read one character a step.
+
+B batch, b words that are not finished, N outputs, W of them looked at, C classes.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from core.model.decoder import Decoder, KeysValues
+from core.model.permutations import content_mask, forward_ranks, query_mask
+from core.model.tokenizer import Tokenizer
+
+STEPS_A_PASS = 4  # a pass costs about as much as so many single steps (docs/performance.md)
+
+
+class Unfinished(NamedTuple):
+    """Words whose end is not known yet.
+
+    Args:
+        rows: b, their places in the batch.
+        ids: b N, what is certain of them and after that the next guess.
+        certain: b, how many outputs are certain.
+        contexts: a layer's keys and values of the context, for as many characters as were looked at.
+    """
+
+    rows: Tensor
+    ids: Tensor
+    certain: Tensor
+    memory: list[KeysValues]
+    contexts: list[KeysValues]
+
+    def among(self, chosen: Tensor) -> "Unfinished":
+        """Those that `chosen`, b booleans, marks."""
+        if chosen.all():
+            return self
+        memory, contexts = ([layer.take(chosen) for layer in layers] for layers in (self.memory, self.contexts))
+        return Unfinished(self.rows[chosen], self.ids[chosen], self.certain[chosen], memory, contexts)
+
+
+def autoregressive(decoder: Decoder, memory: list[KeysValues], tokenizer: Tokenizer, guess: Tensor | None) -> Tensor:
+    """Lines 3-7 and 9-13 of Algorithm 1: logits B N C, zero after a word's [E].
+
+    Args:
+        guess: ids B N of what may come out. It decides how long this takes and nothing else; None has no idea.
+    """
+    keys = memory[0].keys
+    logits = keys.new_zeros(len(keys), decoder.max_outputs, decoder.num_classes)
+    rows = torch.arange(len(keys), device=keys.device)
+    if guess is None:
+        guess = torch.full(logits.shape[:2], tokenizer.bos, device=keys.device)
+        words = Unfinished(rows, guess, torch.zeros_like(rows), memory, [])
+    else:
+        words = check(decoder, Unfinished(rows, guess.clone(), torch.zeros_like(rows), memory, []), tokenizer, logits)
+    if len(words.rows):
+        step_on(decoder, words, tokenizer, logits)
+    return until_end(logits, decoder.max_outputs, tokenizer)
+
+
+def until_end(logits: Tensor, outputs: int, tokenizer: Tokenizer) -> Tensor:
+    """Zero after every word's first [E], and zeros up to the number of outputs: B W C to B N C."""
+    after = torch.arange(logits.shape[1], device=logits.device) > letters(logits.argmax(-1), tokenizer)[:, None]
+    return F.pad(logits.masked_fill(after[..., None], 0), (0, 0, 0, outputs - logits.shape[1]))
+
+
+def letters(ids: Tensor, tokenizer: Tokenizer) -> Tensor:
+    """How many outputs come before the first [E]: B N to B."""
+    return (ids == tokenizer.eos).cumsum(1).eq(0).sum(1)
+
+
+def check(decoder: Decoder, words: Unfinished, tokenizer: Tokenizer, logits: Tensor) -> Unfinished:
+    """Check and mend guesses as long as that is faster than steps; fills in `logits` and returns what is left over."""
+    outputs = decoder.max_outputs
+    while True:
+        width = min(outputs, 1 + int(letters(words.ids, tokenizer).max()))
+        contexts: list[KeysValues] = []
+        found = left_to_right(decoder, words.memory, words.ids[:, :width], tokenizer, contexts)  # b W C
+        said, guessed = found.argmax(-1), words.ids[:, :width]
+        certain = 1 + (said != guessed).cumsum(1).eq(0).sum(1).clamp(max=width - 1)
+        gained = certain - words.certain
+        words.ids[:, :width] = said
+        logits[words.rows, :width] = found
+        going = (certain <= letters(words.ids, tokenizer)) & (certain < outputs)
+        words = words._replace(certain=certain, contexts=contexts).among(going)
+        if not len(words.rows) or gained[going].float().mean() < STEPS_A_PASS:
+            return words
+
+
+def step_on(decoder: Decoder, words: Unfinished, tokenizer: Tokenizer, logits: Tensor) -> None:
+    """From the first output that is not certain on, one a step; fills in `logits`. Words that have ended leave by halves."""
+    start = int(words.certain.min())
+    words = words._replace(contexts=[layer.first(start) for layer in words.contexts])
+    cache: list[KeysValues | None] = [*words.contexts] or [None] * len(decoder.layers)
+    ids = words.ids[:, start - 1] if start else torch.full_like(words.rows, tokenizer.bos)
+    ended = torch.zeros_like(words.rows, dtype=torch.bool)
+    for position in range(start, decoder.max_outputs):
+        found = decoder.step(ids, position, cache, words.memory)
+        logits[words.rows, position] = found
+        ids = found.argmax(-1)
+        ended |= ids == tokenizer.eos
+        left = len(ended) - int(ended.sum())
+        if not left:
+            return
+        if 2 * left <= len(ended):
+            words = words._replace(contexts=cache).among(~ended)
+            cache, ids, ended = words.contexts, ids[~ended], ended[~ended]
+
+
+def left_to_right(
+    decoder: Decoder, memory: list[KeysValues], ids: Tensor, tokenizer: Tokenizer, contexts: list[KeysValues] | None = None
+) -> Tensor:
+    """All outputs at once, each reading the given characters before it: ids B W of the outputs to logits B W C."""
+    bos = torch.full_like(ids[:, :1], tokenizer.bos)
+    ranks = forward_ranks(ids.shape[1], ids.device)
+    return decoder(torch.cat([bos, ids[:, :-1]], 1), memory, query_mask(ranks), content_mask(ranks), contexts=contexts)
