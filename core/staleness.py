@@ -7,6 +7,7 @@ from pathlib import Path
 
 from core.data.environments import environment
 from core.data.errors import DataError
+from core.data.folders import folders_below
 from core.data.lmdb import find_lmdbs, fingerprint, train_roots
 
 
@@ -32,9 +33,9 @@ def stale(run_folder: Path, data: Path) -> str:
 def runs_on(runs: Path, data: Path) -> tuple[list[Path], list[Path]]:
     """Run directories (with provenance.json) below a folder: those trained on `data`, and those on something else."""
     ours, others = [], []
-    for path in sorted(runs.rglob("provenance.json")):
-        recorded = Path(read_record(path).get("data", ""))
-        (ours if recorded.resolve() == data.resolve() else others).append(path.parent)
+    for folder in sorted(folder for folder, files in folders_below(runs) if "provenance.json" in files):
+        recorded = Path(read_record(folder / "provenance.json").get("data", ""))
+        (ours if recorded.resolve() == data.resolve() else others).append(folder)
     return ours, others
 
 

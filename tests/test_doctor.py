@@ -9,12 +9,13 @@ import pytest
 from PIL import Image
 
 from core.data import doctor
+from core.data.checks import duplicates
 from core.data.checks.counts import NINE_SETS, PUBLISHED, SIX_SETS, benchmark_size, training_size
 from core.data.checks.diagnosis import examine
-from core.data.checks.duplicates import across, inside
+from core.data.checks.duplicates import across, candidates_inside, inside
 from core.data.checks.images import image_facts
 from core.data.checks.labels import label_facts
-from core.data.checks.scan import STRETCH, look_of, scan
+from core.data.checks.scan import SAMPLE, STRETCH, look_of, scan
 from core.data.checks.summary import summary
 from core.data.lmdb import fingerprint, write_lmdb
 
@@ -109,7 +110,7 @@ def test_content_is_that_of_the_samples_whatever_the_file_and_the_processes(tmp_
         transaction.put(b"num-samples", str(len(samples)).encode())
     folders = {"a": tmp_path / "a", "b": tmp_path / "b"}
     steps = []
-    one, two = scan(folders, 1, steps.append), scan(folders, 2)
+    one, two = scan(folders, 1, lambda images, total: steps.append(images)), scan(folders, 2)
     assert {found.content for found in [*one, *two]} == {one[0].content} and sum(steps) == 2 * len(samples)
     assert fingerprint(tmp_path / "a") != fingerprint(tmp_path / "b")
     write_lmdb(tmp_path / "a", [*samples[:-1], (samples[-1][0], "other")])
@@ -122,7 +123,7 @@ def test_a_broken_database_is_a_finding_and_the_rest_is_looked_at(tmp_path):
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     diagnosis = examine(tmp_path, [], workers=1)
     assert "cut off" in diagnosis.scans[1].error and len(diagnosis.scans[2].samples) == 5
-    assert "val/B: cannot be opened" in summary(diagnosis)
+    assert "val/B: cannot be read" in summary(diagnosis)
 
 
 def test_near_pairs_need_equal_labels(tmp_path):
@@ -131,6 +132,26 @@ def test_near_pairs_need_equal_labels(tmp_path):
     write_lmdb(tmp_path / "test" / "X", [(near, "four"), (near, "3"), (near, "THREE"), (b"", "three")])
     folders = {name: tmp_path / name for name in ("train/real", "test/X")}
     assert [(pair.kind, pair.right.index) for pair in across(scan(folders, 1))] == [("near", 3)]
+
+
+def test_near_copies_inside_one_lmdb(tmp_path):
+    near = encoded(picture(3).resize((66, 26)), "JPEG")
+    samples = [(png(3), "three"), (png(4), "three"), (near, "Three!"), (near, "four"), (png(3), "three")]
+    write_lmdb(tmp_path / "train" / "real", samples)
+    diagnosis = examine(tmp_path, [], workers=1)
+    (pairs,) = diagnosis.near.values()
+    assert {(pair.left.index, pair.right.index) for pair in pairs} == {(1, 3), (3, 5)}
+    assert "2 pairs with equal labels look alike (keys 1 and 3, 3 and 5)" in summary(diagnosis)
+    assert [entry["left"] for entry in diagnosis.as_dict()["near_inside"]] == [("train/real", 1), ("train/real", 3)]
+
+
+def test_of_a_crowded_label_equal_looks_are_found(monkeypatch):
+    samples = np.zeros(6, SAMPLE)
+    samples["label"], samples["look"], samples["bytes"] = 9, [0b111, 5, 0b111, 0b110, 5, 0], [1, 2, 3, 4, 2, 6]
+    close = {(0, 1): 1, (0, 2): 0, (0, 3): 1, (0, 4): 1, (1, 2): 1, (1, 3): 2, (2, 3): 1, (2, 4): 1, (3, 4): 2}
+    assert {(i, j): bits for i, j, bits in candidates_inside(samples)} == close  # 1 and 4 have the same bytes, 5 is flat
+    monkeypatch.setattr(duplicates, "CROWD", 3)
+    assert list(candidates_inside(samples)) == [(0, 2, 0)]
 
 
 @pytest.mark.parametrize(

@@ -210,3 +210,14 @@ def test_command_line(tmp_path, capsys):
     with pytest.raises(SystemExit, match="1"):
         main([str(src), str(tmp_path / "new"), "--match", "["])
     assert "--match '[' is no regular expression" in capsys.readouterr().err
+
+
+def test_options_that_would_be_ignored_are_refused(tmp_path):
+    write_lmdb(tmp_path / "train" / "set", [(picture(), "a")])
+    with pytest.raises(ValueError, match="--split test: format lmdb has no splits in one source; name the folder"):
+        prepare([tmp_path / "train"], tmp_path / "out", wanted=Wanted(split="test"))
+    path = textocr(tmp_path / "src")
+    with pytest.raises(ValueError, match="TextOCR_0.1_train.json is named after train, yet --split says val"):
+        prepare([path], tmp_path / "out", wanted=Wanted(split="val"))
+    with pytest.raises(ValueError, match="--workers 0: take 1 or more"):
+        prepare([path], tmp_path / "out", workers=0)

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from core.data.errors import DataError, UnreadableImage
+from core.data.folders import files_below
 from core.data.images import decode_image
 from core.data.ink import HEIGHT, WIDTH
 
@@ -21,11 +22,10 @@ def pictures_in(folder: Path) -> tuple[str, ...]:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of backgrounds")
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    found = sorted(files, key=lambda path: path.relative_to(folder).as_posix())
+    found = files_below(folder, SUFFIXES)
     if not found:
         raise DataError(f"{folder}: no picture here; put {', '.join(SUFFIXES)} files there, or leave --backgrounds out")
-    return tuple(map(str, found))
+    return found
 
 
 @lru_cache(maxsize=64)

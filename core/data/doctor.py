@@ -16,10 +16,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from core import config
-from core.data.checks.diagnosis import PARTS, Diagnosis, examine, lmdbs_of
+from core.data.checks.diagnosis import PARTS, Diagnosis, examine
 from core.data.checks.page import page
 from core.data.checks.scan import of_split
-from core.data.checks.stored import Stored
 from core.data.checks.summary import summary
 from core.data.checks.verdict import read_needs
 from core.data.errors import DataError
@@ -28,23 +27,12 @@ from core.staleness import runs_on, stale
 
 
 @contextmanager
-def bar(what: str, total: int) -> Iterator:
-    """A progress bar on stderr; yields what advances it."""
+def bar(what: str, total: int | None = None) -> Iterator:
+    """A progress bar on stderr; yields what advances it, and may tell it the total."""
     columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(what, total=total)
-        yield lambda images: progress.advance(task, images)
-
-
-def count_images(root: Path) -> int:
-    """Stored samples of all LMDBs that open."""
-    total = 0
-    for path in lmdbs_of(root).values():
-        try:
-            total += Stored(path).stored
-        except DataError:
-            continue  # the examination says why
-    return total
+        yield lambda images, total=None: progress.update(task, advance=images, total=total)
 
 
 def stale_runs(runs: Path, data: Path) -> tuple[dict[str, str], int]:
@@ -92,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise FileNotFoundError(f"data root {options.root} does not exist; it should hold train/, val/ and test/")
         if not 0 <= options.confident <= 1 or options.workers < 1:
             raise ValueError(f"--confident {options.confident} lies in [0, 1], --workers {options.workers} is 1 or more")
-        with bar("look", count_images(options.root)) as advance:
+        with bar("look") as advance:
             diagnosis = examine(options.root, read_needs(ROOT / "ablations"), options.workers, advance)
         old, elsewhere = stale_runs(options.runs, options.root) if options.runs else ({}, 0)
         doubted = read_doubts(diagnosis, options.model, options.read, options.confident) if options.model else []

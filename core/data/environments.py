@@ -8,6 +8,7 @@ import lmdb
 from core.data.errors import DataError
 
 _OPEN: dict[Path, lmdb.Environment] = {}
+_FILES: dict[Path, tuple[int, int]] = {}  # device and inode of each open data.mdb
 
 
 def close_all() -> None:
@@ -25,6 +26,21 @@ def close(path: Path) -> None:
         database.close()
 
 
+def close_replaced(path: Path) -> None:
+    """Close the database of a folder if it is open and another one lies there now."""
+    path = Path(path).resolve()
+    if path in _OPEN and file_of(path) != _FILES[path]:
+        close(path)
+
+
+def file_of(folder: Path) -> tuple[int, int] | None:
+    try:
+        found = (folder / "data.mdb").stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 os.register_at_fork(before=close_all)
 
 
@@ -34,10 +50,13 @@ def environment(path: Path) -> lmdb.Environment:
     Raises:
         DataError: there is no database, or it is damaged.
     """
+    if path in _OPEN:  # spares `resolve`, which asks the disk about every folder above
+        return _OPEN[path]
     path = Path(path).resolve()
     if path not in _OPEN:
         if not (path / "data.mdb").is_file():
             raise DataError(f"{path}: no data.mdb here; expected an LMDB folder of word images")
+        lies_there = file_of(path)
         try:
             database = lmdb.open(os.fsencode(path), readonly=True, lock=False, readahead=False, meminit=False)
         except lmdb.Error as error:
@@ -47,7 +66,7 @@ def environment(path: Path) -> lmdb.Environment:
         except BaseException:
             database.close()
             raise
-        _OPEN[path] = database
+        _OPEN[path], _FILES[path] = database, lies_there
     return _OPEN[path]
 
 

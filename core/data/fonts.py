@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import ImageFont
 
 from core.data.errors import DataError
+from core.data.folders import files_below
 
 FONT_SIZE = 30
 SUFFIXES = (".otf", ".ttc", ".ttf")
@@ -54,11 +55,10 @@ def fonts_in(folder: Path) -> tuple[str, ...]:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of fonts")
-    files = (path.absolute() for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    found = sorted(files, key=lambda path: path.relative_to(folder.absolute()).as_posix())
+    found = files_below(folder.absolute(), SUFFIXES)
     if not found:
         raise DataError(f"{folder}: no font here; put {', '.join(SUFFIXES)} files there, or leave --fonts out")
-    return tuple(map(str, found))
+    return found
 
 
 def missing_letters(name: str, letters: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ The vocabulary ships inside open_clip, so the word list needs no file of ours, n
 
 import gzip
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,8 @@ MERGES = 49152 - 256 - 2  # what CLIP's tokenizer keeps of the file: merges 1 ..
 @lru_cache(maxsize=1)
 def vocabulary_words() -> tuple[str, ...]:
     """Every lower-case a-z word that CLIP's tokenizer knows as one token, in order of merge rank."""
-    import open_clip
-
-    path = Path(open_clip.__file__).parent / BPE_FILE
+    (folder,) = find_spec("open_clip").submodule_search_locations  # found, not imported: that would load torch
+    path = Path(folder) / BPE_FILE
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         merges = lines.read().split("\n")[1 : MERGES + 1]
     words = ("".join(merge.split()) for merge in merges if merge.endswith("</w>"))

@@ -5,45 +5,27 @@ Reading never drops a sample silently: what the label rules refuse and what cann
 
 import hashlib
 import os
-from collections import Counter
+import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import lmdb
 from PIL import Image
 
-from core.charset import CHARSET_94, RejectedLabel, normalise_label
-from core.data.environments import close, environment
+from core.charset import CHARSET_94
+from core.data.environments import close, close_replaced, environment
 from core.data.errors import DataError, UnreadableImage
+from core.data.folders import lmdbs_below
 from core.data.images import decode_image
+from core.data.index import SMALLEST, content_key, load, save
+from core.data.labels import Rules, scan
+from core.data.ledger import Ledger
+from core.data.samples import Samples
 from core.files import atomic_folder, file_digest
 
 COUNT_KEY = b"num-samples"
 FIRST_MAP = 64 << 20  # bytes; the map doubles when it is full
-
-
-class Sample(NamedTuple):
-    index: int  # key number in the LMDB, from 1
-    label: str
-
-
-@dataclass
-class Ledger:
-    """What was left out, and why: counts by reason and the first few keys of each."""
-
-    counts: Counter = field(default_factory=Counter)
-    examples: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, reason: str, key: str) -> None:
-        self.counts[reason] += 1
-        keys = self.examples.setdefault(reason, [])
-        if len(keys) < 20:
-            keys.append(key)
-
-    def as_dict(self) -> dict:
-        return {reason: {"count": n, "examples": self.examples[reason]} for reason, n in sorted(self.counts.items())}
+LOOK_EVERY = 1.0  # seconds between looks at whether the file is still there
 
 
 class WordLmdb:
@@ -57,18 +39,26 @@ class WordLmdb:
 
     def __init__(self, path: Path, charset: str = CHARSET_94, max_letters: int = 25):
         self.path = Path(path)
-        self.ledger = Ledger()
-        database = environment(self.path)
+        self.home = self.path.resolve()  # once, not with every image
+        close_replaced(self.home)
+        database = environment(self.home)
         self.bytes = (self.path / "data.mdb").stat().st_size
+        self.looked = time.monotonic()
         with database.begin(buffers=True) as transaction:
             self.stored = self.read_count(transaction)
-            self.samples = [
-                s for i in range(1, self.stored + 1) if (s := self.read_label(transaction, i, charset, max_letters))
-            ]
-            beyond = self.stored + 1
-            while self.value(transaction, f"label-{beyond:09d}") is not None:
-                self.ledger.add("beyond num-samples", f"label-{beyond:09d}")
-                beyond += 1
+        self.samples, self.ledger = self.read_labels(database, Rules(charset, max_letters))
+
+    def read_labels(self, database: lmdb.Environment, rules: Rules) -> tuple[Samples, Ledger]:
+        """From the index beside the database, or by a scan that leaves one there."""
+        indexed = self.stored >= SMALLEST
+        key = content_key(self.home, rules) if indexed else ""  # before the scan sees its state of the database
+        if indexed and (found := load(self.home, rules, key)):
+            return found
+        with database.begin(buffers=True) as transaction:
+            found = scan(self.path / "data.mdb", transaction, self.stored, rules)
+        if indexed and content_key(self.home, rules) == key:  # nothing was written meanwhile
+            save(self.home, rules, key, *found)
+        return found
 
     def value(self, transaction: lmdb.Transaction, key: str) -> memoryview | None:
         """What is stored under a key; no longer than the file, for reading on would end the process."""
@@ -96,30 +86,35 @@ class WordLmdb:
             "digits, the keys being image-000000001, label-000000001, ..."
         )
 
-    def read_label(self, transaction: lmdb.Transaction, index: int, charset: str, max_letters: int) -> Sample | None:
-        key = f"label-{index:09d}"
-        raw = self.value(transaction, key)
-        try:
-            if raw is None:
-                raise RejectedLabel("no such key")
-            return Sample(index, normalise_label(bytes(raw).decode("utf-8"), charset, max_letters))
-        except UnicodeDecodeError:
-            self.ledger.add("not UTF-8", key)
-        except RejectedLabel as reason:
-            self.ledger.add(str(reason), key)
-        return None
-
     def __len__(self) -> int:
         return len(self.samples)
+
+    def look(self) -> None:
+        """Whether the file is still there: reading on in one that is gone would end the process (SIGBUS).
+
+        Raises:
+            DataError: it is gone, or shorter than it was.
+        """
+        file = self.path / "data.mdb"
+        try:
+            size = file.stat().st_size
+        except OSError as error:
+            raise DataError(f"{file} is gone while it is being read ({error.strerror}); mount its disk again") from error
+        if size < self.bytes:
+            raise DataError(f"{file} has {size:,} bytes now, {self.bytes:,} when it was opened; copy or build it again")
+        self.looked = time.monotonic()
 
     def image(self, index: int) -> Image.Image:
         """The image stored under key number `index`, in RGB.
 
         Raises:
             UnreadableImage: the key is missing or its bytes are no whole image.
+            DataError: the file is gone.
         """
         key = f"image-{index:09d}"
-        with environment(self.path).begin(buffers=True) as transaction:
+        if time.monotonic() > self.looked + LOOK_EVERY:
+            self.look()
+        with environment(self.home).begin(buffers=True) as transaction:
             raw = self.value(transaction, key)
             if raw is None:
                 raise UnreadableImage("no such key")
@@ -132,18 +127,7 @@ def find_lmdbs(root: Path) -> list[Path]:
     Raises:
         DataError: there is none, or a folder cannot be listed.
     """
-
-    def refuse(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):
-            raise DataError(f"{error.filename} cannot be listed ({error.strerror}): make it readable, or move it away")
-
-    folders = []
-    for where, below, files in os.walk(root, onerror=refuse, followlinks=True):
-        here = Path(where).resolve()
-        below[:] = [name for name in below if not here.is_relative_to((here / name).resolve())]  # a link to where we are
-        if "data.mdb" in files:
-            folders.append(Path(where))
-    folders.sort()
+    folders = lmdbs_below(Path(root))
     if not folders:
         raise DataError(f"{root}: no data.mdb at or below this folder; expected train/**/, val/**/ and test/<benchmark>/")
     return folders

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -12,46 +13,65 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from core.data.augment import RandAugment
 from core.data.errors import DataError, UnreadableImage
 from core.data.lmdb import Ledger, WordLmdb, find_lmdbs
-from core.data.transforms import ToTensor
+from core.data.samples import Sample
+from core.data.transforms import ToTensor, as_pixels, normalise
+
+AHEAD = 4  # batches that each worker has ready or in hand, so that one slow batch does not stop the device
 
 
 class Example(NamedTuple):
-    image: Tensor | None  # 3 H W; None where the stored image cannot be decoded
+    image: Tensor | None  # 3 H W, uint8; None where the stored image cannot be decoded
     label: str
     index: int  # key number in its LMDB
     problem: str
+    normalisation: str = ""
 
 
 class Batch(NamedTuple):
-    images: Tensor  # B 3 H W
+    images: Tensor  # B 3 H W, uint8
     labels: list[str]
     indices: list[int]
     skipped: list[tuple[str, str]]  # (reason, key) of samples that could not be decoded
+    normalisation: str  # that the images still wait for
+
+    def normalised(self, device: torch.device | str) -> Tensor:
+        """The images as the tower takes them, B 3 H W in float32, on `device`."""
+        return normalise(self.images, self.normalisation, device)
 
 
 class Words(Dataset):
     """Several LMDBs one after another, their images transformed.
 
     Items are asked for as (epoch, position), so that augmentation depends on nothing but seed, epoch and position.
+
+    Args:
+        transform: None leaves images at the size they are stored in.
     """
 
-    def __init__(self, lmdbs: list[WordLmdb], transform: ToTensor, augment: RandAugment | None = None, seed: int = 0):
+    def __init__(self, lmdbs: list[WordLmdb], transform: ToTensor | None, augment: RandAugment | None = None, seed: int = 0):
         self.lmdbs, self.transform, self.augment, self.seed = lmdbs, transform, augment, seed
-        self.places = [(lmdb, sample) for lmdb in lmdbs for sample in lmdb.samples]
+        self.ends = np.cumsum([len(lmdb) for lmdb in lmdbs])
 
     def __len__(self) -> int:
-        return len(self.places)
+        return int(self.ends[-1]) if self.lmdbs else 0
+
+    def sample(self, position: int) -> tuple[WordLmdb, Sample]:
+        """The LMDB a position lies in, and the sample there."""
+        number = int(np.searchsorted(self.ends, position, side="right"))
+        return self.lmdbs[number], self.lmdbs[number].samples[position - int(self.ends[number])]  # from the LMDB's end
 
     def __getitem__(self, place: tuple[int, int]) -> Example:
         epoch, position = place
-        lmdb, sample = self.places[position]
+        lmdb, sample = self.sample(position)
         try:
             image = lmdb.image(sample.index)
         except UnreadableImage as problem:
             return Example(None, sample.label, sample.index, f"{lmdb.path}: {problem}")
         if self.augment:
             image = self.augment(image, [self.seed, epoch, position])
-        return Example(self.transform(image), sample.label, sample.index, "")
+        if self.transform is None:
+            return Example(as_pixels(image), sample.label, sample.index, "")
+        return Example(self.transform.pixels(image), sample.label, sample.index, "", self.transform.normalisation)
 
     def ledger(self) -> Ledger:
         """What the label rules left out, over all LMDBs."""
@@ -67,8 +87,10 @@ def collate(examples: list[Example]) -> Batch:
     """Stack what could be decoded, list what could not."""
     good = [example for example in examples if example.image is not None]
     skipped = [("image cannot be decoded", f"{e.problem} (image-{e.index:09d})") for e in examples if e.image is None]
-    images = torch.stack([example.image for example in good]) if good else torch.empty(0)
-    return Batch(images, [e.label for e in good], [e.index for e in good], skipped)
+    if not good:
+        return Batch(torch.empty(0, dtype=torch.uint8), [], [], skipped, "")
+    rows = torch.stack([example.image.permute(1, 2, 0) for example in good])  # B H W 3, as each image lies in memory
+    return Batch(rows.permute(0, 3, 1, 2), [e.label for e in good], [e.index for e in good], skipped, good[0].normalisation)
 
 
 @dataclass
@@ -102,31 +124,44 @@ class ShuffledBatches(Sampler):
         return (self.last - self.first) * (self.batch // (self.micro_batch * self.processes))
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        per_epoch = self.samples // self.batch
         epoch_in_hand, order = -1, []
         for step in range(self.first, self.last):
-            epoch, place = divmod(step, per_epoch)
+            epoch, place = divmod(step, self.samples // self.batch)
             if epoch != epoch_in_hand:
-                generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-                epoch_in_hand, order = epoch, torch.randperm(self.samples, generator=generator).tolist()
+                epoch_in_hand, order = epoch, self.order(epoch)
             chosen = [(epoch, position) for position in order[place * self.batch : (place + 1) * self.batch]]
             for start in range(0, self.batch, self.micro_batch * self.processes):
                 share = start + self.process * self.micro_batch
                 yield chosen[share : share + self.micro_batch]
 
+    def order(self, epoch: int) -> list[int]:
+        """Every sample's position, shuffled."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        return torch.randperm(self.samples, generator=generator).tolist()
+
+    def samples_of(self, step: int) -> tuple[int, list[int]]:
+        """A step's epoch and the positions of its samples, of all processes together."""
+        epoch, place = divmod(step, self.samples // self.batch)
+        return epoch, self.order(epoch)[place * self.batch : (place + 1) * self.batch]
+
 
 @dataclass(frozen=True)
 class InOrder(Sampler):
-    """Every sample once, in order, as (0, position)."""
+    """Every sample once, in order, as (0, position); processes take turns batch by batch."""
 
     samples: int
     batch: int
+    process: int = 0
+    processes: int = 1
+
+    def starts(self) -> range:
+        return range(self.process * self.batch, self.samples, self.processes * self.batch)
 
     def __len__(self) -> int:
-        return -(-self.samples // self.batch)
+        return len(self.starts())
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for start in range(0, self.samples, self.batch):
+        for start in self.starts():
             yield [(0, position) for position in range(start, min(start + self.batch, self.samples))]
 
 
@@ -143,6 +178,13 @@ def open_words(roots: Path | Sequence[Path], charset: str, max_letters: int) -> 
     return lmdbs
 
 
-def in_order(words: Words, batch: int, workers: int) -> DataLoader:
-    """A loader for evaluation."""
-    return DataLoader(words, batch_sampler=InOrder(len(words), batch), num_workers=workers, collate_fn=collate)
+def in_order(words: Words, batch: int, workers: int, process: int = 0, processes: int = 1) -> DataLoader:
+    """A loader for evaluation: of every sample, or of one process's share."""
+    return DataLoader(
+        words,
+        batch_sampler=InOrder(len(words), batch, process, processes),
+        num_workers=workers,
+        prefetch_factor=AHEAD if workers else None,
+        collate_fn=collate,
+        pin_memory=torch.cuda.is_available(),
+    )

@@ -14,7 +14,6 @@ import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from rich.progress import track
 
 from core import config
 from core.charset import LOWER
+from core.data.drawing import numbered
 from core.data.lexicon import lexicon, split_unseen
 from core.data.lmdb import write_lmdb
 from core.data.words import FAMILIES, render
@@ -117,20 +117,19 @@ def render_parts(world: World, out: Path, workers: int) -> None:
     seen, unseen = world.words()
     trained = [("train", None, "train/real", world.train), ("more", None, "train/more", world.more)]
     trained += [("synth", "regular", "train/synth", world.synth), ("val", None, "val/micro", world.val)]
-    with get_context("fork").Pool(workers) as pool:
-        for stage, family, name, count in trained:
-            write_lmdb(out / name, drawn(pool, Draw(world, stage, family, seen), name, count))
-        for family in FAMILIES:
-            name = f"test/{family}"
-            images = list(drawn(pool, Draw(world, "test", family, seen + unseen), name, world.test))
-            stored = [(png, world.stored_label(family, i, word)) for i, (png, word) in enumerate(images)]
-            write_lmdb(out / name, stored)
-            write_labels(out / "labels" / "cleaned" / f"{family}.csv", [word for _, word in images])
+    for stage, family, name, count in trained:
+        write_lmdb(out / name, drawn(Draw(world, stage, family, seen), name, count, workers))
+    for family in FAMILIES:
+        name = f"test/{family}"
+        images = list(drawn(Draw(world, "test", family, seen + unseen), name, world.test, workers))
+        stored = [(png, world.stored_label(family, i, word)) for i, (png, word) in enumerate(images)]
+        write_lmdb(out / name, stored)
+        write_labels(out / "labels" / "cleaned" / f"{family}.csv", [word for _, word in images])
 
 
-def drawn(pool, draw: Draw, name: str, count: int) -> Iterator[tuple[bytes, str]]:
+def drawn(draw: Draw, name: str, count: int, workers: int) -> Iterator[tuple[bytes, str]]:
     """Images 0, ..., count - 1 as they are made, with a bar."""
-    return track(pool.imap(draw, range(count), chunksize=64), name, total=count)
+    return track(numbered(draw, count, workers), name, total=count)
 
 
 def write_labels(path: Path, words: list[str]) -> None:

@@ -1,30 +1,28 @@
 """Long conversions in parts: each is whole or not there, so that an interrupted one goes on where it was.
 
 OUT.parts/ holds job.json (what is being made), and for each part the ledger part-00000.json, written first, and the LMDB
-part-00000/. When all are there they become one LMDB, which is renamed to OUT; the bytes are the same however often the work
-was interrupted.
+part-00000/. As they come they are copied into one LMDB, which is renamed to OUT; the bytes are the same however often the
+work was interrupted and whatever the number of processes, each of which makes whole parts.
 """
 
 import itertools
 import json
-import multiprocessing
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import lmdb
-from rich.progress import Progress, TaskID
+from rich.progress import Progress
 
+from core.data.apart import Died, in_processes
 from core.data.errors import DataError
 from core.data.formats.load import Load, Stored
 from core.data.formats.source import Item, LeftOut
 from core.data.lmdb import write_lmdb
 from core.files import write_json
 
-PART = 2048  # entries of the source a part
-Mapped = Callable[[Load, list[list[Item]]], Iterator[list[Stored | LeftOut]]]
+PART = 512  # entries of the source a part
 
 
 class Parts:
@@ -65,9 +63,9 @@ class Parts:
     def missing(self, count: int) -> list[int]:
         return [number for number in range(count) if not (self.lmdb(number) / "data.mdb").is_file()]
 
-    def samples(self, count: int) -> Iterator[tuple[bytes, str]]:
-        """The samples of all parts, in order."""
-        for number in range(count):
+    def samples(self, numbers: Iterable[int]) -> Iterator[tuple[bytes, str]]:
+        """The samples of the parts, in order."""
+        for number in numbers:
             with lmdb.open(str(self.lmdb(number)), readonly=True, lock=False) as part, part.begin() as transaction:
                 for index in range(1, int(transaction.get(b"num-samples")) + 1):
                     image, label = (transaction.get(f"{kind}-{index:09d}".encode()) for kind in ("image", "label"))
@@ -77,47 +75,60 @@ class Parts:
         return [LeftOut(*entry) for number in range(count) for entry in json.loads(self.ledger(number).read_text())]
 
 
-def make_parts(parts: Parts, entries: Sequence[Item | LeftOut], load: Load, workers: int) -> int:
-    """Load every entry that no part holds yet, in processes; returns the number of parts.
+def make_parts(parts: Parts, entries: Sequence[Item | LeftOut], load: Load, workers: int) -> Iterator[int]:
+    """Load every entry that no part holds yet, a part a process; yields the parts' numbers in order, each when it is there.
 
     Raises:
-        OSError: a worker process died, or something could not be written.
+        OSError: something could not be written.
+        DataError: a process died.
     """
-    count = max(1, -(-len(entries) // PART))
-    missing = parts.missing(count)
-    done = len(entries) - sum(len(entries[number * PART : (number + 1) * PART]) for number in missing)
+    count = parts_of(entries)
+    missing = set(parts.missing(count))
+    jobs = [Job(parts, number, entries[number * PART : (number + 1) * PART], load) for number in sorted(missing)]
+    databases = any(isinstance(entry, Item) and entry.number is not None for entry in entries)
+    made = in_processes(make_part, jobs, workers) if workers > 1 or databases else map(make_part, jobs)
     with Progress(transient=True) as progress:
-        bar = progress.add_task("loading words", total=len(entries), completed=done)
-        if workers < 2:
-            for number in missing:
-                parts.write(number, list(loaded(entries, number, load, map, progress, bar)))
-            return count
-        try:
-            with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-                for number in missing:
-                    parts.write(number, list(loaded(entries, number, load, chunked(pool), progress, bar)))
-        except BrokenProcessPool as error:
-            raise OSError(
-                f"{parts.folder}: a worker process died (out of memory, mostly); the same command with fewer --workers goes on"
-            ) from error
-    return count
+        bar = progress.add_task("loading words", total=len(entries))
+        for number in range(count):
+            listed = entries[number * PART : (number + 1) * PART]
+            if number in missing and isinstance(how := next(made), Died):
+                which = f"{number * PART + 1} to {number * PART + len(listed)}"
+                raise DataError(f"{places(listed)}: loading words {which} {how}")
+            progress.advance(bar, len(listed))
+            yield number
 
 
-def chunked(pool: ProcessPoolExecutor) -> Mapped:
-    """The pool's map, several tasks at a time."""
-    return lambda load, tasks: pool.map(load, tasks, chunksize=8)
+def parts_of(entries: Sequence[Item | LeftOut]) -> int:
+    """How many parts that makes."""
+    return max(1, -(-len(entries) // PART))
 
 
-def loaded(
-    entries: Sequence[Item | LeftOut], number: int, load: Load, mapped: Mapped, progress: Progress, bar: TaskID
-) -> Iterator[Stored | LeftOut]:
-    """What becomes of the entries of one part, in their order."""
-    part = entries[number * PART : (number + 1) * PART]
-    groups = [list(group) for _, group in itertools.groupby(part, key=scene)]
-    results = mapped(load, [group for group in groups if isinstance(group[0], Item)])
-    for group in groups:
-        yield from next(results) if isinstance(group[0], Item) else group
-        progress.advance(bar, len(group))
+def places(entries: Sequence[Item | LeftOut]) -> str:
+    """The databases that entries lie in, or the first and last file."""
+    files = list(dict.fromkeys(entry.file for entry in entries if isinstance(entry, Item)))
+    databases = [str(file / "data.mdb") for file in files if file.is_dir()]
+    return ", ".join(databases) if databases else " ... ".join(str(file) for file in (files[0], files[-1]))
+
+
+class Job(NamedTuple):
+    """What a process makes a part from."""
+
+    parts: Parts
+    number: int
+    entries: Sequence[Item | LeftOut]
+    load: Load
+
+
+def make_part(job: Job) -> None:
+    """Write one part."""
+    job.parts.write(job.number, list(loaded(job.entries, job.load)))
+
+
+def loaded(entries: Sequence[Item | LeftOut], load: Load) -> Iterator[Stored | LeftOut]:
+    """What becomes of the entries, in their order."""
+    for _, group in itertools.groupby(entries, key=scene):
+        together = list(group)
+        yield from load(together) if isinstance(together[0], Item) else together
 
 
 def scene(entry: Item | LeftOut) -> tuple:

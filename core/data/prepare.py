@@ -12,6 +12,7 @@ import re
 import shlex
 import shutil
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from core.data.formats.catalogue import FORMATS, Format, guess
 from core.data.formats.load import CROP_FORMS, Load, source_size
 from core.data.formats.source import Item, LeftOut, Listing, Wanted, numbered_lines
 from core.data.lmdb import write_lmdb
-from core.data.parts import Parts, make_parts
+from core.data.parts import Parts, make_parts, parts_of
 from core.files import file_digest, write_json
 
 
@@ -129,6 +130,10 @@ def prepare(
     (name,) = names
     form = FORMATS[name]
     wanted, keep, load = wanted or Wanted(), keep or Filter(), load or Load(pad=form.pad)
+    if wanted.split and not form.splits:
+        raise DataError(f"--split {wanted.split}: format {name} has no splits in one source; name the folder of that split")
+    if workers < 1:
+        raise DataError(f"--workers {workers}: take 1 or more")
     entries = list(keep(joined(sources, form, wanted)))
     if keep.subset and max(keep.subset) > len(entries):
         raise DataError(f"the subset asks for number {max(keep.subset)} and the source lists {len(entries)} words")
@@ -141,15 +146,14 @@ def prepare(
         "min_side": load.min_side,
     }
     parts = Parts(out, job)
-    count = make_parts(parts, entries, load, workers)
-    left_out = parts.left_out(count)
+    whole = parts.folder / "whole"
+    written = write_lmdb(whole, parts.samples(make_parts(parts, entries, load, workers)))
+    left_out = parts.left_out(parts_of(entries))
     reasons = Counter(entry.reason for entry in left_out)
-    if len(left_out) == len(entries):
+    if not written:
         shutil.rmtree(parts.folder)
         said = "; ".join(f"{reason}: {n} (first: {example(left_out, reason)})" for reason, n in reasons.most_common())
         raise DataError(f"{sources[0]}: none of {len(entries)} words can be used ({said}); are the images there, or --images?")
-    whole = parts.folder / "whole"
-    written = write_lmdb(whole, parts.samples(count))
     report = {
         "command": command,
         "sources": [str(source) for source in sources],
@@ -180,11 +184,18 @@ def example(left_out: Sequence[LeftOut], reason: str) -> str:
     return entry.key if entry.detail in entry.key else f"{entry.key} {entry.detail}".strip()
 
 
+def looks(name: str, form: Format) -> str:
+    """A format's lines of the help."""
+    return textwrap.fill(form.looks, 110, initial_indent=f"  {name:14}", subsequent_indent=" " * 16)
+
+
 def arguments_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Convert published word images into an LMDB (OUT/data.mdb) with a ledger of what was left out "
-        "(OUT/prepare.json). Interrupted, the same command goes on. docs/data-formats.md shows each format.",
-        epilog="formats: " + "; ".join(f"{name}: {form.looks}" for name, form in FORMATS.items()),
+        description="Convert published word images into an LMDB (OUT/data.mdb) with a ledger of what was left out\n"
+        "(OUT/prepare.json). Interrupted, the same command goes on. docs/data-formats.md shows each format.\n\n"
+        "example: python -m core.data.prepare IIIT5K data/test/IIIT5k --split test",
+        epilog="formats:\n" + "\n".join(looks(name, form) for name, form in FORMATS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("sources", nargs="+", type=Path, metavar="SOURCE", help="folder or annotation file; several are joined")
     parser.add_argument("out", type=Path, metavar="OUT", help="LMDB folder to make, e.g. data/test/IIIT5k")

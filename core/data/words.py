@@ -11,9 +11,8 @@ import argparse
 import hashlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from multiprocessing import Pool
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +23,7 @@ from rich.progress import track
 
 from core import config
 from core.data.backgrounds import patch, pictures_in
+from core.data.drawing import numbered
 from core.data.errors import DataError
 from core.data.fonts import FONTS, font_path, fonts_in, load_font, missing_letters
 from core.data.ink import HEIGHT, WIDTH, bend, draw_mask, occlude, paint, paint_over, project, to_bytes
@@ -176,17 +176,8 @@ def write_words(recipe: Recipe, out: Path, count: int, workers: int) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} exists and is not an empty folder: delete it, or name another")
     with atomic_folder(out) as folder:
-        write_lmdb(folder, track(encoded(recipe, count, workers), out.name, total=count))
+        write_lmdb(folder, track(numbered(recipe.encoded, count, workers), out.name, total=count))
         write_json(folder / "words.json", {"n": count, **recipe.summary()})
-
-
-def encoded(recipe: Recipe, count: int, workers: int) -> Iterator[tuple[bytes, str]]:
-    """The images in order, drawn by this process or several."""
-    if workers == 1:
-        yield from map(recipe.encoded, range(count))
-        return
-    with Pool(min(workers, count)) as pool:
-        yield from pool.imap(recipe.encoded, range(count), chunksize=max(1, min(256, count // (4 * workers))))
 
 
 def usable_fonts(words: Sequence[str], folder: Path | None) -> tuple[str, ...]:

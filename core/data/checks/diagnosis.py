@@ -1,19 +1,19 @@
 """Everything the doctor found in one folder of data, put together from the single checks."""
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from core.data.checks.counts import Size, benchmark_size, training_size
-from core.data.checks.duplicates import Pair, across, inside
+from core.data.checks.duplicates import Pair, across, inside, near_inside
 from core.data.checks.images import image_facts
 from core.data.checks.labels import label_facts
-from core.data.checks.scan import Scan, scan
+from core.data.checks.scan import Advance, Scan, scan
 from core.data.checks.verdict import Needs, Verdict, judge
 from core.data.errors import DataError
-from core.data.lmdb import find_lmdbs, fingerprint
+from core.data.folders import lmdbs_below
+from core.data.lmdb import fingerprint
 
 PARTS = ("train", "val", "test")
 NO_IMAGES = "no data.mdb below train/, val/ or test/; a data root holds train/<set>/**/, val/**/ and test/<benchmark>/"
@@ -25,7 +25,7 @@ class Diagnosis:
 
     Args:
         scans: one an LMDB, train first, then val, then test.
-        pairs: what two splits share.
+        pairs: what two splits share. near: near pairs inside one LMDB, by its name.
         label_files: benchmarks with a CSV file, by folder below labels/.
     """
 
@@ -34,6 +34,7 @@ class Diagnosis:
     pairs: list[Pair]
     verdicts: list[Verdict] = field(default_factory=list)
     label_files: dict[str, set[str]] = field(default_factory=dict)
+    near: dict[str, list[Pair]] = field(default_factory=dict)
 
     @cached_property
     def sets(self) -> dict[str, list[Scan]]:
@@ -51,7 +52,7 @@ class Diagnosis:
             split, _, short = name.partition("/")
             usable = sum(found.usable for found in scans)
             if broken := [found.name for found in scans if found.error]:
-                sizes[name] = Size(None, False, f"{', '.join(broken)} cannot be opened")
+                sizes[name] = Size(None, False, f"{', '.join(broken)} cannot be read")
             elif split == "test":
                 stored, scored = sum(len(found.samples) for found in scans), sum(found.scored for found in scans)
                 sizes[name] = benchmark_size(short, stored, usable, scored)
@@ -91,6 +92,7 @@ class Diagnosis:
             "lmdbs": {found.name: lmdb_facts(found) for found in self.scans},
             "overlap": [{"first": one, "second": other, "images": n} for (one, other), n in self.overlap.items()],
             "pairs": [pair._asdict() for pair in self.pairs],
+            "near_inside": [pair._asdict() for pairs in self.near.values() for pair in pairs],
             "tables": [vars(verdict) for verdict in self.verdicts],
         }
 
@@ -115,20 +117,19 @@ def lmdb_facts(found: Scan) -> dict:
     }
 
 
-def examine(
-    root: Path, needs: Sequence[Needs], workers: int, advance: Callable[[int], None] = lambda images: None
-) -> Diagnosis:
+def examine(root: Path, needs: Sequence[Needs], workers: int, advance: Advance = lambda images, total: None) -> Diagnosis:
     """Look through all LMDBs of a data root.
 
     Args:
         needs: of the tables to give a verdict on.
-        advance: told how many more images are done.
+        advance: told how many more images are done, and of how many.
 
     Raises:
         DataError: there is nothing to look at.
     """
     scans = scan(lmdbs_of(root), workers, advance)
-    diagnosis = Diagnosis(root, scans, across(scans), label_files=labels_of(root))
+    near = {found.name: pairs for found in scans if (pairs := near_inside(found))}
+    diagnosis = Diagnosis(root, scans, across(scans), label_files=labels_of(root), near=near)
     training, benchmarks = (diagnosis.sizes_of(split) for split in ("train", "test"))
     overlap = {}
     for (first, second), count in diagnosis.overlap.items():
@@ -146,8 +147,7 @@ def lmdbs_of(root: Path) -> dict[str, Path]:
     """
     found = {}
     for part in PARTS:
-        if any("data.mdb" in files for _, _, files in os.walk(root / part, followlinks=True)):
-            found |= {path.relative_to(root).as_posix(): path for path in find_lmdbs(root / part)}
+        found |= {path.relative_to(root).as_posix(): path for path in lmdbs_below(root / part)}
     if not found:
         raise DataError(f"{root}: {NO_IMAGES}")
     return found

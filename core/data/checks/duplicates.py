@@ -5,7 +5,7 @@ miniatures that correlate by at least ALIKE. Near pairs are for looking at: most
 the same word in the same print.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from core.data.checks.stored import Stored
 SPLITS = (("train", "test"), ("train", "val"), ("val", "test"))
 FAR = 7  # bits
 ALIKE = 0.8
+CROWD = 1000  # samples of one label in one LMDB, each compared with each
 MINIATURE = (64, 16)
 BLOCK = 1 << 20  # comparisons at once
 BITS = np.array([bin(number).count("1") for number in range(1 << 16)], dtype=np.uint8)
@@ -28,7 +29,7 @@ class Place(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two samples of different splits that show the same.
+    """Two samples, of different splits or of one LMDB, that show the same.
 
     Args:
         same_label: always true of near pairs.
@@ -51,6 +52,36 @@ def inside(scan: Scan) -> list[list[int]]:
     digests = scan.samples["bytes"][order]
     groups = np.split(order + 1, np.flatnonzero(digests[1:] != digests[:-1]) + 1)
     return sorted([group.tolist() for group in groups if len(group) > 1])
+
+
+def near_inside(scan: Scan) -> list[Pair]:
+    """Near pairs of one LMDB, most alike first."""
+    pool, miniatures = Pool([scan]), Miniatures({scan.name: scan})
+    pairs = (miniatures.compare(pool.place(i), pool.place(j), distance) for i, j, distance in candidates_inside(scan.samples))
+    return sorted((pair for pair in pairs if pair.alike >= ALIKE), key=lambda pair: (-pair.alike, pair.left, pair.right))
+
+
+def candidates_inside(samples: np.ndarray) -> Iterator[tuple[int, int, int]]:
+    """(position, later position, distance) of equal labels, close dHashes and different bytes.
+
+    Of a label that more than CROWD samples have, only equal dHashes, which sorting finds.
+    """
+    looks = samples["look"]
+    for places, _ in shared(samples["label"], samples["label"]):
+        places = places[looks[places] != 0]
+        if len(places) > CROWD:
+            order = places[np.argsort(looks[places], kind="stable")]
+            found = [(i, j, 0) for i, j in zip(order[:-1], order[1:], strict=True) if looks[i] == looks[j]]
+        else:
+            distance = apart(looks[places], looks[places])
+            rows, columns = np.nonzero(np.triu(distance <= FAR, 1))
+            found = zip(places[rows], places[columns], distance[rows, columns].tolist(), strict=True)
+        yield from ((i, j, bits) for i, j, bits in found if samples["bytes"][i] != samples["bytes"][j])
+
+
+def apart(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Bits by which dHashes differ, every left one from every right one."""
+    return BITS[(left[:, None] ^ right[None])[..., None].view(np.uint16)].sum(-1)  # left right
 
 
 def across(scans: Sequence[Scan]) -> list[Pair]:
@@ -88,7 +119,8 @@ def shared(left: np.ndarray, right: np.ndarray):
     for values in (left, right):
         order = np.argsort(values, kind="stable")
         kept, first = np.unique(values[order], return_index=True)
-        sides.append((order, dict(zip(kept.tolist(), zip(first, [*first[1:], len(order)], strict=True), strict=True))))
+        ends = np.append(first, len(order))[1:]
+        sides.append((order, dict(zip(kept.tolist(), zip(first, ends, strict=True), strict=True))))
     (left_order, left_at), (right_order, right_at) = sides
     for value in sorted(left_at.keys() & right_at.keys() - {0}):
         yield left_order[slice(*left_at[value])], right_order[slice(*right_at[value])]
@@ -115,8 +147,7 @@ def candidates(left: Pool, right: Pool):
         step = max(1, BLOCK // len(theirs))
         for start in range(0, len(ours), step):
             block = ours[start : start + step]
-            apart = looks[0][block][:, None] ^ looks[1][theirs][None]
-            distance = BITS[apart[..., None].view(np.uint16)].sum(-1)
+            distance = apart(looks[0][block], looks[1][theirs])
             for i, j in zip(*np.nonzero(distance <= FAR), strict=True):
                 yield left.place(block[i]), right.place(theirs[j]), int(distance[i, j])
 

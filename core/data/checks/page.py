@@ -29,21 +29,25 @@ def page(diagnosis: Diagnosis, stale: dict[str, str], doubts: Sequence[tuple]) -
         loader=PackageLoader("core.data.checks", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     copies = [(found, group) for found in diagnosis.scans for group in inside(found)]
+    near = [pair for pairs in diagnosis.near.values() for pair in pairs]
+    wrong = {found.name: problems(found, diagnosis.near.get(found.name, ())) for found in diagnosis.scans}
     return environment.get_template("doctor.html").render(
         root=str(diagnosis.root),
         sets=set_lines(diagnosis),
-        problems=[(found.name, problems(found)) for found in diagnosis.scans if problems(found)],
+        problems=[(name, lines) for name, lines in wrong.items() if lines],
         overlap=overlap_lines(diagnosis),
         verdicts=[(verdict, ANSWERS[verdict.answer]) for verdict in diagnosis.verdicts],
         stale=stale,
         pairs=[(pair, shown(scans, pair.left), shown(scans, pair.right)) for pair in diagnosis.pairs[:MOST]],
         copies=[[shown(scans, Place(found.name, index)) for index in group[:8]] for found, group in copies[:MOST]],
+        near=[(pair, shown(scans, pair.left), shown(scans, pair.right)) for pair in near[:MOST]],
         dropped=[(found.name, drop) for found in diagnosis.scans for drop in found.dropped][:MOST],
         doubts=[(shown(scans, doubt[0]), *doubt[2:]) for doubt in doubts[:MOST]],
         most=MOST,
         totals={
             "pairs": len(diagnosis.pairs),
             "copies": len(copies),
+            "near": len(near),
             "dropped": sum(len(found.dropped) for found in diagnosis.scans),
             "doubts": len(doubts),
         },

@@ -4,8 +4,6 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -14,11 +12,13 @@ import numpy as np
 from PIL import Image
 
 from core.charset import CHARSET_36, RejectedLabel, normalise_label, reduce_text
+from core.data.apart import Died, in_processes
 from core.data.checks.stored import RULES, Raw, Stored
 from core.data.errors import DataError, UnreadableImage
 from core.data.images import decode_image
 
 STRETCH = 500  # samples a job
+Advance = Callable[[int, int], None]
 HASH_SIZE = (9, 8)  # pixels; 8 comparisons a line of 8 lines
 SAMPLE = np.dtype(  # position i is the sample with key number i + 1
     [("bytes", "u8"), ("look", "u8"), ("label", "u8"), ("width", "u4"), ("height", "u4"), ("readable", "?")]
@@ -42,7 +42,7 @@ class Scan:
         samples: an array of SAMPLE; `label` is 0 where the rules drop it, `look` where the image is flat or unreadable.
         characters: of the labels as stored, without white space.
         scored: labels with a character of the 36 that published accuracies count.
-        error: why it could not be opened; then there is nothing else.
+        error: why it cannot be read; then there is nothing else.
     """
 
     name: str
@@ -81,44 +81,56 @@ class Scan:
         return hashlib.sha256(self.samples[["bytes", "label"]].tobytes()).hexdigest()[:16]
 
 
-def scan(folders: dict[str, Path], workers: int, advance: Callable[[int], None] = lambda images: None) -> list[Scan]:
-    """Look through LMDBs; one that cannot be opened says why in `error`, the others are looked through all the same.
+def scan(folders: dict[str, Path], workers: int, advance: Advance = lambda images, total: None) -> list[Scan]:
+    """Look through LMDBs; one that cannot be read says why in `error`, the others are looked through all the same.
 
     Args:
         folders: by name.
-        advance: told how many more images are done.
-
-    Raises:
-        DataError: a process died on a file.
+        advance: told how many more images are done, and of how many.
     """
-    scans, jobs = [], []
-    for name, path in folders.items():
-        found = Scan(name, path)
-        scans.append(found)
-        try:
-            stored = Stored(path)
-        except (DataError, OSError) as error:
-            found.error = str(error)
+    scans, jobs, pieces = [Scan(name, path) for name, path in folders.items()], [], {}
+    for found, opened in zip(scans, in_processes(sizes_of, [found.path for found in scans], 1), strict=True):
+        if not isinstance(opened, Sizes):
+            found.error = opened if isinstance(opened, str) else died(found, "opening it", opened)
             continue
-        found.extra_keys = stored.extra_keys
-        starts = range(1, stored.stored + 1, STRETCH)
-        jobs += [(found, (path, first, min(first + STRETCH - 1, stored.stored))) for first in starts]
-    with ProcessPoolExecutor(workers) as pool:
-        parts = pool.map(look_through, [job for _, job in jobs])
-        pieces: dict[str, list[np.ndarray]] = {}
-        for found, job in jobs:
-            try:
-                part = next(parts)
-            except BrokenProcessPool as error:
-                where = f"{job[0] / 'data.mdb'}: a process died at about key {job[1]}"
-                raise DataError(f"{where}; copy or build it again, or give it more memory") from error
-            pieces.setdefault(found.name, []).append(part.samples)
+        found.extra_keys, pieces[found.name] = opened.extra_keys, []
+        starts = range(1, opened.stored + 1, STRETCH)
+        jobs += [(found, (found.path, first, min(first + STRETCH - 1, opened.stored))) for first in starts]
+    total = sum(last - first + 1 for _, (_, first, last) in jobs)
+    advance(0, total)
+    for (found, (_, first, last)), part in zip(
+        jobs, in_processes(look_through, [job for _, job in jobs], workers), strict=True
+    ):
+        if isinstance(part, Died):
+            found.error = found.error or died(found, f"reading keys {first} to {last}", part)
+        else:
+            pieces[found.name].append(part.samples)
             found.add(part)
-            advance(job[2] - job[1] + 1)
-    for found in scans:
-        if found.name in pieces:
+        advance(last - first + 1, total)
+    for number, found in enumerate(scans):
+        if found.error:
+            scans[number] = Scan(found.name, found.path, error=found.error)
+        elif pieces[found.name]:
             found.samples = np.concatenate(pieces[found.name])
     return scans
+
+
+def died(found: Scan, doing: str, how: Died) -> str:
+    return f"{found.path / 'data.mdb'}: {doing} {how}"
+
+
+class Sizes(NamedTuple):
+    stored: int
+    extra_keys: int
+
+
+def sizes_of(path: Path) -> Sizes | str:
+    """Of an LMDB, or why it cannot be opened."""
+    try:
+        stored = Stored(path)
+    except (DataError, OSError) as error:
+        return str(error)
+    return Sizes(stored.stored, stored.extra_keys)
 
 
 def look_through(job: tuple[Path, int, int]) -> Scan:

@@ -1,15 +1,22 @@
 """An LMDB in stretches: nothing is indexed, so millions of samples need no memory of their own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
+from lmdb import Environment
 
 from core.charset import CHARSET_94
 from core.data.environments import environment
 from core.data.errors import DataError
-from core.data.lmdb import Ledger, WordLmdb
+from core.data.labels import Rules
+from core.data.ledger import Ledger
+from core.data.lmdb import WordLmdb
+from core.data.samples import Samples
 
 RULES = (CHARSET_94, 25)  # the label rules of section IV-A, as training and evaluation apply them
+KINDS = ("image", "label")
 
 
 class Raw(NamedTuple):
@@ -20,6 +27,10 @@ class Raw(NamedTuple):
     label: bytes | None
     problem: str
 
+    @property
+    def key(self) -> str:
+        return f"label-{self.index:09d}"
+
 
 class Stored(WordLmdb):
     """A WordLmdb whose labels are left on disk.
@@ -29,27 +40,28 @@ class Stored(WordLmdb):
     """
 
     def __init__(self, path: Path):
-        self.path, self.ledger, self.samples = Path(path), Ledger(), []
-        database = environment(self.path)
-        self.bytes = (self.path / "data.mdb").stat().st_size
-        with database.begin(buffers=True) as transaction:
-            self.stored = self.read_count(transaction)
+        super().__init__(path, *RULES)
+        with environment(self.path).begin() as transaction:
             self.entries = transaction.stat()["entries"]
+
+    def read_labels(self, database: Environment, rules: Rules) -> tuple[Samples, Ledger]:
+        """None: they stay where they are."""
+        return Samples(np.zeros(0, np.int32), np.zeros(0, np.int64), b""), Ledger()
 
     @property
     def extra_keys(self) -> int:
         """Keys beyond num-samples and two for every sample (negative: keys are missing)."""
         return self.entries - 1 - 2 * self.stored
 
-    def stretch(self, first: int, last: int) -> Iterator[Raw]:
-        """The samples `first` to `last`, both included."""
+    def stretch(self, first: int, last: int, kinds: Sequence[str] = KINDS) -> Iterator[Raw]:
+        """The samples `first` to `last`, both included; what is not of the `kinds` asked for is left out."""
         with environment(self.path).begin(buffers=True) as transaction:
             for index in range(first, last + 1):
-                values, problem = [], ""
-                for kind in ("image", "label"):
+                values, problem = dict.fromkeys(KINDS), ""
+                for kind in kinds:
                     try:
                         found = self.value(transaction, f"{kind}-{index:09d}")
                     except DataError as error:
                         found, problem = None, str(error)
-                    values.append(None if found is None else bytes(found))
-                yield Raw(index, *values, problem)
+                    values[kind] = None if found is None else bytes(found)
+                yield Raw(index, **values, problem=problem)

@@ -1,9 +1,10 @@
 """The findings in plain words."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from core.data.checks.diagnosis import Diagnosis, set_of
-from core.data.checks.duplicates import inside
+from core.data.checks.duplicates import Pair, inside
 from core.data.checks.images import image_facts
 from core.data.checks.labels import label_facts
 from core.data.checks.scan import Scan
@@ -23,10 +24,14 @@ def set_lines(diagnosis: Diagnosis) -> list[tuple[str, str, str, str]]:
     return lines
 
 
-def problems(found: Scan) -> list[str]:
-    """What is wrong inside one LMDB, a line each; none where all is well."""
+def problems(found: Scan, near: Sequence[Pair]) -> list[str]:
+    """What is wrong inside one LMDB, a line each; none where all is well.
+
+    Args:
+        near: its near pairs.
+    """
     if found.error:
-        return [f"cannot be opened: {found.error}"]
+        return [f"cannot be read: {found.error}"]
     images, labels, lines = image_facts(found), label_facts(found), []
     if found.extra_keys:
         what = f"{found.extra_keys:,} keys beyond" if found.extra_keys > 0 else f"{-found.extra_keys:,} keys fewer than"
@@ -49,6 +54,9 @@ def problems(found: Scan) -> list[str]:
         spare = sum(len(group) - 1 for group in groups)
         shown = "; ".join(" = ".join(map(str, group[:SHOWN])) for group in groups[:SHOWN])
         lines.append(f"{spare:,} images are copies of others of the same LMDB (keys {shown})")
+    if near:
+        shown = ", ".join(f"{pair.left.index} and {pair.right.index}" for pair in near[:SHOWN])
+        lines.append(f"{len(near):,} pairs with equal labels look alike (keys {shown})")
     return lines
 
 
@@ -91,7 +99,7 @@ def summary(diagnosis: Diagnosis) -> str:
     rows = [("set", "usable images", "fingerprint", "published size"), *set_lines(diagnosis)]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     table = ["  ".join([*(row[i].ljust(widths[i]) for i in range(3)), row[3]]).rstrip() for row in rows]
-    found = [f"{scan.name}: {line}" for scan in diagnosis.scans for line in problems(scan)]
+    found = [f"{scan.name}: {line}" for scan in diagnosis.scans for line in problems(scan, diagnosis.near.get(scan.name, ()))]
     blocks = [
         ("What is there", table),
         ("Inside the LMDBs", found or ["nothing unusual: all images decode and no label is dropped"]),

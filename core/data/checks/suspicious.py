@@ -46,7 +46,7 @@ def doubts(
             advance(len(batch.labels) + len(batch.skipped))
             if not batch.labels:
                 continue
-            texts, sure = model.tokenizer.decode(model.predict(batch.images.to(device), refine_steps=1).output)
+            texts, sure = model.tokenizer.decode(model.predict(batch.normalised(device), refine_steps=1).output)
             for index, label, text, confidence in zip(batch.indices, batch.labels, texts, sure, strict=True):
                 if confidence >= confident and reduce_text(label, CHARSET_36) != reduce_text(text, CHARSET_36):
                     found.append(Doubt(Place(scan.name, index), label, text, round(float(confidence), 4)))

@@ -27,19 +27,20 @@ class Format(NamedTuple):
     certain: Callable[[Path], bool]
     read: Callable[[Path, Wanted], Listing]
     pad: int = 0  # pixels by which boxes are grown unless said otherwise
+    splits: bool = True  # whether one source may hold several, of which --split takes one
 
 
 FORMATS = {
     "labels": Format(labels.LOOKS, labels.certain, labels.read),
     "iiit5k": Format(iiit5k.LOOKS, iiit5k.certain, iiit5k.read),
     "icdar-words": Format(icdar_words.LOOKS, icdar_words.certain, icdar_words.read),
-    "icdar-scenes": Format(icdar_scenes.LOOKS, icdar_scenes.certain, icdar_scenes.read),
+    "icdar-scenes": Format(icdar_scenes.LOOKS, icdar_scenes.certain, icdar_scenes.read, splits=False),
     "svt-xml": Format(svt_xml.LOOKS, svt_xml.certain, svt_xml.read),
     "coco-text": Format(coco_text.LOOKS, coco_text.certain, coco_text.read, coco_text.PAD),
     "textocr": Format(textocr.LOOKS, textocr.certain, textocr.read),
     "union14m": Format(union14m.LOOKS, union14m.certain, union14m.read),
     "occlusion": Format(occlusion.LOOKS, occlusion.certain, occlusion.read),
-    "lmdb": Format(lmdbs.LOOKS, lmdbs.certain, lmdbs.read),
+    "lmdb": Format(lmdbs.LOOKS, lmdbs.certain, lmdbs.read, splits=False),
 }
 
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
 
 from core.data.errors import DataError
 from core.data.formats.source import ImageFinder, LeftOut, Listing, Wanted, listed, pick_file
@@ -36,6 +35,8 @@ def read(source: Path, wanted: Wanted) -> Listing:
 
 def entries(path: Path) -> np.ndarray:
     """The records of the only struct array of a .mat file."""
+    from scipy.io import loadmat  # half of what the converters take to import, and only this one needs it
+
     try:
         content = loadmat(path)
     except Exception as error:  # scipy raises IndexError, TypeError, ValueError and others on damaged bytes

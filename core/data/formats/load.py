@@ -3,15 +3,16 @@
 import io
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
 
+from core.data.checks.stored import Stored as StoredLmdb
 from core.data.errors import DataError, UnreadableImage
 from core.data.formats.source import Box, Item, LeftOut
 from core.data.images import decode_image
-from core.data.lmdb import environment
 
 CROP_FORMS = {
     "png": {"format": "PNG", "compress_level": 6},
@@ -75,11 +76,16 @@ def read_image(item: Item) -> bytes:
     """
     if item.number is None:
         return item.file.read_bytes()
-    with environment(item.file).begin() as transaction:
-        raw = transaction.get(f"image-{item.number:09d}".encode())
-    if raw is None:
-        raise UnreadableImage(f"no key image-{item.number:09d}")
-    return raw
+    (raw,) = database(item.file, source_size(item.file / "data.mdb")).stretch(item.number, item.number, ("image",))
+    if raw.image is None:
+        raise UnreadableImage(raw.problem or f"no key image-{item.number:09d}")
+    return raw.image
+
+
+@lru_cache(maxsize=4)
+def database(folder: Path, size: int) -> StoredLmdb:
+    """An LMDB of that size, opened once; its samples are asked for one by one."""
+    return StoredLmdb(folder)
 
 
 def pixels(box: Box, pad: int, size: tuple[int, int]) -> tuple[int, int, int, int] | str:

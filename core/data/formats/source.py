@@ -1,6 +1,5 @@
 """What a source format yields, and what reading one needs: text with line numbers, and images found by name."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,8 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.data.errors import DataError
+from core.data.folders import folders_below
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+SPLITS = ("train", "val", "test")
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 
@@ -93,9 +94,14 @@ def pick_file(source: Path, patterns: tuple[str, ...], split: str | None) -> Pat
     """The annotation file: SOURCE itself, or the only one in it that fits (of several, the one named after the split).
 
     Raises:
-        DataError: none or several fit.
+        DataError: none or several fit, or SOURCE is named after another split.
     """
     if source.is_file():
+        named = [name for name in SPLITS if name in source.name.lower()]
+        if split in SPLITS and named and split not in named:
+            raise DataError(
+                f"{source} is named after {' and '.join(named)}, yet --split says {split}: drop it or name another file"
+            )
         return source
     found = sorted({path for pattern in patterns for path in source.glob(pattern) if path.is_file()})
     if len(found) > 1 and split:
@@ -117,10 +123,9 @@ class ImageFinder:
     def by_name(self) -> dict[str, list[Path]]:
         """Every image below the folder, under its name and under its name without suffix."""
         found: dict[str, list[Path]] = {}
-        for where, folders, files in os.walk(self.root, followlinks=True):
-            folders.sort()
-            for name in sorted(files):
-                path = Path(where, name)
+        for folder, files in folders_below(self.root):
+            for name in files:
+                path = folder / name
                 if path.suffix.lower() in IMAGE_SUFFIXES:
                     found.setdefault(name, []).append(path)
                     found.setdefault(path.stem, []).append(path)

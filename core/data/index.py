@@ -1,0 +1,95 @@
+"""The usable samples and the ledger of an LMDB, kept in a file beside it so that its labels are scanned once.
+
+The file is a cache: deleting it costs one scan, and whatever is wrong with it (cut off, altered, of another database, of
+other rules) it counts as not there. Where it cannot be written, labels are scanned every time.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+
+from core import charset as charset_module
+from core.data import labels
+from core.data.labels import Rules
+from core.data.ledger import Ledger
+from core.data.samples import Samples
+from core.files import file_digest
+
+SMALLEST = 10_000  # stored samples; fewer are scanned as quickly as a file is read
+FORMAT = 1  # of the file; another number makes older files count as not there
+NUMBER, END = np.dtype("<i4"), np.dtype("<i8")
+
+
+def index_file(folder: Path, rules: Rules) -> Path:
+    """Where the samples under `rules` are kept; one file for each set of rules."""
+    name = hashlib.sha256(json.dumps(rules).encode()).hexdigest()[:8]
+    return folder / f"labels-{name}.index"
+
+
+def content_key(folder: Path, rules: Rules) -> str:
+    """Hex digits that change with the database, the rules or the code that applies them.
+
+    LMDB writes a new meta page with every commit, and `file_digest` reads those; size and time of the last write tell a
+    database that was built anew with the same pages at its ends.
+    """
+    data = folder / "data.mdb"
+    code = [file_digest(Path(module.__file__)) for module in (charset_module, labels)]
+    facts = [
+        FORMAT,
+        file_digest(data),
+        data.stat().st_size,
+        data.stat().st_mtime_ns,
+        *rules,
+        *code,
+        unicodedata.unidata_version,
+    ]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def load(folder: Path, rules: Rules, key: str) -> tuple[Samples, Ledger] | None:
+    """What `save` kept under this key, or None."""
+    try:
+        content = index_file(folder, rules).read_bytes()
+    except OSError:
+        return None
+    seal, _, sealed = content.partition(b"\n")
+    if seal != hashlib.sha256(sealed).hexdigest().encode():
+        return None
+    line, _, body = sealed.partition(b"\n")
+    header = json.loads(line)
+    if header["key"] != key:
+        return None
+    count = header["samples"]
+    numbers = np.frombuffer(body, NUMBER, count)
+    ends = np.frombuffer(body, END, count, numbers.nbytes)
+    return Samples(numbers, ends, body[numbers.nbytes + ends.nbytes :]), Ledger.from_dict(header["ledger"])
+
+
+def save(folder: Path, rules: Rules, key: str, samples: Samples, ledger: Ledger) -> None:
+    """Keep samples and ledger; several processes may do so at once, and one of them stays.
+
+    A folder that nobody may write to is left as it is, even by who could, and a full disk only means no file.
+    """
+    header = {"key": key, "samples": len(samples), "ledger": ledger.as_dict()}
+    sealed = b"\n".join(
+        [
+            json.dumps(header).encode(),
+            samples.numbers.astype(NUMBER).tobytes() + samples.ends.astype(END).tobytes() + samples.text,
+        ]
+    )
+    path = index_file(folder, rules)
+    partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")  # each writer has its own
+    with contextlib.suppress(OSError):
+        if folder.stat().st_mode & 0o222:
+            try:
+                with partial.open("xb") as file:
+                    file.write(hashlib.sha256(sealed).hexdigest().encode() + b"\n" + sealed)
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
