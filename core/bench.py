@@ -2,12 +2,16 @@
 
 python -m core.bench memory ablations/table_VIII/lst-r4.gin ablations/table_VIII/fine-tune.gin --scale paper --batch 8
 python -m core.bench read --batch 1 8 32
+python -m core.bench train --lengths typical
+python -m core.bench data --data data/train/real
+python -m core.bench index --labels 3300000
 python -m core.bench read --model results/runs/<run>/seed0 --data results/data/micro ROW ... --out timing.json
 """
 
 import argparse
 import json
 import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,12 +19,19 @@ from pathlib import Path
 import torch
 
 from core import config
+from core.benchmark import scaling
+from core.benchmark.data import data_costs, rendered_words, show_data
+from core.benchmark.dictation import GUESSES
+from core.benchmark.index import LABELS, index_cost, show_index
 from core.benchmark.memory import footprints, show
 from core.benchmark.read import read_costs
-from core.benchmark.show import show_costs, show_readings
+from core.benchmark.show import show_costs, show_readings, show_training
+from core.benchmark.train import train_costs
 from core.benchmark.trained import measure_trained
 from core.benchmark.words import LENGTHS
+from core.charset import CHARSET_94
 from core.checkpoint import load_model
+from core.data.loading import open_words
 from core.experiment import load
 from core.files import write_json
 from core.protocol import Protocol
@@ -32,6 +43,14 @@ reader made of it; both are measured in turns, so that a slow moment slows both.
 
 Without --model: rows with random weights on made-up images; what they read is dictated, so that its length is known.
 With --model: a trained model on test images, in each ROW's way of decoding; words end where the model ends them.
+"""
+TRAIN = """\
+Time of a training step (losses over all orders, gradients, clipping, optimiser) over the image tower's own forward and
+backward pass, measured in turns. Random weights and images; the row's own recipe, whatever its batch.
+"""
+DATA = """\
+From LMDB to tensor: decoded, augmented as published, resized. Beside it the released loader's steps, in turns on the
+same images. Images a second are of one core, in its processor time; with --workers of all of them, by the clock.
 """
 
 
@@ -47,6 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
     )
+    add_train(verbs.add_parser("train", help="time of a training step over the image tower's own", description=TRAIN))
+    grows = "how cost grows with batch, word length, orders, layers, patches, images"
+    scaling.add_arguments(verbs.add_parser("scaling", help=grows), BASELINE)
+    add_data(verbs.add_parser("data", help="training images a second, beside the released loader's", description=DATA))
+    add_index(verbs.add_parser("index", help="time to open millions of labels, with and without their index"))
     options = parser.parse_args(arguments)
     with config.user_errors():
         options.run(options)
@@ -62,25 +86,58 @@ def add_memory(memory: argparse.ArgumentParser) -> None:
 
 
 def add_read(read: argparse.ArgumentParser) -> None:
-    read.add_argument(
-        "rows", nargs="*", metavar="ROW", help=f"gin files, not right after --batch (default without --model: {BASELINE})"
-    )
-    read.add_argument("--scale", default="paper", help=f"of the rows: one of {', '.join(config.SCALES)} (default: paper)")
-    read.add_argument("--batch", type=int, nargs="+", metavar="N", help="images at once (default: 1 8 32; with --model: 32)")
-    read.add_argument(
-        "--lengths",
-        choices=LENGTHS,
-        help="of the words dictated: as many letters as the decoder has steps, or as IIIT5K's test words (default: full)",
-    )
-    read.add_argument("--repeats", type=int, default=5, help="measurements of each, after one that is not counted (default: 5)")
-    read.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
-    read.add_argument("--json", action="store_true", help="JSON, one object a line, instead of a table")
+    add_setting(read, f"default without --model: {BASELINE}", "default: 1 8 32; with --model: 32")
     trained = read.add_argument_group("a trained model")
     trained.add_argument("--model", type=Path, help="run directory, model.safetensors or released checkpoint")
     trained.add_argument("--data", type=Path, help="folder with test/<benchmark>/data.mdb")
     trained.add_argument("--out", type=Path, help="JSON file to write; the stem of each ROW's file is its key")
     trained.add_argument("--images", type=int, help="test images, drawn from all benchmarks together (default: 256)")
     read.set_defaults(run=run_read)
+
+
+def add_train(train: argparse.ArgumentParser) -> None:
+    add_setting(train, f"default: {BASELINE}", "default: 8")
+    train.set_defaults(run=run_train)
+
+
+def add_setting(verb: argparse.ArgumentParser, rows: str, batch: str) -> None:
+    """What rows are measured on: words, batch, repeats, threads."""
+    verb.add_argument("rows", nargs="*", metavar="ROW", help=f"gin files, not right after --batch ({rows})")
+    verb.add_argument("--scale", default="paper", help=f"of the rows: one of {', '.join(config.SCALES)} (default: paper)")
+    verb.add_argument("--batch", type=int, nargs="+", metavar="N", help=f"images at once ({batch})")
+    verb.add_argument(
+        "--lengths",
+        choices=LENGTHS,
+        help="of the words dictated: as many letters as the decoder has room for, or as IIIT5K's test words (default: full)",
+    )
+    verb.add_argument(
+        "--guesses",
+        choices=GUESSES,
+        help="whether what is read before agrees in every word (first guess, other branch, orders), or in no letter "
+        "(default: right)",
+    )
+    verb.add_argument("--repeats", type=int, default=5, help="measurements of each, after one that is not counted (default: 5)")
+    verb.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
+    verb.add_argument("--json", action="store_true", help="JSON, one object a line, instead of a table")
+
+
+def add_data(data: argparse.ArgumentParser) -> None:
+    data.add_argument("--data", type=Path, help="folder with data.mdb in it or below it (default: words rendered on the spot)")
+    data.add_argument("--size", type=int, nargs=2, default=(224, 224), metavar=("H", "W"), help="of tensors (default: 224 224)")
+    data.add_argument("--batch", type=int, default=32, help="images (default: 32)")
+    data.add_argument("--images", type=int, default=256, help="of a measurement, drawn at random (default: 256)")
+    data.add_argument("--repeats", type=int, default=5, help="measurements of each, after one that is not counted (default: 5)")
+    data.add_argument("--workers", type=int, default=0, help="loader processes (default: 0, one core in this process)")
+    data.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    data.add_argument("--json", action="store_true", help="JSON, one object a line, instead of a table")
+    data.set_defaults(run=run_data)
+
+
+def add_index(index: argparse.ArgumentParser) -> None:
+    index.add_argument("--labels", type=int, default=LABELS, help="in the temporary database (default: %(default)s)")
+    index.add_argument("--repeats", type=int, default=3, help="measurements; the middle one counts (default: 3)")
+    index.add_argument("--json", action="store_true", help="one JSON object instead of a sentence")
+    index.set_defaults(run=run_index)
 
 
 def at_least_one(option: str, value: int) -> None:
@@ -97,16 +154,67 @@ def run_memory(options: argparse.Namespace) -> None:
         show(found, f"One training step in float32, batch {options.batch}, scale {options.scale}")
 
 
-def run_read(options: argparse.Namespace) -> None:
+def set_up(options: argparse.Namespace) -> None:
     for batch in options.batch or ():
         at_least_one("--batch", batch)
     at_least_one("--repeats", options.repeats)
     at_least_one("--threads", options.threads)
     torch.set_num_threads(options.threads)
+
+
+def run_train(options: argparse.Namespace) -> None:
+    set_up(options)
+    costs = []
+    for row in options.rows or [BASELINE]:
+        lengths, guesses = options.lengths or "full", options.guesses or "right"
+        for cost in train_costs(row, options.scale, options.batch or [8], lengths, guesses, options.repeats):
+            costs.append(cost)
+            if options.json:
+                print(json.dumps(asdict(cost)), flush=True)
+    if not options.json:
+        show_training(costs)
+
+
+def run_read(options: argparse.Namespace) -> None:
+    set_up(options)
     if options.model:
         run_trained(options)
     else:
         run_random(options)
+
+
+def run_data(options: argparse.Namespace) -> None:
+    for name in ("batch", "images", "repeats", "threads"):
+        at_least_one(f"--{name}", getattr(options, name))
+    at_least_one("--size", min(options.size))
+    torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory() as scratch:
+        lmdbs = open_words(options.data, CHARSET_94, 25) if options.data else rendered_words(Path(scratch) / "words")
+        costs = []
+        for cost in data_costs(
+            lmdbs,
+            str(options.data or "rendered words"),
+            image_size=tuple(options.size),
+            batch=options.batch,
+            images=options.images,
+            repeats=options.repeats,
+            workers=options.workers,
+        ):
+            costs.append(cost)
+            if options.json:
+                print(json.dumps(asdict(cost)), flush=True)
+        if not options.json:
+            show_data(costs)
+
+
+def run_index(options: argparse.Namespace) -> None:
+    at_least_one("--labels", options.labels)
+    at_least_one("--repeats", options.repeats)
+    cost = index_cost(options.labels, options.repeats)
+    if options.json:
+        print(json.dumps(asdict(cost)))
+    else:
+        show_index(cost)
 
 
 def run_random(options: argparse.Namespace) -> None:
@@ -115,7 +223,8 @@ def run_random(options: argparse.Namespace) -> None:
         raise ValueError(f"{', '.join(given)} goes with a trained model: add --model RUN_DIR")
     costs = []
     for row in options.rows or [BASELINE]:
-        for cost in read_costs(row, options.scale, options.batch or [1, 8, 32], options.lengths or "full", options.repeats):
+        lengths, guesses = options.lengths or "full", options.guesses or "right"
+        for cost in read_costs(row, options.scale, options.batch or [1, 8, 32], lengths, guesses, options.repeats):
             costs.append(cost)
             if options.json:
                 print(json.dumps(asdict(cost)), flush=True)
@@ -128,8 +237,9 @@ def run_trained(options: argparse.Namespace) -> None:
         raise ValueError(f"--model also needs {' and '.join(missing)}")
     if not options.rows:
         raise ValueError("--model needs a ROW, a gin file that says how to decode, e.g. ablations/table_IX/cross-ar.gin")
-    if options.lengths:
-        raise ValueError(f"--lengths {options.lengths}: a trained model ends its words itself; leave one of the two away")
+    for name in ("lengths", "guesses"):
+        if given := getattr(options, name):
+            raise ValueError(f"--{name} {given}: a trained model ends its words itself; leave one of the two away")
     if len(options.batch or [32]) > 1:
         raise ValueError(f"--batch {' '.join(map(str, options.batch))}: with --model give one batch size")
     images = 256 if options.images is None else options.images

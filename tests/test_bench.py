@@ -9,12 +9,14 @@ import torch
 
 from core import bench
 from core.benchmark import timing, trained
-from core.benchmark.dictation import dictated
+from core.benchmark.dictation import GUESSES, dictated, other
 from core.benchmark.read import Way, branch, floor, reading, way_of
+from core.benchmark.train import floor_step
 from core.benchmark.words import IIIT5K_TEST, draw_words, mean_letters, typical_lengths
 from core.checkpoint import save_model
 from core.data.lmdb import WordLmdb, find_lmdbs
 from core.experiment import load
+from core.model.clip4str import CLIP4STR
 
 ROW = "ablations/table_IX/cross-ar.gin"
 READ = ["read", "--scale", "smoke", "--threads", "1", "--repeats", "2"]
@@ -30,42 +32,58 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def count_steps(model) -> Counter:
-    """Autoregressive steps of each branch from now on: the classifier sees one position at a time in them."""
-    steps = Counter()
-    for name in ("visual", "cross"):
-
-        def seen(head, inputs, logits, name=name):
-            steps[name] += logits.shape[1] == 1
-
-        getattr(model, f"{name}_decoder").head.register_forward_hook(seen)
-    return steps
+def count_calls(model) -> dict[str, list[int]]:
+    """How many positions each branch classifies at a time from now on: 1 in a step."""
+    calls = {"visual": [], "cross": []}
+    for name, seen in calls.items():
+        head = getattr(model, f"{name}_decoder").head
+        head.register_forward_hook(lambda head, inputs, logits, seen=seen: seen.append(logits.shape[1]))
+    return calls
 
 
 def images_for(model, words) -> torch.Tensor:
     return torch.randn(len(words), 3, *model.towers.image_size)
 
 
-def test_full_words_take_every_step_and_differ(model):
+def test_full_words_differ_and_right_guesses_take_a_pass_each(model):
     (words,) = draw_words("full", 3, 1, model.visual_decoder.max_outputs)
-    steps = count_steps(model)
+    calls = count_calls(model)
     with dictated(model) as dictation:
         dictation.say(words)
         prediction = reading(model, images_for(model, words), BOTH, "no")()
-    assert steps == {"visual": 26, "cross": 26}
+    assert calls == {"visual": [26, 26, 26], "cross": [26, 26]}  # without context, check, refine; check, refine
     assert len(set(words)) == 3 and {len(word) for word in words} == {26}
     for logits in (prediction.visual_ar, prediction.visual, prediction.cross_ar, prediction.cross):
         assert model.tokenizer.decode(logits)[0] == words
 
 
-def test_typical_words_end_after_their_own_letters(model):
-    words = ["of", "tables", "a"]
-    steps = count_steps(model)
+def test_wrong_guesses_take_every_step_and_captions_change(model):
+    (words,) = draw_words("full", 3, 1, model.visual_decoder.max_outputs)
+    calls, read = count_calls(model), []
+    read_caption, model.read_caption = (
+        model.read_caption,
+        lambda towers, ids: read.append(len(ids)) or read_caption(towers, ids),
+    )
     with dictated(model) as dictation:
-        dictation.say(words)
+        dictation.say(words, "wrong")
         prediction = reading(model, images_for(model, words), BOTH, "no")()
-    assert steps == {"visual": 7, "cross": 7}  # six letters and [E]
-    assert model.tokenizer.decode(prediction.output)[0] == model.tokenizer.decode(prediction.visual_ar)[0] == words
+    assert calls["visual"] == [26, 26, *[1] * 24, 26] and read == [6]
+    assert calls["cross"] == [26, *[1] * 25, 26]
+    decoded = [model.tokenizer.decode(logits)[0] for logits in (prediction.visual_ar, prediction.visual, prediction.cross)]
+    assert decoded == [words, [other(word) for word in words], [other(other(word)) for word in words]]
+
+
+@pytest.mark.parametrize("guesses", GUESSES)
+def test_typical_words_end_after_their_own_letters(model, guesses):
+    words = ["of", "tables", "a"]
+    calls = count_calls(model)
+    with dictated(model) as dictation:
+        dictation.say(words, guesses)
+        prediction = reading(model, images_for(model, words), BOTH, "no")()
+    assert max(calls["visual"][1:-1]) == 7 if guesses == "right" else calls["visual"].count(1) == 5
+    assert model.tokenizer.decode(prediction.visual_ar)[0] == words
+    if guesses == "right":
+        assert model.tokenizer.decode(prediction.output)[0] == words
 
 
 def test_dictation_ends_with_its_block_and_refuses_what_is_too_long(model):
@@ -81,10 +99,10 @@ def test_dictation_ends_with_its_block_and_refuses_what_is_too_long(model):
 
 
 def test_the_visual_output_is_read_without_the_cross_branch(model):
-    steps = count_steps(model)
+    calls = count_calls(model)
     images = images_for(model, "ab")
     visual = reading(model, images, Way("ar", 1, False, "visual"), "no")()
-    assert visual.cross is None and steps["visual"] > 0 and steps["cross"] == 0
+    assert visual.cross is None and calls["visual"] and not calls["cross"]
     assert model.cross_decoder is not None and branch(model, "cross") is model
     assert torch.equal(visual.output, model.predict(images).visual)
 
@@ -117,6 +135,38 @@ def test_captions_are_tokenized_anew(model):
     ready()
     floor(model, images, "no")()
     assert model.caption_tokenizer.known
+
+
+@pytest.mark.parametrize(("guesses", "captions"), [("right", 2), ("wrong", 4)])
+def test_a_training_step_is_measured_with_the_captions_it_says(monkeypatch, capsys, guesses, captions):
+    """Two images under two orders: one caption an image where the orders agree, one an order where they do not."""
+    read = []
+    caption_memory = CLIP4STR.caption_memory
+
+    def counted(model, ids):
+        found = caption_memory(model, ids)
+        read.append(len(found[0][0].keys))
+        return found
+
+    monkeypatch.setattr(CLIP4STR, "caption_memory", counted)
+    bench.main(
+        ["train", "--scale", "smoke", "--threads", "1", "--repeats", "2", "--batch", "2", "--guesses", guesses, "--json"]
+    )
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (line["what"], line["row"], line["batch"], line["lengths"], line["guesses"]) == ("train", ROW, 2, "full", guesses)
+    assert line["orders"] == 2 and line["mean_letters"] == 25 and line["repeats"] == 2
+    assert line["median_s"] > line["floor_s"] > 0 and line["ratio"] > 1
+    assert read == [captions] * 3  # a warm-up and two repeats
+
+
+def test_a_floor_without_gradients_is_a_forward_pass(monkeypatch, capsys):
+    """A frozen image tower has nothing to go back through."""
+    backward = []
+    monkeypatch.setattr(torch.Tensor, "backward", lambda *_: backward.append(1))
+    row = load("ablations/table_VI/image12-text6.gin", "smoke")
+    model = row.experiment.model(load_weights=False)
+    floor_step(model, images_for(model, "ab"), "no")()
+    assert not backward
 
 
 def test_typical_lengths_have_the_shape_of_the_histogram():

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from core.benchmark.dictation import dictated
-from core.benchmark.timing import by_clock, by_processor, device_name, ratios, spread, take_turns
+from core.benchmark.timing import Compared, compared, take_turns
 from core.benchmark.words import draw_words, mean_letters
-from core.evaluate import DTYPES
 from core.experiment import Loaded, load
 from core.model.captions import byte_pairs
 from core.model.clip4str import CLIP4STR
 from core.protocol import Protocol
+from core.readings import DTYPES
 
 FLOOR = "floor"
 
@@ -83,46 +83,29 @@ def reading(model: CLIP4STR, images: Tensor, way: Way, precision: str) -> Callab
     return run
 
 
-@dataclass(frozen=True)
-class ReadCost:
+@dataclass(frozen=True, kw_only=True)
+class ReadCost(Compared):
     """Reading a batch of made-up images with random weights, against the image tower's forward pass.
 
     Args:
-        ratio: median over the repeats of reading over floor, measured one after the other.
-        median_s, low_s, high_s: seconds of reading a batch: median and range.
-        cpu_ratio: the same in processor time, which other programs hardly disturb; None on a GPU.
-        cpu_share: processor time that reading had, of what its threads could have had.
-        floor_s, floor_low_s, floor_high_s: seconds of the image tower's forward pass on it.
         lengths: "full" or "typical" (see `core.benchmark.words`).
+        guesses: "right" or "wrong" (see `core.benchmark.dictation`).
         mean_letters: letters of the words that were read.
     """
 
-    what: str
+    what: str = "read"
     row: str
     scale: str
     batch: int
     lengths: str
+    guesses: str
     way: str
-    ratio: float
-    ratio_low: float
-    ratio_high: float
-    cpu_ratio: float | None
-    cpu_share: float
-    median_s: float
-    low_s: float
-    high_s: float
-    floor_s: float
-    floor_low_s: float
-    floor_high_s: float
+    precision: str
     ms_per_image: float
     mean_letters: float
-    device: str
-    precision: str
-    threads: int
-    repeats: int
 
 
-def read_costs(row: str, scale: str, batches: list[int], lengths: str, repeats: int) -> Iterator[ReadCost]:
+def read_costs(row: str, scale: str, batches: list[int], lengths: str, guesses: str, repeats: int) -> Iterator[ReadCost]:
     """One cost a batch size, of a row under its own protocol; every repeat reads other words.
 
     Raises:
@@ -133,10 +116,12 @@ def read_costs(row: str, scale: str, batches: list[int], lengths: str, repeats: 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = loaded.experiment.model(load_weights=False).to(device).eval()
     for batch in batches:
-        yield read_cost(model, loaded, row, scale, batch, lengths, repeats)
+        yield read_cost(model, loaded, row, scale, batch, lengths, guesses, repeats)
 
 
-def read_cost(model: CLIP4STR, loaded: Loaded, row: str, scale: str, batch: int, lengths: str, repeats: int) -> ReadCost:
+def read_cost(
+    model: CLIP4STR, loaded: Loaded, row: str, scale: str, batch: int, lengths: str, guesses: str, repeats: int
+) -> ReadCost:
     """`read_costs` of one batch size, with the model built."""
     device = next(model.parameters()).device
     protocol = loaded.protocol
@@ -146,36 +131,21 @@ def read_cost(model: CLIP4STR, loaded: Loaded, row: str, scale: str, batch: int,
     with dictated(model) as dictation:
 
         def read(repeat: int) -> Callable[[], object]:
-            dictation.say(words[repeat])
+            dictation.say(words[repeat], guesses)
             return reading(model, images, way, protocol.precision)
 
         tasks = {FLOOR: lambda repeat: floor(model, images, protocol.precision), "read": read}
         measured = take_turns(tasks, repeats, device, f"reading {batch} at once")
-    clock, processor = by_clock(measured), by_processor(measured)
-    seconds, least = spread(clock["read"]), spread(clock[FLOOR])
-    ratio = ratios(clock["read"], clock[FLOOR])
+    cost = compared(measured["read"], measured[FLOOR], device)
     return ReadCost(
-        what="read",
+        **vars(cost),
         row=row,
         scale=scale,
         batch=batch,
         lengths=lengths,
+        guesses=guesses,
         way=str(way),
-        ratio=ratio.median,
-        ratio_low=ratio.low,
-        ratio_high=ratio.high,
-        cpu_ratio=ratios(processor["read"], processor[FLOOR]).median if device.type == "cpu" else None,
-        cpu_share=sum(processor["read"]) / sum(clock["read"]) / torch.get_num_threads(),
-        median_s=seconds.median,
-        low_s=seconds.low,
-        high_s=seconds.high,
-        floor_s=least.median,
-        floor_low_s=least.low,
-        floor_high_s=least.high,
-        ms_per_image=1000 * seconds.median / batch,
-        mean_letters=mean_letters([word for repeated in words for word in repeated]),
-        device=device_name(device),
         precision=str(DTYPES[protocol.precision]).removeprefix("torch."),
-        threads=torch.get_num_threads(),
-        repeats=repeats,
+        ms_per_image=1000 * cost.median_s / batch,
+        mean_letters=mean_letters([word for repeated in words for word in repeated]),
     )

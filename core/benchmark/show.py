@@ -6,10 +6,13 @@ from rich.console import Console
 from rich.table import Table
 
 from core.benchmark.read import ReadCost
+from core.benchmark.train import TrainCost
 
 MEANINGS = {
-    "full": "every word has one letter a step and no [E], so that each autoregressive pass takes all of its steps",
-    "typical": "words are as long as IIIT5K's test words, and a batch takes as many steps as its longest word",
+    "full": "every word has as many letters as the decoder has outputs and no [E]",
+    "typical": "words are as long as IIIT5K's test words",
+    "right": "the first guess, both branches and refinement agree, as they mostly do of a trained model",
+    "wrong": "no guess is right in any letter, the branches agree in none, and refinement changes every caption",
 }
 PROCESSOR = "cpu: the ratio in processor time, which other work on the machine hardly disturbs."
 
@@ -21,7 +24,8 @@ def in_processor_time(ratio: float | None) -> str:
 def show_costs(costs: list[ReadCost]) -> None:
     """A table of `core.benchmark.read.read_costs` and what its figures are."""
     first, share = costs[0], min(found.cpu_share for found in costs)
-    title = f"Reading, {first.lengths} words, {first.precision}, scale {first.scale}, {first.device}, {first.threads} threads"
+    setting = f"{first.lengths} words, {first.guesses} guesses, {first.precision}, scale {first.scale}"
+    title = f"Reading, {setting}, {first.device}, {first.threads} threads"
     table = Table("row", "batch", "floor", "read", "ratio", "range", "cpu", "ms/image", title=title)
     for found in costs:
         table.add_row(
@@ -41,7 +45,30 @@ def show_costs(costs: list[ReadCost]) -> None:
         "floor: the image tower's own forward pass, read: encode and decode of a batch, both in ms; ratio: of neighbours. "
         f"Medians of {first.repeats} repeats in turns. {PROCESSOR} The process had {share:.0%} of "
         "its threads' time or more. Random weights and images; the words are dictated, random letters that differ "
-        f"between the images of a batch; {MEANINGS[first.lengths]}."
+        f"between the images of a batch; {MEANINGS[first.lengths]}; {MEANINGS[first.guesses]}."
+    )
+
+
+def show_training(costs: list[TrainCost]) -> None:
+    """A table of `core.benchmark.train.train_costs` and what its figures are."""
+    first, share = costs[0], min(found.cpu_share for found in costs)
+    title = f"Training, {first.lengths} words, {first.guesses} guesses, {first.precision}, scale {first.scale}, {first.device}"
+    table = Table("row", "batch", "floor", "step", "ratio", "range", "cpu", "images/s", title=title)
+    for found in costs:
+        table.add_row(
+            Path(found.row).stem,
+            str(found.batch),
+            *(f"{1000 * seconds:.0f}" for seconds in (found.floor_s, found.median_s)),
+            f"{found.ratio:.2f}",
+            f"{found.ratio_low:.2f}-{found.ratio_high:.2f}",
+            in_processor_time(found.cpu_ratio),
+            f"{found.images_per_s:.1f}",
+        )
+    Console().print(table)
+    Console().print(
+        f"floor: the image tower's forward and backward pass, step: losses over {first.orders} orders, gradients, clipping and "
+        f"optimiser, both in ms on {first.threads} threads; ratio: of neighbours. Medians of {first.repeats} repeats in turns. "
+        f"{PROCESSOR} The process had {share:.0%} of its threads' time or more."
     )
 
 

@@ -15,6 +15,7 @@ from core.benchmark.timing import Compared, compared, take_turns
 from core.benchmark.words import draw_words, mean_letters
 from core.experiment import load
 from core.model.clip4str import CLIP4STR
+from core.optim import Optimisation
 from core.readings import DTYPES
 
 FLOOR = "floor"
@@ -82,6 +83,26 @@ def heard(model: CLIP4STR, words: list[str], guesses: str) -> Iterator[None]:
         hook.remove()
 
 
+def training_step(
+    model: CLIP4STR, optimisation: Optimisation, images: Tensor, words: list[str], guesses: str, seed: int = 0
+) -> Callable[[], None]:
+    """A whole step on images B 3 H W, ready to be timed; the model learns, its learning rate does not change."""
+    optimiser = optimisation.optimiser(model)
+    optimisation.set_lr(optimiser, 0, 1)
+    trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+
+    def run() -> None:
+        with heard(model, words, guesses):
+            with autocast(images, optimisation.precision):
+                losses = model(images, words, torch.Generator().manual_seed(seed))
+            losses.total.backward()
+        torch.nn.utils.clip_grad_norm_(trained, optimisation.clip_grad_norm)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+    return run
+
+
 def train_costs(row: str, scale: str, batches: list[int], lengths: str, guesses: str, repeats: int) -> Iterator[TrainCost]:
     """One cost a batch size, of a row under its own recipe; every repeat has other words and orders.
 
@@ -93,9 +114,6 @@ def train_costs(row: str, scale: str, batches: list[int], lengths: str, guesses:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = loaded.experiment.model(load_weights=False).to(device).train()
     optimisation = loaded.experiment.optimisation
-    optimiser = optimisation.optimiser(model)
-    optimisation.set_lr(optimiser, 0, 1)
-    trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     for batch in batches:
         words = [
             [word[: model.max_letters] for word in drawn]
@@ -103,20 +121,9 @@ def train_costs(row: str, scale: str, batches: list[int], lengths: str, guesses:
         ]
         images = torch.randn(batch, 3, *model.towers.image_size, device=device)
 
-        def step(repeat: int, words: list[list[str]] = words, images: Tensor = images) -> Callable[[], None]:
-            def run() -> None:
-                with heard(model, words[repeat], guesses):
-                    with autocast(images, optimisation.precision):
-                        losses = model(images, words[repeat], torch.Generator().manual_seed(repeat))
-                    losses.total.backward()
-                torch.nn.utils.clip_grad_norm_(trained, optimisation.clip_grad_norm)
-                optimiser.step()
-                optimiser.zero_grad(set_to_none=True)
-
-            return run
-
+        steps = [training_step(model, optimisation, images, drawn, guesses, seed) for seed, drawn in enumerate(words)]
         tower = floor_step(model, images, optimisation.precision)
-        tasks = {FLOOR: lambda repeat, tower=tower: tower, "train": step}
+        tasks = {FLOOR: lambda repeat, tower=tower: tower, "train": lambda repeat, steps=steps: steps[repeat]}
         measured = take_turns(tasks, repeats, device, f"training on {batch} at once")
         cost = compared(measured["train"], measured[FLOOR], device)
         yield TrainCost(
@@ -127,7 +134,7 @@ def train_costs(row: str, scale: str, batches: list[int], lengths: str, guesses:
             lengths=lengths,
             guesses=guesses,
             orders=model.num_permutations,
-            trainable=sum(parameter.numel() for parameter in trained),
+            trainable=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
             precision=str(DTYPES[optimisation.precision]).removeprefix("torch."),
             images_per_s=batch / cost.median_s,
             mean_letters=mean_letters([word for repeated in words for word in repeated]),

@@ -16,9 +16,10 @@ from core.charset import CHARSET_94
 from core.data.errors import DataError
 from core.data.loading import Words, collate, open_words
 from core.data.transforms import ToTensor
-from core.evaluate import DTYPES, benchmarks_of
+from core.evaluate import benchmarks_of
 from core.model.clip4str import CLIP4STR
 from core.protocol import Protocol
+from core.readings import DTYPES
 
 
 def sample_images(model: CLIP4STR, data: Path, normalisation: str, count: int, seed: int = 0) -> tuple[Tensor, list[str]]:
@@ -47,7 +48,7 @@ def sample_images(model: CLIP4STR, data: Path, normalisation: str, count: int, s
     if not examples:
         raise DataError(f"{data / 'test'}: no image here can be decoded")
     batch = collate(examples)
-    return batch.images, batch.labels
+    return batch.normalised("cpu"), batch.labels
 
 
 def ways_of(model: CLIP4STR, protocols: Mapping[str, Protocol]) -> dict[str, dict[str, Way]]:

@@ -40,5 +40,11 @@ def draw_words(lengths: str, batch: int, batches: int, max_outputs: int, seed: i
     return [words[start : start + batch] for start in range(0, count, batch)]
 
 
+def random_words(lengths: Sequence[int], seed: int) -> list[str]:
+    """Random lower-case words of these lengths."""
+    rng = random.Random(seed)
+    return ["".join(rng.choices(LOWER, k=length)) for length in lengths]
+
+
 def mean_letters(words: Sequence[str]) -> float:
     return sum(map(len, words)) / len(words)
