@@ -6,8 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from core.tracking import recorded
 from reports.collect import evaluation_folder, training_facts
 from reports.document import Block, Heading, Items, Listing, Text
+
+UPLOAD = (
+    "What wandb recorded of the runs. `wandb sync` with folders named here uploads what was recorded offline; it is a copy of "
+    "metrics.jsonl."
+)
 
 
 def appendix(runs: pd.DataFrame, results: Path) -> list[Block]:
@@ -27,6 +33,8 @@ def appendix(runs: pd.DataFrame, results: Path) -> list[Block]:
     hours = frame.assign(hours=frame.hours.map("{:.3f}".format), images=frame.images.map("{:,}".format))
     shown = hours[["run", "seed", "rows", "steps", "images", "hours", "device"]].astype(str).set_index("run")
     blocks += [Heading("Runs", 3), Text("Hours of training steps; rows of several tables share a run."), Listing(shown)]
+    if known := recordings(frame, results):
+        blocks += [Heading("Tracking", 3), Text(UPLOAD), Items(tuple(known))]
     blocks += [Heading("Data", 3), Listing(data(done, results))]
     return [*blocks, Heading("Commands", 3), Items(tuple(commands(frame)))]
 
@@ -62,6 +70,17 @@ def environment(frame: pd.DataFrame) -> list[str]:
     threads = set(frame.device + ", " + frame.threads.astype(str) + " threads")
     lines = [("commit", commits), ("Python", set(frame.python)), ("packages", packages), ("device", threads)]
     return [f"{name}: {' | '.join(sorted(map(str, values)))}" for name, values in lines]
+
+
+def recordings(frame: pd.DataFrame, results: Path) -> list[str]:
+    """Where the training of each run, and its evaluations, were recorded: addresses, or folders of offline ones."""
+    lines = []
+    for record in frame.itertuples():
+        run = results / "runs" / record.run / f"seed{record.seed}"
+        kept = [run, *(path.parent for path in sorted(run.glob("evaluations/*/tracking.json")))]
+        if found := list(filter(None, (recorded(folder, run) for folder in kept))):
+            lines.append(f"{record.run} seed {record.seed}: {', '.join(found)}")
+    return lines
 
 
 def data(done: pd.DataFrame, results: Path) -> pd.DataFrame:
