@@ -8,12 +8,13 @@ SNAKEMAKE = snakemake -j$(JOBS) --rerun-incomplete --show-failed-logs
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup report figures test lint clean
+.PHONY: help setup report figures test test-slurm lint clean
 
 help:
 	@echo "make table_VI    run the paper's Table VI (at micro scale unless ARGS says otherwise)"
 	@echo "make report      every table and figure, and one document of them"
 	@echo "make test        run the tests"
+	@echo "make test-slurm  run a table through a Slurm cluster started here for it (needs slurm-wlm and munge; minutes)"
 	@echo "make lint        ruff, snakefmt, snakemake --lint"
 	@echo "  ARGS='--config scale=paper data=DIR'   is passed on to snakemake"
 	@echo "  JOBS=8                                 jobs at once (default: all cores)"
@@ -34,6 +35,11 @@ table_% figure_%: $(READY)
 
 test: $(READY)
 	python -m pytest
+
+test-slurm: $(READY)
+	python -m tests.slurm.cluster -- sinfo --Node --long
+	python -m pip install --quiet -e '.[slurm]'
+	python -m pytest -m slurm tests/slurm
 
 lint: $(READY)
 	ruff check .

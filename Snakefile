@@ -2,6 +2,7 @@
 # snakemake -j2 table_VI        the paper's Table VI at micro scale, on the embedded data set
 # snakemake -n table_VI         what that would do
 # snakemake -j2 report          every table and figure, and one document of them all
+import os
 import sys
 from pathlib import Path
 from shlex import quote
@@ -11,13 +12,24 @@ from snakemake.utils import min_version, validate
 min_version("9.0")
 sys.path.insert(0, workflow.basedir)
 
-from ablations import plan as planning
+from ablations import machine, plan as planning
 
 
 configfile: workflow.source_path("ablations/workflow.yaml")
 
 
 validate(config, "ablations/workflow.schema.yaml")
+GPUS_GIVEN = "gpu" in workflow.global_resources  # --resources gpu=N, or a profile's
+CLUSTER = workflow.nodes and (GPUS_GIVEN or not workflow.output_settings.dryrun)  # its scheduler hands out devices
+MACHINE = machine.survey(config, workflow.cores, bool(CLUSTER or not workflow.is_main_process))
+if CLUSTER and GPUS_GIVEN and (most := workflow.global_resources["gpu"].value) < config["gpus_per_run"]:
+    sys.exit(f"--resources gpu={most} is less than gpus_per_run: {config['gpus_per_run']}; give at least as many")
+if MACHINE.slots and not GPUS_GIVEN:
+    workflow.register_resource("gpu", MACHINE.slots)
+LEASE = "python -m core.lease --gpus {resources.gpu} --share {resources.gpu_share} -- python -m"  # waits for free devices
+TOGETHER = f"{LEASE} core.launch --processes {{resources.gpu}} -- -m"  # the same text for one GPU and many: nothing is remade
+if config["tracking"] != "auto":  # through the environment: no rule's text changes, so nothing is made again
+    os.environ.update(WANDB_MODE={"off": "disabled", False: "disabled"}.get(config["tracking"], config["tracking"]))
 PLAN = planning.make(config)
 PLAN.write()
 if not workflow.deployment_settings.deployment_method:
@@ -107,7 +119,7 @@ if PLAN.rendered:
         message:
             "render the micro world"
         shell:
-            "python -m core.data.micro {input} {output} --workers {threads} > {log} 2>&1"
+            "python -m core.data.micro {input:q} {output:q} --workers {threads} > {log:q} 2>&1"
 
 
 rule micro_towers:
@@ -128,7 +140,7 @@ rule pretrain:
     message:
         "pretrain the micro towers {wildcards.towers} (15 to 30 minutes on two cores; ablations/micro/ has them already)"
     shell:
-        "python -m core.pretrain {input} {output} --threads {threads} > {log} 2>&1"
+        "python -m core.pretrain {input:q} {output:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule train:
@@ -142,18 +154,21 @@ rule train:
         f"{PLAN.results}/logs/train-{{run}}-seed{{seed}}.log",
     benchmark:
         f"{PLAN.results}/logs/train-{{run}}-seed{{seed}}.tsv"
+    retries: config["retries"] if workflow.is_main_process else 0  # a cluster's own job is not retried inside itself
     conda:
         "ablations/environment.yaml"
-    threads: config["threads"]
+    threads: MACHINE.threads
     resources:
-        gpu=1,
+        gpu=config["gpus_per_run"],
+        gpu_share=config["gpu_share"],
     params:
         out=subpath(output[0], parent=True),
     message:
         "train {wildcards.run} seed {wildcards.seed} ({log})"
     shell:
-        "python -m core.train {input.gin} --data {input.data} --out {params.out} --seed {wildcards.seed}"
-        " --threads {threads} > {log} 2>&1"
+        f"{TOGETHER} core.train"
+        " {input.gin:q} --data {input.data:q} --out {params.out:q} --seed {wildcards.seed:q}"
+        " --threads {threads} > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -166,18 +181,22 @@ rule evaluate:
         f"{RUN}/evaluations/{{evaluation}}/metrics.json",
     log:
         f"{PLAN.results}/logs/evaluate-{{run}}-seed{{seed}}-{{evaluation}}.log",
+    group:
+        "reading"
     conda:
         "ablations/environment.yaml"
-    threads: config["threads"]
+    threads: MACHINE.threads
     resources:
-        gpu=1,
+        gpu=config["gpus_per_run"],
+        gpu_share=config["gpu_share"],
     params:
         out=subpath(output[0], ancestor=2),
     message:
         "evaluate {wildcards.run} seed {wildcards.seed} ({log})"
     shell:
-        "python -m core.evaluate {input.model} {input.gin} --data {input.data} --out {params.out}"
-        " --threads {threads} > {log} 2>&1"
+        f"{TOGETHER} core.evaluate"
+        " {input.model:q} {input.gin:q} --data {input.data:q} --out {params.out:q}"
+        " --threads {threads} > {log:q} 2>&1"
 
 
 for run, evaluations in PLAN.decoded_together.items():
@@ -197,18 +216,22 @@ for run, evaluations in PLAN.decoded_together.items():
             ),
         log:
             f"{PLAN.results}/logs/evaluate-{run}-seed{{seed}}.log",
+        group:
+            "reading"
         conda:
             "ablations/environment.yaml"
-        threads: config["threads"]
+        threads: MACHINE.threads
         resources:
-            gpu=1,
+            gpu=config["gpus_per_run"],
+            gpu_share=config["gpu_share"],
         params:
             out=subpath(output[0], ancestor=2),
         message:
             f"decode {run} in {len(evaluations)} ways, one pass of its image tower"
         shell:
-            "python -m core.evaluate {input.model} {input.gin} --data {input.data} --out {params.out}"
-            " --threads {threads} > {log} 2>&1"
+            f"{TOGETHER} core.evaluate"
+            " {input.model:q} {input.gin:q} --data {input.data:q} --out {params.out:q}"
+            " --threads {threads} > {log:q} 2>&1"
 
     workflow.ruleorder(f"evaluate_{run.replace('-', '_')}", "evaluate")
 
@@ -229,13 +252,15 @@ rule reading_time:
     threads: workflow.cores  # nothing else runs beside a measurement
     resources:
         gpu=1,
+        gpu_share=1,  # a measurement is alone
     params:
-        threads=config["threads"],
+        threads=config["threads"] or 1,
     message:
         "time the reading of {wildcards.run} ({log})"
     shell:
-        "python -m core.bench read --model {input.model} --data {input.data} {input.gin} --out {output}"
-        " --threads {params.threads} > {log} 2>&1"
+        f"{LEASE} core.bench read"
+        " --model {input.model:q} --data {input.data:q} {input.gin:q} --out {output:q}"
+        " --threads {params.threads:q} > {log:q} 2>&1"
 
 
 rule table:
@@ -256,6 +281,8 @@ rule table:
         [f"{TABLES}/{{table}}.{suffix}" for suffix in RENDERINGS if suffix != "html"],
     log:
         f"{PLAN.results}/logs/{{table}}.log",
+    group:
+        "drawing"
     conda:
         "ablations/environment.yaml"
     params:
@@ -264,7 +291,7 @@ rule table:
     message:
         "{wildcards.table} from per-image predictions"
     shell:
-        "python -m reports.tables {wildcards.table} --results {params.results} --tables {params.tables} > {log} 2>&1"
+        "python -m reports.tables {wildcards.table:q} --results {params.results:q} --tables {params.tables:q} > {log:q} 2>&1"
 
 
 rule masks:
@@ -273,6 +300,7 @@ rule masks:
         tables=[f"{TABLES}/table_I.{suffix}" for suffix in ("md", "tex", "html", "csv")],
     log:
         f"{PLAN.results}/logs/table_I.log",
+    localrule: True
     conda:
         "ablations/environment.yaml"
     params:
@@ -280,8 +308,8 @@ rule masks:
     message:
         "table_I: masks as the model makes them"
     shell:
-        "(python -m core.masks --letters 3 --seed 1 --out {output.json} && python -m reports.masks {output.json} {params.tables})"
-        " > {log} 2>&1"
+        "(python -m core.masks --letters 3 --seed 1 --out {output.json:q} && python -m reports.masks {output.json:q} {params.tables:q})"
+        " > {log:q} 2>&1"
 
 
 rule zero_shot:
@@ -293,14 +321,16 @@ rule zero_shot:
         f"{PLAN.results}/logs/figure_1.log",
     conda:
         "ablations/environment.yaml"
+    threads: MACHINE.threads
     resources:
         gpu=1,
+        gpu_share=config["gpu_share"],
     params:
         scale=PLAN.scale,
     message:
         "classify a picture with a word sticker on it"
     shell:
-        "python -m core.zero_shot {input} --out {output} --scale {params.scale} > {log} 2>&1"
+        f"{LEASE} core.zero_shot" " {input:q} --out {output:q} --scale {params.scale:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule attention:
@@ -313,14 +343,18 @@ rule attention:
         f"{PLAN.results}/logs/figure_2.log",
     conda:
         "ablations/environment.yaml"
+    threads: MACHINE.threads
     resources:
         gpu=1,
+        gpu_share=config["gpu_share"],
     params:
         scale=PLAN.scale,
     message:
         "where the image tower looks on test words"
     shell:
-        "python -m core.attention {input.gin} --data {input.data} --out {output} --scale {params.scale} > {log} 2>&1"
+        f"{LEASE} core.attention"
+        " {input.gin:q} --data {input.data:q} --out {output:q} --scale {params.scale:q} --threads {threads}"
+        " > {log:q} 2>&1"
 
 
 for figure, maps in (("figure_1", PLAN.scale), ("figure_2", PLAN.study or PLAN.scale)):
@@ -340,6 +374,8 @@ for figure, maps in (("figure_1", PLAN.scale), ("figure_2", PLAN.study or PLAN.s
             f"{FIGURES}/{figure}.svg",
         log:
             f"{PLAN.results}/logs/draw-{figure}.log",
+        group:
+            "drawing"
         conda:
             "ablations/environment.yaml"
         params:
@@ -348,7 +384,7 @@ for figure, maps in (("figure_1", PLAN.scale), ("figure_2", PLAN.study or PLAN.s
         message:
             f"draw {figure}"
         shell:
-            "python -m reports.figures.heatmaps {params.figure} {input} {params.stem} > {log} 2>&1"
+            "python -m reports.figures.heatmaps {params.figure:q} {input:q} {params.stem:q} > {log:q} 2>&1"
 
 
 rule figure:
@@ -368,6 +404,8 @@ rule figure:
         f"{FIGURES}/{{figure}}_{{table}}.svg",
     log:
         f"{PLAN.results}/logs/{{figure}}_{{table}}.log",
+    group:
+        "drawing"
     conda:
         "ablations/environment.yaml"
     params:
@@ -377,8 +415,8 @@ rule figure:
     message:
         "draw {wildcards.figure} of {wildcards.table}"
     shell:
-        "python -m reports.figures {wildcards.figure} {wildcards.table} --results {params.results} --tables {params.tables}"
-        " --out {params.figures} > {log} 2>&1"
+        "python -m reports.figures {wildcards.figure:q} {wildcards.table:q} --results {params.results:q} --tables {params.tables:q}"
+        " --out {params.figures:q} > {log:q} 2>&1"
 
 
 rule peer:
@@ -391,13 +429,79 @@ rule peer:
         f"{PLAN.results}/logs/peer-{{peer}}.log",
     conda:
         "ablations/environment.yaml"
-    threads: config["threads"]
+    threads: MACHINE.threads
     params:
         out=subpath(output[0], parent=True),
     message:
         "read every benchmark with {wildcards.peer}, an outside reader ({log})"
     shell:
-        "python -m core.peers {wildcards.peer} --data {input} --out {params.out} > {log} 2>&1"
+        "python -m core.peers {wildcards.peer:q} --data {input:q} --out {params.out:q} --threads {threads} > {log:q} 2>&1"
+
+
+rule search:
+    input:
+        gin=ancient("ablations/lr_search.gin"),
+        data=ancient(PLAN.data),
+    output:
+        f"{PLAN.results}/searches/{PLAN.study or PLAN.scale}/search.json",
+    log:
+        f"{PLAN.results}/logs/lr_search.log",
+    conda:
+        "ablations/environment.yaml"
+    threads: workflow.cores  # Ray shares them out
+    resources:
+        gpu=1,
+    params:
+        out=subpath(output[0], parent=True),
+        scale=PLAN.scale,
+        each=MACHINE.threads,
+        jobs=lambda wildcards, threads: max(1, threads // MACHINE.threads),
+    message:
+        "search the learning rate in short trainings ({log})"
+    shell:
+        f"{LEASE} core.search"
+        " {input.gin:q} --data {input.data:q} --out {params.out:q} --scale {params.scale:q}"
+        " --threads {params.each:q} --jobs {params.jobs:q} > {log:q} 2>&1"
+
+
+rule lr_search:
+    input:
+        f"{PLAN.results}/searches/{PLAN.study or PLAN.scale}/search.json",
+    output:
+        report(
+            f"{TABLES}/lr_search.png",
+            caption="reports/captions/lr_search.rst",
+            category="Figures",
+            labels={"figure": "lr_search"},
+        ),
+        [f"{TABLES}/lr_search.{suffix}" for suffix in ("md", "csv", "json", "svg")],
+    log:
+        f"{PLAN.results}/logs/lr_search-table.log",
+    conda:
+        "ablations/environment.yaml"
+    params:
+        stem=lambda wildcards, output: output[0].removesuffix(".png"),
+    message:
+        f"lr_search: see {TABLES}/lr_search.md"
+    shell:
+        "python -m reports.search {input:q} {params.stem:q} > {log:q} 2>&1"
+
+
+rule doctor:
+    input:
+        PLAN.data,
+    output:
+        html=report(f"{TABLES}/doctor.html", category="Data"),
+        text=f"{TABLES}/doctor.txt",
+    log:
+        f"{PLAN.results}/logs/doctor.log",
+    conda:
+        "ablations/environment.yaml"
+    threads: workflow.cores
+    message:
+        f"what lies in the data, and which tables it can reproduce: see {TABLES}/doctor.html"
+    shell:
+        "python -m core.data.doctor {input:q} --html {output.html:q} --workers {threads} > {output.text:q} 2> {log:q}"
 
 
 rule report:
@@ -420,5 +524,5 @@ rule report:
     message:
         f"the report: see {REPORT}.html"
     shell:
-        "python -m reports.report {params.names} --results {params.results} --tables {params.tables}"
-        " --figures {params.figures} --out {params.out} > {log} 2>&1"
+        "python -m reports.report {params.names:q} --results {params.results:q} --tables {params.tables:q}"
+        " --figures {params.figures:q} --out {params.out:q} > {log:q} 2>&1"

@@ -1,13 +1,12 @@
 """From rows to runs: what each gin file trains, where it lies, and which rows share it.
 
     python -m ablations.plan table_VI
-    python -m ablations.plan --all
+    python -m ablations.plan --all --scale paper --gpus 8 --price 2.5
 
 A run is identified by what it trains: the values its training reads, and the data. A row that changes only decoding
 shares its run, and tables share runs; editing a comment changes nothing.
 """
 
-import argparse
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,17 +14,17 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
-from rich.console import Console
-from rich.table import Table as Grid
 
-from ablations.rows import TABLES, Row, data_source, plan_row, row_files, table_names
+from ablations.reading import Memory, Reading
+from ablations.rows import TABLES, Row, plan_row, row_files, table_names
+from ablations.source import Source, data_source
 from core import config
 from core.files import ROOT, atomic_file
-from core.peers import READERS
 from reports.layout import Layout, drawable, read_layout
 
 MICRO_TOWERS = ("clip", "clip_large", "clip_more", "classes_50", "classes_1000")  # made by ablations/micro/<name>.gin
-PEERS = tuple(READERS)
+SCHEMA = yaml.safe_load((TABLES / "workflow.schema.yaml").read_text())
+PEERS = tuple(SCHEMA["properties"]["peers"]["items"]["enum"])  # those of core.peers, which needs torch to say so
 
 
 @dataclass(frozen=True)
@@ -34,12 +33,16 @@ class Plan:
 
     tables: dict[str, list[Row]]
     layouts: dict[str, Layout]
-    data: Path
+    source: Source
     results: Path
     scale: str
     seeds: list[int]
     rendered: bool  # the data root is made by a rule of ours
     wanted_peers: list[str]  # outside readers to check the harness with
+
+    @property
+    def data(self) -> Path:
+        return self.source.root
 
     @property
     def peers_folder(self) -> Path:
@@ -83,6 +86,16 @@ class Plan:
     def rows(self) -> list[Row]:
         """Every row that can be run."""
         return [row for rows in self.tables.values() for row in rows if not row.reason]
+
+    @property
+    def asked(self) -> dict[str, list[tuple[str, Row]]]:
+        """Every run, and the rows that ask for it, each with its table."""
+        found: dict[str, list[tuple[str, Row]]] = {}
+        for table, rows in self.tables.items():
+            for row in rows:
+                if not row.reason:
+                    found.setdefault(row.run, []).append((table, row))
+        return found
 
     def seed_folder(self, run: str, seed: int) -> Path:
         return self.results / "runs" / run / f"seed{seed}"
@@ -135,8 +148,10 @@ class Plan:
         """
         for row in sorted(self.rows, key=unlike_a_validation):
             folder = self.results / "runs" / row.run
-            keep(folder / "train.gin", row.flat, overwrite=False)
-            keep(folder / f"{row.evaluation}.gin", row.flat, overwrite=False)
+            keep(folder / "train.gin", row.reading.operative, overwrite=False)
+            keep(folder / f"{row.evaluation}.gin", row.reading.operative, overwrite=False)
+        for run, asking in self.asked.items():
+            keep(self.results / "runs" / run / "rows.json", json.dumps(named_after(asking), indent=2) + "\n")
         for table, rows in self.tables.items():
             keep(self.tables_folder / f"{table}.runs.csv", self.listed(table, rows).to_csv(index=False))
 
@@ -149,8 +164,8 @@ class Plan:
                 "gin": row.gin,
                 "run": row.run,
                 "reason": row.reason,
-                "protocol": row.protocol,
-                "output": row.output,
+                "protocol": row.reading.protocol,
+                "output": row.reading.output,
                 "evaluation": row.evaluation,
                 "params": row.counts.encoders_trainable,
                 "params_paper": row.counts_paper.encoders_trainable,
@@ -158,8 +173,8 @@ class Plan:
                 "frozen": row.counts.frozen,
                 "total_paper": row.counts_paper.total,
                 "frozen_paper": row.counts_paper.frozen,
-                "layers": row.layers,
-                "batch": row.batch,
+                "layers": row.reading.layers,
+                "batch": row.reading.batch,
                 "scale": self.scale,
                 "seeds": " ".join(map(str, self.seeds)),
                 "data": "rendered micro world" if self.rendered else self.data.as_posix(),
@@ -173,7 +188,7 @@ class Plan:
 
 def unlike_a_validation(row: Row) -> bool:
     """True for rows that ask for other decoding than Algorithm 1's: no run is validated as they say if another shares it."""
-    protocol = json.loads(row.protocol)
+    protocol = json.loads(row.reading.protocol)
     return (protocol["decode"], protocol["fast_cross"], protocol["refine_steps"]) != ("ar", False, 1)
 
 
@@ -186,6 +201,12 @@ def evaluations_of(rows: Iterable[Row]) -> dict[str, list[str]]:
     return wanted
 
 
+def named_after(asking: list[tuple[str, Row]]) -> dict:
+    """Who asks for a run (`rows.json`), for trackers and people; nothing depends on it."""
+    rows = [{"table": table, "row": row.name, "evaluation": row.evaluation} for table, row in asking]
+    return {"rows": rows, "name": f"{rows[0]['table']}/{rows[0]['row']}"}
+
+
 def keep(path: Path, content: str, overwrite: bool = True) -> None:
     """Write a file unless it says the same already (or, without `overwrite`, is there at all)."""
     if path.is_file() and (not overwrite or path.read_text() == content):
@@ -194,34 +215,48 @@ def keep(path: Path, content: str, overwrite: bool = True) -> None:
         partial.write_text(content)
 
 
-def make(settings: dict, wanted: Sequence[str] | None = None) -> Plan:
+def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = False) -> Plan:
     """The plan of a workflow configuration (see ablations/workflow.schema.yaml).
 
     Args:
         wanted: tables; all of them when left out.
+        published: see `ablations.source.data_source`.
 
     Raises:
         ConfigError, ReportError, DataError: naming file, key and fix.
     """
     scale, results = settings["scale"], Path(settings["results"])
-    source = data_source(settings.get("data"), scale, results)
-    tables, layouts, known = {}, {}, {}
+    source = data_source(settings.get("data"), scale, results, published)
+    memory = remembered(results)
+    tables, layouts = {}, {}
     for table in wanted or table_names():
         if not (TABLES / table / "table.yaml").is_file():
             raise config.ConfigError(f"no table {table!r}: there are {', '.join(table_names())}")
         layouts[table] = read_layout(table)
-        tables[table] = [plan_row(path, layouts[table], scale, source, known) for path in row_files(layouts[table])]
+        tables[table] = [plan_row(path, layouts[table], scale, source, memory) for path in row_files(layouts[table])]
         refuse_baseline(layouts[table], tables[table])
+    memory.write()
     return Plan(
         tables=tables,
         layouts=layouts,
-        data=source.root,
+        source=source,
         results=results,
         scale=scale,
         seeds=[int(seed) for seed in settings["seeds"]],  # the command line gives words
-        rendered=not settings.get("data"),
+        rendered=source.world is not None,
         wanted_peers=list(settings.get("peers", [])),
     )
+
+
+def remembered(results: Path) -> Memory:
+    """What earlier plans of this results folder read; torch is only needed for what they did not."""
+    return Memory(results / "cache" / "plan.json", read_with_torch)
+
+
+def read_with_torch(gin: str, scale: str) -> Reading:
+    from ablations.blueprint import read
+
+    return read(gin, scale)
 
 
 def refuse_baseline(layout: Layout, rows: list[Row]) -> None:
@@ -233,55 +268,7 @@ def refuse_baseline(layout: Layout, rows: list[Row]) -> None:
                 raise config.ConfigError(f"{layout.path}: {key} names {name!r}, there is no {name}.gin beside it")
 
 
-def show(table: str, rows: list[Row], plan: Plan, first: dict[str, str]) -> Grid:
-    """One table's rows; `first` remembers which row asked for a run first, over all tables."""
-    grid = Grid("row", "run", "done", "params", "at paper scale", "length", "batch", title=f"{table}, {plan.scale}")
-    for column in grid.columns:
-        column.no_wrap = True
-    for row in rows:
-        length = f"{row.steps} steps" if row.steps else f"{row.epochs:g} epochs"
-        run, done = row.reason, "-"
-        if not row.reason:
-            found = sum((plan.seed_folder(row.run, seed) / "model.safetensors").is_file() for seed in plan.seeds)
-            asked = first.setdefault(row.run, f"{table}/{row.name}")
-            run = row.run if asked == f"{table}/{row.name}" else f"as {asked}"
-            done = f"{found}/{len(plan.seeds)}"
-        params, paper = row.counts.encoders_trainable, row.counts_paper.encoders_trainable
-        grid.add_row(row.name, run, done, f"{params / 1e6:.2f} M", f"{paper / 1e6:.1f} M", length, str(row.batch))
-    return grid
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description="Say what tables would train, before anything starts: rows, the runs they share, what is there already."
-    )
-    parser.add_argument("tables", nargs="*", help=f"of {', '.join(table_names())} (default: all)")
-    parser.add_argument("--all", action="store_true", help="all tables (the default)")
-    parser.add_argument("--scale", help=f"one of {', '.join(config.SCALES)} (default: the workflow's)")
-    parser.add_argument("--data", help="folder of real LMDBs (default: the workflow's, or the rendered micro world)")
-    parser.add_argument("--results", help="folder of results (default: the workflow's)")
-    options = parser.parse_args(arguments)
-    if options.all and options.tables:
-        parser.error("--all is all tables; name some or say --all")
-    with config.user_errors():
-        settings = yaml.safe_load((TABLES / "workflow.yaml").read_text())
-        settings |= {key: value for key in ("scale", "data", "results") if (value := getattr(options, key))}
-        plan = make(settings, options.tables or None)
-    first: dict[str, str] = {}
-    console = Console()
-    console.width = max(console.width, 104)  # also in a pipe
-    for table, rows in plan.tables.items():
-        console.print(show(table, rows, plan, first))
-    unique = list(first)
-    done = sum((plan.seed_folder(run, seed) / "model.safetensors").is_file() for run in unique for seed in plan.seeds)
-    rows = sum(map(len, plan.tables.values()))
-    without = rows - len(plan.rows)
-    print(
-        f"{rows} rows, {len(unique)} unique runs x {len(plan.seeds)} seeds, {done} of them trained already"
-        + (f", {without} rows that cannot be run here" if without else "")
-        + f"; data: {plan.data}"
-    )
-
-
 if __name__ == "__main__":
+    from ablations.command import main
+
     main()

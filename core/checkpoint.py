@@ -6,13 +6,13 @@ from functools import partial
 from pathlib import Path
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError
 
 from core import config
 from core.files import atomic_file, file_digest, in_repository, write_json
 from core.model.clip4str import CLIP4STR
 from core.model.weights import first_difference
+from core.pickles import read_pickle
 from core.released import build_released, is_released
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
@@ -44,6 +44,7 @@ def load_model(path: Path | str) -> CLIP4STR:
     """A trained model on the CPU in evaluation mode: a run directory, our model.safetensors or a released checkpoint.
 
     Raises:
+        UnsafeFile: reading it would run something.
         ValueError: the file is none of these, or its weights do not fit the model it describes.
         OSError: it cannot be read.
     """
@@ -54,11 +55,7 @@ def load_model(path: Path | str) -> CLIP4STR:
         raise FileNotFoundError(f"{path}: no such model file")
     if path.suffix == ".safetensors":
         return load_ours(path)
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # foreign bytes make the unpickler raise nearly anything
-        detail = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{path} is no checkpoint that can be read safely: {detail[0]}") from error
+    checkpoint = read_pickle(path)
     if not is_released(checkpoint):
         raise ValueError(f"{path} holds neither our format nor a released CLIP4STR checkpoint")
     try:

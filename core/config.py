@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import gin
+from gin import config_parser
 
 from core.data.errors import DataError
 from core.files import ROOT
+from core.recorded import foreign
 
 SCALES = sorted(path.stem for path in (ROOT / "ablations" / "scale").glob("*.gin"))
 Built = TypeVar("Built")
@@ -156,7 +158,10 @@ def maker_from_text(cls: type[Built], text: str, source: Path) -> Callable[..., 
     """What makes instances of `cls` from gin text kept in a file (`source`, for messages): how a saved model is rebuilt."""
     gin.clear_config()
     try:
+        refuse_foreign(text, source)
         gin.parse_config(text)
+    except ConfigError:
+        raise
     except (SyntaxError, NameError, AttributeError, ImportError, ValueError) as error:
         raise ConfigError(f"{source}: {first_line(error)}") from error
     return gin.get_configurable(importable(cls))
@@ -165,6 +170,54 @@ def maker_from_text(cls: type[Built], text: str, source: Path) -> Callable[..., 
 def operative() -> str:
     """Everything read so far, defaults included, as a gin file that parses back."""
     return gin.operative_config_str(max_line_length=120)
+
+
+class Names(config_parser.ParserDelegate):
+    """Reads gin text without importing what it names: references stay words, macros become the values known so far."""
+
+    def __init__(self, macros: dict[str, object]):
+        self.macros = macros
+        self.references: list[str] = []
+
+    def configurable_reference(self, scoped_configurable_name: str, evaluate: bool) -> str:
+        self.references.append(scoped_configurable_name)
+        return f"@{scoped_configurable_name}{'()' * evaluate}"
+
+    def macro(self, macro_name: str) -> object:
+        return self.macros.get(macro_name, f"%{macro_name}")
+
+
+def bindings_of(text: str) -> dict[str, object]:
+    """What gin text binds, by the names it uses; imports nothing and leaves the parsed configuration alone.
+
+    Raises:
+        SyntaxError: it is no gin text.
+    """
+    found: dict[str, object] = {}
+    for statement in config_parser.ConfigParser(text, Names(found)):
+        if isinstance(statement, config_parser.BindingStatement):
+            scoped = "/".join(filter(None, (statement.scope, statement.selector)))
+            found[".".join(filter(None, (scoped, statement.arg_name)))] = statement.value
+    return found
+
+
+def refuse_foreign(text: str, source: Path) -> None:
+    """Fail on gin text that came with a file and names anything but our own classes (gin would call it).
+
+    Raises:
+        ConfigError: naming the file and what it asks for.
+    """
+    names, imports, selectors, bad = Names({}), [], [], None
+    for statement in config_parser.ConfigParser(text, names):
+        if isinstance(statement, config_parser.ImportStatement):
+            imports.append((statement.module, statement.bound_name() if statement.is_from or statement.alias else ""))
+        elif isinstance(statement, config_parser.IncludeStatement):
+            bad = f"include {statement.filename!r}"
+        elif isinstance(statement, config_parser.BlockDeclaration) or statement.arg_name:
+            selectors.append(statement.selector)
+    bad = bad or foreign(imports, [*selectors, *names.references])
+    if bad:
+        raise ConfigError(f"{source} is refused: its gin text says `{bad}`; a model needs our own classes only")
 
 
 def values_of(text: str) -> str:

@@ -6,93 +6,28 @@ Several rows that decode one model in several ways share one pass of its image t
 """
 
 import argparse
-import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 import torch
-from rich.progress import track
 
 from core import config
 from core.charset import CHARSETS
 from core.data.errors import DataError
-from core.data.lmdb import Ledger, fingerprint
-from core.data.loading import Batch, Words, in_order, open_words
+from core.data.folders import lmdbs_below
+from core.data.lmdb import fingerprint
+from core.data.loading import Words, open_words
 from core.data.transforms import ToTensor
 from core.files import atomic_folder, write_json
 from core.metrics import score
 from core.model.clip4str import CLIP4STR
-from core.model.decoding import Prediction
 from core.protocol import Protocol, evaluation_digest
-
-OUTPUTS = ("visual_ar", "visual", "cross_ar", "cross")
-DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@dataclass
-class Readings:
-    """What a model read on one set of images."""
-
-    rows: pd.DataFrame
-    ledger: Ledger
-    model_seconds: float
-
-    def accuracy(self, output: str, charset_size: int) -> float:
-        return score(list(self.rows.label), list(self.rows[output]), CHARSETS[charset_size]).accuracy
-
-
-def read_words(
-    model: CLIP4STR, words: Words, protocols: Sequence[Protocol], benchmark: str, *, workers: int = 0
-) -> list[Readings]:
-    """Run Algorithm 1 over a data set: a row an image, with strings as decoded (before scoring).
-
-    Args:
-        protocols: ways of decoding; they agree in `encoding`, so the image tower sees every image once.
-
-    Returns:
-        One a protocol; `model_seconds` counts the shared pass in each.
-    """
-    device, encoding = next(model.parameters()).device, protocols[0]
-    training, ledger = model.training, words.ledger()
-    rows: list[list[dict]] = [[] for _ in protocols]
-    seconds = [0.0] * len(protocols)
-    model.eval()
-    autocast = torch.autocast(device.type, DTYPES[encoding.precision], enabled=encoding.precision != "no")
-    for batch in track(in_order(words, encoding.batch, workers), f"reading {benchmark}", transient=True):
-        for reason, key in batch.skipped:
-            ledger.add(reason, key)
-        if not batch.labels:
-            continue
-        start = time.perf_counter()
-        with autocast:
-            memory = model.encode(batch.images.to(device))
-        shared = time.perf_counter() - start
-        for number, protocol in enumerate(protocols):
-            start = time.perf_counter()
-            with autocast:
-                prediction = model.decode(memory, protocol.refine_steps, protocol.decode, protocol.fast_cross)
-            rows[number] += as_rows(model, prediction, batch, benchmark)
-            seconds[number] += shared + time.perf_counter() - start
-    model.train(training)
-    columns = ["benchmark", "index", "label", "length", *OUTPUTS, "confidence"]
-    frames = (pd.DataFrame(found, columns=columns) for found in rows)
-    return [Readings(frame, ledger, spent) for frame, spent in zip(frames, seconds, strict=True)]
-
-
-def as_rows(model: CLIP4STR, prediction: Prediction, batch: Batch, benchmark: str) -> list[dict]:
-    """The rows of predictions.parquet that a batch makes."""
-    outputs = {name: getattr(prediction, name) for name in OUTPUTS}
-    decoded = {name: model.tokenizer.decode(logits)[0] for name, logits in outputs.items() if logits is not None}
-    confidence = model.tokenizer.decode(prediction.output)[1]
-    rows = []
-    for i, (index, label) in enumerate(zip(batch.indices, batch.labels, strict=True)):
-        texts = {name: decoded[name][i] if name in decoded else None for name in OUTPUTS}
-        row = {"benchmark": benchmark, "index": index, "label": label, "length": len(label)}
-        rows.append({**row, **texts, "confidence": confidence[i]})
-    return rows
+from core.readings import OUTPUTS, read_words
+from core.team import ALONE, Team, device, join_team, leave_team, threads_each
+from core.tracking import MODES, tracking_for
 
 
 def benchmarks_of(data: Path) -> dict[str, Path]:
@@ -102,16 +37,19 @@ def benchmarks_of(data: Path) -> dict[str, Path]:
         DataError: there is none.
     """
     root = data / "test"
-    found = {path.name: path for path in sorted(root.iterdir()) if any(path.rglob("data.mdb"))} if root.is_dir() else {}
+    found = {path.name: path for path in sorted(root.iterdir()) if lmdbs_below(path)} if root.is_dir() else {}
     if not found:
         raise DataError(f"{root}: no benchmark here; expected test/<benchmark>/data.mdb")
     return found
 
 
-def evaluate(model: CLIP4STR, data: Path, wanted: dict[Path, Protocol], workers: int = 0) -> dict[Path, dict]:
+def evaluate(
+    model: CLIP4STR, data: Path, wanted: dict[Path, Protocol], workers: int = 0, team: Team = ALONE
+) -> dict[Path, dict]:
     """Read all benchmarks below data/test; write predictions.parquet and metrics.json into each wanted folder.
 
-    A benchmark that cannot be opened is reported and left out, the others are read all the same.
+    A benchmark that cannot be opened is reported and left out, the others are read all the same. The processes of a team
+    share the images, and one of them writes the same files as a process alone.
 
     Args:
         wanted: folders to write, and the protocol of each.
@@ -124,11 +62,11 @@ def evaluate(model: CLIP4STR, data: Path, wanted: dict[Path, Protocol], workers:
         together.setdefault(protocol.encoding, {})[out] = protocol
     results = {}
     for group in together.values():
-        results |= evaluate_together(model, data, group, workers)
+        results |= evaluate_together(model, data, group, workers, team)
     return results
 
 
-def evaluate_together(model: CLIP4STR, data: Path, group: dict[Path, Protocol], workers: int) -> dict[Path, dict]:
+def evaluate_together(model: CLIP4STR, data: Path, group: dict[Path, Protocol], workers: int, team: Team) -> dict[Path, dict]:
     """`evaluate` for protocols that share the image tower's pass."""
     protocols = list(group.values())
     transform = ToTensor(model.towers.image_size, protocols[0].normalisation)
@@ -137,14 +75,19 @@ def evaluate_together(model: CLIP4STR, data: Path, group: dict[Path, Protocol], 
     metrics: list[dict] = [{} for _ in protocols]
     for name, folder in benchmarks_of(data).items():
         start = time.perf_counter()
+        words, problem = None, ""
         try:
             words = Words(open_words(folder, charset, model.max_letters), transform)
         except DataError as error:
+            problem = str(error)
+        problem = next(filter(None, team.gather(problem)), "")
+        if problem:
             for entry in metrics:
-                entry[name] = {"error": str(error)}
-            print(f"{name}: left out: {error}")
+                entry[name] = {"error": problem}
+            if team.leads:
+                print(f"{name}: left out: {problem}")
             continue
-        found = read_words(model, words, protocols, name, workers=workers)
+        found = read_words(model, words, protocols, name, workers=workers, team=team)
         for number, (readings, protocol) in enumerate(zip(found, protocols, strict=True)):
             frames[number].append(readings.rows)
             images = max(1, len(readings.rows))
@@ -158,21 +101,25 @@ def evaluate_together(model: CLIP4STR, data: Path, group: dict[Path, Protocol], 
             }
     if not frames[0]:
         raise DataError(f"{data / 'test'}: no benchmark could be read; the messages above say why")
-    device = next(model.parameters()).device
-    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+    where = next(model.parameters()).device
+    peak = torch.cuda.max_memory_allocated(where) if where.type == "cuda" else None
+    captions_cut = sum(team.gather(model.captions_cut))
     results = {}
     for (out, protocol), rows, entry in zip(group.items(), frames, metrics, strict=True):
         results[out] = {
             "protocol": asdict(protocol),
             "benchmarks": entry,
             "decoded_together": len(protocols),
-            "device": device.type,
+            "device": where.type,
+            "processes": team.size,
             "peak_memory_bytes": peak,
-            "captions_cut": model.captions_cut,
+            "captions_cut": captions_cut,
         }
-        with atomic_folder(out) as folder:
-            pd.concat(rows, ignore_index=True).to_parquet(folder / "predictions.parquet", index=False)
-            write_json(folder / "metrics.json", results[out])
+        if team.leads:
+            with atomic_folder(out) as folder:
+                pd.concat(rows, ignore_index=True).to_parquet(folder / "predictions.parquet", index=False)
+                write_json(folder / "metrics.json", results[out])
+    team.wait()
     return results
 
 
@@ -194,7 +141,6 @@ def summarise(rows: pd.DataFrame, charset: str) -> dict:
 def main(arguments: Sequence[str] | None = None) -> None:
     from core.checkpoint import load_model
     from core.experiment import load
-    from core.train import pick_device
 
     parser = argparse.ArgumentParser(
         description="Read every benchmark below DATA/test with a trained model; keep predictions and scores."
@@ -217,9 +163,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="folder to write: each ROW into a folder of its file's name (default: below MODEL/evaluations, into one named "
         "after a digest of protocol and test data)",
     )
+    parser.add_argument(
+        "--tracking", choices=MODES, default="auto", help="wandb: online, offline, off; auto is online where it is logged in"
+    )
     options = parser.parse_args(arguments)
     with config.user_errors():
-        torch.set_num_threads(options.threads or os.cpu_count() or 1)
+        torch.set_num_threads(threads_each(options.threads))
+        team = join_team()
         run = options.model if options.model.is_dir() else options.model.parent
         test_data = fingerprint(options.data / "test")
         wanted, scored = {}, {}
@@ -230,15 +180,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if wanted.get(folder, protocol).settings != protocol.settings:
                 raise ValueError(f"{row}: another row of that name is written to {folder} already; leave --out away")
             wanted[folder], scored[row] = protocol, (folder, protocol.output)
-        model = load_model(options.model).to(pick_device())
-        results = evaluate(model, options.data, wanted, options.workers)
-        for row, (folder, output) in scored.items():
+        model = load_model(options.model).to(device())
+        results = evaluate(model, options.data, wanted, options.workers, team)
+        for row, (folder, output) in scored.items() if team.leads else ():
             print(row)
             for name, metrics in results[folder]["benchmarks"].items():
                 if "n" in metrics:
                     output = output if output in metrics else "visual"
                     print(f"{name:20} {metrics[output]['accuracy']:5.1f} %  of {metrics['n']} words ({output})")
             print(f"written to {folder}")
+        leave_team()
+        if team.leads:
+            tracking_for(options.tracking, options.rows[0]).evaluated(run, list(wanted))
 
 
 if __name__ == "__main__":

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from core import config
+from core.blank import Blank
 from core.data.augment import RandAugment
 from core.files import file_digest, in_repository
 from core.model.clip4str import CLIP4STR
@@ -73,7 +72,7 @@ def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -
     """
     config.parse(path, scale, bindings)
     experiment = config.construct(Experiment, path)
-    with torch.device("meta"):
+    with Blank():
         model = config.construct_with(partial(experiment.model, load_weights=False), path)
     training = config.operative()
     protocol = config.construct(Protocol, path)

@@ -19,13 +19,14 @@ class Optimisation:
         encoder_lr: for the towers, at a batch of 512; scaled linearly with the batch.
         scratch_multiplier: times that, for what is trained from scratch.
         batch: images an optimiser step, over all devices and accumulation.
-        device_batch: images at once on one device; the rest is accumulated.
+        device_batch: most images at once on one device; the rest is accumulated.
         warmup: share of the steps with a linearly growing learning rate, before the cosine.
         clip_grad_norm: largest norm of the gradient.
         precision: "no" (float32), "bf16" or "fp16", as accelerate names them.
         workers: loader processes a device.
         save_every: steps between resumable states.
         validate_every: steps between validations.
+        explosion: a loss above this many times the median of the last 100 steps (taken as at least 1) stops the run.
     """
 
     encoder_lr: float
@@ -43,6 +44,7 @@ class Optimisation:
     workers: int
     save_every: int
     validate_every: int
+    explosion: float
 
     def __post_init__(self):
         if (self.epochs is None) == (self.steps is None):
@@ -52,6 +54,8 @@ class Optimisation:
         for name in ("encoder_lr", "batch", "device_batch", "save_every", "validate_every"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"Optimisation.{name} = {getattr(self, name)} is not positive")
+        if self.explosion <= 1:
+            raise ValueError(f"Optimisation.explosion = {self.explosion}: a loss like the others would stop the run; say 10")
         if self.batch % self.device_batch:
             raise ValueError(f"BATCH = {self.batch} is not a multiple of DEVICE_BATCH = {self.device_batch}")
 
@@ -60,17 +64,19 @@ class Optimisation:
         return self.steps if self.steps is not None else max(1, round(self.epochs * (images // self.batch)))
 
     def accumulation(self, devices: int) -> int:
-        """Forward passes an optimiser step on each device.
+        """Forward passes an optimiser step on each device: as few as DEVICE_BATCH allows.
 
         Raises:
             ValueError: the batch cannot be shared out evenly.
         """
-        passes, rest = divmod(self.batch, self.device_batch * devices)
+        share, rest = divmod(self.batch, devices)
         if rest:
-            raise ValueError(
-                f"BATCH = {self.batch} is not a multiple of {devices} devices x DEVICE_BATCH = {self.device_batch}"
-            )
-        return passes
+            raise ValueError(f"BATCH = {self.batch} is not a multiple of the {devices} processes that share it")
+        return next(passes for passes in range(1, share + 1) if share % passes == 0 and share <= passes * self.device_batch)
+
+    def micro_batch(self, devices: int) -> int:
+        """Images of one forward pass."""
+        return self.batch // devices // self.accumulation(devices)
 
     @property
     def lr(self) -> float:

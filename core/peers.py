@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from rich.progress import track
-from torchvision.transforms.functional import pil_to_tensor
 
 from core import config
 from core.charset import CHARSETS, RejectedLabel, normalise_label
@@ -43,7 +42,7 @@ def read_benchmark(reader: Reader, folder: Path, name: str) -> tuple[pd.DataFram
     Raises:
         DataError: it cannot be opened, or no label passes the label rules.
     """
-    words = Words(open_words(folder, CHARSETS[94], MAX_LETTERS), pil_to_tensor)
+    words = Words(open_words(folder, CHARSETS[94], MAX_LETTERS), None)
     ledger, rows, reader_seconds, start = words.ledger(), [], 0.0, time.perf_counter()
     for batch in track(in_order(words, 1, 0), f"reading {name}", transient=True):
         for reason, key in batch.skipped:

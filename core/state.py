@@ -1,16 +1,26 @@
 """Resumable states of a run, and how a run is asked to stop."""
 
+import contextlib
+import fcntl
 import json
+import os
+import platform
 import shutil
 import signal
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
-from accelerate import Accelerator
+import torch
 
 from core.files import atomic_file, atomic_folder, write_json
+from core.pickles import read_pickle
+from core.team import launched
 
 GRACE = (signal.SIGINT, signal.SIGTERM)
+STATE = "state.pt"
 
 
 class Interrupted(Exception):
@@ -23,9 +33,14 @@ class Interrupted(Exception):
 
 @dataclass
 class Stopper:
-    """Remembers SIGINT and SIGTERM until a step is over; a second SIGINT stops at once."""
+    """Remembers SIGINT and SIGTERM until a step is over; a second SIGINT stops at once.
+
+    More SIGTERMs are the same request: a scheduler signals a job, its shell and its launcher, and each passes it on. A
+    process of a team whose launcher was killed is asked to stop too.
+    """
 
     received: int | None = None
+    parent: int = field(default_factory=os.getppid)
 
     def __enter__(self) -> "Stopper":
         self.before = {number: signal.signal(number, self.note) for number in GRACE}
@@ -36,12 +51,26 @@ class Stopper:
             signal.signal(number, handler)
 
     def note(self, number: int, _frame: object) -> None:
-        if self.received is not None:
+        if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.received = number
+        self.received = self.received or number
+
+    def asked(self) -> int:
+        """The signal that asks this process to stop, 0 for none."""
+        if self.received is None and launched() and os.getppid() != self.parent:
+            self.received = signal.SIGTERM
+        return self.received or 0
 
 
-def save_state(accelerator: Accelerator, out: Path, step: int, belongs_to: dict) -> None:
+class Stateful(Protocol):
+    """What a state is made of: the model, its optimiser, what watches the loss."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+
+
+def save_state(parts: Mapping[str, Stateful], out: Path, step: int, belongs_to: dict) -> None:
     """Write a resumable state as state/step-<n>, whole or not at all, and drop older ones.
 
     Raises:
@@ -50,7 +79,10 @@ def save_state(accelerator: Accelerator, out: Path, step: int, belongs_to: dict)
     path = out / "state" / f"step-{step:09d}"
     try:
         with atomic_folder(path) as folder:
-            accelerator.save_state(str(folder))
+            with (folder / STATE).open("wb") as file:
+                torch.save({name: part.state_dict() for name, part in parts.items()}, file)
+                file.flush()
+                os.fsync(file.fileno())
             write_json(folder / "belongs_to.json", belongs_to)
     except RuntimeError as error:  # how torch reports a full disk
         raise OSError(f"{path} could not be written: {error}") from error
@@ -63,26 +95,30 @@ def saved_states(out: Path) -> list[Path]:
     return sorted(path for path in (out / "state").glob("step-*") if path.suffix != ".partial")
 
 
-def resume(accelerator: Accelerator, out: Path, expected: dict) -> int:
+def resume(parts: Mapping[str, Stateful], out: Path, expected: dict) -> int:
     """Load the newest state of this run, if there is one; returns the step it was saved after.
 
     Raises:
-        ValueError: the state belongs to another configuration, seed or training set.
+        ValueError: the state belongs to another configuration, seed or training set, or is damaged.
     """
     states = saved_states(out)
     if not states:
         return 0
-    found = json.loads((states[-1] / "belongs_to.json").read_text())
+    newest = states[-1]
+    found = json.loads((newest / "belongs_to.json").read_text())
     for key, value in expected.items():
         if found.get(key) != value:
             raise ValueError(
-                f"{states[-1]} was saved with {key} {found.get(key)}, this run has {value}: "
+                f"{newest} was saved with {key} {found.get(key)}, this run has {value}: "
                 f"delete {out / 'state'} to start over, or choose another --out"
             )
-    accelerator.load_state(str(states[-1]))
-    step = int(states[-1].name.removeprefix("step-"))
-    print(f"going on from step {step} ({states[-1]})")
-    return step
+    try:
+        content = read_pickle(newest / STATE)
+        for name, part in parts.items():
+            part.load_state_dict(content[name])
+    except Exception as error:  # damaged bytes make the unpickler raise nearly anything
+        raise ValueError(f"{newest / STATE} cannot be read ({error}): delete {out / 'state'} to start over") from error
+    return int(newest.name.removeprefix("step-"))
 
 
 def drop_after(log: Path, step: int) -> None:
@@ -91,3 +127,37 @@ def drop_after(log: Path, step: int) -> None:
         kept = [line for line in log.read_text().splitlines() if line.endswith("}") and json.loads(line)["step"] <= step]
         with atomic_file(log) as partial:
             partial.write_text("".join(line + "\n" for line in kept))
+
+
+@contextlib.contextmanager
+def alone_in(out: Path, patience: float = 5) -> Iterator[None]:
+    """Hold a run directory by a lock on out/lock, so that a second process cannot write there; it ends with the process.
+
+    Args:
+        patience: seconds that are waited: a process that is ending may need a few.
+
+    Raises:
+        OSError: another process trains there.
+    """
+    path, deadline = out / "lock", time.monotonic() + patience
+    with path.open("a+") as file:
+        while True:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of this process alone, not of loaders forked from it
+                break
+            except (BlockingIOError, PermissionError) as error:
+                if time.monotonic() > deadline:
+                    file.seek(0)
+                    raise OSError(
+                        f"{out} is being trained by process {file.read()}: stop it, or choose another --out"
+                    ) from error
+                time.sleep(0.2)
+            except OSError:  # a file system without locks
+                break
+        file.truncate(0)
+        file.write(f"{os.getpid()} on {platform.node()}")
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)

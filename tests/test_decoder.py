@@ -33,20 +33,25 @@ def test_steps_equal_one_masked_pass(depth):
 
 
 @pytest.mark.parametrize("depth", [1, 2])
-@pytest.mark.parametrize("memory_per_order", [False, True])
-def test_all_orders_at_once_equal_one_after_another(depth, memory_per_order):
+@pytest.mark.parametrize("captions_per_order", [False, True])
+@pytest.mark.parametrize("context_per_order", [False, True])
+def test_all_orders_at_once_equal_one_after_another(depth, captions_per_order, context_per_order):
     decoder = make(depth)
     permutations = sample_permutations(5, 6, True, torch.Generator().manual_seed(0))
     ranks = ranks_of(permutations)
-    ids = torch.tensor([[4, 1, 2, 3, 1, 2], [4, 2, 2, 0, 5, 5]])
+    ids = torch.tensor([[4, 1, 2, 3, 1, 2], [4, 2, 2, 0, 5, 5]])[:, None].repeat(1, 6, 1)
+    if context_per_order:
+        ids[:, 1:, 1] = 3
     readable = (ids != 0) & (ids != 5)
-    memories = torch.randn(2, 6, 7, 16) if memory_per_order else torch.randn(2, 1, 7, 16).expand(2, 6, 7, 16)
-    projected = decoder.project_memory(memories.flatten(0, 1) if memory_per_order else memories[:, 0])
-    together = decoder.permuted(ids, projected, ranks, readable, len(ids))
+    memory, captions = torch.randn(2, 7, 16), torch.randn(2, 6, 3, 16)
+    given = (ids.flatten(0, 1), readable.flatten(0, 1)) if context_per_order else (ids[:, 0], readable[:, 0])
+    texts = decoder.project_memory(captions.flatten(0, 1)) if captions_per_order else None
+    together = decoder.permuted(given[0], decoder.project_memory(memory), ranks, given[1], texts)
     for k in range(6):
-        allowed = query_mask(ranks[k]) & readable[:, None]
-        content = content_mask(ranks[k]) & readable[:, None]
-        alone = decoder(ids, decoder.project_memory(memories[:, k]), allowed, content)
+        allowed = query_mask(ranks[k]) & readable[:, k, None]
+        content = content_mask(ranks[k]) & readable[:, k, None]
+        read = torch.cat([memory, captions[:, k]], 1) if captions_per_order else memory
+        alone = decoder(ids[:, k], decoder.project_memory(read), allowed, content)
         torch.testing.assert_close(together[:, k], alone, atol=1e-5, rtol=1e-4)
 
 
@@ -58,11 +63,11 @@ def test_an_output_never_sees_what_comes_later(depth):
     projected = decoder.project_memory(torch.randn(1, 4, 16))
     ids = torch.tensor([[4, 1, 2, 3, 1, 2]])
     readable = torch.ones_like(ids, dtype=torch.bool)
-    before = decoder.permuted(ids, projected, ranks, readable, len(ids))
+    before = decoder.permuted(ids, projected, ranks, readable)
     for position in range(1, 6):
         changed = ids.clone()
         changed[0, position] = 3 if ids[0, position] != 3 else 1
-        moved = (decoder.permuted(changed, projected, ranks, readable, len(ids)) - before).abs().amax(-1)[0] > 1e-6
+        moved = (decoder.permuted(changed, projected, ranks, readable) - before).abs().amax(-1)[0] > 1e-6
         assert torch.equal(moved, query_mask(ranks)[:, :, position])
 
 
@@ -74,8 +79,8 @@ def test_unreadable_context_changes_nothing():
     readable = torch.tensor([[True, True, False, False, False, False]])
     ranks = forward_ranks(6)
     torch.testing.assert_close(
-        decoder.permuted(ids, projected, ranks, readable, len(ids)),
-        decoder.permuted(other, projected, ranks, readable, len(ids)),
+        decoder.permuted(ids, projected, ranks, readable),
+        decoder.permuted(other, projected, ranks, readable),
     )
 
 

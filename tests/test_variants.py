@@ -93,14 +93,14 @@ def test_context_from_the_prediction(depth):
     losses, other = model.losses(images(), WORDS, permutations), truth.losses(images(), WORDS, permutations)
     assert losses.visual == other.visual and losses.cross != other.cross
     seen = {}
-    model.cross_decoder.permuted = lambda context, memory, ranks, readable, batch: (
-        seen.update(context=context, readable=readable, batch=batch) or torch.zeros(batch, len(ranks), context.shape[1], 95)
+    model.cross_decoder.permuted = lambda context, memory, ranks, readable, captions: (
+        seen.update(context=context, readable=readable) or torch.zeros(len(memory[0].keys), len(ranks), context.shape[1], 95)
     )
     model.losses(images(), WORDS, permutations)
     ids = model.tokenizer.encode(WORDS)[:, :-1]
     allowed = (ids != model.tokenizer.eos) & (ids != model.tokenizer.pad)
     memory = model.visual_decoder.project_memory(model.image_memory(images()))
-    logits = model.visual_decoder.permuted(ids, memory, permutations.argsort(-1), allowed, 3).flatten(0, 1)
+    logits = model.visual_decoder.permuted(ids, memory, permutations.argsort(-1), allowed).flatten(0, 1)
     expected, before_end = context_of(logits, model.tokenizer)
     assert torch.equal(seen["context"], expected) and len(expected) == 12
     assert torch.equal(seen["readable"], allowed.repeat_interleave(4, 0) & before_end)
@@ -129,7 +129,7 @@ def test_deep_decoders_step_as_they_read_whole(depth):
     cache = [None] * depth
     stepped = torch.stack([decoder.step(ids[:, i], i, cache, memory) for i in range(4)], 1)
     ranks = forward_ranks(4)
-    whole = decoder.permuted(ids, memory, ranks, torch.ones(3, 4, dtype=torch.bool), 3)[:, 0]
+    whole = decoder.permuted(ids, memory, ranks, torch.ones(3, 4, dtype=torch.bool))[:, 0]
     torch.testing.assert_close(stepped, whole, atol=1e-5, rtol=1e-5)
 
 

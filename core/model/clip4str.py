@@ -169,7 +169,7 @@ class CLIP4STR(nn.Module):
 
         image_memory = self.image_memory(images)
         visual_memory = self.visual_decoder.project_memory(image_memory)
-        visual_logits = self.visual_decoder.permuted(context, visual_memory, ranks, readable, len(images))
+        visual_logits = self.visual_decoder.permuted(context, visual_memory, ranks, readable)
         visual_loss = self.cross_entropy(visual_logits, targets)
         if self.cross_decoder is None:
             return Losses(visual_loss, visual_loss, None)
@@ -178,13 +178,12 @@ class CLIP4STR(nn.Module):
             image_memory = image_memory.detach()
         seen = self.cross_decoder.project_memory(image_memory)
         predicted = visual_logits.detach().flatten(0, 1)  # BK N C
-        read, captions = self.caption_memory(predicted.argmax(-1))
+        read, rows = self.caption_memory(predicted.argmax(-1))
         if self.predicted_context:
             context, before_end = context_of(predicted, self.tokenizer)  # BK L
             readable = readable.repeat_interleave(orders, 0) & before_end
-        rows = torch.arange(len(images), device=images.device).repeat_interleave(orders)
-        cross_memory = [image.take(rows).join(text.take(captions)) for image, text in zip(seen, read, strict=True)]
-        cross_logits = self.cross_decoder.permuted(context, cross_memory, ranks, readable, len(images))
+        captions = [text.take(rows) for text in read]
+        cross_logits = self.cross_decoder.permuted(context, seen, ranks, readable, captions)
         cross_loss = self.cross_entropy(cross_logits, targets)
         return Losses(visual_loss + cross_loss, visual_loss, cross_loss)
 

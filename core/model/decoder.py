@@ -28,6 +28,11 @@ class KeysValues(NamedTuple):
         """The given rows of the batch, repeated where `rows` repeats."""
         return KeysValues(self.keys[rows], self.values[rows])
 
+    def side_by_side(self, rows: int) -> "KeysValues":
+        """Every `rows` rows as one, their tokens one after the other: B K rows of L tokens to B of K L."""
+        keys, values = (tensor.unflatten(0, (-1, rows)).transpose(1, 2).flatten(2, 3) for tensor in self)
+        return KeysValues(keys, values)
+
     def first(self, tokens: int) -> "KeysValues":
         """The leading tokens alone."""
         return KeysValues(self.keys[:, :, :tokens], self.values[:, :, :tokens])
@@ -77,10 +82,18 @@ class DecoderLayer(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(embed_dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, embed_dim))
         self.drop = nn.Dropout(dropout)
 
-    def stream(self, x: Tensor, normed: Tensor, context: KeysValues, memory: KeysValues, allowed: Tensor | None):
-        """Eq. (4) to (6) without the classifier: B S D."""
+    def stream(
+        self,
+        x: Tensor,
+        normed: Tensor,
+        context: KeysValues,
+        memory: KeysValues,
+        allowed: Tensor | None,
+        seen: Tensor | None = None,
+    ) -> Tensor:
+        """Eq. (4) to (6) without the classifier: B S D; `seen` S M is what of the memory, all of it where left out."""
         x = x + self.drop(self.context_attn(normed, context, allowed))
-        x = x + self.drop(self.memory_attn(self.norm_m(x), memory))
+        x = x + self.drop(self.memory_attn(self.norm_m(x), memory, seen))
         return x + self.drop(self.mlp(self.norm_f(x)))
 
 
@@ -158,6 +171,7 @@ class Decoder(nn.Module):
         content_allowed: Tensor | None = None,
         positions: Tensor | None = None,
         contexts: list[KeysValues] | None = None,
+        seen: Tensor | None = None,
     ) -> Tensor:
         """Logits of many positions at once.
 
@@ -168,6 +182,7 @@ class Decoder(nn.Module):
             content_allowed: broadcasts to B L L; needed from depth 2 on.
             positions: S, which position each query asks for; 0 ... S-1 when left out.
             contexts: a list that takes up every layer's keys and values of the context.
+            seen: S M, what each query may read of the memory; all of it when left out.
 
         Returns:
             B S C.
@@ -181,7 +196,7 @@ class Decoder(nn.Module):
             context = layer.context_attn.keys_values(normed)
             if contexts is not None:
                 contexts.append(context)
-            queries = layer.stream(queries, layer.norm_q(queries), context, layer_memory, per_head(allowed))
+            queries = layer.stream(queries, layer.norm_q(queries), context, layer_memory, per_head(allowed), seen)
             if depth < len(self.layers):
                 content = layer.stream(content, normed, context, layer_memory, per_head(content_allowed))
         return self.classify(queries)
@@ -202,32 +217,53 @@ class Decoder(nn.Module):
                 content = layer.stream(content, normed, cache[depth], layer_memory, None)
         return self.classify(queries)[:, 0]
 
-    def permuted(self, context_ids: Tensor, memory: list[KeysValues], ranks: Tensor, readable: Tensor, batch: int) -> Tensor:
-        """All K orders of `batch` images in one pass (section III-A2).
+    def permuted(
+        self,
+        context_ids: Tensor,
+        memory: list[KeysValues],
+        ranks: Tensor,
+        readable: Tensor,
+        captions: list[KeysValues] | None = None,
+    ) -> Tensor:
+        """All K orders of B images in one pass (section III-A2).
 
-        With one layer the content is never updated, so orders that share context and memory share their keys and
-        values, and only the queries are repeated. Otherwise each order becomes a row of the batch.
+        With one layer the content is never updated, so orders that share the context share its keys and values and
+        those of the image, and only the queries are repeated. Otherwise each order becomes a row of the batch.
 
         Args:
             context_ids: B L, shared by the orders, or B K rows, order fastest.
-            memory: of B or B K rows.
+            memory: of B rows, shared by the orders.
             ranks: K L+1.
             readable: as context_ids, False where the context holds [E] or padding.
+            captions: of B K rows, what each order reads beside the memory.
 
         Returns:
             B K N C.
         """
-        orders, masks = len(ranks), query_mask(ranks)  # K N L
-        if len(self.layers) == 1 and len(context_ids) == len(memory[0].keys) == batch:
+        batch, orders, masks = len(memory[0].keys), len(ranks), query_mask(ranks)  # K N L
+        if len(self.layers) == 1 and len(context_ids) == batch:
             positions = torch.arange(masks.shape[1], device=ranks.device).repeat(orders)
             allowed = (masks & readable[:, None, None]).flatten(1, 2)  # B KN L
-            logits = self(context_ids, memory, allowed, positions=positions)  # B KN C
+            seen = None
+            if captions is not None:
+                seen = own_caption(masks.shape[1], memory[0], captions[0], orders)
+                memory = [image.join(text.side_by_side(orders)) for image, text in zip(memory, captions, strict=True)]
+            logits = self(context_ids, memory, allowed, positions=positions, seen=seen)  # B KN C
             return logits.unflatten(1, (orders, -1))
         if len(context_ids) == batch:
             context_ids, readable = (tensor.repeat_interleave(orders, 0) for tensor in (context_ids, readable))
-        if len(memory[0].keys) == batch:
-            rows = torch.arange(batch, device=ranks.device).repeat_interleave(orders)
-            memory = [layer_memory.take(rows) for layer_memory in memory]
+        rows = torch.arange(batch, device=ranks.device).repeat_interleave(orders)
+        memory = [layer_memory.take(rows) for layer_memory in memory]
+        if captions is not None:
+            memory = [image.join(text) for image, text in zip(memory, captions, strict=True)]
         allowed = masks.repeat(batch, 1, 1) & readable[:, None]  # BK N L
         content_allowed = content_mask(ranks).repeat(batch, 1, 1) & readable[:, None]  # BK L L
         return self(context_ids, memory, allowed, content_allowed).unflatten(0, (batch, orders))
+
+
+def own_caption(outputs: int, image: KeysValues, captions: KeysValues, orders: int) -> Tensor:
+    """Every query reads the image and the caption of its own order, of K that stand side by side: KN M+KL."""
+    tokens, letters = image.keys.shape[2], captions.keys.shape[2]
+    order = torch.arange(orders, device=image.keys.device)
+    own = order.repeat_interleave(outputs)[:, None] == order.repeat_interleave(letters)
+    return torch.cat([own.new_ones(len(own), tokens), own], 1)

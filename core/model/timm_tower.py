@@ -4,7 +4,6 @@ B batch, M image tokens ([CLASS] first, where there is one), D width.
 """
 
 from difflib import get_close_matches
-from pathlib import Path
 
 import timm
 from torch import Tensor, nn
@@ -13,6 +12,7 @@ from core.files import in_repository
 from core.model.freezing import Layers
 from core.model.towers import check_patches
 from core.model.weights import existing, not_downloaded
+from core.pickles import UnsafeFile, read_tensors
 
 
 class TimmTower(nn.Module):
@@ -59,12 +59,12 @@ class TimmTower(nn.Module):
         if unknown:
             raise ValueError(f"{arch} of timm is no plain ViT: it also has {unknown[0]}")
 
-    def create(self, tag: str | None = None, file: Path | None = None) -> nn.Module:
-        """The ViT, with random weights or those of a tag or a file."""
+    def create(self, tag: str | None = None, source: dict | None = None) -> nn.Module:
+        """The ViT, with random weights, those of a tag, or those of a `source`, as timm's configuration names one."""
         return timm.create_model(
             f"{self.arch}.{tag}" if tag else self.arch,
-            pretrained=bool(tag or file),
-            pretrained_cfg_overlay={"file": str(file)} if file else None,
+            pretrained=bool(tag or source),
+            pretrained_cfg_overlay=source,
             img_size=self.image_size,
             num_classes=0,
             class_token=self.class_token,
@@ -93,6 +93,7 @@ class TimmTower(nn.Module):
         """Fill the ViT with the weights named at construction.
 
         Raises:
+            UnsafeFile: reading the file would run something.
             ValueError: the file or tag is not there or does not fit; the message says what to do.
         """
         if self.weights is None:
@@ -100,7 +101,10 @@ class TimmTower(nn.Module):
         if in_repository(self.weights).suffix:
             path = existing(in_repository(self.weights), self.weights)
             try:
-                loaded = self.create(file=path)
+                arrays = path.suffix in (".safetensors", ".npz")  # which timm reads without unpickling
+                loaded = self.create(source={"file": str(path)} if arrays else {"state_dict": read_tensors(path)})
+            except UnsafeFile:
+                raise
             except Exception as error:  # a wrong or damaged file makes the loaders raise nearly anything
                 raise ValueError(f"{path} does not fit {self.arch} or is damaged: {detail_of(error)}") from error
         else:

@@ -1,17 +1,15 @@
 """Weights files of towers: found, read whatever their kind, resampled to another size, checked tensor by tensor."""
 
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 import open_clip
-import torch
-from open_clip.factory import load_state_dict
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from timm.layers import resample_abs_pos_embed, resample_patch_embed
 from torch import Tensor, nn
 
 from core.files import in_repository
+from core.pickles import UnsafeFile, read_tensors
 
 ROWS = "token_embedding.rows"  # in a file that keeps only some rows of the token embedding: which
 NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # in OpenAI's archives
@@ -70,14 +68,14 @@ def read_clip(path: Path, token_embedding: Tensor | None) -> dict[str, Tensor]:
         token_embedding: completes a file that keeps only the trained rows of it; None where no text tower is read.
 
     Raises:
-        ValueError: the file cannot be read as any of these.
+        UnsafeFile: reading the file would run something.
+        ValueError: it cannot be read as any of these.
     """
     try:
-        if is_torchscript(path):
-            tensors = torch.jit.load(path, map_location="cpu").state_dict()
-            tensors = {name: tensor for name, tensor in tensors.items() if name not in NOT_WEIGHTS}
-        else:
-            tensors = load_state_dict(str(path))
+        tensors = load_file(path) if path.suffix == ".safetensors" else read_tensors(path)
+        tensors = {name: tensor for name, tensor in tensors.items() if name not in NOT_WEIGHTS}
+    except UnsafeFile:
+        raise
     except Exception as error:  # a wrong or damaged file makes the loaders raise nearly anything
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"{path} cannot be read as weights, it is damaged or of another kind: {lines[0]}") from error
@@ -86,14 +84,6 @@ def read_clip(path: Path, token_embedding: Tensor | None) -> dict[str, Tensor]:
         if token_embedding is not None:
             tensors["token_embedding.weight"] = fill_rows(token_embedding, rows, kept, path)
     return {name: tensor.float() for name, tensor in tensors.items()}
-
-
-def is_torchscript(path: Path) -> bool:
-    """Whether a file is a TorchScript archive, as OpenAI ships CLIP."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def fill_rows(embedding: Tensor, rows: Tensor, kept: Tensor, path: Path) -> Tensor:

@@ -1,0 +1,155 @@
+"""The command line of the plan (`python -m ablations.plan`)."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+from rich.progress import Progress, track
+
+from ablations.assumptions import DEVICES, Assumptions, read_assumptions
+from ablations.calibration import Check, checks
+from ablations.page import assumed, calibration_grid, price_grid, rows_grid, sums, trained
+from ablations.plan import Plan, make, remembered
+from ablations.price import Pace, configuration, formula, jobs
+from ablations.reading import Memory, Work, digest_of
+from ablations.rows import TABLES, Row, table_names
+from ablations.why import why
+from core import config
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m ablations.plan",
+        description="Say what tables would train, before anything starts: rows, the runs they share, what is there already, "
+        "and what the rest costs.",
+        epilog="At paper scale hours come from the model's own operations; at micro and smoke scale models are too small "
+        "for that, so hours need --probe (or --device, to have the formula nevertheless).",
+    )
+    parser.add_argument("tables", nargs="*", help=f"of {', '.join(table_names())} (default: all)")
+    parser.add_argument("--all", action="store_true", help="all tables (the default)")
+    parser.add_argument("--scale", help=f"one of {', '.join(config.SCALES)} (default: the workflow's)")
+    parser.add_argument("--data", help="folder of real LMDBs (default: the workflow's, or the rendered micro world; "
+                        "paper scale without it counts with the sizes the paper prints)")  # fmt: skip
+    parser.add_argument("--results", help="folder of results (default: the workflow's)")
+    parser.add_argument("--gpus", type=int, default=8, help="devices that share the runs (default: 8, as in Table II)")
+    parser.add_argument("--price", type=float, help="of a GPU-hour, in any currency")
+    parser.add_argument("--device", help="what the hours are for, a name in the devices file (default: its own)")
+    parser.add_argument("--devices", type=Path, default=DEVICES, help="file of devices and assumptions")
+    parser.add_argument("--probe", action="store_true", help="time steps of each distinct configuration on this machine")
+    parser.add_argument("--probe-steps", type=int, default=20, metavar="N", help="steps that are timed (default: 20)")
+    parser.add_argument("--why", metavar="RUN", help="say why a run would be made again: its name, or table_VI/image0-text6")
+    options = parser.parse_args(arguments)
+    if options.all and options.tables:
+        parser.error("--all is all tables; name some or say --all")
+    for name in ("gpus", "probe_steps"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} {getattr(options, name)}: at least 1")
+    if options.price is not None and options.price <= 0:
+        parser.error(f"--price {options.price}: a positive number")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parsed(arguments)
+    with config.user_errors():
+        settings = yaml.safe_load((TABLES / "workflow.yaml").read_text())
+        settings |= {key: value for key in ("scale", "data", "results") if (value := getattr(options, key))}
+        plan = make(settings, options.tables or None, published=True)
+        if options.why:
+            print("\n".join(why(plan, options.why)))
+            return
+        show(plan, settings, options)
+
+
+def show(plan: Plan, settings: dict, options: argparse.Namespace) -> None:
+    """Print rows, price, and what the estimate rests on."""
+    console = Console()
+    console.width = max(console.width, 120)  # also in a pipe
+    first: dict[str, str] = {}
+    for table, rows in plan.tables.items():
+        console.print(rows_grid(table, rows, plan, first))
+    assumptions = read_assumptions(options.device, options.devices)
+    memory = remembered(plan.results)
+    estimated = plan.scale == "paper" or options.device is not None
+    notes: list[str] = []
+    if options.probe:
+        pace, notes = probed(plan, options.probe_steps, assumptions)
+    elif estimated:
+        pace, notes = counted(plan, memory, assumptions), assumed(assumptions)
+    else:
+        pace, notes = unknown, ["Hours: --probe times them here; the formula (--device) is not made for models this small."]
+    found, gpus_per_run = jobs(plan, pace, assumptions.prediction_bytes), int(settings.get("gpus_per_run", 1))
+    console.print(price_grid(plan, found, options.gpus, gpus_per_run, options.price))
+    for line in sums(plan, found, options.gpus, gpus_per_run) + notes:
+        console.print(line, highlight=False)
+    if plan.scale == "paper":
+        console.print(calibration_grid(against_table_II(settings, memory, assumptions), assumptions))
+    memory.write()
+    rows = sum(map(len, plan.tables.values()))
+    without = rows - len(plan.rows)
+    print(
+        f"{rows} rows, {len(plan.asked)} unique runs x {len(plan.seeds)} seeds, {trained(plan)} of them trained already"
+        + (f", {without} rows that cannot be run here" if without else "")
+        + (f"; data: {plan.data}" if not plan.source.published else "; no data: runs are named anew once there is some")
+    )
+
+
+def unknown(row: Row) -> None:
+    """No pace."""
+
+
+def counted(plan: Plan, memory: Memory, assumptions: Assumptions) -> Callable[[Row], Pace]:
+    """The formula's pace of every run, its operations counted now or before."""
+    works = {}
+    for run, asking in track(plan.asked.items(), "counting operations", transient=True):
+        works[run] = work_of(asking[0][1], plan.scale, memory, assumptions, as_released=False)
+    return lambda row: formula(works[row.run], row.reading, assumptions)
+
+
+def work_of(row: Row, scale: str, memory: Memory, assumptions: Assumptions, as_released: bool) -> Work:
+    letters, captions = assumptions.longest_word, assumptions.distinct_captions
+
+    def count() -> Work:
+        from ablations import blueprint  # torch, only where nothing was counted before
+
+        return blueprint.count(row.gin, scale, letters, captions, as_released)
+
+    return memory.work(digest_of([configuration(row), row.reading.files, letters, captions, as_released]), count)
+
+
+def against_table_II(settings: dict, memory: Memory, assumptions: Assumptions) -> list[Check]:
+    """Table II's hours beside the formula's, for the sizes of data that the paper prints."""
+    plan = make({**settings, "scale": "paper", "data": None}, ["table_II"], published=True)
+    rows = plan.tables["table_II"]
+    works = {row.name: work_of(row, "paper", memory, assumptions, True) for row in track(rows, "Table II", transient=True)}
+    return checks(plan, works, assumptions)
+
+
+def probed(plan: Plan, steps: int, assumptions: Assumptions) -> tuple[Callable[[Row], Pace], list[str]]:
+    """Measured paces, one a distinct configuration."""
+    from core.experiment import load
+    from core.probe import WARM_UP, probe
+    from core.train import pick_device
+
+    chosen = {configuration(asking[0][1]): asking[0][1] for asking in plan.asked.values()}
+    device, paces, probes = pick_device(), {}, []
+    with Progress(transient=True) as bar:
+        task = bar.add_task("timing", total=len(chosen) * (steps + WARM_UP))
+        for key, row in chosen.items():
+            bar.update(task, description=f"timing {row.gin}")
+            loaded = load(row.gin, plan.scale)
+            letters, advance = assumptions.longest_word, lambda: bar.advance(task)
+            found = probe(loaded, steps=steps, letters=letters, device=device, advance=advance)
+            paces[key] = Pace(found.step, found.encode, found.decode)
+            probes.append((row.gin, found))
+    lines = [f"Hours by --probe on {probes[0][1].device}: {steps} steps of each of {len(chosen)} configurations, random "
+             "weights and images, no loader, words read at full length."]  # fmt: skip
+    for gin, found in probes:
+        peak = f", {found.peak_bytes / 1e9:.1f} GB at most" if found.peak_bytes else ""
+        lines.append(
+            f"  {gin}: {found.step:.3g} s a step ({found.fastest:.3g} to {found.slowest:.3g}), {found.passes} passes; "
+            f"reading {1e3 * (found.encode + found.decode):.2f} ms an image{peak}"
+        )
+    return lambda row: paces[configuration(row)], lines

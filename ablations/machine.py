@@ -1,0 +1,48 @@
+"""What a workflow uses of the machine it runs on: its GPUs, and CPU threads that add up to the cores it was given."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from core.config import ConfigError
+from core.devices import VISIBLE, usable
+
+FILE = "ablations/workflow.yaml"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How many jobs fit on it."""
+
+    slots: int | None  # what `--resources gpu=` should be; None: not ours to limit
+    threads: int  # CPU threads a job
+
+
+def survey(settings: Mapping, cores: int, scheduled: bool) -> Machine:
+    """This machine under a workflow configuration (see ablations/workflow.schema.yaml).
+
+    Without `threads`, GPU jobs share the cores among as many as run at once; without GPUs a job has one a process, and
+    as many run at once as there are cores.
+
+    Args:
+        cores: given to Snakemake (-j, --cores).
+        scheduled: a cluster's scheduler hands out devices, perhaps on other machines.
+
+    Raises:
+        ConfigError: a run asks for more GPUs than there are, or the machine's GPUs cannot be told.
+    """
+    gpus, share = settings["gpus_per_run"], settings["gpu_share"]
+    try:
+        devices = [] if scheduled else usable()
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if devices and gpus > len(devices):
+        raise ConfigError(
+            f"{FILE}: gpus_per_run: {gpus}, but this machine lets us use {len(devices)} GPU{'s'[: len(devices) - 1]} "
+            f"({', '.join(devices)}; {VISIBLE}: {os.environ.get(VISIBLE, 'not set')}): say --config gpus_per_run={len(devices)}"
+        )
+    if gpus > 1 and any(device.startswith("MIG-") for device in devices):
+        raise ConfigError(f"{FILE}: gpus_per_run: {gpus}, but a process sees one MIG instance only: say gpus_per_run=1")
+    slots = len(devices) * share or None
+    shared = max(1, cores // (slots // gpus)) if slots else gpus
+    return Machine(slots, settings["threads"] or shared)

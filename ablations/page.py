@@ -1,0 +1,145 @@
+"""The plan as a person reads it: rows, what they cost, and what that rests on."""
+
+from collections.abc import Sequence
+
+from rich.table import Table as Grid
+
+from ablations.assumptions import Assumptions
+from ablations.calibration import DEVICES, Check, utilisation
+from ablations.plan import Plan
+from ablations.price import Job, disk_peak, elapsed
+from ablations.progress import missing, wanted
+from ablations.rows import Row
+
+
+def grid(*columns: str, title: str) -> Grid:
+    """A table whose columns keep their lines, numbers to the right but for the first column."""
+    made = Grid(*columns, title=title)
+    for column in made.columns:
+        column.no_wrap = True
+    return made
+
+
+def rows_grid(table: str, rows: Sequence[Row], plan: Plan, first: dict[str, str]) -> Grid:
+    """One table's rows; `first` remembers which row asked for a run first, over all tables."""
+    made = grid("row", "run", "done", "params", "at paper scale", "length", "batch", title=f"{table}, {plan.scale}")
+    purposes = wanted(plan)
+    for row in rows:
+        reading = row.reading
+        length = f"{reading.steps} steps" if reading.steps else f"{reading.epochs:g} epochs"
+        run, done = row.reason, "-"
+        if not row.reason:
+            asked = first.setdefault(row.run, f"{table}/{row.name}")
+            run = row.run if asked == f"{table}/{row.name}" else f"as {asked}"
+            done = f"{sum(not lacking.train for lacking in lacks(plan, row.run, purposes))}/{len(plan.seeds)}"
+        params, paper = row.counts.encoders_trainable, row.counts_paper.encoders_trainable
+        made.add_row(row.name, run, done, f"{params / 1e6:.2f} M", f"{paper / 1e6:.1f} M", length, str(reading.batch))
+    return made
+
+
+def lacks(plan: Plan, run: str, purposes: dict) -> list:
+    return [missing(plan.seed_folder(run, seed), purposes[run], seed == plan.seeds[0]) for seed in plan.seeds]
+
+
+def trained(plan: Plan) -> int:
+    """Runs and seeds that would not be trained."""
+    purposes = wanted(plan)
+    return sum(not lacking.train for run in plan.asked for lacking in lacks(plan, run, purposes))
+
+
+def price_grid(plan: Plan, found: list[Job], gpus: int, gpus_per_run: int, price: float | None) -> Grid:
+    """A line a table and one for all: runs that are not there, steps, images, hours, wall clock, disk."""
+    columns = ["table", "rows", "runs", "cached", "steps", "images", "train GPU-h", "read GPU-h", f"hours on {gpus}", "disk"]
+    made = grid(*columns, *(["price"] if price else []), title=f"what is left to do, {plan.scale}")
+    for column in made.columns[1:]:
+        column.justify = "right"
+    first: dict[str, str] = {}
+    for run, asking in plan.asked.items():
+        first[run] = asking[0][0]
+    purposes = wanted(plan)
+    for table, rows in plan.tables.items():
+        own = [run for run, asked in first.items() if asked == table]
+        cached = sum(not lacking.train for run in own for lacking in lacks(plan, run, purposes))
+        mine = [job for job in found if job.table == table]
+        made.add_row(table, str(len(rows)), str(len(own)), str(cached), *figures(mine, gpus, gpus_per_run, price))
+    made.add_section()
+    rows = sum(map(len, plan.tables.values()))
+    made.add_row("all", str(rows), str(len(first)), str(trained(plan)), *figures(found, gpus, gpus_per_run, price))
+    return made
+
+
+def figures(found: list[Job], gpus: int, gpus_per_run: int, price: float | None) -> list[str]:
+    train, read = (total(getattr(job, name) for job in found) for name in ("train_hours", "read_hours"))
+    wall = elapsed(found, gpus, gpus_per_run)
+    cells = [f"{sum(job.steps for job in found):,}", count(sum(job.images for job in found))]
+    cells += [hours(train), hours(read), hours(wall), size(sum(job.kept_bytes for job in found))]
+    if price:
+        cells.append("-" if train is None or read is None else f"{(train + read) * price:,.0f}")
+    return cells
+
+
+def total(numbers) -> float | None:
+    numbers = list(numbers)
+    return None if None in numbers else sum(numbers)
+
+
+def hours(number: float | None) -> str:
+    if number is None:
+        return "-"
+    return f"{number:,.0f}" if number >= 100 else f"{number:.1f}" if number >= 1 or number == 0 else f"{number:.2g}"
+
+
+def count(number: int) -> str:
+    return f"{number / 1e6:,.1f} M" if number >= 1e6 else f"{number:,}"
+
+
+def size(number: float) -> str:
+    return f"{number / 1e9:,.1f} GB" if number >= 1e9 else f"{number / 1e6:,.1f} MB"
+
+
+def sums(plan: Plan, found: list[Job], gpus: int, gpus_per_run: int) -> list[str]:
+    """What the grid cannot say."""
+    shared = f" of {gpus_per_run} a run" if gpus_per_run > 1 else ""
+    lines = ["A run that tables share counts in the first; cached runs are those that would not be trained."]
+    if all(job.hours is not None for job in found):
+        longest = max((job.hours / gpus_per_run for job in found), default=0.0)
+        lines.append(
+            f"Wall clock: each run goes to the first free of {gpus} GPUs{shared}, in this order; the longest takes "
+            f"{hours(longest)} h, and with nothing idle it would be {hours(sum(job.hours for job in found) / gpus)} h."
+        )
+    peak = disk_peak(found, gpus, gpus_per_run)
+    lines.append(f"Disk: what stays (weights, predictions); with the states of {gpus} GPUs at work at most {size(peak)}.")
+    lines.append(f"Sizes of data sets: {plan.source.sizes_from}.")
+    return lines
+
+
+def assumed(assumptions: Assumptions) -> list[str]:
+    """The formula's assumptions."""
+    device = assumptions.device
+    peaks = ", ".join(f"{'float32' if name == 'no' else name} {peak / 1e12:g}" for name, peak in device.peak.items())
+    return [
+        f"Hours by formula: operations / (peak x utilisation) on {device.name} ({peaks} x 10^12 a second), utilisation "
+        f"{assumptions.utilisation:g} from Table II's hours; longest word of a batch {assumptions.longest_word} letters, "
+        f"{assumptions.distinct_captions:g} of the captions distinct, words read at full length. --probe measures instead."
+    ]
+
+
+def calibration_grid(found: list[Check], assumptions: Assumptions) -> Grid:
+    """Table II's hours beside the estimate."""
+    name = assumptions.paper_device.name
+    made = grid(
+        *("row", "images", "GFLOP/image", "printed h", "estimated h", "ratio", "utilisation", "this code h"),
+        title=f"Table II: training hours on {DEVICES} {name}",
+    )
+    for column in made.columns[1:]:
+        column.justify = "right"
+    for check in found:
+        made.add_row(
+            *(check.row, count(check.images), f"{check.work.released / 1e9:,.0f}", f"{check.printed:.1f}"),
+            *(f"{check.estimated:.1f}", f"{check.ratio:.2f}", f"{check.utilisation:.3f}", f"{check.ours:.1f}"),
+        )
+    made.caption = (
+        f"as the released code computes; the three rows' utilisations have the geometric mean {utilisation(found):.3f}, "
+        f"the estimate uses {assumptions.utilisation:g}"
+    )
+    return made

@@ -1,0 +1,135 @@
+"""What a plan costs: operations, hours, disk, and how long N devices take for it.
+
+An hour comes from a pace: by the formula operations / (peak x utilisation), or as measured by --probe. The optimiser,
+the loader and writing files are in the utilisation, which was taken from whole trainings (`ablations.calibration`).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from heapq import heapify, heapreplace
+
+from ablations.assumptions import Assumptions
+from ablations.plan import Plan
+from ablations.progress import Missing, missing, wanted
+from ablations.reading import Reading, Work
+from ablations.rows import Row
+
+HOUR = 3600
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds of a training step, and of reading one image: the image tower, and each way of decoding."""
+
+    step: float
+    encode: float
+    decode: float
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run and seed that is not (wholly) there: what is to be done, and what it takes.
+
+    Args:
+        table, row: which asked first.
+        steps, images: of training; 0 where the model is there.
+        train_hours, read_hours: on one device; None where there is no pace.
+        kept_bytes: weights and predictions that stay. state_bytes: of one resumable state, gone when the run is over.
+    """
+
+    table: str
+    row: str
+    run: str
+    seed: int
+    steps: int
+    images: int
+    train_hours: float | None
+    read_hours: float | None
+    kept_bytes: float
+    state_bytes: float
+
+    @property
+    def hours(self) -> float | None:
+        return None if self.train_hours is None or self.read_hours is None else self.train_hours + self.read_hours
+
+
+def formula(work: Work, reading: Reading, assumptions: Assumptions) -> Pace:
+    """The pace that operations, the device's peak at the precision in use and the utilisation make."""
+    training = assumptions.device.peak[reading.precision] * assumptions.utilisation
+    testing = assumptions.device.peak[reading.test_precision] * assumptions.utilisation
+    return Pace(work.train * reading.batch / training, work.encode / testing, work.decode / testing)
+
+
+def configuration(row: Row) -> str:
+    """What decides how long a step and a reading take: rows that agree in it are timed once.
+
+    Rows that differ in data, weights file or seed alone take the same time.
+    """
+    reading = row.reading
+    same = ("train_data", "TRAIN_DATA", "WEIGHTS", ".weights", "EPOCHS", ".epochs", "TRAIN_STEPS", ".steps")
+    lines = [line for line in reading.operative.splitlines() if not line.split("=")[0].strip().endswith(same)]
+    return "\n".join(line for line in lines if line.strip() and not line.startswith("#"))
+
+
+def jobs(plan: Plan, pace: Callable[[Row], Pace | None], prediction_bytes: float) -> list[Job]:
+    """Everything the plan would still make, in its order; a run that tables share belongs to the first."""
+    asked, purposes, found = plan.asked, wanted(plan), []
+    for run, asking in asked.items():
+        table, row = asking[0]
+        for seed in plan.seeds:
+            lacking = missing(plan.seed_folder(run, seed), purposes[run], seed == plan.seeds[0])
+            if not lacking.nothing:
+                found.append(job_of(plan, table, row, seed, lacking, pace(row), prediction_bytes))
+    return found
+
+
+def job_of(plan: Plan, table: str, row: Row, seed: int, lacking: Missing, pace: Pace | None, prediction_bytes: float) -> Job:
+    reading, source = row.reading, plan.source
+    steps = reading.total_steps(source.train_images(reading.train_data)) if lacking.train else 0
+    ways = len(lacking.evaluations)
+    tests = source.test_images() if ways else 0
+    validations = -(-steps // reading.validate_every) * source.validation_images()
+    train_hours = read_hours = None
+    if pace is not None:
+        train_hours = (steps * pace.step + validations * (pace.encode + pace.decode)) / HOUR
+        read_hours = tests * (pace.encode + ways * pace.decode) / HOUR
+    return Job(
+        table=table,
+        row=row.name,
+        run=row.run,
+        seed=seed,
+        steps=steps,
+        images=steps * reading.batch,
+        train_hours=train_hours,
+        read_hours=read_hours,
+        kept_bytes=(reading.kept_bytes if lacking.train else 0) + tests * ways * prediction_bytes,
+        state_bytes=reading.state_bytes if lacking.train else 0,
+    )
+
+
+def wall_clock(hours: Iterable[float], slots: int) -> float:
+    """When the last job ends if each goes to the slot that is free first, in the order given (list scheduling)."""
+    ends = [0.0] * slots
+    heapify(ends)
+    for duration in hours:
+        heapreplace(ends, ends[0] + duration)
+    return max(ends)
+
+
+def elapsed(found: Sequence[Job], gpus: int, gpus_per_run: int) -> float | None:
+    """Hours until all jobs are done on `gpus` devices, `gpus_per_run` of them a run, shared without loss.
+
+    Raises:
+        ValueError: a run does not fit.
+    """
+    if not 1 <= gpus_per_run <= gpus:
+        raise ValueError(f"--gpus {gpus} are fewer than the {gpus_per_run} of gpus_per_run")
+    if any(job.hours is None for job in found):
+        return None
+    return wall_clock((job.hours / gpus_per_run for job in found), gpus // gpus_per_run)
+
+
+def disk_peak(found: Sequence[Job], gpus: int, gpus_per_run: int) -> float:
+    """Bytes at the most: what stays, and two states (the new one beside the old) of the largest runs at once."""
+    states = sorted((job.state_bytes for job in found), reverse=True)[: max(1, gpus // gpus_per_run)]
+    return sum(job.kept_bytes for job in found) + 2 * sum(states)

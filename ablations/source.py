@@ -1,0 +1,129 @@
+"""The data of a study: what identifies it, and how many images there are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core import config
+from core.data.checks.counts import PUBLISHED, TRAINING
+from core.data.environments import environment
+from core.data.errors import DataError
+from core.data.lmdb import COUNT_KEY, find_lmdbs, fingerprint, train_roots
+from core.data.micro import World
+from core.data.words import FAMILIES
+
+WORLD = "ablations/micro/world.gin"
+NESTED = ("IC13_857", "IC13_1095", "IC15_1811")  # benchmarks that others hold already
+
+
+@dataclass
+class Source:
+    """The data of a study: what identifies training sets and test sets, and their sizes.
+
+    Args:
+        recipe: of the rendered world; empty for real data.
+        world: that world.
+        published: no data at all, but the sizes that the paper prints, for an estimate.
+    """
+
+    root: Path
+    test: str
+    recipe: str = ""
+    world: World | None = None
+    published: bool = False
+    known: dict[tuple[str, ...], str] = field(default_factory=dict)
+
+    def train(self, names: Sequence[str]) -> str:
+        """Identifies the training sets `names`.
+
+        Raises:
+            DataError: one is not there.
+        """
+        if self.recipe:
+            return self.recipe
+        if self.published:
+            return f"published {self.train_images(names)} of {' '.join(names)}"
+        key = tuple(names)
+        if key not in self.known:
+            self.known[key] = fingerprint(*train_roots(self.root, names))
+        return self.known[key]
+
+    def train_images(self, names: Sequence[str]) -> int:
+        """Samples of training sets, before the label rules.
+
+        Raises:
+            DataError: one is not there, or the paper gives no size for it.
+        """
+        if self.world is not None:
+            sizes = {"real": self.world.train, "synth": self.world.synth, "more": self.world.more}
+        elif self.published:
+            sizes = TRAINING
+        else:
+            return stored(*train_roots(self.root, names))
+        unknown = [name for name in names if name not in sizes]
+        if unknown:
+            raise DataError(f"TRAIN_DATA names {unknown[0]!r}, whose size is not known; known are {', '.join(sizes)}")
+        return sum(sizes[name] for name in names)
+
+    def test_images(self) -> int:
+        """Images that an evaluation reads."""
+        if self.world is not None:
+            return self.world.test * len(FAMILIES)
+        if self.published:
+            return sum(count for name, count in PUBLISHED.items() if name not in NESTED)
+        return stored(self.root / "test")
+
+    def validation_images(self) -> int:
+        """Images of val/, read while training; the paper prints no number."""
+        if self.world is not None:
+            return self.world.val
+        return stored(self.root / "val") if not self.published and (self.root / "val").is_dir() else 0
+
+    @property
+    def sizes_from(self) -> str:
+        """Where the sizes come from, in words."""
+        if self.world is not None:
+            return WORLD
+        if self.published:
+            return "as published (section IV-A, Table III); no val/"
+        return f"num-samples of the LMDBs below {self.root}, before the label rules"
+
+
+def stored(*roots: Path) -> int:
+    """Samples of every LMDB below the folders, as each says.
+
+    Raises:
+        DataError: there is none, or its count is no number.
+    """
+    count = 0
+    for folder in (folder for root in roots for folder in find_lmdbs(root)):
+        with environment(folder).begin() as transaction:
+            raw = transaction.get(COUNT_KEY) or b""
+        if not raw.strip().isdigit():
+            raise DataError(f"{folder / 'data.mdb'}: key 'num-samples' holds {raw[:20]!r}, no number")
+        count += int(raw)
+    return count
+
+
+def data_source(data: str | None, scale: str, results: Path, published: bool = False) -> Source:
+    """Where the data is and what it is: fingerprints of real LMDBs, or the recipe of the rendered world.
+
+    Args:
+        published: without data at paper scale, go on with the paper's sizes (nothing can be trained so).
+
+    Raises:
+        DataError: the folder holds no test set.
+        ConfigError: paper scale without data.
+    """
+    if data:
+        if not Path(data).is_dir():
+            raise config.ConfigError(f"data: {data} does not exist; it should hold train/<set>/, val/ and test/<benchmark>/")
+        return Source(Path(data), fingerprint(Path(data) / "test"))
+    if scale == "paper":
+        if published:
+            return Source(Path("as-published"), "published", published=True)
+        raise config.ConfigError("scale: paper trains on real data: add --config data=DIR with train/<set>/, val/ and test/")
+    config.parse(WORLD)
+    world = config.construct(World, WORLD)
+    recipe = config.values_of(config.operative())
+    return Source(results / "data" / f"micro-{config.digest(recipe)}", recipe, recipe, world)

@@ -1,0 +1,134 @@
+"""Why a run would be trained or read again, in words: `python -m ablations.plan --why RUN`."""
+
+import json
+from collections.abc import Iterator
+from difflib import SequenceMatcher
+from pathlib import Path
+
+from ablations.plan import Plan
+from ablations.progress import MODEL, PREDICTIONS, missing, wanted
+from core.config import ConfigError, values_of
+from core.data.errors import DataError
+from core.staleness import stale
+
+MOST_CHANGES = 12  # differing values that are listed
+
+
+def why(plan: Plan, name: str) -> list[str]:
+    """What there is to say about a run, named by itself, by the start of its name, or by a row (`table_VI/image0-text6`).
+
+    Raises:
+        ConfigError: no run is called so.
+    """
+    run = find(plan, name)
+    asking = plan.asked.get(run, [])
+    lines = [f"{run}: {plan.results / 'runs' / run}"]
+    if not asking:
+        return lines + list(no_longer(plan, run))
+    lines.append(f"asked for by {', '.join(f'{table}/{row.name}' for table, row in asking)}")
+    lines += earlier(plan, run)
+    asked = wanted(plan)[run]
+    for seed in plan.seeds:
+        folder = plan.seed_folder(run, seed)
+        lacking = missing(folder, asked, seed == plan.seeds[0])
+        said = list(reasons(folder, lacking.train, plan.data))
+        said += [f"evaluation {name} would be made ({lack(folder, name)})" for name in lacking.evaluations]
+        if lacking.timed:
+            said.append("its reading would be timed: reading_time.json is missing or older than the model")
+        lines += [f"seed {seed}: {line}" for line in said or ["nothing to do: trained, and read in every way asked for"]]
+    return lines
+
+
+def find(plan: Plan, name: str) -> str:
+    rows = {f"{table}/{row.name}": row for table, found in plan.tables.items() for row in found}
+    if name in rows:
+        if rows[name].reason:
+            raise ConfigError(f"{name} is no run here: {rows[name].reason}")
+        return rows[name].run
+    known = sorted({*plan.asked, *(path.name for path in (plan.results / "runs").glob("*") if path.is_dir())})
+    matching = [run for run in known if run.startswith(name) or run.endswith(f"-{name}")]
+    if len(matching) != 1:
+        several = f"may be {', '.join(matching)}" if matching else f"is no run below {plan.results / 'runs'} and no row"
+        raise ConfigError(f"{name!r} {several}; say a run's name, or a row as table_VI/image0-text6")
+    return matching[0]
+
+
+def reasons(folder: Path, untrained: str, data: Path) -> Iterator[str]:
+    """What is to be said about the training of one seed."""
+    states = sorted(path for path in (folder / "state").glob("step-*") if path.suffix != ".partial")
+    if untrained:
+        yield f"would be trained: {untrained}"
+        if states:
+            yield f"interrupted; it goes on from its state at step {int(states[-1].name.removeprefix('step-')):,}"
+        elif (folder / "metrics.jsonl").is_file():
+            yield "it was started and has no state: it starts over"
+    elif not (folder / MODEL).is_file():
+        yield "its model is gone, and nothing that is asked for needs it"
+    if (folder / "provenance.json").is_file() and data.is_dir():
+        try:
+            changed = stale(folder, data)
+        except DataError as error:
+            changed = f"what it was trained on cannot be compared: {error}"
+        if changed:
+            yield f"stale: {changed}; delete {folder} to make it again"
+
+
+def lack(folder: Path, evaluation: str) -> str:
+    """Why an evaluation is to be made."""
+    if not (folder / "evaluations" / evaluation / PREDICTIONS).is_file():
+        return f"{PREDICTIONS} is missing"
+    if not (folder / MODEL).is_file():
+        return "its model is trained again"
+    return "it is older than the model, or decoded together with one that is"
+
+
+def earlier(plan: Plan, run: str) -> Iterator[str]:
+    """Other runs that the same rows asked for before, and what has changed since."""
+    ours = {(table, row.name) for table, row in plan.asked[run]}
+    for path in sorted((plan.results / "runs").glob("*/rows.json")):
+        other = path.parent.name
+        if other not in plan.asked and other.split("-")[0] == run.split("-")[0]:
+            shared = [row for row in rows_of(path) if (row["table"], row["row"]) in ours]
+            if shared:
+                yield f"{named(shared)} asked for {other} before; {changes(plan, other, run)}"
+
+
+def no_longer(plan: Plan, run: str) -> Iterator[str]:
+    """What became of the rows that asked for a run which no row asks for now."""
+    yield "no row asks for it under these settings: it is left alone, and nothing reads it"
+    before = rows_of(plan.results / "runs" / run / "rows.json")
+    for entry in before:
+        now = next((row for row in plan.tables.get(entry["table"], []) if row.name == entry["row"]), None)
+        if now is None:
+            yield f"{named([entry])} asked for it, which is not among these tables' rows now"
+        elif now.run:
+            yield f"{named([entry])} asked for it and asks for {now.run} now; {changes(plan, run, now.run)}"
+
+
+def changes(plan: Plan, before: str, now: str) -> str:
+    """Which values of two runs' gin text differ."""
+    path = plan.results / "runs" / before / "train.gin"
+    if not path.is_file():
+        return "what changed is not known (its train.gin is gone)"
+    old = values_of(path.read_text()).splitlines()
+    new = values_of(plan.asked[now][0][1].reading.operative).splitlines()
+    found = []
+    for tag, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if tag != "equal":
+            found += [f"- {line}" for line in old[a:b]] + [f"+ {line}" for line in new[c:d]]
+    if not found:
+        return "no value of it changed: the data, an architecture or a weights file did"
+    rest = f" and {len(found) - MOST_CHANGES} more" if len(found) > MOST_CHANGES else ""
+    return f"changed: {'; '.join(' '.join(line.split()) for line in found[:MOST_CHANGES])}{rest}"
+
+
+def rows_of(path: Path) -> list[dict]:
+    try:
+        rows = json.loads(path.read_text())["rows"]
+        return [{"table": str(row["table"]), "row": str(row["row"])} for row in rows]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def named(entries: list[dict]) -> str:
+    return ", ".join(f"{entry['table']}/{entry['row']}" for entry in entries)

@@ -1,0 +1,72 @@
+"""What a run says and writes about itself."""
+
+import json
+import math
+from pathlib import Path
+
+import torch
+
+from core.data.loading import Words
+from core.experiment import Loaded
+from core.model.clip4str import CLIP4STR
+from core.training.errors import TrainingError
+
+
+def describe(model: CLIP4STR, loaded: Loaded, words: Words, steps: int, devices: int) -> None:
+    """Say before the first step what will happen."""
+    optimisation = loaded.experiment.optimisation
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    lmdbs = len(words.lmdbs)
+    division = f"{devices} device{'s' * (devices != 1)} x {optimisation.micro_batch(devices)}"
+    print(
+        f"{trainable:,} trainable parameters; {len(words):,} images from {lmdbs} LMDB{'s' * (lmdbs != 1)}; {steps} steps of "
+        f"{optimisation.batch} ({division} x {optimisation.accumulation(devices)}); "
+        f"learning rate {optimisation.lr:.3g}, from scratch {optimisation.lr * optimisation.scratch_multiplier:.3g}"
+    )
+    for reason, entry in words.ledger().as_dict().items():
+        print(f"left out {entry['count']} training labels: {reason} (e.g. {entry['examples'][0]})")
+
+
+def train_record(words: Words, steps: int) -> dict:
+    """What the training set was: every LMDB in order, and what the label rules dropped."""
+    lmdbs = [{"path": str(lmdb.path), "stored": lmdb.stored, "used": len(lmdb)} for lmdb in words.lmdbs]
+    return {"images": len(words), "steps": steps, "lmdbs": lmdbs, "left_out": words.ledger().as_dict()}
+
+
+def log_entry(
+    step: int, steps: int, losses: torch.Tensor, norm: torch.Tensor, lr: float, images: int, seconds: float, skipped: int
+) -> dict:
+    """A line of metrics.jsonl; losses are total, visual, cross (NaN for none)."""
+    total, visual, cross = losses.tolist()
+    return {
+        "step": step,
+        "of": steps,
+        "loss": total,
+        "loss_visual": visual,
+        "loss_cross": None if math.isnan(cross) else cross,
+        "lr": lr,
+        "grad_norm": float(norm),
+        "images_per_s": images / seconds,
+        "seconds": seconds,
+        "undecodable": skipped,
+    }
+
+
+def finished(out: Path, expected: dict) -> bool:
+    """Whether `out` holds this run's trained model.
+
+    Raises:
+        TrainingError: it holds another run's.
+    """
+    description = out / "model.json"
+    if not (out / "model.safetensors").is_file():
+        return False
+    found = json.loads(description.read_text()).get("identity") if description.is_file() else None
+    if found != expected:
+        raise TrainingError(f"{out} holds a model trained from something else ({found}); choose another --out")
+    return True
+
+
+def identity(loaded: Loaded, record: dict) -> dict:
+    """What a state must agree with before a run goes on from it."""
+    return {"training": loaded.digest, "seed": record["seed"], "data_fingerprint": record["data_fingerprint"]}

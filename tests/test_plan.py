@@ -1,0 +1,206 @@
+"""What a plan keeps between calls, what it puts down, and why a run would be made again."""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+
+import pytest
+
+from ablations import plan as planning
+from ablations.reading import Counts, Memory, Reading, content_of
+from ablations.why import why
+from core.config import ConfigError
+from core.files import ROOT
+
+SETTINGS = {"scale": "smoke", "data": None, "seeds": [0], "threads": 1, "peers": []}
+TABLE = "table_VII"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture(scope="module")
+def plan(results):
+    made = planning.make({**SETTINGS, "results": str(results)}, [TABLE])
+    made.write()
+    return made
+
+
+@pytest.fixture
+def run(plan):
+    return plan.tables[TABLE][0].run
+
+
+def test_a_second_plan_is_the_same_and_needs_no_torch(plan, results):
+    script = (
+        "import sys; from ablations import plan; "
+        f"made = plan.make({SETTINGS | {'results': str(results)}!r}, [{TABLE!r}]); "
+        "print(*(row.run for row in made.tables['table_VII'])); assert 'torch' not in sys.modules, 'torch is imported'"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [row.run for row in plan.tables[TABLE]]
+
+
+def test_rows_json_says_who_asks_for_a_run(plan, results, run):
+    path = results / "runs" / run / "rows.json"
+    row = plan.tables[TABLE][0]
+    asking = [{"table": TABLE, "row": row.name, "evaluation": row.evaluation}]
+    assert json.loads(path.read_text()) == {"rows": asking, "name": f"{TABLE}/{row.name}"}
+    before = path.stat().st_mtime_ns
+    plan.write()
+    assert path.stat().st_mtime_ns == before
+
+
+def made_up(text: str, named: list[str], files: str) -> Reading:
+    return Reading(
+        training=text,
+        operative=text,
+        named=named,
+        files=files,
+        train_data=["real"],
+        protocol="{}",
+        protocol_digest="0",
+        output="cross",
+        counts=Counts(3, 2, 1, 2, 4, 4),
+        steps=6,
+        epochs=None,
+        batch=8,
+        device_batch=4,
+        precision="no",
+        test_precision="no",
+        validate_every=3,
+        kept_bytes=12,
+        state_bytes=28,
+    )
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """A repository of one row, its include and its weights file; what reads it counts how often it had to."""
+    from ablations import reading
+
+    monkeypatch.setattr(reading, "ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(reading, "code_digest", lambda: "code")
+    (tmp_path / "base.gin").write_text("DROPOUT = 0.1\n")
+    (tmp_path / "row.gin").write_text("# A question.\ninclude 'base.gin'\nBATCH = 8\n")
+    (tmp_path / "weights.bin").write_text("weights")
+    read = []
+
+    def reader(gin, scale):
+        read.append(gin)
+        return made_up((tmp_path / gin).read_text(), ["weights.bin"], reading.files_digest(["weights.bin"]))
+
+    def ask():
+        memory = Memory(tmp_path / "kept.json", reader)
+        memory.reading(tmp_path / "row.gin", "smoke")
+        memory.write()
+        return len(read)
+
+    return tmp_path, ask
+
+
+def test_a_reading_is_kept_by_content(study, monkeypatch):
+    folder, ask = study
+    assert ask() == ask() == 1
+    (folder / "row.gin").write_text("# Another question.\ninclude 'base.gin'\nBATCH = 8\n")
+    assert ask() == 1  # a comment
+    (folder / "row.gin").write_text("include 'base.gin'\nBATCH = 16\n")
+    assert ask() == ask() == 2
+    (folder / "base.gin").write_text("DROPOUT = 0.2\n")
+    assert ask() == ask() == 3
+    (folder / "weights.bin").write_text("others")
+    assert ask() == ask() == 4
+    (folder / "kept.json").write_text('{"code": "code", "readings": 3, ')
+    assert ask() == ask() == 5
+    (folder / "kept.json").unlink()
+    assert ask() == 6
+    kept = json.loads((folder / "kept.json").read_text())
+    (entry,) = kept["readings"].values()
+    del entry["batch"]
+    (folder / "kept.json").write_text(json.dumps(kept))
+    assert ask() == ask() == 7
+    monkeypatch.setattr("ablations.reading.code_digest", lambda: "new code")
+    assert ask() == ask() == 8
+
+
+@pytest.mark.parametrize("line", ["from mine import tower", "import elsewhere", "include 'gone.gin'", "include NAME"])
+def test_what_cannot_be_told_from_the_text_is_read_every_time(study, line):
+    folder, ask = study
+    (folder / "row.gin").write_text(f"{line}\nBATCH = 8\n")
+    assert content_of(folder / "row.gin", "smoke") is None
+    assert ask() == 1 and ask() == 2
+
+
+def test_included_files_of_the_scale_count(study):
+    folder, _ = study
+    (folder / "row.gin").write_text("from core import optim\ninclude 'scale/{scale}.gin'\n")
+    (folder / "scale").mkdir()
+    (folder / "scale" / "micro.gin").write_text("BATCH = 64\n")
+    micro = content_of(folder / "row.gin", "smoke")  # smoke shrinks what micro says
+    assert micro == content_of(folder / "row.gin", "micro") and micro[1] == ["BATCH = 64\n"]
+    (folder / "scale" / "smoke.gin").write_text("BATCH = 8\n")
+    assert content_of(folder / "row.gin", "smoke") != micro
+
+
+def test_a_reading_comes_back_as_it_was(tmp_path):
+    before = made_up("A = 1", [], "")
+    memory = Memory(tmp_path / "kept.json", lambda gin, scale: before)
+    assert memory.reading(ROOT / "ablations/table_VI/image0-text6.gin", "smoke") == before
+    memory.write()
+    again = Memory(tmp_path / "kept.json", lambda gin, scale: pytest.fail("read again"))
+    assert asdict(again.reading(ROOT / "ablations/table_VI/image0-text6.gin", "smoke")) == asdict(before)
+
+
+def test_why_says_what_is_missing(plan, run):
+    row = plan.tables[TABLE][0]
+    folder = plan.seed_folder(run, 0)
+    said = "\n".join(why(plan, f"{TABLE}/{row.name}"))
+    assert f"asked for by {TABLE}/{row.name}" in said and "would be trained: its model is missing" in said
+    (folder / "state" / "step-000000004").mkdir(parents=True)
+    assert "interrupted; it goes on from its state at step 4" in "\n".join(why(plan, run))
+    for name in ("model.safetensors", "model.json"):
+        (folder / name).write_text("made")
+    said = "\n".join(why(plan, run[-8:]))
+    assert "would be trained" not in said
+    assert f"evaluation {row.evaluation} would be made (predictions.parquet is missing)" in said
+    for name in ("predictions.parquet", "metrics.json"):
+        (folder / "evaluations" / row.evaluation).mkdir(parents=True, exist_ok=True)
+        (folder / "evaluations" / row.evaluation / name).write_text("{}")
+    assert "nothing to do" in "\n".join(why(plan, run))
+
+
+def test_why_names_what_changed_since_an_earlier_run(plan, results, run):
+    """The row asked for another run while its DROPOUT was another."""
+    row = plan.tables[TABLE][0]
+    former = results / "runs" / "smoke-00000000"
+    former.mkdir()
+    assert "DROPOUT = 0.0" in row.reading.operative
+    (former / "train.gin").write_text(row.reading.operative.replace("DROPOUT = 0.0", "DROPOUT = 0.3"))
+    (former / "rows.json").write_text(json.dumps({"rows": [{"table": TABLE, "row": row.name}]}))
+    change = "changed: - DROPOUT = 0.3; + DROPOUT = 0.0"
+    assert f"{TABLE}/{row.name} asked for smoke-00000000 before; {change}" in "\n".join(why(plan, run))
+    said = "\n".join(why(plan, "smoke-00000000"))
+    assert "no row asks for it" in said and f"asks for {run} now; {change}" in said
+
+
+def test_why_compares_the_data(plan, world_folder):
+    real = planning.make({**SETTINGS, "results": str(plan.results), "data": str(world_folder)}, [TABLE])
+    run = real.tables[TABLE][0].run
+    folder = real.seed_folder(run, 0)
+    folder.mkdir(parents=True)
+    (folder / "provenance.json").write_text(json.dumps({"data": str(world_folder), "data_fingerprint": "0"}))
+    (folder / "operative.gin").write_text("TRAIN_DATA = ('real',)\n")
+    assert "seed 0: stale: training data changed since" in "\n".join(why(real, run))
+    (folder / "provenance.json").write_text("{")
+    assert "cannot be compared" in "\n".join(why(real, run))
+
+
+@pytest.mark.parametrize("name", ["smoke-ffffffff", "table_VII/nothing", ""])
+def test_why_of_nothing_is_an_error(plan, name):
+    with pytest.raises(ConfigError, match="say a run's name, or a row as table_VI/image0-text6"):
+        why(plan, name)

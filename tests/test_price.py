@@ -1,0 +1,178 @@
+"""Hours, disk and wall clock of a plan, worked by hand."""
+
+import os
+from dataclasses import replace
+
+import pytest
+import yaml
+
+from ablations import plan as planning
+from ablations.assumptions import DEVICES, read_assumptions
+from ablations.calibration import Check, checks, utilisation
+from ablations.command import configuration, main
+from ablations.price import Pace, disk_peak, elapsed, formula, jobs, wall_clock
+from ablations.progress import missing, wanted
+from ablations.reading import Work
+from core.config import ConfigError
+from core.experiment import load
+from core.peers import READERS
+from core.protocol import evaluation_digest
+
+SETTINGS = {"scale": "smoke", "data": None, "seeds": [0], "threads": 1, "peers": []}
+BASELINE, TABLE = "image0-text6", "table_VI"
+HOUR = Pace(step=3600, encode=3600, decode=1800)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture(scope="module")
+def plan(results):
+    return planning.make({**SETTINGS, "results": str(results)}, [TABLE])
+
+
+@pytest.fixture
+def row(plan):
+    return next(row for row in plan.tables[TABLE] if row.name == BASELINE)
+
+
+@pytest.fixture
+def folder(plan, row, tmp_path):
+    return tmp_path / "runs" / row.run / "seed0"
+
+
+def put(folder, *names, age=0):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("made")
+        os.utime(folder / name, (1_000_000 - age, 1_000_000 - age))
+
+
+def test_each_run_goes_to_the_first_free_device():
+    assert wall_clock([3, 2, 2], 2) == 4  # 3 | 2 2
+    assert wall_clock([2, 2, 3], 2) == 5  # 2 3 | 2
+    assert wall_clock([1, 1, 1], 8) == 1 and wall_clock([], 8) == 0
+
+
+def test_the_formula_is_operations_over_what_the_device_achieves(row):
+    assumptions = read_assumptions()
+    device = replace(assumptions.device, peak={"bf16": 100.0, "fp16": 100.0, "no": 10.0})
+    assumptions = replace(assumptions, device=device, utilisation=0.5)
+    reading = replace(row.reading, batch=10, precision="bf16", test_precision="no")
+    pace = formula(Work(train=20, encode=30, decode=5), reading, assumptions)
+    assert pace == Pace(step=20 * 10 / 50, encode=30 / 5, decode=5 / 5)
+
+
+def test_a_plan_adds_up(plan, row):
+    found = jobs(plan, lambda row: HOUR, prediction_bytes=50)
+    assert len(found) == 10 and {job.table for job in found} == {TABLE}
+    job = next(job for job in found if job.row == BASELINE)
+    assert (job.steps, job.images) == (6, 6 * 8)
+    tests, validations = 600 * 6, 2 * 300  # world.gin; validated after 3 and 6 steps
+    assert job.train_hours == pytest.approx(6 + validations * 1.5)
+    assert job.read_hours == pytest.approx(tests * 1.5)
+    assert job.kept_bytes == row.reading.kept_bytes + tests * 50
+    assert job.state_bytes == row.reading.kept_bytes + 8 * row.reading.counts.trainable
+    assert elapsed(found, 1, 1) == pytest.approx(sum(job.hours for job in found))
+    assert elapsed(found, 4, 2) == pytest.approx(elapsed(found, 2, 1) / 2)
+    states = sorted((job.state_bytes for job in found), reverse=True)
+    assert disk_peak(found, 2, 1) == sum(job.kept_bytes for job in found) + 2 * sum(states[:2])
+    assert elapsed(jobs(plan, lambda row: None, 50), 1, 1) is None
+    with pytest.raises(ValueError, match="--gpus 2 are fewer than the 4 of gpus_per_run"):
+        elapsed(found, 2, 4)
+
+
+def test_what_is_there_is_not_made_again(plan, row, folder):
+    asked, evaluation = wanted(plan)[row.run], f"evaluations/{row.evaluation}"
+    lacking = missing(folder, asked)
+    assert lacking.train == "its model is missing" and lacking.evaluations == (row.evaluation,)
+    put(folder, "model.safetensors")
+    assert missing(folder, asked).train == "" and missing(folder, asked).evaluations
+    put(folder, f"{evaluation}/predictions.parquet")
+    assert missing(folder, asked).nothing
+    put(folder, f"{evaluation}/predictions.parquet", age=60)  # older than the model
+    assert missing(folder, asked).evaluations and not missing(folder, asked).train
+    (folder / "model.safetensors").unlink()
+    assert missing(folder, asked).nothing  # nothing needs the model
+    assert missing(folder, replace(asked, model=True)).train  # but a table of sizes does
+    assert missing(folder, replace(asked, evaluations=("other",))).train
+
+
+def test_ways_of_decoding_are_made_together(folder):
+    plan = planning.make({**SETTINGS, "results": str(folder.parents[2])}, ["table_IX"])
+    run, ways = max(plan.decoded_together.items(), key=lambda entry: len(entry[1]))
+    asked = wanted(plan)[run]
+    assert asked.together and asked.timed and set(asked.evaluations) == set(ways)
+    put(folder, "model.safetensors", "reading_time.json")
+    made = [f"evaluations/{way}/predictions.parquet" for way in ways]
+    put(folder, *made)
+    assert missing(folder, asked).nothing
+    (folder / made[0]).unlink()
+    assert set(missing(folder, asked).evaluations) == set(ways)
+
+
+def test_names_that_other_modules_say_too(plan, row):
+    loaded = load(row.gin, "smoke")
+    assert row.evaluation == evaluation_digest(loaded.protocol, plan.source.test)
+    assert row.reading.identity == loaded.identity
+    assert set(planning.PEERS) == set(READERS)
+    for reading in (row.reading, replace(row.reading, steps=None, epochs=2.5)):
+        optimisation = replace(loaded.experiment.optimisation, steps=reading.steps, epochs=reading.epochs)
+        assert reading.total_steps(3001) == optimisation.total_steps(3001)
+
+
+def test_configurations_differ_in_what_takes_time(row):
+    text = row.reading.operative
+    assert "TRAIN_STEPS = 6" in text and "WEIGHTS = " in text
+    longer = replace(row, reading=replace(row.reading, operative=text.replace("TRAIN_STEPS = 6", "TRAIN_STEPS = 60")))
+    assert configuration(longer) == configuration(row)
+    other = replace(row, reading=replace(row.reading, operative=text.replace("DROPOUT = 0.0", "DROPOUT = 0.1")))
+    assert configuration(other) != configuration(row)
+
+
+def test_table_II_is_checked_by_hand(results):
+    """Real(3.3M) at batch 1024: 16 x 3222 steps; 8 devices; one operation in the place of many."""
+    settings = {**SETTINGS, "scale": "paper", "results": str(results)}
+    plan = planning.make(settings, ["table_II"], published=True)
+    assumptions = read_assumptions()
+    found = checks(plan, {row.name: Work(1e9, 1, 1, 2e9) for row in plan.tables["table_II"]}, assumptions)
+    assert [check.printed for check in found] == [12.8, 23.4, 48.0]
+    base = found[0]
+    assert base.images == 16 * 3222 * 1024
+    assert base.achieved == pytest.approx(base.images * 2e9 / (12.8 * 3600 * 8))
+    assert base.utilisation == pytest.approx(base.achieved / 154.8e12)
+    assert base.ratio == pytest.approx(base.utilisation / assumptions.utilisation)
+    assert base.ours == pytest.approx(base.estimated / 2)
+    pair = [replace(base, utilisation=0.1), replace(base, utilisation=0.4)]
+    assert isinstance(base, Check) and utilisation(pair) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("utilisation", 1.5, "utilisation = 1.5: a share lies in"),
+        ("utilisation", None, "utilisation = None is no positive number"),
+        ("longest_word", 3.5, "longest_word = 3.5 is no positive whole number"),
+        ("default", "abacus", "no device 'abacus'; it has "),
+        ("speed", 1, "key 'speed' is not known"),
+        ("devices", {"mine": {"name": "Mine"}}, "devices.mine needs name, memory_gb and peak_tflops"),
+    ],
+)
+def test_bad_device_files_name_the_key(tmp_path, key, value, message):
+    path = tmp_path / "devices.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(DEVICES.read_text()) | {key: value}))
+    with pytest.raises(ConfigError, match=f"devices.yaml: {message}"):
+        read_assumptions(path=path)
+
+
+def test_the_page_times_real_steps(results, capsys):
+    arguments = ["table_X", "--scale", "smoke", "--results", str(results), "--price", "2.5"]
+    main([*arguments, "--probe", "--probe-steps", "1"])
+    page = capsys.readouterr().out
+    assert "1 steps of each of 2 configurations" in page and page.count(" s a step (") == 2
+    assert "2 rows, 2 unique runs x 1 seeds, 0 of them trained already" in page and "price" in page
+    with pytest.raises(SystemExit):
+        main([*arguments, "--device", "abacus"])
+    assert "no device 'abacus'" in capsys.readouterr().err
