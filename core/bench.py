@@ -12,7 +12,7 @@ import argparse
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -162,17 +162,27 @@ def set_up(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
 
 
+def of_rows(costs: Callable[..., Iterator], options: argparse.Namespace, batches: list[int]) -> Iterator:
+    """What `train_costs` or `read_costs` finds of every row."""
+    lengths, guesses = options.lengths or "full", options.guesses or "right"
+    for row in options.rows or [BASELINE]:
+        yield from costs(row, options.scale, options.batch or batches, lengths, guesses, options.repeats)
+
+
+def say_as_found(found: Iterator, options: argparse.Namespace, show: Callable[[list], None]) -> None:
+    """JSON as soon as a cost is measured, or a table when all are."""
+    costs = []
+    for cost in found:
+        costs.append(cost)
+        if options.json:
+            print(json.dumps(asdict(cost)), flush=True)
+    if not options.json:
+        show(costs)
+
+
 def run_train(options: argparse.Namespace) -> None:
     set_up(options)
-    costs = []
-    for row in options.rows or [BASELINE]:
-        lengths, guesses = options.lengths or "full", options.guesses or "right"
-        for cost in train_costs(row, options.scale, options.batch or [8], lengths, guesses, options.repeats):
-            costs.append(cost)
-            if options.json:
-                print(json.dumps(asdict(cost)), flush=True)
-    if not options.json:
-        show_training(costs)
+    say_as_found(of_rows(train_costs, options, [8]), options, show_training)
 
 
 def run_read(options: argparse.Namespace) -> None:
@@ -190,8 +200,7 @@ def run_data(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as scratch:
         lmdbs = open_words(options.data, CHARSET_94, 25) if options.data else rendered_words(Path(scratch) / "words")
-        costs = []
-        for cost in data_costs(
+        found = data_costs(
             lmdbs,
             str(options.data or "rendered words"),
             image_size=tuple(options.size),
@@ -199,12 +208,8 @@ def run_data(options: argparse.Namespace) -> None:
             images=options.images,
             repeats=options.repeats,
             workers=options.workers,
-        ):
-            costs.append(cost)
-            if options.json:
-                print(json.dumps(asdict(cost)), flush=True)
-        if not options.json:
-            show_data(costs)
+        )
+        say_as_found(found, options, show_data)
 
 
 def run_index(options: argparse.Namespace) -> None:
@@ -221,15 +226,7 @@ def run_random(options: argparse.Namespace) -> None:
     given = [f"--{name}" for name in ("data", "out", "images") if getattr(options, name) is not None]
     if given:
         raise ValueError(f"{', '.join(given)} goes with a trained model: add --model RUN_DIR")
-    costs = []
-    for row in options.rows or [BASELINE]:
-        lengths, guesses = options.lengths or "full", options.guesses or "right"
-        for cost in read_costs(row, options.scale, options.batch or [1, 8, 32], lengths, guesses, options.repeats):
-            costs.append(cost)
-            if options.json:
-                print(json.dumps(asdict(cost)), flush=True)
-    if not options.json:
-        show_costs(costs)
+    say_as_found(of_rows(read_costs, options, [1, 8, 32]), options, show_costs)
 
 
 def run_trained(options: argparse.Namespace) -> None:

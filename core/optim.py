@@ -26,6 +26,8 @@ class Optimisation:
         workers: loader processes a device.
         save_every: steps between resumable states.
         validate_every: steps between validations.
+        fused: AdamW's update of all weights in one kernel, on GPUs and on the CPU.
+        compile: the towers' blocks through torch.compile, which takes a minute before the first step and pays on GPUs.
         explosion: a loss above this many times the median of the last 100 steps (taken as at least 1) stops the run.
     """
 
@@ -44,6 +46,8 @@ class Optimisation:
     workers: int
     save_every: int
     validate_every: int
+    fused: bool
+    compile: bool
     explosion: float
 
     def __post_init__(self):
@@ -84,7 +88,7 @@ class Optimisation:
         return self.encoder_lr * self.batch / REFERENCE_BATCH
 
     def optimiser(self, model: nn.Module) -> AdamW:
-        return AdamW(self.groups(model), betas=self.betas, eps=self.eps)
+        return AdamW(self.groups(model), betas=self.betas, eps=self.eps, fused=self.fused)
 
     def groups(self, model: nn.Module) -> list[dict]:
         """Parameter groups: towers or from scratch (adapters too), decayed or not; frozen weights are in none.

@@ -45,7 +45,16 @@ def build_model(loaded: Loaded, seed: int) -> CLIP4STR:
     torch.manual_seed(seed)
     model = loaded.experiment.model(load_weights=True)
     model.normalisation = loaded.experiment.normalisation
+    if loaded.experiment.optimisation.compile:
+        compile_blocks(model)
     return model
+
+
+def compile_blocks(model: CLIP4STR) -> None:
+    """torch.compile every block of the towers in place: names, weights and files stay as they are."""
+    for layers in (model.towers.image_layers(), model.towers.text_layers()):
+        for block in layers.blocks if layers is not None else ():
+            block.compile()
 
 
 def train(loaded: Loaded, data: Path, out: Path, seed: int, log_every: int = LOG_EVERY, tracking: Tracking = OFF) -> None:
