@@ -451,6 +451,7 @@ rule search:
     threads: workflow.cores  # Ray shares them out
     resources:
         gpu=1,
+        gpu_share=config["gpu_share"],
     params:
         out=subpath(output[0], parent=True),
         scale=PLAN.scale,

@@ -1,4 +1,4 @@
-"""Greedy decoding from left to right, exactly as Algorithm 1 has it, in few passes instead of a step a character.
+"""Greedy decoding from left to right, as Algorithm 1 has it but for rounding, in few passes instead of a step a character.
 
 What an output is depends on the characters before it alone. So one masked pass over a guess of the word gives the true
 logits of every output up to the first where the guess is wrong, and there the true character; mended with what the pass
@@ -28,6 +28,7 @@ class Unfinished(NamedTuple):
         rows: b, their places in the batch.
         ids: b N, what is certain of them and after that the next guess.
         certain: b, how many outputs are certain.
+        memory: a layer's keys and values of what the decoder reads.
         contexts: a layer's keys and values of the context, for as many characters as were looked at.
     """
 
