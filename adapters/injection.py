@@ -1,21 +1,20 @@
 """Low-rank and scaling adapters inside the blocks, through peft.
 
-peft adapts linear layers. open_clip's attention is torch's, which keeps its input projection as a bare parameter and
-never calls its output projection as a layer; so the image tower's attention is first replaced by an equal one made of
-linear layers (`LinearAttention`), and every method reaches attention and MLP alike.
+peft adapts linear layers. The towers' attention keeps its input projection as one bare parameter; so the image tower's is
+first replaced by an equal one made of linear layers (`LinearAttention`), and every method reaches attention and MLP alike.
 """
 
 import peft
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adapters.frozen import open_clip_visual, require_frozen
+from core.model.attention import SelfAttention, attend, split
 
 
 class LinearAttention(nn.Module):
-    """What `nn.MultiheadAttention` computes in an image tower, with a linear layer for each projection."""
+    """What a tower's attention computes, with a linear layer for each projection."""
 
-    def __init__(self, attention: nn.MultiheadAttention):
+    def __init__(self, attention: SelfAttention):
         super().__init__()
         self.num_heads = attention.num_heads
         weights, biases = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
@@ -25,9 +24,7 @@ class LinearAttention(nn.Module):
     def forward(self, query: Tensor, key: Tensor, value: Tensor, *, need_weights: bool, attn_mask: Tensor | None):
         """Tokens B M W to (B M W, None), called as open_clip's blocks call torch's attention."""
         projected = (self.q_proj(query), self.k_proj(key), self.v_proj(value))
-        heads = [tokens.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for tokens in projected]
-        read = F.scaled_dot_product_attention(*heads, attn_mask=attn_mask)
-        return self.o_proj(read.transpose(1, 2).flatten(2)), None
+        return self.o_proj(attend(*(split(tokens, self.num_heads) for tokens in projected), attn_mask)), None
 
 
 def linear_of(weight: Tensor, bias: Tensor) -> nn.Linear:

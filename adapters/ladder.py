@@ -13,6 +13,7 @@ from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
 from adapters.frozen import open_clip_visual, require_frozen
+from core.model.attention import SelfAttention
 from core.model.towers import embed_patches
 
 
@@ -129,6 +130,7 @@ def prune(block: nn.Module, kept: Tensor, reduction: int) -> nn.Module:
     copy_linear(small.attn.out_proj, attn.out_proj, kept, read)
     copy_linear(small.mlp.c_fc, block.mlp.c_fc, hidden, kept)
     copy_linear(small.mlp.c_proj, block.mlp.c_proj, kept, hidden)
+    small.attn = SelfAttention(small.attn)
     return small
 
 

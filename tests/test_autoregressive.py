@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from core.experiment import load
-from core.model.autoregressive import autoregressive
+from core.model.autoregressive import autoregressive, letters
 from core.model.decoder import Decoder
+from core.model.decoding import read_and_refine, refine
 from core.model.tokenizer import Tokenizer
 from tests.conftest import BASELINE
 from tests.plain import algorithm_1, letter_by_letter
@@ -98,3 +99,32 @@ def test_reading_equals_the_plain_algorithm(knobs):
         torch.testing.assert_close(getattr(found, name), expected)
     if steps:
         assert not torch.equal(found.visual.argmax(-1), found.visual_ar.argmax(-1))
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("seed", [0, 6, 8, 11, 16, 19])
+@torch.inference_mode()
+def test_reading_and_refining_in_one_pass_is_both_after_each_other(depth, seed):
+    decoder, memory = make(depth, seed)
+    first = letter_by_letter(decoder, memory, TOKENIZER)
+    expected = first, refine(decoder, memory, first, TOKENIZER)
+    right = first.argmax(-1)
+    some = torch.where(torch.arange(WORDS)[:, None] % 2 == 0, right, torch.randint(0, 8, right.shape))
+    last = right.clone()
+    last[:, -1] = (last[:, -1] + 1) % 8
+    for guess in (right, some, last, torch.randint(0, 8, right.shape), torch.zeros_like(right), right.roll(1, 0)):
+        before = guess.clone()
+        torch.testing.assert_close(read_and_refine(decoder, memory, TOKENIZER, guess), expected)
+        assert torch.equal(guess, before)
+
+
+@torch.inference_mode()
+def test_a_right_guess_is_read_and_refined_in_one_pass_unless_the_word_grows():
+    decoder, memory = make(1, 0)
+    right = letter_by_letter(decoder, memory, TOKENIZER).argmax(-1)
+    ends = letters(right, TOKENIZER)
+    refined = refine(decoder, memory, letter_by_letter(decoder, memory, TOKENIZER), TOKENIZER)
+    grown = (letters(refined.argmax(-1), TOKENIZER) > ends.max()).any()
+    calls = counted(decoder)
+    read_and_refine(decoder, memory, TOKENIZER, right)
+    assert calls[0] == ("pass", WORDS) and (len(calls) == 1) != bool(grown)

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from core.charset import LOWER
+from core.model.attention import KeysValues
 from core.model.clip4str import CLIP4STR
-from core.model.decoder import Decoder, KeysValues
+from core.model.decoder import Decoder
 
 LOUD = 1e4  # far above any logit, within the range of half precision
 GUESSES = ("right", "wrong")
@@ -51,9 +52,17 @@ class Speech:
     def after_pass(self, decoder: nn.Module, inputs: tuple, named: dict, logits: Tensor) -> Tensor:
         """A forward hook: logits b S C."""
         context, memory = inputs[:2]
-        rows, outputs = self.rows(memory), logits.shape[1]
+        rows = self.rows(memory)
+        if "positions" in named:  # first pass and refinement in one
+            outputs = logits.shape[1] // 2
+            return logits + torch.cat([self.first_pass(context, rows, outputs), self.refined[rows, :outputs]], 1)
+        outputs = logits.shape[1]
         if context.shape[1] > 1 and "contexts" not in named:  # neither a first guess nor a check of one
             return logits + self.refined[rows, :outputs]
+        return logits + self.first_pass(context, rows, outputs)
+
+    def first_pass(self, context: Tensor, rows: Tensor, outputs: int) -> Tensor:
+        """What the first pass says to these words (`rows`) after a context b L: b S C."""
         said = self.letters[rows, :outputs]
         if self.chained:
             right = torch.zeros(said.shape[:2], dtype=torch.bool, device=said.device)  # b S
@@ -61,7 +70,7 @@ class Speech:
             right[:, 0] = True
             right[:, 1:seen] = (context[:, 1:seen] == self.ids[rows, : seen - 1]).cumprod(1).bool()
             said = torch.where(right[..., None], said, said.roll(1, -1))
-        return logits + said
+        return said
 
     def stepping(self, step):
         """The decoder's `step`, with this addition."""

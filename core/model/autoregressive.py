@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.model.decoder import Decoder, KeysValues
+from core.model.attention import KeysValues
+from core.model.decoder import Decoder
 from core.model.permutations import content_mask, forward_ranks, query_mask
 from core.model.tokenizer import Tokenizer
 

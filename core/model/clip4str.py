@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.charset import CHARSETS, reduce_text
+from core.model.attention import KeysValues
 from core.model.captions import CaptionTokenizer
-from core.model.decoder import Decoder, KeysValues
+from core.model.decoder import Decoder
 from core.model.decoding import Prediction, context_of, predict_and_refine
 from core.model.freezing import Freezing
 from core.model.permutations import ranks_of, sample_permutations

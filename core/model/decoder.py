@@ -5,61 +5,12 @@ C classes. Masks are boolean, True where a query may look.
 """
 
 import math
-from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from core.model.attention import Attention, KeysValues
 from core.model.permutations import content_mask, query_mask
-
-
-class KeysValues(NamedTuple):
-    """Keys and values of one attention, split by head: B H M D/H each. They can be joined: projecting is per token."""
-
-    keys: Tensor
-    values: Tensor
-
-    def join(self, other: "KeysValues") -> "KeysValues":
-        """Both, one after the other along the tokens."""
-        return KeysValues(torch.cat([self.keys, other.keys], 2), torch.cat([self.values, other.values], 2))
-
-    def take(self, rows: Tensor) -> "KeysValues":
-        """The given rows of the batch, repeated where `rows` repeats."""
-        return KeysValues(self.keys[rows], self.values[rows])
-
-    def side_by_side(self, rows: int) -> "KeysValues":
-        """Every `rows` rows as one, their tokens one after the other: B K rows of L tokens to B of K L."""
-        keys, values = (tensor.unflatten(0, (-1, rows)).transpose(1, 2).flatten(2, 3) for tensor in self)
-        return KeysValues(keys, values)
-
-    def first(self, tokens: int) -> "KeysValues":
-        """The leading tokens alone."""
-        return KeysValues(self.keys[:, :, :tokens], self.values[:, :, :tokens])
-
-
-class Attention(nn.Module):
-    """Multi-head attention whose keys and values can be projected once and used many times."""
-
-    def __init__(self, embed_dim: int, num_heads: int, attn_drop: float):
-        super().__init__()
-        self.num_heads = num_heads
-        self.attn_drop = attn_drop
-        self.q = nn.Linear(embed_dim, embed_dim)
-        self.kv = nn.Linear(embed_dim, 2 * embed_dim)
-        self.out = nn.Linear(embed_dim, embed_dim)
-
-    def split(self, tokens: Tensor) -> Tensor:
-        return tokens.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # B H tokens D/H
-
-    def keys_values(self, tokens: Tensor) -> KeysValues:
-        keys, values = self.kv(tokens).chunk(2, -1)
-        return KeysValues(self.split(keys), self.split(values))
-
-    def forward(self, queries: Tensor, memory: KeysValues, allowed: Tensor | None = None) -> Tensor:
-        dropout = self.attn_drop if self.training else 0.0
-        read = F.scaled_dot_product_attention(self.split(self.q(queries)), *memory, allowed, dropout)
-        return self.out(read.transpose(1, 2).flatten(2))  # B S D
 
 
 def per_head(allowed: Tensor) -> Tensor:

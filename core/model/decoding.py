@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.model.autoregressive import autoregressive, letters, until_end
-from core.model.decoder import Decoder, KeysValues
+from core.model.attention import KeysValues
+from core.model.autoregressive import STEPS_A_PASS, autoregressive, letters, until_end
+from core.model.decoder import Decoder
 from core.model.permutations import cloze_mask, content_mask, forward_ranks, query_mask
 from core.model.tokenizer import Tokenizer
 
@@ -46,8 +47,12 @@ def without_context(decoder: Decoder, memory: list[KeysValues], tokenizer: Token
 
 def context_of(logits: Tensor, tokenizer: Tokenizer) -> tuple[Tensor, Tensor]:
     """Predictions as context: ids [B] y1 ... yN-1 (B L), and which may be read (nothing from the first [E] on)."""
-    bos = torch.full((len(logits), 1), tokenizer.bos, device=logits.device)
-    ids = torch.cat([bos, logits[:, :-1].argmax(-1)], 1)
+    return as_context(logits.argmax(-1), tokenizer)
+
+
+def as_context(said: Tensor, tokenizer: Tokenizer) -> tuple[Tensor, Tensor]:
+    """`context_of` outputs that are known as ids, B N."""
+    ids = torch.cat([torch.full_like(said[:, :1], tokenizer.bos), said[:, :-1]], 1)
     return ids, (ids == tokenizer.eos).cumsum(1) == 0
 
 
@@ -60,7 +65,7 @@ def refine(decoder: Decoder, memory: list[KeysValues], logits: Tensor, tokenizer
     outputs = decoder.max_outputs
     width = min(outputs, 1 + int(letters(ids[:, 1:], tokenizer).max()))
     allowed = cloze_mask(outputs, logits.device) & readable[:, None]
-    content = content_allowed(decoder, readable)
+    content = content_allowed(readable)
     for looked in dict.fromkeys((width, outputs)):
         near = slice(looked)
         refined = decoder(ids[:, near], memory, allowed[:, near, near], content[:, near, near])
@@ -69,16 +74,45 @@ def refine(decoder: Decoder, memory: list[KeysValues], logits: Tensor, tokenizer
     return until_end(refined, outputs, tokenizer)
 
 
+def read_and_refine(decoder: Decoder, memory: list[KeysValues], tokenizer: Tokenizer, guess: Tensor) -> tuple[Tensor, Tensor]:
+    """Lines 3-7 (9-13) and the first turn of lines 15-16 (18-19): `autoregressive` and `refine` of what it read.
+
+    A guess that is right is the word that refinement reads. So one pass asks for every output twice, from the characters
+    before it and from all others; words whose guess was wrong are read once more.
+
+    Args:
+        guess: ids B N.
+    """
+    outputs = decoder.max_outputs
+    width = min(outputs, 1 + int(letters(guess, tokenizer).max()))
+    ids, readable = as_context(guess[:, :width], tokenizer)
+    places = torch.arange(width, device=guess.device)
+    masks = torch.cat([query_mask(forward_ranks(width, guess.device))[0], cloze_mask(width, guess.device)])  # 2W W
+    found = decoder(ids, memory, masks & readable[:, None], content_allowed(readable), positions=places.repeat(2))
+    first, refined = found.chunk(2, 1)
+    said, ends = first.argmax(-1), letters(guess, tokenizer)[:, None]
+    certain = 1 + ((said != guess[:, :width]) & (places <= ends)).cumsum(1).eq(0).sum(1)  # outputs that are true
+    again = (certain <= width) | ((letters(refined.argmax(-1), tokenizer) == width) & (width < outputs))
+    first, refined = (until_end(logits, outputs, tokenizer) for logits in (first, refined))
+    if again.any():
+        mended = torch.cat([said, guess[:, width:]], 1)[again]
+        own = [layer.take(again) for layer in memory]
+        useless = certain[again].float().mean() < STEPS_A_PASS
+        first[again] = autoregressive(decoder, own, tokenizer, None if useless else mended)
+        refined[again] = refine(decoder, own, first[again], tokenizer)
+    return first, refined
+
+
 def read_along(decoder: Decoder, memory: list[KeysValues], logits: Tensor, tokenizer: Tokenizer) -> Tensor:
     """Eq. (8): one left-to-right masked pass over another branch's prediction."""
     ids, readable = context_of(logits, tokenizer)
     allowed = query_mask(forward_ranks(decoder.max_outputs, logits.device))
-    return decoder(ids, memory, allowed & readable[:, None], content_allowed(decoder, readable))
+    return decoder(ids, memory, allowed & readable[:, None], content_allowed(readable))
 
 
-def content_allowed(decoder: Decoder, readable: Tensor) -> Tensor:
+def content_allowed(readable: Tensor) -> Tensor:
     """At inference the content of deeper decoders is read left to right, as it was learned: B L L."""
-    return content_mask(forward_ranks(decoder.max_outputs, readable.device)) & readable[:, None]
+    return content_mask(forward_ranks(readable.shape[1], readable.device)) & readable[:, None]
 
 
 def predict_and_refine(
@@ -109,22 +143,40 @@ def predict_and_refine(
     guess = None
     if decode == "cloze" or cloze_guess:
         guess = without_context(visual_decoder, visual_memory, tokenizer)
+    memories = [visual_memory] * (1 + refine_steps)
     if decode == "cloze":
-        visual = [guess]
+        visual = refinements(visual_decoder, memories, guess, tokenizer)
     else:
-        visual = [autoregressive(visual_decoder, visual_memory, tokenizer, None if guess is None else guess.argmax(-1))]
-    for _ in range(refine_steps):
-        visual.append(refine(visual_decoder, visual_memory, visual[-1], tokenizer))
+        visual = rounds(visual_decoder, memories, tokenizer, None if guess is None else guess.argmax(-1))
     if cross_decoder is None:
         return Prediction(visual[-1], None, visual[0], None)
 
-    first, *rest = cross_memories([logits.argmax(-1) for logits in visual])
+    memories = cross_memories([logits.argmax(-1) for logits in visual])
     if fast_cross:
-        cross = cross_ar = read_along(cross_decoder, first, visual[0], tokenizer)
+        cross = refinements(cross_decoder, memories, read_along(cross_decoder, memories[0], visual[0], tokenizer), tokenizer)
     elif decode == "cloze":
-        cross = cross_ar = without_context(cross_decoder, first, tokenizer)
+        cross = refinements(cross_decoder, memories, without_context(cross_decoder, memories[0], tokenizer), tokenizer)
     else:
-        cross = cross_ar = autoregressive(cross_decoder, first, tokenizer, visual[-1].argmax(-1))
-    for memory in rest:
-        cross = refine(cross_decoder, memory, cross, tokenizer)
-    return Prediction(visual[-1], cross, visual[0], cross_ar)
+        cross = rounds(cross_decoder, memories, tokenizer, visual[-1].argmax(-1))
+    return Prediction(visual[-1], cross[-1], visual[0], cross[0])
+
+
+def rounds(decoder: Decoder, memories: list[list[KeysValues]], tokenizer: Tokenizer, guess: Tensor | None) -> list[Tensor]:
+    """A branch's autoregressive first pass and its refinements: logits B N C of each.
+
+    Args:
+        memories: what each of them reads; the same object where it is the same.
+        guess: ids B N of what the first pass may read.
+    """
+    if guess is None or len(memories) == 1 or memories[1] is not memories[0]:
+        return refinements(decoder, memories, autoregressive(decoder, memories[0], tokenizer, guess), tokenizer)
+    first, refined = read_and_refine(decoder, memories[0], tokenizer, guess)
+    return [first, *refinements(decoder, memories[1:], refined, tokenizer)]
+
+
+def refinements(decoder: Decoder, memories: list[list[KeysValues]], first: Tensor, tokenizer: Tokenizer) -> list[Tensor]:
+    """Given logits, and those refined from each memory but the first."""
+    read = [first]
+    for memory in memories[1:]:
+        read.append(refine(decoder, memory, read[-1], tokenizer))
+    return read

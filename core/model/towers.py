@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from core.files import in_repository
+from core.model.attention import own_attention
 from core.model.freezing import Layers
 from core.model.weights import TrainedAt, find_clip, fit, read_clip, resample
 
@@ -76,6 +77,8 @@ class ClipTowers(ClipTower):
         self.arch, self.weights, self.context_length = arch, weights, context_length
         self.image_size = tuple(image_size)
         self.clip = open_clip.CLIP(**config)
+        for transformer in (self.clip.visual.transformer, self.clip.transformer):
+            own_attention(transformer.resblocks)
         self.embed_dim: int = config["embed_dim"]
         self.text_width: int = self.clip.token_embedding.embedding_dim
 
@@ -117,6 +120,7 @@ class ClipImageTower(ClipTower):
         self.trained_at = set_image_size(config, image_size, patch_size, arch)
         self.arch, self.weights, self.image_size = arch, weights, tuple(image_size)
         self.visual = open_clip.CLIP(**config).visual
+        own_attention(self.visual.transformer.resblocks)
         self.embed_dim: int = config["embed_dim"]
 
     def load_pretrained(self) -> None:
