@@ -41,12 +41,15 @@ RENDERINGS = ["md", "tex", "html", "csv", "wide.csv", "json"]
 report: "reports/captions/workflow.rst"
 
 
+DATA = PLAN.everything
+TESTS = PLAN.data_of("test", "labels")
 RUN = f"{PLAN.results}/runs/{{run}}/seed{{seed}}"
 
 
 wildcard_constraints:
     run=r"[a-z]+-[0-9a-f]{8}",
     seed=r"\d+",
+    set="real|more|synth",
     evaluation=r"[0-9a-f]{8}",
     towers="|".join(planning.MICRO_TOWERS),
     table="|".join(PLAN.tables),
@@ -108,18 +111,42 @@ if PLAN.rendered:
 
     rule world:
         input:
+            DATA,
+
+    rule training_words:
+        input:
             ancient("ablations/micro/world.gin"),
         output:
-            directory(PLAN.data),
+            directory(f"{PLAN.data}/train/{{set}}"),
+        log:
+            f"{PLAN.results}/logs/world-{{set}}.log",
+        conda:
+            "ablations/environment.yaml"
+        threads: workflow.cores
+        params:
+            data=PLAN.data,
+        message:
+            "render the micro world's training set {wildcards.set}"
+        shell:
+            "python -m core.data.micro {input:q} {params.data:q} --parts train/{wildcards.set:q} --workers {threads}"
+            " > {log:q} 2>&1"
+
+    rule test_words:
+        input:
+            ancient("ablations/micro/world.gin"),
+        output:
+            [directory(f"{PLAN.data}/{part}") for part in ("val", "test", "labels")],
         log:
             f"{PLAN.results}/logs/world.log",
         conda:
             "ablations/environment.yaml"
         threads: workflow.cores
+        params:
+            data=PLAN.data,
         message:
-            "render the micro world"
+            "render the micro world's benchmarks"
         shell:
-            "python -m core.data.micro {input:q} {output:q} --workers {threads} > {log:q} 2>&1"
+            "python -m core.data.micro {input:q} {params.data:q} --parts val test --workers {threads} > {log:q} 2>&1"
 
 
 rule micro_towers:
@@ -146,7 +173,7 @@ rule pretrain:
 rule train:
     input:
         gin=ancient(f"{PLAN.results}/runs/{{run}}/train.gin"),
-        data=ancient(PLAN.data),
+        data=lambda wildcards: ancient(PLAN.trained_on(wildcards.run)),
     output:
         f"{RUN}/model.safetensors",
         f"{RUN}/model.json",
@@ -154,6 +181,7 @@ rule train:
         f"{PLAN.results}/logs/train-{{run}}-seed{{seed}}.log",
     benchmark:
         f"{PLAN.results}/logs/train-{{run}}-seed{{seed}}.tsv"
+    priority: 0 if MACHINE.slots else 1  # on a CPU long jobs first, and no core waits at the end; on GPUs early results
     retries: config["retries"] if workflow.is_main_process else 0  # a cluster's own job is not retried inside itself
     conda:
         "ablations/environment.yaml"
@@ -162,12 +190,13 @@ rule train:
         gpu=config["gpus_per_run"],
         gpu_share=config["gpu_share"],
     params:
+        data=PLAN.data,
         out=subpath(output[0], parent=True),
     message:
         "train {wildcards.run} seed {wildcards.seed} ({log})"
     shell:
         f"{TOGETHER} core.train"
-        " {input.gin:q} --data {input.data:q} --out {params.out:q} --seed {wildcards.seed:q}"
+        " {input.gin:q} --data {params.data:q} --out {params.out:q} --seed {wildcards.seed:q}"
         " --threads {threads} > {log:q} 2>&1"
 
 
@@ -175,7 +204,7 @@ rule evaluate:
     input:
         model=f"{RUN}/model.safetensors",
         gin=ancient(f"{PLAN.results}/runs/{{run}}/{{evaluation}}.gin"),
-        data=ancient(PLAN.data),
+        data=ancient(TESTS),
     output:
         f"{RUN}/evaluations/{{evaluation}}/predictions.parquet",
         f"{RUN}/evaluations/{{evaluation}}/metrics.json",
@@ -190,12 +219,13 @@ rule evaluate:
         gpu=config["gpus_per_run"],
         gpu_share=config["gpu_share"],
     params:
+        data=PLAN.data,
         out=subpath(output[0], ancestor=2),
     message:
         "evaluate {wildcards.run} seed {wildcards.seed} ({log})"
     shell:
         f"{TOGETHER} core.evaluate"
-        " {input.model:q} {input.gin:q} --data {input.data:q} --out {params.out:q}"
+        " {input.model:q} {input.gin:q} --data {params.data:q} --out {params.out:q}"
         " --threads {threads} > {log:q} 2>&1"
 
 
@@ -207,7 +237,7 @@ for run, evaluations in PLAN.decoded_together.items():
         input:
             model=f"{PLAN.results}/runs/{run}/seed{{seed}}/model.safetensors",
             gin=ancient(expand(f"{PLAN.results}/runs/{run}/{{evaluation}}.gin", evaluation=evaluations)),
-            data=ancient(PLAN.data),
+            data=ancient(TESTS),
         output:
             expand(
                 f"{PLAN.results}/runs/{run}/seed{{{{seed}}}}/evaluations/{{evaluation}}/{{file}}",
@@ -225,12 +255,13 @@ for run, evaluations in PLAN.decoded_together.items():
             gpu=config["gpus_per_run"],
             gpu_share=config["gpu_share"],
         params:
+            data=PLAN.data,
             out=subpath(output[0], ancestor=2),
         message:
             f"decode {run} in {len(evaluations)} ways, one pass of its image tower"
         shell:
             f"{TOGETHER} core.evaluate"
-            " {input.model:q} {input.gin:q} --data {input.data:q} --out {params.out:q}"
+            " {input.model:q} {input.gin:q} --data {params.data:q} --out {params.out:q}"
             " --threads {threads} > {log:q} 2>&1"
 
     workflow.ruleorder(f"evaluate_{run.replace('-', '_')}", "evaluate")
@@ -242,7 +273,7 @@ rule reading_time:
         gin=lambda wildcards: [
             ancient(f"{PLAN.results}/runs/{wildcards.run}/{evaluation}.gin") for evaluation in PLAN.timed[wildcards.run]
         ],
-        data=ancient(PLAN.data),
+        data=ancient(TESTS),
     output:
         f"{RUN}/reading_time.json",
     log:
@@ -254,12 +285,13 @@ rule reading_time:
         gpu=1,
         gpu_share=1,  # a measurement is alone
     params:
+        data=PLAN.data,
         threads=config["threads"] or 1,
     message:
         "time the reading of {wildcards.run} ({log})"
     shell:
         f"{LEASE} core.bench read"
-        " --model {input.model:q} --data {input.data:q} {input.gin:q} --out {output:q}"
+        " --model {input.model:q} --data {params.data:q} {input.gin:q} --out {output:q}"
         " --threads {params.threads:q} > {log:q} 2>&1"
 
 
@@ -267,7 +299,7 @@ rule table:
     input:
         runs=f"{TABLES}/{{table}}.runs.csv",
         layout="ablations/{table}/table.yaml",
-        data=ancient(PLAN.data),
+        data=ancient(TESTS),
         results=lambda wildcards: PLAN.inputs(wildcards.table),
         peers=lambda wildcards: PLAN.peers(wildcards.table),
         words=lambda wildcards: PLAN.words_of(wildcards.table),
@@ -336,7 +368,7 @@ rule zero_shot:
 rule attention:
     input:
         gin=ancient("ablations/figures/attention.gin"),
-        data=ancient(PLAN.data),
+        data=ancient(TESTS),
     output:
         directory(f"{PLAN.results}/maps/{PLAN.study or PLAN.scale}/figure_2"),
     log:
@@ -348,12 +380,13 @@ rule attention:
         gpu=1,
         gpu_share=config["gpu_share"],
     params:
+        data=PLAN.data,
         scale=PLAN.scale,
     message:
         "where the image tower looks on test words"
     shell:
         f"{LEASE} core.attention"
-        " {input.gin:q} --data {input.data:q} --out {output:q} --scale {params.scale:q} --threads {threads}"
+        " {input.gin:q} --data {params.data:q} --out {output:q} --scale {params.scale:q} --threads {threads}"
         " > {log:q} 2>&1"
 
 
@@ -391,7 +424,7 @@ rule figure:
     input:
         runs=f"{TABLES}/{{table}}.runs.csv",
         layout="ablations/{table}/table.yaml",
-        data=ancient(PLAN.data),
+        data=ancient(TESTS),
         results=lambda wildcards: PLAN.drawn_from(wildcards.figure, wildcards.table),
         words=lambda wildcards: PLAN.words_of(wildcards.table),
     output:
@@ -421,7 +454,7 @@ rule figure:
 
 rule peer:
     input:
-        ancient(PLAN.data),
+        ancient(TESTS),
     output:
         f"{PLAN.peers_folder}/{{peer}}/predictions.parquet",
         f"{PLAN.peers_folder}/{{peer}}/metrics.json",
@@ -431,17 +464,18 @@ rule peer:
         "ablations/environment.yaml"
     threads: MACHINE.threads
     params:
+        data=PLAN.data,
         out=subpath(output[0], parent=True),
     message:
         "read every benchmark with {wildcards.peer}, an outside reader ({log})"
     shell:
-        "python -m core.peers {wildcards.peer:q} --data {input:q} --out {params.out:q} --threads {threads} > {log:q} 2>&1"
+        "python -m core.peers {wildcards.peer:q} --data {params.data:q} --out {params.out:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule search:
     input:
         gin=ancient("ablations/lr_search.gin"),
-        data=ancient(PLAN.data),
+        data=ancient(DATA),
     output:
         f"{PLAN.results}/searches/{PLAN.study or PLAN.scale}/search.json",
     log:
@@ -453,6 +487,7 @@ rule search:
         gpu=1,
         gpu_share=config["gpu_share"],
     params:
+        data=PLAN.data,
         out=subpath(output[0], parent=True),
         scale=PLAN.scale,
         each=MACHINE.threads,
@@ -461,7 +496,7 @@ rule search:
         "search the learning rate in short trainings ({log})"
     shell:
         f"{LEASE} core.search"
-        " {input.gin:q} --data {input.data:q} --out {params.out:q} --scale {params.scale:q}"
+        " {input.gin:q} --data {params.data:q} --out {params.out:q} --scale {params.scale:q}"
         " --threads {params.each:q} --jobs {params.jobs:q} > {log:q} 2>&1"
 
 
@@ -490,7 +525,7 @@ rule lr_search:
 
 rule doctor:
     input:
-        PLAN.data,
+        DATA,
     output:
         html=report(f"{TABLES}/doctor.html", category="Data"),
         text=f"{TABLES}/doctor.txt",
@@ -499,10 +534,12 @@ rule doctor:
     conda:
         "ablations/environment.yaml"
     threads: workflow.cores
+    params:
+        data=PLAN.data,
     message:
         f"what lies in the data, and which tables it can reproduce: see {TABLES}/doctor.html"
     shell:
-        "python -m core.data.doctor {input:q} --html {output.html:q} --workers {threads} > {output.text:q} 2> {log:q}"
+        "python -m core.data.doctor {params.data:q} --html {output.html:q} --workers {threads} > {output.text:q} 2> {log:q}"
 
 
 rule report:

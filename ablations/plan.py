@@ -19,6 +19,7 @@ from ablations.reading import Memory, Reading
 from ablations.rows import TABLES, Row, plan_row, row_files, table_names
 from ablations.source import Source, data_source
 from core import config
+from core.data.micro import PARTS
 from core.files import ROOT, atomic_file
 from reports.layout import Layout, drawable, read_layout
 
@@ -43,6 +44,21 @@ class Plan:
     @property
     def data(self) -> Path:
         return self.source.root
+
+    def data_of(self, *parts: str) -> list[Path]:
+        """What a job reads of the data: parts of the rendered world, which are made apart, or the folder of real data."""
+        return [self.data / part for part in parts] if self.rendered else [self.data]
+
+    @property
+    def everything(self) -> list[Path]:
+        """All of the data."""
+        return self.data_of(*PARTS, "labels")
+
+    def trained_on(self, run: str) -> list[Path]:
+        """The data that a training of this plan reads."""
+        asking = self.asked.get(run)
+        sets = asking[0][1].reading.train_data if asking else []
+        return self.data_of(*(f"train/{name}" for name in sets), "val")
 
     @property
     def peers_folder(self) -> Path:

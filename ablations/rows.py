@@ -11,8 +11,9 @@ from core.files import ROOT
 from reports.layout import Layout
 
 TABLES = ROOT / "ablations"
-RULES = {"all", "world", "train", "evaluate", "pretrain", "micro_towers", "reading_time", "table", "figure", "figures"}
-RULES |= {"report", "masks", "zero_shot", "attention", "peer", "table_I", "figure_1", "figure_2", "figure_6"}
+RULES = {"all", "world", "training_words", "test_words", "pretrain", "micro_towers", "train", "evaluate", "reading_time"}
+RULES |= {"table", "figure", "figures", "report", "masks", "zero_shot", "attention", "peer", "table_I"}
+RULES |= {"figure_1", "figure_2", "figure_6"}
 NUMERALS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI")  # the paper's tables come first, in its order
 
 

@@ -40,12 +40,17 @@ def realdata() -> Path:
     return shared_or_skip("realdata")
 
 
+def small_world() -> World:
+    """The micro world cut down to a few images."""
+    config.parse(ROOT / "ablations/micro/world.gin", bindings=[*SMALL_WORLD])
+    return config.construct(World, "world.gin")
+
+
 @pytest.fixture(scope="session")
 def world_folder(tmp_path_factory) -> Path:
     """A rendered world of a few images, in the layout of the real one."""
     folder = tmp_path_factory.mktemp("world")
-    config.parse(ROOT / "ablations/micro/world.gin", bindings=[*SMALL_WORLD])
-    render_world(config.construct(World, "world.gin"), folder, workers=2)
+    render_world(small_world(), folder, workers=2)
     return folder
 
 

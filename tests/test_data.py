@@ -13,8 +13,10 @@ from core.data.errors import DataError, UnreadableImage
 from core.data.lexicon import lexicon, split_unseen
 from core.data.lmdb import WordLmdb, environment, find_lmdbs, fingerprint, write_lmdb
 from core.data.loading import InOrder, ShuffledBatches, Words, collate, in_order, open_words
+from core.data.micro import PARTS, render_world
 from core.data.transforms import ToTensor
 from core.data.words import FAMILIES, HEIGHT, WIDTH, render
+from tests.conftest import small_world
 
 TRANSFORM = ToTensor((16, 64), "clip")
 
@@ -206,6 +208,29 @@ def test_world_keeps_its_unseen_words_out_of_training(world_folder):
         }
         assert labels and not labels & set(unseen)
     assert sorted(path.name for path in (world_folder / "test").iterdir()) == sorted(FAMILIES)
+
+
+def test_parts_of_the_world_are_the_same_alone(world_folder, tmp_path):
+    world = small_world()
+    for part in PARTS:
+        render_world(world, tmp_path / "apart", 1, [part])
+    assert sorted(path.name for path in (tmp_path / "apart").iterdir()) == ["labels", "test", "train", "val"]
+    files = {path.relative_to(world_folder) for path in world_folder.rglob("*") if path.suffix in (".mdb", ".csv")}
+    assert {
+        path.relative_to(tmp_path / "apart") for path in (tmp_path / "apart").rglob("*") if path.suffix in (".mdb", ".csv")
+    } == files
+    for path in files:
+        if path.name != "lock.mdb":
+            assert (tmp_path / "apart" / path).read_bytes() == (world_folder / path).read_bytes()
+
+
+def test_an_interrupted_part_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr("core.data.micro.write_labels", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        render_world(small_world(), tmp_path / "world", 1)
+    left = {path.relative_to(tmp_path / "world").as_posix() for path in (tmp_path / "world").rglob("data.mdb")}
+    assert left == {"train/real/data.mdb", "train/more/data.mdb", "train/synth/data.mdb", "val/micro/data.mdb"}
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_real_lmdbs_open(realdata):

@@ -45,6 +45,15 @@ def test_a_second_plan_is_the_same_and_needs_no_torch(plan, results):
     assert done.stdout.split() == [row.run for row in plan.tables[TABLE]]
 
 
+def test_a_training_waits_for_the_words_it_reads_and_no_others(results, world_folder):
+    made = planning.make({**SETTINGS, "results": str(results)}, ["table_III"])
+    reads = {tuple(path.relative_to(made.data).as_posix() for path in made.trained_on(run)) for run in made.asked}
+    assert reads == {("train/real", "val"), ("train/synth", "val"), ("train/real", "train/more", "val")}
+    assert [path.name for path in made.everything] == ["real", "more", "synth", "val", "test", "labels"]
+    real = planning.make({**SETTINGS, "results": str(results), "data": str(world_folder)}, [TABLE])
+    assert real.trained_on(next(iter(real.asked))) == real.everything == [world_folder]
+
+
 def test_rows_json_says_who_asks_for_a_run(plan, results, run):
     path = results / "runs" / run / "rows.json"
     row = plan.tables[TABLE][0]

@@ -1,6 +1,7 @@
 """The embedded micro world: rendered words in the LMDB layout that real data comes in.
 
     python -m core.data.micro ablations/micro/world.gin results/data/micro
+    python -m core.data.micro ablations/micro/world.gin results/data/micro --parts train/more
 
 Three training sets: `real` and `more` mix all families, `synth` has regular words alone, as synthetic data lacks what
 makes real images hard. Each family is one benchmark under test/. Words that no stage of training has seen are part of
@@ -12,7 +13,7 @@ import argparse
 import csv
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from core.data.lmdb import write_lmdb
 from core.data.words import FAMILIES, render
 from core.files import atomic_folder
 
+PARTS = ("train/real", "train/more", "train/synth", "val", "test")  # can be rendered apart; labels/ comes with test
 STAGES = {"train": 0, "val": 1, "test": 2, "pretrain": 3, "more": 4, "synth": 5, "mistakes": 6}  # streams that never meet
 
 
@@ -107,24 +109,36 @@ class Draw:
         return png.getvalue(), word
 
 
-def render_world(world: World, out: Path, workers: int) -> None:
-    """Write train/, val/, test/<family> and labels/ below `out`, which appears when all of it is there."""
-    with atomic_folder(out) as folder:
-        render_parts(world, folder, workers)
+def render_world(world: World, out: Path, workers: int, parts: Sequence[str] = PARTS) -> None:
+    """Write train/<set>, val/, test/<family> and labels/ below `out`; each appears when all of it is there.
 
-
-def render_parts(world: World, out: Path, workers: int) -> None:
+    Args:
+        parts: some of PARTS; their images do not depend on which.
+    """
     seen, unseen = world.words()
-    trained = [("train", None, "train/real", world.train), ("more", None, "train/more", world.more)]
-    trained += [("synth", "regular", "train/synth", world.synth), ("val", None, "val/micro", world.val)]
-    for stage, family, name, count in trained:
-        write_lmdb(out / name, drawn(Draw(world, stage, family, seen), name, count, workers))
-    for family in FAMILIES:
-        name = f"test/{family}"
-        images = list(drawn(Draw(world, "test", family, seen + unseen), name, world.test, workers))
-        stored = [(png, world.stored_label(family, i, word)) for i, (png, word) in enumerate(images)]
-        write_lmdb(out / name, stored)
-        write_labels(out / "labels" / "cleaned" / f"{family}.csv", [word for _, word in images])
+    for part in parts:
+        if part == "test":
+            render_tests(world, out, seen + unseen, workers)
+            continue
+        stage, family, count = {
+            "train/real": ("train", None, world.train),
+            "train/more": ("more", None, world.more),
+            "train/synth": ("synth", "regular", world.synth),
+            "val": ("val", None, world.val),
+        }[part]
+        with atomic_folder(out / part) as folder:
+            lmdb = folder / "micro" if part == "val" else folder
+            write_lmdb(lmdb, drawn(Draw(world, stage, family, seen), part, count, workers))
+
+
+def render_tests(world: World, out: Path, words: list[str], workers: int) -> None:
+    """Every family's benchmark, and the labels without its mistakes."""
+    with atomic_folder(out / "labels") as labels, atomic_folder(out / "test") as tests:
+        for family in FAMILIES:
+            images = list(drawn(Draw(world, "test", family, words), f"test/{family}", world.test, workers))
+            stored = [(png, world.stored_label(family, i, word)) for i, (png, word) in enumerate(images)]
+            write_lmdb(tests / family, stored)
+            write_labels(labels / "cleaned" / f"{family}.csv", [word for _, word in images])
 
 
 def drawn(draw: Draw, name: str, count: int, workers: int) -> Iterator[tuple[bytes, str]]:
@@ -145,10 +159,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Render the micro world as LMDBs (train/, val/, test/<family>/).")
     parser.add_argument("world", help="gin file that binds micro.World, e.g. ablations/micro/world.gin")
     parser.add_argument("out", type=Path, help="folder to write")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to render (default: everything)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
     arguments = parser.parse_args()
     with config.user_errors():
-        render_world(config.build(World, arguments.world), arguments.out, arguments.workers)
+        render_world(config.build(World, arguments.world), arguments.out, arguments.workers, arguments.parts)
 
 
 if __name__ == "__main__":
