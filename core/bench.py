@@ -9,6 +9,7 @@ python -m core.bench read --model results/runs/<run>/seed0 --data results/data/m
 """
 
 import argparse
+import functools
 import json
 import os
 import tempfile
@@ -34,6 +35,7 @@ from core.checkpoint import load_model
 from core.data.loading import open_words
 from core.experiment import load
 from core.files import write_json
+from core.precision import DTYPES
 from core.protocol import Protocol
 
 BASELINE = "ablations/table_IX/cross-ar.gin"  # ablations/base.gin and nothing else
@@ -46,7 +48,7 @@ With --model: a trained model on test images, in each ROW's way of decoding; wor
 """
 TRAIN = """\
 Time of a training step (losses over all orders, gradients, clipping, optimiser) over the image tower's own forward and
-backward pass, measured in turns. Random weights and images; the row's own recipe, whatever its batch.
+backward pass, measured in turns. Random weights and images; the row's own recipe, whatever its batch and precision.
 """
 DATA = """\
 From LMDB to tensor: decoded, augmented as published, resized. Beside it the released loader's steps, in turns on the
@@ -97,6 +99,7 @@ def add_read(read: argparse.ArgumentParser) -> None:
 
 def add_train(train: argparse.ArgumentParser) -> None:
     add_setting(train, f"default: {BASELINE}", "default: 8")
+    train.add_argument("--precision", choices=DTYPES, default="no", help="of tower and step alike (default: no, float32)")
     train.set_defaults(run=run_train)
 
 
@@ -182,7 +185,8 @@ def say_as_found(found: Iterator, options: argparse.Namespace, show: Callable[[l
 
 def run_train(options: argparse.Namespace) -> None:
     set_up(options)
-    say_as_found(of_rows(train_costs, options, [8]), options, show_training)
+    costs = functools.partial(train_costs, precision=options.precision)
+    say_as_found(of_rows(costs, options, [8]), options, show_training)
 
 
 def run_read(options: argparse.Namespace) -> None:

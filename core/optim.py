@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.optim import AdamW
 
+from core.precision import DTYPES
+
 REFERENCE_BATCH = 512  # the batch at which encoder_lr holds (Table II)
 UNDECAYED = ("position_queries", "token_embedding.weight", "context_embedding.weight")
 
@@ -22,7 +24,8 @@ class Optimisation:
         device_batch: most images at once on one device; the rest is accumulated.
         warmup: share of the steps with a linearly growing learning rate, before the cosine.
         clip_grad_norm: largest norm of the gradient.
-        precision: "no" (float32), "bf16" or "fp16", as accelerate names them.
+        precision: "no" (float32), "bf16" or "fp16", as accelerate names them; a processor that would have to emulate
+            bfloat16 computes in float32 instead (`core.precision.fit_for`).
         workers: loader processes a device.
         save_every: steps between resumable states.
         validate_every: steps between validations.
@@ -58,6 +61,8 @@ class Optimisation:
         for name in ("encoder_lr", "batch", "device_batch", "save_every", "validate_every"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"Optimisation.{name} = {getattr(self, name)} is not positive")
+        if self.precision not in DTYPES:
+            raise ValueError(f"Optimisation.precision = {self.precision!r}: expected one of {', '.join(DTYPES)}")
         if self.explosion <= 1:
             raise ValueError(f"Optimisation.explosion = {self.explosion}: a loss like the others would stop the run; say 10")
         if self.batch % self.device_batch:

@@ -1,6 +1,5 @@
 """Time real steps of a row's training, and its reading, with random weights on random images."""
 
-import contextlib
 import random
 import statistics
 import time
@@ -12,10 +11,10 @@ import torch
 from core.experiment import Loaded
 from core.model.clip4str import CLIP4STR
 from core.model.permutations import sample_permutations
+from core.precision import autocast, fit_for
 
 WARM_UP = 2  # steps before the clock starts: allocation, autotuning
 SHORT, LONG = 3, 8  # letters of most words
-AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def probe(loaded: Loaded, *, steps: int, letters: int, device: str, advance: Cal
     torch.manual_seed(0)
     optimisation = loaded.experiment.optimisation
     model = loaded.experiment.model(load_weights=False).to(device)
-    optimiser = optimisation.optimiser(model)
+    optimiser, precision = optimisation.optimiser(model), fit_for(device, optimisation.precision)
     passes, images = optimisation.accumulation(1), optimisation.batch // optimisation.accumulation(1)
     batch = torch.randn(images, 3, *model.towers.image_size, device=device)
     words, seconds = random_words(model, images, letters), []
@@ -68,7 +67,7 @@ def probe(loaded: Loaded, *, steps: int, letters: int, device: str, advance: Cal
         start = clock(device)
         for _ in range(passes):
             orders = sample_permutations(max(map(len, words)), model.num_permutations, model.mirrored, generator)
-            with autocast(device, optimisation.precision):
+            with autocast(device, precision):
                 loss = model.losses(batch, words, orders).total
             (loss / passes).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), optimisation.clip_grad_norm)
@@ -113,12 +112,6 @@ def random_words(model: CLIP4STR, count: int, letters: int) -> list[str]:
     longest = min(letters, model.max_letters)
     lengths = [longest, *(draw.randint(min(SHORT, longest), min(LONG, longest)) for _ in range(count - 1))]
     return ["".join(draw.choices(charset, k=length)) for length in lengths]
-
-
-def autocast(device: str, precision: str) -> contextlib.AbstractContextManager:
-    if precision == "no":
-        return contextlib.nullcontext()
-    return torch.autocast(device, AUTOCAST[precision])
 
 
 def clock(device: str) -> float:

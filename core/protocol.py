@@ -7,8 +7,7 @@ from core import config
 from core.charset import CHARSETS
 from core.data.transforms import NORMALISATIONS
 from core.model.decoding import DECODE
-
-PRECISIONS = ("no", "bf16", "fp16")
+from core.precision import DTYPES
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,8 @@ class Protocol:
             raise ValueError(f"NORMALISATION = {self.normalisation!r}: expected one of {', '.join(NORMALISATIONS)}")
         if not isinstance(self.refine_steps, int) or self.refine_steps < 0:
             raise ValueError(f"REFINE_STEPS = {self.refine_steps!r}: expected a whole number, 0 or more")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"Protocol.precision = {self.precision!r}: expected one of {', '.join(PRECISIONS)}")
+        if self.precision not in DTYPES:
+            raise ValueError(f"Protocol.precision = {self.precision!r}: expected one of {', '.join(DTYPES)}")
         if self.scoring_charset_size not in CHARSETS:
             raise ValueError(f"Protocol.scoring_charset_size = {self.scoring_charset_size}: expected 36 or 94")
 

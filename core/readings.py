@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import pandas as pd
-import torch
 from rich.progress import track
 
 from core.charset import CHARSETS
@@ -16,11 +15,11 @@ from core.data.loading import Batch, Words, in_order
 from core.metrics import score
 from core.model.clip4str import CLIP4STR
 from core.model.decoding import Prediction
+from core.precision import autocast
 from core.protocol import Protocol
 from core.team import ALONE, Team
 
 OUTPUTS = ("visual_ar", "visual", "cross_ar", "cross")
-DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass
@@ -103,14 +102,13 @@ def read_batch(model: CLIP4STR, batch: Batch, protocols: Sequence[Protocol], ben
     if not batch.labels:
         return BatchRead(rows, batch.skipped)
     device, precision = next(model.parameters()).device, protocols[0].precision
-    autocast = torch.autocast(device.type, DTYPES[precision], enabled=precision != "no")
     start = time.perf_counter()
-    with autocast:
+    with autocast(device, precision):
         memory = model.encode(batch.normalised(device))
     shared = time.perf_counter() - start
     for number, protocol in enumerate(protocols):
         start = time.perf_counter()
-        with autocast:
+        with autocast(device, precision):
             prediction = model.decode(memory, protocol.refine_steps, protocol.decode, protocol.fast_cross)
         rows[number] += as_rows(model, prediction, batch, benchmark)
         seconds[number] += shared + time.perf_counter() - start

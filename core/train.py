@@ -24,6 +24,7 @@ from core.data.transforms import ToTensor
 from core.experiment import Loaded, load
 from core.files import atomic_file, write_json
 from core.model.clip4str import CLIP4STR
+from core.precision import fit_for, name_of
 from core.provenance import provenance
 from core.state import Interrupted, alone_in, drop_after, resume
 from core.team import join_team, leads, leave_team, on_cpu, threads_each
@@ -68,11 +69,12 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int, log_every: int = LOG
     """
     experiment, optimisation = loaded.experiment, loaded.experiment.optimisation
     ddp = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
-    accelerator = Accelerator(mixed_precision=optimisation.precision, cpu=on_cpu(), kwargs_handlers=[ddp])
+    precision = fit_for(pick_device(), optimisation.precision)
+    accelerator = Accelerator(mixed_precision=precision, cpu=on_cpu(), kwargs_handlers=[ddp])
     team = join_team()
     optimisation.accumulation(team.size)  # refuses a team that cannot share the batch before anything is opened
     roots = train_roots(data, experiment.train_data)
-    record = {**provenance(data, fingerprint(*roots), seed), "processes": team.size}
+    record = {**provenance(data, fingerprint(*roots), seed), "processes": team.size, "precision": name_of(precision)}
     if finished(out, identity(loaded, record)):
         if team.leads:
             print(f"{out} is trained already")
@@ -88,7 +90,7 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int, log_every: int = LOG
     steps = optimisation.total_steps(len(words))
     network, optimiser = accelerator.prepare(Trained(model), optimisation.optimiser(model))
     lag = int(accelerator.device.type == "cuda")
-    watch = Watch(optimisation.explosion, norms=optimisation.precision != "fp16", lag=lag)
+    watch = Watch(optimisation.explosion, norms=precision != "fp16", lag=lag)
     parts = {"model": model, "optimiser": optimiser, "watch": watch}
     if accelerator.scaler is not None:
         parts["scaler"] = accelerator.scaler

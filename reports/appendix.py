@@ -49,6 +49,7 @@ def records_of(run: str, rows: pd.DataFrame, results: Path) -> list[dict]:
         known = {"run": run, "seed": seed, "rows": asked, "steps": found["train"]["steps"], "images": found["train"]["images"]}
         known |= {"hours": training_facts(folder, rows.batch.iloc[0])["hours"], **found}
         known["lmdbs"] = ", ".join(f"{Path(entry['path']).name} ({entry['used']:,})" for entry in found["train"]["lmdbs"])
+        known.setdefault("precision", "a precision that was not recorded")
         records.append(known)
     return records
 
@@ -63,12 +64,13 @@ def totals(frame: pd.DataFrame, runs: pd.DataFrame) -> str:
 
 
 def environment(frame: pd.DataFrame) -> list[str]:
-    """Code, interpreter, packages and devices; several where runs differ."""
+    """Code, interpreter, packages, devices and precision; several where runs differ."""
     changed = frame.dirty.map({True: " (with uncommitted changes)"}).fillna("")
     commits = set(frame.commit.fillna("unknown") + changed)
     packages = {", ".join(f"{name} {version}" for name, version in found.items()) for found in frame.packages}
     threads = set(frame.device + ", " + frame.threads.astype(str) + " threads")
     lines = [("commit", commits), ("Python", set(frame.python)), ("packages", packages), ("device", threads)]
+    lines.append(("trained in", set(frame.precision)))
     return [f"{name}: {' | '.join(sorted(map(str, values)))}" for name, values in lines]
 
 

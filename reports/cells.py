@@ -12,6 +12,7 @@ from reports.collect import (
     check_protocols,
     facts,
     measured_benchmarks,
+    precisions,
     problems_of,
     read_predictions,
     read_published,
@@ -65,6 +66,7 @@ def build(table: str, results: Path, folder: Path) -> Table:
     agreement = stats.agreement(both["mean"].tolist(), both.mean_published.tolist()) if ordered else None
     first = runs.iloc[0]
     times = {row: reading_time(results, run) for row, run in runs.iterrows()}
+    trained_in = {row: precisions(results, run) for row, run in runs.iterrows()}
     return Table(
         layout=layout,
         scale=first.scale,
@@ -76,7 +78,7 @@ def build(table: str, results: Path, folder: Path) -> Table:
         others=others.reset_index(drop=True),
         external=outside(runs.iloc[0], columns),
         averaged=tuple(column.name for column in averaged),
-        notes=notes_of(Noted(layout, runs, columns, averaged, cells, rows, agreement, times)),
+        notes=notes_of(Noted(layout, runs, columns, averaged, cells, rows, agreement, times, trained_in)),
         agreement=agreement,
     )
 

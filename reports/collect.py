@@ -240,6 +240,13 @@ def training_facts(folder: Path, batch: int) -> dict[str, float]:
     return {"train_images": train["images"], "epochs": train["steps"] * batch / train["images"], "hours": hours}
 
 
+def precisions(results: Path, run: pd.Series) -> set[str]:
+    """What the row's trainings computed in, as they wrote it; more than one where seeds were trained on several machines."""
+    records = (results / "runs" / run.run / f"seed{seed}" / "provenance.json" for seed in run.seeds.split())
+    found = [json.loads(path.read_text()) for path in records if run.run and path.is_file()]
+    return {record["precision"] for record in found if "precision" in record}
+
+
 def measured_benchmarks(scored: dict[str, pd.DataFrame]) -> list[str]:
     """Every benchmark that some row was evaluated on, sorted."""
     return sorted(set().union(*(set(frame.benchmark) for frame in scored.values())))

@@ -20,6 +20,7 @@ class Noted:
     Args:
         averaged: columns that means and differences are over.
         times: of each row what core.bench wrote; empty where it was not asked.
+        trained_in: the precisions of each row's trainings.
     """
 
     layout: Layout
@@ -30,6 +31,7 @@ class Noted:
     rows: pd.DataFrame
     agreement: Agreement | None
     times: dict[str, dict]
+    trained_in: dict[str, set[str]]
 
     @property
     def seeds(self) -> int:
@@ -39,7 +41,21 @@ class Noted:
 def notes_of(table: Noted) -> tuple[str, ...]:
     """All notes of a table, plain text."""
     if table.averaged:
-        said = [accuracy, average, paired, scored, parameters, timed, cleaned, computed, ours, missing, unfilled, ordering]
+        said = [
+            accuracy,
+            average,
+            paired,
+            scored,
+            parameters,
+            rounded,
+            timed,
+            cleaned,
+            computed,
+            ours,
+            missing,
+            unfilled,
+            ordering,
+        ]
     else:
         said = [unmeasured, timed, missing, unfilled]
     return tuple(note for write in said if (note := write(table)))
@@ -95,6 +111,15 @@ def scored(table: Noted) -> str:
 def parameters(table: Noted) -> str:
     layers = "as listed" if table.runs.layers.nunique() > 1 else table.runs.layers.iloc[0]
     return f"#Params: learnable parameters of the encoders; layers of image/text tower: {layers}."
+
+
+def rounded(table: Noted) -> str:
+    """Which rows were trained in what, where that differs: a processor may lack what a row asks for."""
+    kinds = sorted(set().union(*table.trained_in.values()))
+    if len(kinds) < 2:
+        return ""
+    groups = [f"{', '.join(row for row, found in table.trained_in.items() if kind in found)} in {kind}" for kind in kinds]
+    return f"Trained with unlike rounding, which is part of their differences: {'; '.join(groups)}."
 
 
 def timed(table: Noted) -> str:

@@ -9,6 +9,7 @@ from core import bench
 from core.benchmark.train import floor_step
 from core.experiment import load
 from core.model.clip4str import CLIP4STR
+from core.optim import Optimisation
 
 ROW = "ablations/table_IX/cross-ar.gin"
 
@@ -25,6 +26,8 @@ def test_a_training_step_is_measured_with_the_captions_it_says(monkeypatch, caps
         return found
 
     monkeypatch.setattr(CLIP4STR, "caption_memory", counted)
+    made, optimiser = [], Optimisation.optimiser
+    monkeypatch.setattr(Optimisation, "optimiser", lambda *given: made.append(optimiser(*given)) or made[-1])
     bench.main(
         ["train", "--scale", "smoke", "--threads", "1", "--repeats", "2", "--batch", "2", "--guesses", guesses, "--json"]
     )
@@ -33,6 +36,7 @@ def test_a_training_step_is_measured_with_the_captions_it_says(monkeypatch, caps
     assert line["orders"] == 2 and line["mean_letters"] == 25 and line["repeats"] == 2
     assert line["median_s"] > line["floor_s"] > 0 and line["ratio"] > 1
     assert read == [captions] * 3  # a warm-up and two repeats
+    assert len(made) == 1 and all(int(state["step"]) == 3 for state in made[0].state.values())  # which none of them set up anew
 
 
 def test_a_floor_without_gradients_is_a_forward_pass(monkeypatch, capsys):

@@ -18,8 +18,8 @@ from core.benchmark.words import draw_words, mean_letters
 from core.experiment import Loaded, load
 from core.model.captions import byte_pairs
 from core.model.clip4str import CLIP4STR
+from core.precision import autocast, name_of
 from core.protocol import Protocol
-from core.readings import DTYPES
 
 FLOOR = "floor"
 
@@ -55,7 +55,7 @@ def branch(model: CLIP4STR, output: str) -> CLIP4STR:
 @contextmanager
 def as_read(device: torch.device, precision: str) -> Iterator[None]:
     """The autograd and autocast state in which `core.evaluate` reads."""
-    with torch.inference_mode(), torch.autocast(device.type, DTYPES[precision], enabled=precision != "no"):
+    with torch.inference_mode(), autocast(device, precision):
         yield
 
 
@@ -145,7 +145,7 @@ def read_cost(
         lengths=lengths,
         guesses=guesses,
         way=str(way),
-        precision=str(DTYPES[protocol.precision]).removeprefix("torch."),
+        precision=name_of(protocol.precision),
         ms_per_image=1000 * cost.median_s / batch,
         mean_letters=mean_letters([word for repeated in words for word in repeated]),
     )

@@ -15,7 +15,7 @@ from core import config
 from core.benchmark.dictation import dictated
 from core.benchmark.read import reading, way_of
 from core.benchmark.timing import by_clock, device_name, spread, take_turns
-from core.benchmark.train import training_step
+from core.benchmark.train import training_steps
 from core.benchmark.words import random_words
 from core.experiment import Loaded, load
 from core.files import write_json
@@ -87,7 +87,8 @@ class Bench:
         model, loaded = built
         model.train()
         images = torch.randn(batch, 3, *model.towers.image_size, device=self.device)
-        return training_step(model, loaded.experiment.optimisation, images, random_words([letters] * batch, seed=0), "right")
+        words = [random_words([letters] * batch, seed=0)]
+        return training_steps(model, loaded.experiment.optimisation, "no", images, words, "right")(0)
 
     def growth(self, factor: str, what: str, points: dict[float, Timed]) -> Growth:
         tasks = {x: lambda repeat, timed=timed: timed for x, timed in points.items()}

@@ -6,17 +6,18 @@ B batch, K orders, N outputs, C classes, M image tokens, D joint width.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from core.benchmark.dictation import LOUD, other
-from core.benchmark.timing import Compared, compared, take_turns
+from core.benchmark.timing import Compared, Ready, compared, take_turns
 from core.benchmark.words import draw_words, mean_letters
 from core.experiment import load
 from core.model.clip4str import CLIP4STR
 from core.optim import Optimisation
-from core.readings import DTYPES
+from core.precision import autocast, name_of
 
 FLOOR = "floor"
 
@@ -48,17 +49,13 @@ def floor_step(model: CLIP4STR, images: Tensor, precision: str) -> Callable[[], 
     """The image tower's forward and backward pass on images B 3 H W, ready to be timed; the weights the row trains learn."""
 
     def run() -> None:
-        with autocast(images, precision):
+        with autocast(images.device, precision):
             tokens = model.towers.encode_image(images)  # B M D
         if tokens.requires_grad:
             tokens.backward(torch.ones_like(tokens))
         model.zero_grad(set_to_none=True)
 
     return run
-
-
-def autocast(images: Tensor, precision: str) -> torch.autocast:
-    return torch.autocast(images.device.type, DTYPES[precision], enabled=precision != "no")
 
 
 @contextmanager
@@ -83,28 +80,34 @@ def heard(model: CLIP4STR, words: list[str], guesses: str) -> Iterator[None]:
         hook.remove()
 
 
-def training_step(
-    model: CLIP4STR, optimisation: Optimisation, images: Tensor, words: list[str], guesses: str, seed: int = 0
-) -> Callable[[], None]:
-    """A whole step on images B 3 H W, ready to be timed; the model learns, its learning rate does not change."""
-    optimiser = optimisation.optimiser(model)
+def training_steps(
+    model: CLIP4STR, optimisation: Optimisation, precision: str, images: Tensor, words: list[list[str]], guesses: str
+) -> Ready:
+    """Whole steps on images B 3 H W, ready to be timed; the model learns, its learning rate does not change.
+
+    Args:
+        words: of every repeat, B each; a repeat also has its own orders.
+    """
+    optimiser = optimisation.optimiser(model)  # one for all: an optimiser's first step allocates its state
     optimisation.set_lr(optimiser, 0, 1)
     trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
 
-    def run() -> None:
-        with heard(model, words, guesses):
-            with autocast(images, optimisation.precision):
-                losses = model(images, words, torch.Generator().manual_seed(seed))
+    def run(repeat: int) -> None:
+        with heard(model, words[repeat], guesses):
+            with autocast(images.device, precision):
+                losses = model(images, words[repeat], torch.Generator().manual_seed(repeat))
             losses.total.backward()
         torch.nn.utils.clip_grad_norm_(trained, optimisation.clip_grad_norm)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
 
-    return run
+    return lambda repeat: partial(run, repeat)
 
 
-def train_costs(row: str, scale: str, batches: list[int], lengths: str, guesses: str, repeats: int) -> Iterator[TrainCost]:
-    """One cost a batch size, of a row under its own recipe; every repeat has other words and orders.
+def train_costs(
+    row: str, scale: str, batches: list[int], lengths: str, guesses: str, repeats: int, precision: str
+) -> Iterator[TrainCost]:
+    """One cost a batch size, of a row under its own recipe but for the precision; every repeat has other words and orders.
 
     Raises:
         ConfigError: the row cannot be built.
@@ -120,10 +123,9 @@ def train_costs(row: str, scale: str, batches: list[int], lengths: str, guesses:
             for drawn in draw_words(lengths, batch, repeats, model.visual_decoder.max_outputs)
         ]
         images = torch.randn(batch, 3, *model.towers.image_size, device=device)
-
-        steps = [training_step(model, optimisation, images, drawn, guesses, seed) for seed, drawn in enumerate(words)]
-        tower = floor_step(model, images, optimisation.precision)
-        tasks = {FLOOR: lambda repeat, tower=tower: tower, "train": lambda repeat, steps=steps: steps[repeat]}
+        tower = floor_step(model, images, precision)
+        steps = training_steps(model, optimisation, precision, images, words, guesses)
+        tasks = {FLOOR: lambda repeat, tower=tower: tower, "train": steps}
         measured = take_turns(tasks, repeats, device, f"training on {batch} at once")
         cost = compared(measured["train"], measured[FLOOR], device)
         yield TrainCost(
@@ -135,7 +137,7 @@ def train_costs(row: str, scale: str, batches: list[int], lengths: str, guesses:
             guesses=guesses,
             orders=model.num_permutations,
             trainable=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
-            precision=str(DTYPES[optimisation.precision]).removeprefix("torch."),
+            precision=name_of(precision),
             images_per_s=batch / cost.median_s,
             mean_letters=mean_letters([word for repeated in words for word in repeated]),
         )

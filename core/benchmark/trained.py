@@ -18,8 +18,8 @@ from core.data.loading import Words, collate, open_words
 from core.data.transforms import ToTensor
 from core.evaluate import benchmarks_of
 from core.model.clip4str import CLIP4STR
+from core.precision import name_of
 from core.protocol import Protocol
-from core.readings import DTYPES
 
 
 def sample_images(model: CLIP4STR, data: Path, normalisation: str, count: int, seed: int = 0) -> tuple[Tensor, list[str]]:
@@ -108,7 +108,7 @@ def measure_trained(
         readings[name] = {**outputs[own], "output": own, "outputs": outputs}
     return {
         "device": device_name(device),
-        "precision": str(DTYPES[protocol.precision]).removeprefix("torch."),
+        "precision": name_of(protocol.precision),
         "batch": batch,
         "threads": torch.get_num_threads(),
         "images": len(labels),

@@ -1,0 +1,26 @@
+"""What numbers a model computes with: a name of gin ("no" is float32), a type, and what a processor is made for."""
+
+import torch
+
+DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+NATIVE = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")  # instructions for bfloat16, as `torch.cpu.get_capabilities` says
+
+
+def autocast(device: torch.device | str, precision: str) -> torch.autocast:
+    """A context in which a forward pass on `device` computes in `precision`."""
+    return torch.autocast(torch.device(device).type, DTYPES[precision], enabled=precision != "no")
+
+
+def name_of(precision: str) -> str:
+    """The type's own name: "bf16" to "bfloat16"."""
+    return str(DTYPES[precision]).removeprefix("torch.")
+
+
+def fit_for(device: torch.device | str, precision: str) -> str:
+    """The precision a training that asks for `precision` computes in on `device`.
+
+    A processor without instructions for bfloat16 works them out several times slower than float32, which it gets instead:
+    the same training, with smaller rounding errors.
+    """
+    slow = torch.device(device).type == "cpu" and not any(map(torch.cpu.get_capabilities().get, NATIVE))
+    return "no" if precision == "bf16" and slow else precision
