@@ -3,6 +3,7 @@
 python -m core.bench memory ablations/table_VIII/lst-r4.gin ablations/table_VIII/fine-tune.gin --scale paper --batch 8
 python -m core.bench read --batch 1 8 32
 python -m core.bench train --lengths typical
+python -m core.bench profile train
 python -m core.bench data --data data/train/real
 python -m core.bench index --labels 3300000
 python -m core.bench read --model results/runs/<run>/seed0 --data results/data/micro ROW ... --out timing.json
@@ -20,7 +21,7 @@ from pathlib import Path
 import torch
 
 from core import config
-from core.benchmark import scaling
+from core.benchmark import profile, scaling
 from core.benchmark.data import data_costs, rendered_words, show_data
 from core.benchmark.dictation import GUESSES
 from core.benchmark.index import LABELS, index_cost, show_index
@@ -71,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_train(verbs.add_parser("train", help="time of a training step over the image tower's own", description=TRAIN))
     grows = "how cost grows with batch, word length, orders, layers, patches, images"
     scaling.add_arguments(verbs.add_parser("scaling", help=grows), BASELINE)
+    parts = "where the time of reading or of a training step goes"
+    profile.add_arguments(verbs.add_parser("profile", help=parts, description=f"Which parts it has: {parts}."), BASELINE)
     add_data(verbs.add_parser("data", help="training images a second, beside the released loader's", description=DATA))
     add_index(verbs.add_parser("index", help="time to open millions of labels, with and without their index"))
     options = parser.parse_args(arguments)

@@ -4,7 +4,7 @@ B batch, K orders, N outputs, C classes, M image tokens, D joint width.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,6 +20,7 @@ from core.optim import Optimisation
 from core.precision import autocast, name_of
 
 FLOOR = "floor"
+BACKWARD, CLIPPING, UPDATE = AFTERWARDS = ("backward pass", "clipping of the gradient", "optimiser")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,12 +82,19 @@ def heard(model: CLIP4STR, words: list[str], guesses: str) -> Iterator[None]:
 
 
 def training_steps(
-    model: CLIP4STR, optimisation: Optimisation, precision: str, images: Tensor, words: list[list[str]], guesses: str
+    model: CLIP4STR,
+    optimisation: Optimisation,
+    precision: str,
+    images: Tensor,
+    words: list[list[str]],
+    guesses: str,
+    part: Callable[[str], AbstractContextManager] = nullcontext,
 ) -> Ready:
     """Whole steps on images B 3 H W, ready to be timed; the model learns, its learning rate does not change.
 
     Args:
         words: of every repeat, B each; a repeat also has its own orders.
+        part: entered around each of AFTERWARDS by name, the losses being what is left.
     """
     optimiser = optimisation.optimiser(model)  # one for all: an optimiser's first step allocates its state
     optimisation.set_lr(optimiser, 0, 1)
@@ -96,10 +104,13 @@ def training_steps(
         with heard(model, words[repeat], guesses):
             with autocast(images.device, precision):
                 losses = model(images, words[repeat], torch.Generator().manual_seed(repeat))
-            losses.total.backward()
-        torch.nn.utils.clip_grad_norm_(trained, optimisation.clip_grad_norm)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+            with part(BACKWARD):
+                losses.total.backward()
+        with part(CLIPPING):
+            torch.nn.utils.clip_grad_norm_(trained, optimisation.clip_grad_norm)
+        with part(UPDATE):
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
 
     return lambda repeat: partial(run, repeat)
 
