@@ -43,6 +43,7 @@ report: "reports/captions/workflow.rst"
 
 DATA = PLAN.everything
 TESTS = PLAN.data_of("test", "labels")
+ROOT = quote(str(PLAN.data)) if PLAN.rendered else "{input.data:q}"  # real data keeps the texts it had
 RUN = f"{PLAN.results}/runs/{{run}}/seed{{seed}}"
 
 
@@ -120,6 +121,7 @@ if PLAN.rendered:
             directory(f"{PLAN.data}/train/{{set}}"),
         log:
             f"{PLAN.results}/logs/world-{{set}}.log",
+        priority: 2  # all cores at once, which trainings would never leave free
         conda:
             "ablations/environment.yaml"
         threads: workflow.cores
@@ -138,6 +140,7 @@ if PLAN.rendered:
             [directory(f"{PLAN.data}/{part}") for part in ("val", "test", "labels")],
         log:
             f"{PLAN.results}/logs/world.log",
+        priority: 2  # all cores at once, which trainings would never leave free
         conda:
             "ablations/environment.yaml"
         threads: workflow.cores
@@ -181,7 +184,7 @@ rule train:
         f"{PLAN.results}/logs/train-{{run}}-seed{{seed}}.log",
     benchmark:
         f"{PLAN.results}/logs/train-{{run}}-seed{{seed}}.tsv"
-    priority: 0 if MACHINE.slots else 1  # on a CPU long jobs first, and no core waits at the end; on GPUs early results
+    priority: 0 if MACHINE.slots or CLUSTER else 1  # on a CPU long jobs first, or a core waits at the end; else early results
     retries: config["retries"] if workflow.is_main_process else 0  # a cluster's own job is not retried inside itself
     conda:
         "ablations/environment.yaml"
@@ -190,13 +193,14 @@ rule train:
         gpu=config["gpus_per_run"],
         gpu_share=config["gpu_share"],
     params:
-        data=PLAN.data,
         out=subpath(output[0], parent=True),
     message:
         "train {wildcards.run} seed {wildcards.seed} ({log})"
     shell:
         f"{TOGETHER} core.train"
-        " {input.gin:q} --data {params.data:q} --out {params.out:q} --seed {wildcards.seed:q}"
+        " {input.gin:q}"
+        f" --data {ROOT}"
+        " --out {params.out:q} --seed {wildcards.seed:q}"
         " --threads {threads} > {log:q} 2>&1"
 
 
@@ -219,13 +223,14 @@ rule evaluate:
         gpu=config["gpus_per_run"],
         gpu_share=config["gpu_share"],
     params:
-        data=PLAN.data,
         out=subpath(output[0], ancestor=2),
     message:
         "evaluate {wildcards.run} seed {wildcards.seed} ({log})"
     shell:
         f"{TOGETHER} core.evaluate"
-        " {input.model:q} {input.gin:q} --data {params.data:q} --out {params.out:q}"
+        " {input.model:q} {input.gin:q}"
+        f" --data {ROOT}"
+        " --out {params.out:q}"
         " --threads {threads} > {log:q} 2>&1"
 
 
@@ -255,13 +260,14 @@ for run, evaluations in PLAN.decoded_together.items():
             gpu=config["gpus_per_run"],
             gpu_share=config["gpu_share"],
         params:
-            data=PLAN.data,
             out=subpath(output[0], ancestor=2),
         message:
             f"decode {run} in {len(evaluations)} ways, one pass of its image tower"
         shell:
             f"{TOGETHER} core.evaluate"
-            " {input.model:q} {input.gin:q} --data {params.data:q} --out {params.out:q}"
+            " {input.model:q} {input.gin:q}"
+            f" --data {ROOT}"
+            " --out {params.out:q}"
             " --threads {threads} > {log:q} 2>&1"
 
     workflow.ruleorder(f"evaluate_{run.replace('-', '_')}", "evaluate")
@@ -285,13 +291,14 @@ rule reading_time:
         gpu=1,
         gpu_share=1,  # a measurement is alone
     params:
-        data=PLAN.data,
         threads=config["threads"] or 1,
     message:
         "time the reading of {wildcards.run} ({log})"
     shell:
         f"{LEASE} core.bench read"
-        " --model {input.model:q} --data {params.data:q} {input.gin:q} --out {output:q}"
+        " --model {input.model:q}"
+        f" --data {ROOT}"
+        " {input.gin:q} --out {output:q}"
         " --threads {params.threads:q} > {log:q} 2>&1"
 
 
@@ -380,13 +387,14 @@ rule attention:
         gpu=1,
         gpu_share=config["gpu_share"],
     params:
-        data=PLAN.data,
         scale=PLAN.scale,
     message:
         "where the image tower looks on test words"
     shell:
         f"{LEASE} core.attention"
-        " {input.gin:q} --data {params.data:q} --out {output:q} --scale {params.scale:q} --threads {threads}"
+        " {input.gin:q}"
+        f" --data {ROOT}"
+        " --out {output:q} --scale {params.scale:q} --threads {threads}"
         " > {log:q} 2>&1"
 
 
@@ -454,7 +462,7 @@ rule figure:
 
 rule peer:
     input:
-        ancient(TESTS),
+        data=ancient(TESTS),
     output:
         f"{PLAN.peers_folder}/{{peer}}/predictions.parquet",
         f"{PLAN.peers_folder}/{{peer}}/metrics.json",
@@ -464,12 +472,11 @@ rule peer:
         "ablations/environment.yaml"
     threads: MACHINE.threads
     params:
-        data=PLAN.data,
         out=subpath(output[0], parent=True),
     message:
         "read every benchmark with {wildcards.peer}, an outside reader ({log})"
     shell:
-        "python -m core.peers {wildcards.peer:q} --data {params.data:q} --out {params.out:q} --threads {threads} > {log:q} 2>&1"
+        "python -m core.peers {wildcards.peer:q}" f" --data {ROOT}" " --out {params.out:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule search:
@@ -487,7 +494,6 @@ rule search:
         gpu=1,
         gpu_share=config["gpu_share"],
     params:
-        data=PLAN.data,
         out=subpath(output[0], parent=True),
         scale=PLAN.scale,
         each=MACHINE.threads,
@@ -496,7 +502,9 @@ rule search:
         "search the learning rate in short trainings ({log})"
     shell:
         f"{LEASE} core.search"
-        " {input.gin:q} --data {params.data:q} --out {params.out:q} --scale {params.scale:q}"
+        " {input.gin:q}"
+        f" --data {ROOT}"
+        " --out {params.out:q} --scale {params.scale:q}"
         " --threads {params.each:q} --jobs {params.jobs:q} > {log:q} 2>&1"
 
 
@@ -525,7 +533,7 @@ rule lr_search:
 
 rule doctor:
     input:
-        DATA,
+        data=DATA,
     output:
         html=report(f"{TABLES}/doctor.html", category="Data"),
         text=f"{TABLES}/doctor.txt",
@@ -534,12 +542,10 @@ rule doctor:
     conda:
         "ablations/environment.yaml"
     threads: workflow.cores
-    params:
-        data=PLAN.data,
     message:
         f"what lies in the data, and which tables it can reproduce: see {TABLES}/doctor.html"
     shell:
-        "python -m core.data.doctor {params.data:q} --html {output.html:q} --workers {threads} > {output.text:q} 2> {log:q}"
+        "python -m core.data.doctor" f" {ROOT}" " --html {output.html:q} --workers {threads} > {output.text:q} 2> {log:q}"
 
 
 rule report:

@@ -55,9 +55,10 @@ class Plan:
         return self.data_of(*PARTS, "labels")
 
     def trained_on(self, run: str) -> list[Path]:
-        """The data that a training of this plan reads."""
-        asking = self.asked.get(run)
-        sets = asking[0][1].reading.train_data if asking else []
+        """The data that a training reads: all of it for a run that this plan does not know."""
+        if run not in self.asked:
+            return self.everything
+        sets = self.asked[run][0][1].reading.train_data
         return self.data_of(*(f"train/{name}" for name in sets), "val")
 
     @property

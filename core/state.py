@@ -99,7 +99,7 @@ def resume(parts: Mapping[str, Stateful], out: Path, expected: dict) -> int:
     """Load the newest state of this run, if there is one; returns the step it was saved after.
 
     Raises:
-        ValueError: the state belongs to another configuration, seed or training set, or is damaged.
+        ValueError: the state belongs to another configuration, seed, training set or precision, or is damaged.
     """
     states = saved_states(out)
     if not states:
@@ -107,7 +107,7 @@ def resume(parts: Mapping[str, Stateful], out: Path, expected: dict) -> int:
     newest = states[-1]
     found = json.loads((newest / "belongs_to.json").read_text())
     for key, value in expected.items():
-        if found.get(key) != value:
+        if found.get(key, value) != value:  # states from before a key was recorded lack it
             raise ValueError(
                 f"{newest} was saved with {key} {found.get(key)}, this run has {value}: "
                 f"delete {out / 'state'} to start over, or choose another --out"

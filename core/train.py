@@ -31,7 +31,7 @@ from core.team import join_team, leads, leave_team, on_cpu, threads_each
 from core.tracking import MODES, OFF, Tracking, tracking_for
 from core.training.errors import TrainingError
 from core.training.loop import LOG_EVERY, Run, go_on
-from core.training.record import describe, finished, identity, train_record
+from core.training.record import describe, finished, identity, state_identity, train_record
 from core.training.step import Trained
 from core.training.validation import validation_words
 from core.training.watch import Watch
@@ -72,6 +72,8 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int, log_every: int = LOG
     precision = fit_for(pick_device(), optimisation.precision)
     accelerator = Accelerator(mixed_precision=precision, cpu=on_cpu(), kwargs_handlers=[ddp])
     team = join_team()
+    if len(kinds := set(team.gather(precision))) > 1:
+        raise TrainingError(f"the processes would compute in {' and '.join(sorted(kinds))}; set Optimisation.precision = 'no'")
     optimisation.accumulation(team.size)  # refuses a team that cannot share the batch before anything is opened
     roots = train_roots(data, experiment.train_data)
     record = {**provenance(data, fingerprint(*roots), seed), "processes": team.size, "precision": name_of(precision)}
@@ -113,7 +115,7 @@ def take_up(run: Run) -> int:
     Raises:
         TrainingError: the processes do not see the same states.
     """
-    start = resume(run.parts, run.out, run.identity)
+    start = resume(run.parts, run.out, state_identity(run.loaded, run.record))
     starts = run.team.gather(start)
     if len(set(starts)) > 1:
         raise TrainingError(f"the processes find states of different steps {starts} in {run.out}: put it on a shared disk")

@@ -50,8 +50,9 @@ def test_weights_are_the_fused_kernels(mask):
     torch.testing.assert_close(read, attend(queries, keys, values, mask))
 
 
-def test_dropout_leaves_out_and_makes_up_for_it():
-    queries, keys, _ = tensors(7, torch.bfloat16)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_dropout_leaves_out_and_makes_up_for_it(dtype):
+    queries, keys, _ = tensors(7, dtype)
     torch.manual_seed(0)
     found = attend(queries, keys, torch.ones_like(keys), dropout=0.5).float()
     assert found.std() > 0.1 and abs(found.mean() - 1) < 0.2

@@ -49,6 +49,7 @@ def test_a_training_waits_for_the_words_it_reads_and_no_others(results, world_fo
     made = planning.make({**SETTINGS, "results": str(results)}, ["table_III"])
     reads = {tuple(path.relative_to(made.data).as_posix() for path in made.trained_on(run)) for run in made.asked}
     assert reads == {("train/real", "val"), ("train/synth", "val"), ("train/real", "train/more", "val")}
+    assert made.trained_on("micro-00000000") == made.everything
     assert [path.name for path in made.everything] == ["real", "more", "synth", "val", "test", "labels"]
     real = planning.make({**SETTINGS, "results": str(results), "data": str(world_folder)}, [TABLE])
     assert real.trained_on(next(iter(real.asked))) == real.everything == [world_folder]

@@ -1,15 +1,43 @@
 """A precision is what the machine can do of it."""
 
 import json
+import os
+import signal
 
 import pytest
 import torch
 from accelerate.state import AcceleratorState
 
+from core import bench
 from core.experiment import load
+from core.model.clip4str import CLIP4STR
 from core.precision import autocast, fit_for, name_of
+from core.probe import probe
+from core.state import Interrupted
+from core.team import Team
 from core.train import train
+from core.training import validation
+from core.training.errors import TrainingError
 from tests.conftest import BASELINE
+
+BF16 = ["optim.Optimisation.precision = 'bf16'"]
+
+
+def name_of_type(dtype):
+    return str(dtype).removeprefix("torch.")
+
+
+@pytest.fixture
+def computed_in(monkeypatch):
+    """The types of all logits that a loss is taken of."""
+    seen, cross_entropy = set(), CLIP4STR.cross_entropy
+
+    def noted(model, logits, targets):
+        seen.add(logits.dtype)
+        return cross_entropy(model, logits, targets)
+
+    monkeypatch.setattr(CLIP4STR, "cross_entropy", noted)
+    return seen
 
 
 @pytest.mark.parametrize(
@@ -44,13 +72,53 @@ def fresh():
 
 
 @pytest.mark.usefixtures("fresh")
-@pytest.mark.parametrize("native", [True, False])
-def test_a_run_says_what_it_computed_in(world_folder, tmp_path, monkeypatch, native):
+@pytest.mark.parametrize(("native", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_a_run_computes_in_what_it_says(world_folder, tmp_path, monkeypatch, computed_in, native, dtype):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
-    train(load(BASELINE, "smoke", ["optim.Optimisation.precision = 'bf16'"]), world_folder, tmp_path, 0)
-    assert json.loads((tmp_path / "provenance.json").read_text())["precision"] == ("bfloat16" if native else "float32")
+    train(load(BASELINE, "smoke", BF16), world_folder, tmp_path, 0)
+    assert computed_in == {dtype} and json.loads((tmp_path / "provenance.json").read_text())["precision"] == name_of_type(dtype)
+
+
+@pytest.mark.usefixtures("fresh")
+def test_a_run_goes_on_in_the_precision_it_began_in(world_folder, tmp_path, monkeypatch):
+    """On a machine of the other kind it would end in other weights; states from before this was recorded go on."""
+    loaded, read = load(BASELINE, "smoke", BF16), validation.read_words
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(validation, "read_words", lambda *a, **b: os.kill(os.getpid(), signal.SIGTERM) or read(*a, **b))
+        train(loaded, world_folder, tmp_path, 0)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {})
+    AcceleratorState._reset_state(reset_partial_state=True)
+    with pytest.raises(ValueError, match="was saved with precision bfloat16, this run has float32: delete .*state"):
+        train(loaded, world_folder, tmp_path, 0)
+    (record,) = tmp_path.glob("state/*/belongs_to.json")
+    record.write_text(json.dumps({key: value for key, value in json.loads(record.read_text()).items() if key != "precision"}))
+    train(loaded, world_folder, tmp_path, 0)
+    assert (tmp_path / "model.safetensors").is_file()
+
+
+@pytest.mark.usefixtures("fresh")
+def test_processes_that_would_round_otherwise_do_not_train_together(world_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(Team, "gather", lambda team, mine: [mine, "bf16"])
+    with pytest.raises(TrainingError, match="would compute in bf16 and no; set Optimisation.precision = 'no'"):
+        train(load(BASELINE, "smoke"), world_folder, tmp_path, 0)
 
 
 def test_an_unknown_precision_is_named():
     with pytest.raises(Exception, match="Optimisation.precision = 'half': expected one of no, bf16, fp16"):
         load(BASELINE, "smoke", ["optim.Optimisation.precision = 'half'"])
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("no", torch.float32), ("bf16", torch.bfloat16)])
+def test_the_bench_trains_in_what_it_is_told(computed_in, capsys, precision, dtype):
+    bench.main(
+        ["train", "--scale", "smoke", "--threads", "1", "--repeats", "1", "--batch", "2", "--json", "--precision", precision]
+    )
+    assert json.loads(capsys.readouterr().out)["precision"] == name_of_type(dtype) and computed_in == {dtype}
+
+
+@pytest.mark.parametrize(("native", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_the_probe_times_what_a_run_would_compute_in(monkeypatch, computed_in, native, dtype):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
+    probe(load(BASELINE, "smoke", BF16), steps=1, letters=5, device="cpu", advance=lambda: None)
+    assert computed_in == {dtype}

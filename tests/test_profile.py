@@ -6,21 +6,45 @@ import pytest
 import torch
 
 from core import bench
-from core.benchmark.profile import ALL, FLOOR, REST, Stopwatch, named_parts
+from core.benchmark import profile
+from core.benchmark.profile import ALL, FLOOR, REST, WHAT, Stopwatch, named_parts
+from core.benchmark.read import forget_captions
+from core.benchmark.train import AFTERWARDS
 from core.experiment import load
+from core.model.captions import CaptionTokenizer
 
 ROW = "ablations/table_IX/cross-ar.gin"
 
 
-@pytest.mark.parametrize(("what", "own"), [("read", set()), ("train", {"backward pass", "optimiser"})])
-def test_parts_make_up_the_whole(what, own, capsys):
+CALLS = {
+    "image tower, forward": 1,
+    "text tower, forward": 1,
+    "captions to tokens": 1,
+    "visual decoder: keys and values of what it reads": 1,
+    "cross decoder: keys and values of what it reads": 2,  # the image's, the captions'
+}
+PASSES = {"read": {"visual decoder: passes": 2, "cross decoder: passes": 1}}  # a guess; each branch checks and refines at once
+PASSES["train"] = {"visual decoder: passes": 1, "cross decoder: passes": 1} | dict.fromkeys(AFTERWARDS, 1)
+
+
+@pytest.mark.parametrize("what", WHAT)
+def test_every_part_is_timed_and_what_no_part_has(what, capsys):
     bench.main(["profile", what, "--scale", "smoke", "--batch", "2", "--passes", "1", "--threads", "1", "--json"])
     parts = {line["part"]: line for line in map(json.loads, capsys.readouterr().out.splitlines())}
-    assert {"image tower, forward", "text tower, forward", "captions to tokens", "visual decoder: passes"} | own < parts.keys()
+    assert list(parts)[0] == FLOOR and list(parts)[-2:] == [REST, ALL] and parts[FLOOR]["share"] == 1
+    assert {name: part["calls"] for name, part in list(parts.items())[1:-2]} == CALLS | PASSES[what]
+    assert all(part["ms"] > 0 for part in parts.values())
     assert sum(part["ms"] for name, part in parts.items() if name not in (ALL, FLOOR)) == pytest.approx(parts[ALL]["ms"])
-    assert all(part["ms"] > 0 and part["calls"] > 0 for part in parts.values()) and parts[FLOOR]["share"] == 1
-    assert parts["text tower, forward"]["calls"] == parts["image tower, forward"]["calls"] == 1
-    assert list(parts)[0] == FLOOR and list(parts)[-2:] == [REST, ALL]
+
+
+@pytest.mark.parametrize("what", WHAT)
+def test_captions_are_tokenized_in_every_pass(what, monkeypatch):
+    tokenized, encode = [], CaptionTokenizer.encode
+    monkeypatch.setattr(CaptionTokenizer, "encode", lambda *given: tokenized.append(given[1]) or encode(*given))
+    known = []
+    monkeypatch.setattr(profile, "forget_captions", lambda model: known.append(len(tokenized)) or forget_captions(model))
+    profile.parts_of(what, ROW, "smoke", batch=1, lengths="full", passes=2)
+    assert known == [0, 1, 2] and len(tokenized) == 3
 
 
 def test_a_model_is_left_as_it_was():

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -64,6 +65,16 @@ def snakemake(folder, *arguments):
 def jobs_of(output: str) -> dict[str, int]:
     """The job counts Snakemake announces."""
     return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)}
+
+
+def test_a_results_folder_of_any_name_is_one_word_of_every_command(copy):
+    folder = "a b; touch pwned"
+    done = snakemake(copy, "table_VI", "-n", "-p", "--config", "scale=smoke", f"results={folder}")
+    said = [shlex.split(line) for line in done.stdout.splitlines() if line.startswith("Shell command: ")]
+    roots = {words[words.index("--data") + 1] for words in said if "--data" in words}
+    assert len(roots) == 1 and roots.pop().startswith(f"{folder}/data/micro-"), done.stdout + done.stderr
+    assert sum("core.train" in words for words in said) == 3 and "touch" not in sum(said, [])
+    shutil.rmtree(copy / folder)
 
 
 def test_from_nothing_to_a_table_and_only_new_work_after(copy):
@@ -144,7 +155,15 @@ def test_a_second_seed_trains_only_itself_and_the_report_gathers_everything(copy
     assert counts["train"] == 3 and counts["figure"] == 2 and not {"training_words", "test_words"} & counts.keys()
     assert counts["evaluate"] in (3, 4)  # the baseline's first seed was decoded in three ways above, by a rule of its own
     text = (copy / "results/report-smoke.md").read_text()
-    parts = ("## What was not run", "Table I", "deviation over seeds", "Appendix", "fingerprint", "curves_table_VI.png")
+    parts = (
+        "## What was not run",
+        "Table I",
+        "deviation over seeds",
+        "Appendix",
+        "fingerprint",
+        "trained in: float32",
+        "curves_table_VI.png",
+    )
     for part in (*parts, "3 unique runs and 2 seeds"):
         assert part in text, part
     for link in re.findall(r"\]\((.+?\.png)\)", text):

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from core import config
 from core.benchmark.dictation import dictated
-from core.benchmark.read import floor, reading, way_of
+from core.benchmark.read import floor, forget_captions, reading, way_of
 from core.benchmark.timing import WARMUP, device_name, finish
 from core.benchmark.train import floor_step, training_steps
 from core.benchmark.words import LENGTHS, draw_words
@@ -132,6 +132,7 @@ def parts_of(what: str, row: str, scale: str, batch: int, lengths: str, passes: 
             watch.begin()
             with watch.part(FLOOR):
                 alone()
+            forget_captions(model)
             with watch.on(model), watch.part(ALL):
                 task()
     counted = watch.passes[WARMUP:]

@@ -69,12 +69,17 @@ def floor(model: CLIP4STR, images: Tensor, precision: str) -> Callable[[], Tenso
     return run
 
 
+def forget_captions(model: CLIP4STR) -> None:
+    """The next caption is tokenized as if it had never been seen."""
+    if model.cross_decoder is not None:
+        model.caption_tokenizer.known.clear()
+        byte_pairs().cache.clear()
+
+
 def reading(model: CLIP4STR, images: Tensor, way: Way, precision: str) -> Callable[[], object]:
     """`encode` and `decode` of images B 3 H W, ready to be timed; captions are tokenized as if never seen before."""
     reader = branch(model, way.output)
-    if reader.cross_decoder is not None:
-        reader.caption_tokenizer.known.clear()
-        byte_pairs().cache.clear()
+    forget_captions(reader)
 
     def run() -> object:
         with as_read(images.device, precision):

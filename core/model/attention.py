@@ -43,8 +43,8 @@ def split(tokens: Tensor, num_heads: int) -> Tensor:
 def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
     """softmax(Q K^T / sqrt(d)) V, heads side by side: B S D.
 
-    By torch's fused kernel, but for training in bfloat16 on a CPU: there its backward pass takes two to ten times as long as
-    that of the plain products.
+    By torch's fused kernel, but in bfloat16 on a CPU wherever gradients are enabled: there its backward pass takes two to
+    ten times as long as that of the plain products.
 
     Args:
         queries: B H S d.
@@ -108,6 +108,7 @@ class SelfAttention(nn.Module):
 
 
 def own_attention(blocks: nn.ModuleList) -> None:
-    """Give an open_clip transformer's blocks `SelfAttention` in place of torch's module."""
+    """Give an open_clip transformer's blocks `SelfAttention` in place of torch's module; blocks of other kinds keep theirs."""
     for block in blocks:
-        block.attn = SelfAttention(block.attn)
+        if type(block.attn) is nn.MultiheadAttention:
+            block.attn = SelfAttention(block.attn)

@@ -78,7 +78,8 @@ def read_and_refine(decoder: Decoder, memory: list[KeysValues], tokenizer: Token
     """Lines 3-7 (9-13) and the first turn of lines 15-16 (18-19): `autoregressive` and `refine` of what it read.
 
     A guess that is right is the word that refinement reads. So one pass asks for every output twice, from the characters
-    before it and from all others; words whose guess was wrong are read once more.
+    before it and from all others. That is enough of every word: the output that ends it has no letters after it, so it reads
+    the same both times, and refinement makes no word longer. Words whose guess was wrong are read once more.
 
     Args:
         guess: ids B N.
@@ -92,7 +93,7 @@ def read_and_refine(decoder: Decoder, memory: list[KeysValues], tokenizer: Token
     first, refined = found.chunk(2, 1)
     said, ends = first.argmax(-1), letters(guess, tokenizer)[:, None]
     certain = 1 + ((said != guess[:, :width]) & (places <= ends)).cumsum(1).eq(0).sum(1)  # outputs that are true
-    again = (certain <= width) | ((letters(refined.argmax(-1), tokenizer) == width) & (width < outputs))
+    again = certain <= width
     first, refined = (until_end(logits, outputs, tokenizer) for logits in (first, refined))
     if again.any():
         mended = torch.cat([said, guess[:, width:]], 1)[again]

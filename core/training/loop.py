@@ -23,7 +23,7 @@ from core.provenance import now
 from core.state import Interrupted, Stopper, save_state
 from core.team import Team
 from core.training.batches import batches_of, shuffled
-from core.training.record import identity, log_entry, train_record
+from core.training.record import identity, log_entry, state_identity, train_record
 from core.training.step import backward, share_of, step_seed
 from core.training.validation import validate
 from core.training.watch import BadStep, Watch, refuse
@@ -96,7 +96,7 @@ class Run:
         """The resumable state after a step; all losses so far have been looked at."""
         self.watch.settle()
         if self.team.leads:
-            save_state(self.parts, self.out, step, self.identity)
+            save_state(self.parts, self.out, step, state_identity(self.loaded, self.record))
         self.team.wait()
 
     def validation_due(self, step: int) -> bool:

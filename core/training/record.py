@@ -68,5 +68,10 @@ def finished(out: Path, expected: dict) -> bool:
 
 
 def identity(loaded: Loaded, record: dict) -> dict:
-    """What a state must agree with before a run goes on from it."""
+    """What tells a finished run from others."""
     return {"training": loaded.digest, "seed": record["seed"], "data_fingerprint": record["data_fingerprint"]}
+
+
+def state_identity(loaded: Loaded, record: dict) -> dict:
+    """What a state must agree with before a run goes on from it: a run that changes its rounding ends in other weights."""
+    return {**identity(loaded, record), "precision": record["precision"]}
