@@ -19,8 +19,8 @@ def name_of(precision: str) -> str:
 def fit_for(device: torch.device | str, precision: str) -> str:
     """The precision a training that asks for `precision` computes in on `device`.
 
-    A processor without instructions for bfloat16 works them out several times slower than float32, which it gets instead:
-    the same training, with smaller rounding errors.
+    A processor without instructions for bfloat16 would take longer than in float32 (docs/performance.md), which it gets
+    instead: the same training, with smaller rounding errors.
     """
     slow = torch.device(device).type == "cpu" and not any(map(torch.cpu.get_capabilities().get, NATIVE))
     return "no" if precision == "bf16" and slow else precision
