@@ -7,6 +7,7 @@ import signal
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
 
 from core import bench
 from core.experiment import load
@@ -79,14 +80,31 @@ def test_a_run_computes_in_what_it_says(world_folder, tmp_path, monkeypatch, com
     assert computed_in == {dtype} and json.loads((tmp_path / "provenance.json").read_text())["precision"] == name_of_type(dtype)
 
 
+def train_half(loaded, world_folder, out, monkeypatch):
+    """A training that is asked to stop at its first validation."""
+    read = validation.read_words
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(validation, "read_words", lambda *a, **b: os.kill(os.getpid(), signal.SIGTERM) or read(*a, **b))
+        train(loaded, world_folder, out, 0)
+
+
+@pytest.mark.usefixtures("fresh")
+def test_an_interrupted_run_in_bfloat16_ends_in_the_same_weights(world_folder, tmp_path, monkeypatch):
+    loaded = load(BASELINE, "smoke", BF16)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    train(loaded, world_folder, tmp_path / "whole", 0)
+    train_half(loaded, world_folder, tmp_path / "halves", monkeypatch)
+    train(loaded, world_folder, tmp_path / "halves", 0)
+    whole, halves = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "halves"))
+    assert whole.keys() == halves.keys() and all(torch.equal(whole[name], halves[name]) for name in whole)
+
+
 @pytest.mark.usefixtures("fresh")
 def test_a_run_goes_on_in_the_precision_it_began_in(world_folder, tmp_path, monkeypatch):
     """On a machine of the other kind it would end in other weights; states from before this was recorded go on."""
-    loaded, read = load(BASELINE, "smoke", BF16), validation.read_words
+    loaded = load(BASELINE, "smoke", BF16)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr(validation, "read_words", lambda *a, **b: os.kill(os.getpid(), signal.SIGTERM) or read(*a, **b))
-        train(loaded, world_folder, tmp_path, 0)
+    train_half(loaded, world_folder, tmp_path, monkeypatch)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {})
     AcceleratorState._reset_state(reset_partial_state=True)
     with pytest.raises(ValueError, match="was saved with precision bfloat16, this run has float32: delete .*state"):
