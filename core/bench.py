@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     grows = "how cost grows with batch, word length, orders, layers, patches, images"
     scaling.add_arguments(verbs.add_parser("scaling", help=grows), BASELINE)
     parts = "where the time of reading or of a training step goes"
-    profile.add_arguments(verbs.add_parser("profile", help=parts, description=f"Which parts it has: {parts}."), BASELINE)
+    profile.add_arguments(verbs.add_parser("profile", help=parts, description=profile.DESCRIPTION), BASELINE)
     add_data(verbs.add_parser("data", help="training images a second, beside the released loader's", description=DATA))
     add_index(verbs.add_parser("index", help="time to open millions of labels, with and without their index"))
     options = parser.parse_args(arguments)
