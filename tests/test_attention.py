@@ -3,10 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from open_clip.transformer import CustomResidualAttentionBlock, ResidualAttentionBlock
 from torch import nn
 
 from core.model import attention
-from core.model.attention import SelfAttention, attend
+from core.model.attention import SelfAttention, attend, own_attention
 from core.model.towers import ClipImageTower
 
 CAUSAL = torch.full((7, 7), -torch.inf).triu(1)
@@ -102,6 +103,16 @@ def test_towers_have_it_and_compute_as_open_clip_does(monkeypatch):
     torch.testing.assert_close(ours.encode_image(images), theirs.encode_image(images))
     with torch.inference_mode():
         torch.testing.assert_close(ours.encode_image(images), theirs.encode_image(images))
+
+
+def test_blocks_of_other_kinds_keep_their_attention():
+    """open_clip's custom blocks normalise queries and keys, and are called otherwise."""
+    known, custom = ResidualAttentionBlock(16, 2), CustomResidualAttentionBlock(16, 2, qk_norm=True)
+    tokens = torch.randn(2, 5, 16)
+    expected = known(tokens), custom(tokens)
+    own_attention(nn.ModuleList([known, custom]))
+    assert type(known.attn) is SelfAttention and type(custom.attn) is not SelfAttention
+    torch.testing.assert_close((known(tokens), custom(tokens)), expected)
 
 
 def test_weights_are_shares():
