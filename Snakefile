@@ -192,6 +192,7 @@ rule train:
     resources:
         gpu=config["gpus_per_run"],
         gpu_share=config["gpu_share"],
+        attempt=lambda wildcards, attempt: attempt,
     params:
         out=subpath(output[0], parent=True),
     message:
@@ -201,7 +202,7 @@ rule train:
         " {input.gin:q}"
         f" --data {ROOT}"
         " --out {params.out:q} --seed {wildcards.seed:q}"
-        " --threads {threads} > {log:q} 2>&1"
+        " --attempt {resources.attempt} --threads {threads} > {log:q} 2>&1"
 
 
 rule evaluate:

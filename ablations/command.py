@@ -131,7 +131,7 @@ def probed(plan: Plan, steps: int, assumptions: Assumptions) -> tuple[Callable[[
     """Measured paces, one a distinct configuration."""
     from core.experiment import load
     from core.probe import WARM_UP, probe
-    from core.train import pick_device
+    from core.compute import pick_device
 
     chosen = {configuration(asking[0][1]): asking[0][1] for asking in plan.asked.values()}
     device, paces, probes = pick_device(), {}, []

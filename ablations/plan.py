@@ -163,9 +163,12 @@ class Plan:
 
         A file whose content would not change is left alone, so nothing is remade because of it.
         """
+        trained: set[str] = set()
         for row in sorted(self.rows, key=unlike_a_validation):
             folder = self.results / "runs" / row.run
-            keep(folder / "train.gin", row.reading.operative, overwrite=False)
+            if row.run not in trained:  # written again where DEVICE_BATCH and its like changed, which make no other run
+                keep(folder / "train.gin", row.reading.operative)
+            trained.add(row.run)
             keep(folder / f"{row.evaluation}.gin", row.reading.operative, overwrite=False)
         for run, asking in self.asked.items():
             keep(self.results / "runs" / run / "rows.json", json.dumps(named_after(asking), indent=2) + "\n")

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from core import config
 from core.files import ROOT, atomic_file, file_digest, in_repository
+from core.identity import training_identity
 
 CODE = ("core", "adapters")  # packages whose Python decides what a gin file means
 LIBRARIES = ("gin-config", "torch", "open_clip_torch", "timm", "peft")
@@ -80,7 +80,7 @@ class Reading:
     @property
     def identity(self) -> str:
         """Everything that decides what is trained, but data and seed (see `core.experiment.Loaded`)."""
-        return config.values_of(self.training) + self.files
+        return training_identity(self.training, self.files)
 
     @property
     def layers(self) -> str:

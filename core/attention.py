@@ -23,7 +23,7 @@ from core.evaluate import benchmarks_of
 from core.explain import ROLLOUT, class_attention, tower_record
 from core.maps import Maps
 from core.model.towers import ClipTower
-from core.train import pick_device
+from core.compute import pick_device
 
 LONGEST = 25  # letters of a label, as everywhere
 

@@ -210,6 +210,7 @@ def run_data(options: argparse.Namespace) -> None:
         found = data_costs(
             lmdbs,
             str(options.data or "rendered words"),
+            load(BASELINE, "paper").experiment.augment,
             image_size=tuple(options.size),
             batch=options.batch,
             images=options.images,

@@ -187,6 +187,23 @@ class Names(config_parser.ParserDelegate):
         return self.macros.get(macro_name, f"%{macro_name}")
 
 
+class Paths(Names):
+    """As `Names`, with references by the paths of the modules that the text imported so far."""
+
+    def __init__(self, macros: dict[str, object]):
+        super().__init__(macros)
+        self.modules: dict[str, str] = {}
+
+    def path(self, selector: str) -> str:
+        """The full dotted name of something imported."""
+        bound, _, inner = selector.partition(".")
+        return f"{self.modules.get(bound, bound)}.{inner}" if inner else selector
+
+    def configurable_reference(self, scoped_configurable_name: str, evaluate: bool) -> str:
+        scope, _, selector = scoped_configurable_name.rpartition("/")
+        return super().configurable_reference("/".join(filter(None, (scope, self.path(selector)))), evaluate)
+
+
 def bindings_of(text: str) -> dict[str, object]:
     """What gin text binds, by the names it uses; imports nothing and leaves the parsed configuration alone.
 
@@ -198,6 +215,30 @@ def bindings_of(text: str) -> dict[str, object]:
         if isinstance(statement, config_parser.BindingStatement):
             scoped = "/".join(filter(None, (statement.scope, statement.selector)))
             found[".".join(filter(None, (scoped, statement.arg_name)))] = statement.value
+    return found
+
+
+def values_by_path(text: str) -> dict[str, object]:
+    """What gin text gives to whom: values by full dotted names (`core.optim.Optimisation.eps`), macros filled in.
+
+    References are written `@core.model.decoder.Decoder`, with the path in place of what the text imported it as.
+
+    Raises:
+        SyntaxError: it is no gin text.
+    """
+    macros: dict[str, object] = {}
+    found: dict[str, object] = {}
+    names = Paths(macros)
+    for statement in config_parser.ConfigParser(text, names):
+        if isinstance(statement, config_parser.ImportStatement):
+            names.modules[statement.bound_name()] = statement.module
+        elif isinstance(statement, config_parser.BindingStatement):
+            if statement.arg_name:
+                scope = "" if statement.scope in macros else statement.scope  # gin writes what a macro refers to so
+                scoped = "/".join(filter(None, (scope, names.path(statement.selector))))
+                found[f"{scoped}.{statement.arg_name}"] = statement.value
+            else:
+                macros["/".join(filter(None, (statement.scope, statement.selector)))] = statement.value
     return found
 
 

@@ -9,6 +9,7 @@ from core import config
 from core.blank import Blank
 from core.data.augment import RandAugment
 from core.files import file_digest, in_repository
+from core.identity import training_identity
 from core.model.clip4str import CLIP4STR
 from core.optim import Optimisation
 from core.protocol import Protocol
@@ -57,7 +58,7 @@ class Loaded:
     @property
     def identity(self) -> str:
         """Everything that decides what is trained, but data and seed."""
-        return config.values_of(self.training) + self.files
+        return training_identity(self.training, self.files)
 
     @property
     def digest(self) -> str:

@@ -20,7 +20,17 @@ def fit_for(device: torch.device | str, precision: str) -> str:
     """The precision a training that asks for `precision` computes in on `device`.
 
     A processor without instructions for bfloat16 would take longer than in float32 (docs/performance.md), which it gets
-    instead: the same training, with smaller rounding errors.
+    instead: the same training, with smaller rounding errors. A GPU without bfloat16 (V100, T4) computes in float16 with a
+    scaled loss, as the released code does everywhere.
+
+    Raises:
+        ValueError: "fp16" on a CPU, which has no scaled loss.
     """
-    slow = torch.device(device).type == "cpu" and not any(map(torch.cpu.get_capabilities().get, NATIVE))
-    return "no" if precision == "bf16" and slow else precision
+    on_cpu = torch.device(device).type == "cpu"
+    if precision == "fp16" and on_cpu:
+        raise ValueError("Optimisation.precision = 'fp16': only a GPU trains in float16; say 'bf16' or 'no' (float32)")
+    if precision != "bf16":
+        return precision
+    if on_cpu:
+        return "bf16" if any(map(torch.cpu.get_capabilities().get, NATIVE)) else "no"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"

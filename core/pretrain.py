@@ -4,6 +4,7 @@ python -m core.pretrain ablations/micro/clip.gin ablations/micro/clip.safetensor
 """
 
 import argparse
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,6 @@ from torch import Tensor, nn
 from core import config
 from core.data.transforms import ToTensor
 from core.files import atomic_file
-from core.optim import warmup_cosine
 
 
 class Task(Protocol):
@@ -111,6 +111,14 @@ def pretrain(plan: Pretraining, out: Path, workers: int) -> float:
     with atomic_file(out) as partial:
         plan.task.save(partial)
     return float(np.mean(accuracies[-max(1, plan.steps // 10) :]))
+
+
+def warmup_cosine(step: int, steps: int, warmup: float) -> float:
+    """Share of the peak learning rate at step 0 ... steps - 1: linear over the share `warmup`, then a cosine to 0."""
+    rising = warmup * steps
+    if step < rising:
+        return min(1.0, (step + 1) / rising)
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -30,7 +30,8 @@ RENAMED = (
     (r"(_decoder\.layers\.\d+)\.linear1\.", r"\1.mlp.0."),
     (r"(_decoder\.layers\.\d+)\.linear2\.", r"\1.mlp.3."),
 )
-HEAD_WIDTH = 64  # of both CLIP towers, in every released model
+HEAD_WIDTH = 64  # of both towers in the released code: 20 heads in ViT-H/14, whose own weights were trained with 16 of width 80
+DECODER_HEADS = 8  # in B, L and H, where a file does not say
 
 
 def is_released(checkpoint: Any) -> bool:
@@ -76,7 +77,7 @@ def architecture(tensors: dict[str, Tensor], image_size: tuple[int, int]) -> dic
             "patch_size": list(conv.shape[2:]),
             "width": conv.shape[0],
             "layers": count_blocks(tensors, r"clip_model\.visual\.transformer\.resblocks\.(\d+)\."),
-            "head_width": HEAD_WIDTH if conv.shape[0] != 1280 else 80,  # ViT-H/14 has 16 heads of 80
+            "head_width": HEAD_WIDTH,
         },
         "text_cfg": {
             "context_length": len(tensors[text + "positional_embedding"]),
@@ -104,7 +105,7 @@ def build_released(checkpoint: dict) -> CLIP4STR:
         queries = tensors["visual_decoder.pos_queries"]
         decoder = partial(
             Decoder,
-            num_heads=settings.get("dec_num_heads") or queries.shape[2] // HEAD_WIDTH,
+            num_heads=settings.get("dec_num_heads") or DECODER_HEADS,
             depth=count_blocks(tensors, r"visual_decoder\.layers\.(\d+)\."),
             mlp_ratio=tensors["visual_decoder.layers.0.linear1.weight"].shape[0] / queries.shape[2],
             dropout=settings.get("dropout", 0.1),

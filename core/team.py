@@ -9,6 +9,7 @@ import torch.distributed as dist
 from accelerate import PartialState
 
 from core import lease
+from core.compute import pick_device
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def leads() -> bool:
 
 def on_cpu() -> bool:
     """What accelerate has to be told: a team without a GPU talks through gloo."""
-    return launched() and not torch.cuda.is_available()
+    return launched() and pick_device() == "cpu"
 
 
 def join_team() -> Team:
@@ -78,7 +79,7 @@ def device() -> torch.device:
     """Where this process computes: its own GPU of the team, the only one, or the CPU."""
     if launched():
         return PartialState(cpu=on_cpu()).device
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(pick_device())
 
 
 def threads_each(asked: int) -> int:

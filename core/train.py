@@ -9,6 +9,7 @@ augmentation, permutations and dropout depend on nothing but the seed and the st
 import argparse
 import contextlib
 import faulthandler
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +17,10 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
+from torch.optim.swa_utils import AveragedModel
 
 from core import config
+from core.compute import pick_device
 from core.data.lmdb import fingerprint, train_roots
 from core.data.loading import Words, open_words
 from core.data.transforms import ToTensor
@@ -31,14 +34,11 @@ from core.team import join_team, leads, leave_team, on_cpu, threads_each
 from core.tracking import MODES, OFF, Tracking, tracking_for
 from core.training.errors import TrainingError
 from core.training.loop import LOG_EVERY, Run, go_on
+from core.training.memory import fitting
 from core.training.record import describe, finished, identity, state_identity, train_record
 from core.training.step import Trained
 from core.training.validation import validation_words
 from core.training.watch import Watch
-
-
-def pick_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def build_model(loaded: Loaded, seed: int) -> CLIP4STR:
@@ -64,12 +64,13 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int, log_every: int = LOG
     Raises:
         DataError: the data cannot be used, or went away.
         Interrupted: a signal asked to stop.
-        TrainingError: a loss is no number or has exploded, or a whole batch cannot be decoded.
+        TrainingError: too many losses are not finite, one has exploded, or a whole batch cannot be decoded.
         OSError: a file could not be written, or another process trains here.
     """
     experiment, optimisation = loaded.experiment, loaded.experiment.optimisation
-    ddp = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
     precision = fit_for(pick_device(), optimisation.precision)
+    unreached = any(weight.requires_grad for weight in loaded.blueprint.towers.unreached())
+    ddp = DistributedDataParallelKwargs(gradient_as_bucket_view=True, find_unused_parameters=unreached)
     accelerator = Accelerator(mixed_precision=precision, cpu=on_cpu(), kwargs_handlers=[ddp])
     team = join_team()
     if len(kinds := set(team.gather(precision))) > 1:
@@ -92,13 +93,30 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int, log_every: int = LOG
     steps = optimisation.total_steps(len(words))
     network, optimiser = accelerator.prepare(Trained(model), optimisation.optimiser(model))
     lag = int(accelerator.device.type == "cuda")
-    watch = Watch(optimisation.explosion, norms=precision != "fp16", lag=lag)
+    watch = Watch(optimisation.explosion, optimisation.most_skipped, norms=precision != "fp16", lag=lag)
     parts = {"model": model, "optimiser": optimiser, "watch": watch}
+    average = AveragedModel(model) if optimisation.averaging else None
+    if average is not None:
+        parts["average"] = average
     if accelerator.scaler is not None:
         parts["scaler"] = accelerator.scaler
     validation = validation_words(data, model, loaded.protocol)
     run = Run(
-        loaded, record, out, accelerator, team, model, network, optimiser, words, validation, watch, parts, steps, log_every
+        loaded=loaded,
+        record=record,
+        out=out,
+        accelerator=accelerator,
+        team=team,
+        model=model,
+        network=network,
+        optimiser=optimiser,
+        words=words,
+        validation=validation,
+        watch=watch,
+        average=average,
+        parts=parts,
+        steps=steps,
+        log_every=log_every,
     )
     out.mkdir(parents=True, exist_ok=True)
     with alone_in(out) if team.leads else contextlib.nullcontext():
@@ -152,6 +170,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--log-every", type=int, default=LOG_EVERY, help=f"steps between lines of metrics.jsonl (default: {LOG_EVERY})"
     )
     parser.add_argument(
+        "--attempt",
+        type=int,
+        default=1,
+        help="which try this is of a workflow that starts failed jobs again; what ran out of memory is not tried twice",
+    )
+    parser.add_argument(
         "--tracking", choices=MODES, default="auto", help="wandb: online, offline, off; auto is online where it is logged in"
     )
     options = parser.parse_args(arguments)
@@ -165,7 +189,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise FileNotFoundError(f"data root {options.data} does not exist; it should hold train/, val/ and test/")
         try:
             tracking = tracking_for(options.tracking, options.row)
-            train(loaded, options.data, options.out, options.seed, options.log_every, tracking)
+            optimisation, processes = loaded.experiment.optimisation, int(os.environ.get("WORLD_SIZE", 1))
+            optimisation.accumulation(processes)  # refuses a team that cannot share the batch before anything is opened
+            with fitting(optimisation, processes, options.out, options.attempt):
+                train(loaded, options.data, options.out, options.seed, options.log_every, tracking)
         except Interrupted as stop:
             if leads():
                 print(stop, file=sys.stderr)

@@ -26,7 +26,7 @@ from core.model.captions import CaptionTokenizer, byte_pairs
 from core.model.memory import eos_token
 from core.model.towers import ClipTowers
 from core.read import open_image
-from core.train import pick_device
+from core.compute import pick_device
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from core import config
 from core.data.errors import DataError
@@ -39,10 +40,10 @@ def at_step(monkeypatch):
     def arrange(number, happen):
         step = Run.step
 
-        def stepped(run, step_number, batches):
+        def stepped(run, step_number, batches, starts):
             if step_number == number:
                 happen(run)
-            return step(run, step_number, batches)
+            return step(run, step_number, batches, starts)
 
         monkeypatch.setattr(Run, "step", stepped)
 
@@ -61,12 +62,12 @@ def saved_tensors(out):
 def test_a_lagging_step_is_judged_before_anything_is_kept():
     bad, good = torch.tensor([torch.nan] * 3), torch.tensor([5.0] * 3)
     for late in (lambda watch: watch.note(3, good, good[0]), lambda watch: watch.settle()):
-        watch = Watch(explosion=10.0, norms=True, lag=1)
+        watch = Watch(explosion=10.0, most_skipped=0, norms=True, lag=1)
         watch.note(1, good, good[0])
         watch.note(2, bad, good[0])
         with pytest.raises(BadStep) as error:
             late(watch)
-        assert error.value.step == 2 and watch.state_dict() == {"history": [5.0]}
+        assert error.value.step == 2 and watch.state_dict()["history"] == [5.0]
 
 
 @pytest.mark.parametrize("value", [float("nan"), 1e4])
@@ -80,7 +81,7 @@ def test_a_bad_loss_reaches_neither_weights_nor_state(world_folder, tmp_path, at
         monkeypatch.setattr(run.model, "cross_entropy", lambda *arguments: losses(*arguments) * value)
 
     at_step(5, spoil)
-    loaded = load(BASELINE, "smoke")
+    loaded = load(BASELINE, "smoke", ["optim.Optimisation.most_skipped = 0"])
     with pytest.raises(TrainingError) as error:
         train(loaded, world_folder, tmp_path, 0)
     assert states(tmp_path) == ["step-000000004"]
@@ -97,19 +98,96 @@ def test_a_bad_loss_reaches_neither_weights_nor_state(world_folder, tmp_path, at
     assert (str(lmdb.path), f"image-{sample.index:09d}", sample.label) == (first["lmdb"], first["key"], first["label"])
 
 
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_step_that_is_not_finite_is_left_out(world_folder, tmp_path, at_step, monkeypatch, fused, capsys):
+    """Weights and moments stay, the step is counted and said, and the run goes on to its end."""
+    before, found = {}, {}
+
+    def spoil(run):
+        losses = run.model.cross_entropy
+
+        def once(*arguments):
+            monkeypatch.setattr(run.model, "cross_entropy", losses)
+            return losses(*arguments) * float("nan")
+
+        before.update({name: tensor.clone() for name, tensor in run.model.state_dict().items()})
+        monkeypatch.setattr(run.model, "cross_entropy", once)
+
+    def compare(run):
+        weights = run.model.state_dict()
+        found["same"] = all(torch.equal(tensor, weights[name]) for name, tensor in before.items())
+        found["updates"] = {int(state["step"]) for state in run.optimiser.optimizer.state.values()}
+
+    at_step(4, spoil)
+    at_step(5, compare)
+    train(load(BASELINE, "smoke", [f"optim.Optimisation.fused = {fused}"]), world_folder, tmp_path, 0, log_every=1)
+    assert found == {"same": True, "updates": {3}}
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    logged = [line for line in lines if "loss" in line]
+    assert [line["skipped_steps"] for line in logged] == [0, 0, 0, 1, 1, 1]
+    assert [line["loss"] is None for line in logged] == [False, False, False, True, False, False]
+    assert json.loads((tmp_path / "provenance.json").read_text())["skipped_steps"] == 1
+    assert "step 4 left out: the loss is nan" in " ".join(capsys.readouterr().out.split())
+
+
+def test_averaged_weights_are_the_mean_of_their_snapshots(world_folder, tmp_path, monkeypatch):
+    """PARSeq's recipe in a run of 7 steps: snapshots after 5, 6 and 7, also where it was interrupted between them."""
+    loaded, seen = load("ablations/table_V/base-psm.gin", "smoke"), {}
+    averaging = loaded.experiment.optimisation.averaging
+    assert averaging.steps(7) == [5, 6, 7]
+    step = Run.step
+
+    def watched(run, number, *arguments):
+        result = step(run, number, *arguments)
+        seen[number] = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+        return result
+
+    monkeypatch.setattr(Run, "step", watched)
+    train(loaded, world_folder, tmp_path / "whole", 0)
+    weights = load_file(tmp_path / "whole" / "model.safetensors")
+    for name, tensor in weights.items():
+        mean = sum(seen[number][name] for number in (5, 6, 7)) / 3
+        torch.testing.assert_close(tensor, mean, rtol=0, atol=1e-6, msg=name)
+    assert any(not torch.equal(tensor, seen[7][name]) for name, tensor in weights.items())
+
+    def interrupted(run, number, *arguments):
+        if number == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(run, number, *arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(Run, "step", interrupted)
+        train(loaded, world_folder, tmp_path / "again", 0)
+    train(loaded, world_folder, tmp_path / "again", 0)
+    again = load_file(tmp_path / "again" / "model.safetensors")
+    assert all(torch.equal(tensor, again[name]) for name, tensor in weights.items())
+
+
+def test_too_many_steps_left_out_stop_the_run():
+    watch, norm = Watch(explosion=10.0, most_skipped=2, norms=True), torch.tensor(1.0)
+    bad, good = torch.tensor([torch.nan] * 3), torch.tensor([5.0] * 3)
+    for step in range(1, 200):
+        watch.note(step, bad if step in (3, 50, 104, 160) else good, norm)  # never three within 100
+    again = Watch(explosion=10.0, most_skipped=2, norms=True)
+    again.load_state_dict(watch.state_dict())
+    with pytest.raises(BadStep, match=r"norm is inf .* in 3 of the last 100 steps, more than the 2 that may be left out"):
+        again.note(200, good, torch.tensor(torch.inf))
+    assert again.skipped == 5
+
+
 def test_a_loss_is_judged_by_the_median_before_it():
-    watch = Watch(explosion=10.0, norms=True)
+    watch = Watch(explosion=10.0, most_skipped=0, norms=True)
     norm = torch.tensor(1.0)
     for step, loss in enumerate([8.0, 79.0, 6.0], start=1):  # nothing is known at first, then 80 is the limit
         watch.note(step, torch.tensor([loss, loss, torch.nan]), norm)
-    again = Watch(explosion=10.0, norms=True)
+    again = Watch(explosion=10.0, most_skipped=0, norms=True)
     again.load_state_dict(watch.state_dict())
     again.note(4, torch.tensor([79.9, 0.0, 0.0]), norm)
     with pytest.raises(BadStep, match="the loss is 500, more than 10 times 43.5, the median of the last 4 steps"):
         again.note(5, torch.tensor([500.0, 0.0, 0.0]), norm)
     with pytest.raises(BadStep, match="gradient's norm is inf"):
         again.note(5, torch.tensor([5.0, 0.0, 0.0]), torch.tensor(torch.inf))
-    late = Watch(explosion=10.0, norms=False)
+    late = Watch(explosion=10.0, most_skipped=0, norms=False)
     late.note(1, torch.tensor([0.01, 0.0, 0.0]), torch.tensor(torch.inf))
     late.note(2, torch.tensor([9.9, 0.0, 0.0]), norm)  # a wrong label among right ones
     with pytest.raises(BadStep):

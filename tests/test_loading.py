@@ -9,13 +9,13 @@ from PIL import Image
 
 from core.benchmark.data import Released
 from core.charset import CHARSET_94
-from core.data.augment import RandAugment
 from core.data.lmdb import WordLmdb, write_lmdb
 from core.data.loading import Batch, ShuffledBatches, Words, collate, open_words
 from core.data.transforms import NORMALISATIONS, ToTensor, normalise
+from tests.published import augmentation
 
 SIZE = (24, 48)
-AUGMENT = RandAugment(num_ops=3, magnitude=5)
+AUGMENT = augmentation()
 FORMS = [("RGB", "PNG"), ("L", "PNG"), ("RGB", "JPEG"), ("CMYK", "JPEG"), ("P", "PNG"), ("RGBA", "PNG")]
 
 

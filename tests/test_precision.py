@@ -53,7 +53,17 @@ def computed_in(monkeypatch):
 def test_a_processor_without_bfloat16_computes_in_float32(monkeypatch, known, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known)
     assert fit_for("cpu", "bf16") == expected
-    assert (fit_for("cpu", "no"), fit_for("cpu", "fp16"), fit_for("cuda", "bf16")) == ("no", "fp16", "bf16")
+    assert fit_for("cpu", "no") == "no"
+    with pytest.raises(ValueError, match="precision = 'fp16': only a GPU trains in float16; say 'bf16' or 'no'"):
+        fit_for("cpu", "fp16")
+
+
+@pytest.mark.parametrize(("has", "expected"), [(True, "bf16"), (False, "fp16")])
+def test_a_gpu_without_bfloat16_trains_in_float16(monkeypatch, has, expected):
+    """V100 and T4: torch would emulate it."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has or including_emulation)
+    assert fit_for("cuda", "bf16") == expected
+    assert (fit_for("cuda", "fp16"), fit_for("cuda", "no")) == ("fp16", "no")
 
 
 def test_autocast_computes_in_what_was_asked():

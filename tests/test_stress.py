@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from core.charset import CHARSET_36, CHARSET_94, RejectedLabel, normalise_label
-from core.data.augment import RandAugment
 from core.data.errors import DataError, UnreadableImage
 from core.data.images import LARGEST, decode_image
 from core.data.lmdb import WordLmdb, write_lmdb
 from core.data.loading import Words, in_order
 from core.data.transforms import ToTensor
+from tests.published import augmentation
 
 FORMATS = ("AVIF", "BMP", "DDS", "GIF", "ICO", "IM", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "SGI", "TGA", "TIFF", "WEBP")
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
@@ -145,7 +145,7 @@ def test_a_hostile_lmdb_loses_no_sample_unseen(tmp_path_factory, samples):
     with lmdb.open(str(folder)) as database, database.begin(write=True) as transaction:
         for number, (_, label) in enumerate(samples, start=1):
             transaction.put(f"label-{number:09d}".encode(), label)
-    words = Words([WordLmdb(folder)], ToTensor((8, 16), "clip"), RandAugment(3, 5))
+    words = Words([WordLmdb(folder)], ToTensor((8, 16), "clip"), augmentation())
     read, skipped = [], []
     with warnings.catch_warnings(action="ignore"):
         for batch in in_order(words, 3, 0):

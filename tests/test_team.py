@@ -26,7 +26,9 @@ EXACT = [
     "PERMUTATIONS = 6",
     "augment.RandAugment.num_ops = 3",
     "augment.RandAugment.magnitude = 5",
+    "optim.Optimisation.block = 3",  # images 0-2, 3-5 and 6-7 are read in orders of their own, whoever has them
 ]
+NOTHING_FROZEN = "ablations/table_VI/image0-text0.gin"  # the towers' temperature is trainable, and no loss depends on it
 VISUAL = "ablations/table_V/base.gin"
 
 
@@ -56,8 +58,8 @@ def one_thread():
 
 @pytest.mark.parametrize(
     ("row", "divisions"),
-    [(BASELINE, [(1, 2), (2, 8), (2, 2)]), (VISUAL, [(2, 2)])],
-    ids=["both branches", "visual branch"],
+    [(BASELINE, [(1, 2), (2, 8), (2, 2)]), (VISUAL, [(2, 2)]), (NOTHING_FROZEN, [(2, 2)])],
+    ids=["both branches", "visual branch, weights averaged", "nothing frozen"],
 )
 def test_a_step_is_the_same_however_it_is_divided(row, divisions, world_folder, tmp_path):
     """1 x 8 against 1 x 2 x 4 passes, 2 x 4, and 2 x 2 x 2 passes: losses, gradients, learning rates and weights."""

@@ -2,20 +2,21 @@
 
 The reference is written after strhub/data of VamosC/CLIP4STR: the image decoded by Pillow, timm's RandAugment at its own
 size, then torchvision's Resize (bicubic), ToTensor and Normalize, stacked as float32. It augments with the same
-operations as ours; the released set also has Gaussian blur and Poisson noise, which would make it slower.
+operations as ours.
 """
 
 import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
-from timm.data.auto_augment import AugmentOp
 from timm.data.auto_augment import RandAugment as TimmRandAugment
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -23,7 +24,7 @@ from torchvision.transforms import Compose, InterpolationMode, Normalize, Resize
 from torchvision.transforms import ToTensor as FloatTensor
 
 from core.benchmark.timing import Ready, by_clock, by_processor, ratios, spread, take_turns
-from core.data.augment import OPERATIONS, SHIFTS, RandAugment
+from core.data.augment import RandAugment
 from core.data.environments import environment
 from core.data.errors import DataError
 from core.data.lexicon import vocabulary_words
@@ -81,9 +82,7 @@ class Released(Dataset):
         )
         self.augment = None
         if augment:
-            operations = [
-                AugmentOp(name, prob=0.5, magnitude=augment.magnitude, hparams=SHIFTS.get(name)) for name in OPERATIONS
-            ]
+            operations = [partial(augment.apply, name, np.random.default_rng(0)) for name in augment.operations]
             even = [1 / len(operations)] * len(operations)  # weights make timm draw without replacement
             self.augment = TimmRandAugment(operations, augment.num_ops, even)
 
@@ -98,17 +97,26 @@ class Released(Dataset):
 
 
 def data_costs(
-    lmdbs: list[WordLmdb], source: str, *, image_size: tuple[int, int], batch: int, images: int, repeats: int, workers: int
+    lmdbs: list[WordLmdb],
+    source: str,
+    published: RandAugment,
+    *,
+    image_size: tuple[int, int],
+    batch: int,
+    images: int,
+    repeats: int,
+    workers: int,
 ) -> Iterator[DataCost]:
     """With augmentation as published (section IV-A), then without; ours and the reference in turns on the same images.
 
     Args:
+        published: as the study's paper scale augments.
         images: of each measurement, drawn at random from those that can be decoded.
 
     Raises:
         DataError: none can be.
     """
-    for what, augment in (("data", RandAugment(num_ops=3, magnitude=5)), ("data_plain", None)):
+    for what, augment in (("data", published), ("data_plain", None)):
         words = Words(lmdbs, ToTensor(image_size, NORMALISATION), augment)
         chosen = decodable(words, images, source)
         released = Released(words, image_size, augment)

@@ -1,49 +1,114 @@
-"""RandAugment as published: three operations of magnitude 5, without sharpness and invert (section IV-A).
+"""RandAugment as released: three of 16 operations at magnitude 5 (section IV-A).
 
-The operations are timm's. Shifts are held to what leaves a word in its crop: at magnitude 10, a tenth of the width and
-three tenths of the height, as PARSeq sets them; shears are timm's own.
+The paper's sentence reads both ways ("excludes sharpness and invert is used"). The released code runs PARSeq's list: timm's
+increasing operations without sharpness, with Invert, and two of its own, a Gaussian blur and Poisson noise. Rotation
+expands the canvas, so that no letter is cut off.
 """
 
 import random
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
-from timm.data.auto_augment import _RAND_INCREASING_TRANSFORMS, AugmentOp
+from PIL import Image, ImageFilter
+from timm.data import auto_augment
+from timm.data.auto_augment import AugmentOp
 
-LEFT_OUT = ("SharpnessIncreasing", "Invert")
-SHIFTS = {"TranslateXRel": {"translate_pct": 0.10}, "TranslateYRel": {"translate_pct": 0.30}}
-OPERATIONS = tuple(name for name in _RAND_INCREASING_TRANSFORMS if name not in LEFT_OUT)
+PROBABILITY = 0.5  # that a chosen operation is applied: timm's own
+LARGEST = 10  # magnitude at which an operation has its full strength
+
+
+def side_limited(strength: float, image: Image.Image, share: float) -> int:
+    """A strength in pixels or counts, rounded: at most a share of the longer side, where that is at least 1."""
+    return round(min(strength, max(1, share * max(image.size))))
+
+
+def gaussian_blur(image: Image.Image, radius: float, rng: np.random.Generator) -> Image.Image:
+    """Blur with a radius of at most 2 % of the longer side."""
+    return image.filter(ImageFilter.GaussianBlur(side_limited(radius, image, 0.02)))
+
+
+def poisson_noise(image: Image.Image, rate: float, rng: np.random.Generator) -> Image.Image:
+    """Add or subtract Poisson counts, one per pixel for all channels; the rate is odd and at most 20 % of the longer side."""
+    pixels = np.asarray(image)
+    counts = rng.poisson(side_limited(rate, image, 0.2) | 1, pixels.shape[:2])
+    signed = counts * rng.choice((-1, 1), pixels.shape[:2])
+    return Image.fromarray(np.clip(pixels + signed[..., None], 0, 255).astype(np.uint8))
+
+
+def either_way(change: Callable, image: Image.Image, strength: float, **options: object) -> Image.Image:
+    """One of timm's geometric operations, to a random side, on grey where the image ends."""
+    side = strength if random.random() < 0.5 else -strength
+    fill = {"fillcolor": auto_augment._FILL, "resample": auto_augment._RANDOM_INTERPOLATION}
+    return change(image, side, **fill, **options)
+
+
+SCALED: dict[str, Callable[[Image.Image, float, np.random.Generator], Image.Image]] = {
+    "Rotate": lambda image, degrees, rng: either_way(auto_augment.rotate, image, degrees, expand=True),
+    "ShearX": lambda image, factor, rng: either_way(auto_augment.shear_x, image, factor),
+    "ShearY": lambda image, factor, rng: either_way(auto_augment.shear_y, image, factor),
+    "TranslateXRel": lambda image, share, rng: either_way(auto_augment.translate_x_rel, image, share),
+    "TranslateYRel": lambda image, share, rng: either_way(auto_augment.translate_y_rel, image, share),
+    "GaussianBlur": gaussian_blur,
+    "PoissonNoise": poisson_noise,
+}
+KNOWN = tuple(dict.fromkeys([*SCALED, *auto_augment.NAME_TO_OP]))
 
 
 @dataclass(frozen=True)
 class RandAugment:
-    """`num_ops` different operations an image, each applied with probability 1/2 (timm's default).
+    """`num_ops` different operations per image, each applied with probability 1/2.
 
     Args:
+        operations: their names, ours and timm's.
+        strengths: at magnitude 10, of those that have one here: degrees of rotation, shear factors, shifts as shares of
+            the image, the blur's radius in pixels, the noise's rate; timm decides the strength of the others.
         num_ops: 0 switches augmentation off.
         magnitude: 0 to 10.
+
+    Raises:
+        ValueError: an operation is unknown, or a strength is missing or belongs to no operation of the list.
     """
 
+    operations: tuple[str, ...]
+    strengths: Mapping[str, float]
     num_ops: int
-    magnitude: int
+    magnitude: float
 
     def __post_init__(self):
-        if not 0 <= self.num_ops <= len(OPERATIONS):
-            raise ValueError(f"RandAugment.num_ops = {self.num_ops}: expected 0 to {len(OPERATIONS)}")
-        if not 0 <= self.magnitude <= 10:
-            raise ValueError(f"RandAugment.magnitude = {self.magnitude}: expected 0 to 10")
+        for name in self.operations:
+            if name not in KNOWN:
+                raise ValueError(f"AUGMENTATIONS: unknown operation {name!r}; expected some of {', '.join(sorted(KNOWN))}")
+        if len(set(self.operations)) < len(self.operations):
+            raise ValueError(f"AUGMENTATIONS = {self.operations}: an operation stands there twice")
+        if not 0 <= self.num_ops <= len(self.operations):
+            raise ValueError(f"RandAugment.num_ops = {self.num_ops}: expected 0 to {len(self.operations)}")
+        if not 0 <= self.magnitude <= LARGEST:
+            raise ValueError(f"RandAugment.magnitude = {self.magnitude}: expected 0 to {LARGEST}")
+        for name in self.operations:
+            if name in SCALED and name not in self.strengths:
+                raise ValueError(f"RandAugment.strengths: no strength at magnitude {LARGEST} for {name}; add one")
+        for name in self.strengths:
+            if name not in SCALED:
+                raise ValueError(f"RandAugment.strengths: {name!r} takes none; expected {', '.join(SCALED)}")
 
     def __call__(self, image: Image.Image, seed: list[int]) -> Image.Image:
         """The augmented image; `seed` decides everything, so a sample's augmentation does not depend on its worker."""
         if not self.num_ops:
             return image
         rng = np.random.default_rng(seed)
-        chosen = rng.choice(len(OPERATIONS), self.num_ops, replace=False)
+        chosen = rng.choice(len(self.operations), self.num_ops, replace=False)
         state = random.getstate()
         random.seed(int(rng.integers(2**63)))  # timm's operations draw from the global generator
         for index in chosen:
-            name = OPERATIONS[index]
-            image = AugmentOp(name, prob=0.5, magnitude=self.magnitude, hparams=SHIFTS.get(name))(image)
+            image = self.apply(self.operations[index], rng, image)
         random.setstate(state)
         return image
+
+    def apply(self, name: str, rng: np.random.Generator, image: Image.Image) -> Image.Image:
+        """One operation, with its probability."""
+        if name not in SCALED:
+            return AugmentOp(name, prob=PROBABILITY, magnitude=self.magnitude)(image)
+        if random.random() > PROBABILITY:
+            return image
+        return SCALED[name](image, self.strengths[name] * self.magnitude / LARGEST, rng)

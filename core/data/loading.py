@@ -31,6 +31,7 @@ class Batch(NamedTuple):
     images: Tensor  # B 3 H W, uint8
     labels: list[str]
     indices: list[int]
+    places: list[int]  # of these images among all that were asked for, undecodable ones counted
     skipped: list[tuple[str, str]]  # (reason, key) of samples that could not be decoded
     normalisation: str  # that the images still wait for
 
@@ -85,12 +86,14 @@ class Words(Dataset):
 
 def collate(examples: list[Example]) -> Batch:
     """Stack what could be decoded, list what could not."""
-    good = [example for example in examples if example.image is not None]
+    places = [place for place, example in enumerate(examples) if example.image is not None]
+    good = [examples[place] for place in places]
     skipped = [("image cannot be decoded", f"{e.problem} (image-{e.index:09d})") for e in examples if e.image is None]
     if not good:
-        return Batch(torch.empty(0, dtype=torch.uint8), [], [], skipped, "")
+        return Batch(torch.empty(0, dtype=torch.uint8), [], [], [], skipped, "")
     rows = torch.stack([example.image.permute(1, 2, 0) for example in good])  # B H W 3, as each image lies in memory
-    return Batch(rows.permute(0, 3, 1, 2), [e.label for e in good], [e.index for e in good], skipped, good[0].normalisation)
+    labels, indices = [example.label for example in good], [example.index for example in good]
+    return Batch(rows.permute(0, 3, 1, 2), labels, indices, places, skipped, good[0].normalisation)
 
 
 @dataclass
@@ -130,9 +133,12 @@ class ShuffledBatches(Sampler):
             if epoch != epoch_in_hand:
                 epoch_in_hand, order = epoch, self.order(epoch)
             chosen = [(epoch, position) for position in order[place * self.batch : (place + 1) * self.batch]]
-            for start in range(0, self.batch, self.micro_batch * self.processes):
-                share = start + self.process * self.micro_batch
+            for share in self.starts():
                 yield chosen[share : share + self.micro_batch]
+
+    def starts(self) -> range:
+        """Where this process's passes begin among the images of a step."""
+        return range(self.process * self.micro_batch, self.batch, self.micro_batch * self.processes)
 
     def order(self, epoch: int) -> list[int]:
         """Every sample's position, shuffled."""

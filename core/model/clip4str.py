@@ -104,10 +104,13 @@ class CLIP4STR(nn.Module):
         if load_weights:
             towers.load_pretrained()
         freezing.apply(towers)
-        own = list(towers.parameters())  # kept alive: an adapter may replace some, and their identity must not pass on
-        identities = {id(parameter) for parameter in own} - {id(parameter) for parameter in towers.added()}
+        before = list(self.parameters())  # kept alive: an adapter may replace some, and their identity must not pass on
+        known = {id(parameter) for parameter in before}
+        own = {id(parameter) for parameter in towers.parameters()} - {id(parameter) for parameter in towers.added()}
         self.adapter = adapter(towers) if adapter is not None else None
-        self.tower_names = frozenset(name for name, parameter in self.named_parameters() if id(parameter) in identities)
+        named = [(name, id(parameter)) for name, parameter in self.named_parameters()]
+        self.tower_names = frozenset(name for name, identity in named if identity in own)
+        self.adapter_names = frozenset(name for name, identity in named if identity not in known)
 
     @property
     def captions_cut(self) -> int:
@@ -157,14 +160,15 @@ class CLIP4STR(nn.Module):
         """Eq. (7) over K orders, weighted by tokens; [E] is a target of the first two orders alone.
 
         Args:
-            permutations: K T+2 over [B] y1 ... yT [E], T the longest word, of these or of a larger batch they are part of.
+            permutations: K T+2 over [B] y1 ... yT [E], T the longest word, of these or of a larger batch they are part of;
+                or B K T+2, where not all images are read in the same orders.
         """
         ids = self.tokenizer.encode(words)
-        ids = F.pad(ids, (0, permutations.shape[1] - ids.shape[1]), value=self.tokenizer.pad).to(images.device)
+        ids = F.pad(ids, (0, permutations.shape[-1] - ids.shape[1]), value=self.tokenizer.pad).to(images.device)
         context, targets = ids[:, :-1], ids[:, 1:]  # B L, B N
         readable = (context != self.tokenizer.eos) & (context != self.tokenizer.pad)
         ranks = ranks_of(permutations.to(images.device))
-        orders = len(ranks)
+        orders = ranks.shape[-2]
         targets = targets[:, None].repeat(1, orders, 1)  # B K N
         targets[:, 2:][targets[:, 2:] == self.tokenizer.eos] = self.tokenizer.pad
 

@@ -184,20 +184,20 @@ class Decoder(nn.Module):
         Args:
             context_ids: B L, shared by the orders, or B K rows, order fastest.
             memory: of B rows, shared by the orders.
-            ranks: K L+1.
+            ranks: K L+1, or B K L+1 where images have orders of their own.
             readable: as context_ids, False where the context holds [E] or padding.
             captions: of B K rows, what each order reads beside the memory.
 
         Returns:
             B K N C.
         """
-        batch, orders, masks = len(memory[0].keys), len(ranks), query_mask(ranks)  # K N L
+        batch, orders, masks = len(memory[0].keys), ranks.shape[-2], query_mask(ranks)  # (B) K N L
         if len(self.layers) == 1 and len(context_ids) == batch:
-            positions = torch.arange(masks.shape[1], device=ranks.device).repeat(orders)
+            positions = torch.arange(masks.shape[-2], device=ranks.device).repeat(orders)
             allowed = (masks & readable[:, None, None]).flatten(1, 2)  # B KN L
             seen = None
             if captions is not None:
-                seen = own_caption(masks.shape[1], memory[0], captions[0], orders)
+                seen = own_caption(masks.shape[-2], memory[0], captions[0], orders)
                 memory = [image.join(text.side_by_side(orders)) for image, text in zip(memory, captions, strict=True)]
             logits = self(context_ids, memory, allowed, positions=positions, seen=seen)  # B KN C
             return logits.unflatten(1, (orders, -1))
@@ -207,8 +207,8 @@ class Decoder(nn.Module):
         memory = [layer_memory.take(rows) for layer_memory in memory]
         if captions is not None:
             memory = [image.join(text) for image, text in zip(memory, captions, strict=True)]
-        allowed = masks.repeat(batch, 1, 1) & readable[:, None]  # BK N L
-        content_allowed = content_mask(ranks).repeat(batch, 1, 1) & readable[:, None]  # BK L L
+        allowed = masks.expand(batch, -1, -1, -1).flatten(0, 1) & readable[:, None]  # BK N L
+        content_allowed = content_mask(ranks).expand(batch, -1, -1, -1).flatten(0, 1) & readable[:, None]  # BK L L
         return self(context_ids, memory, allowed, content_allowed).unflatten(0, (batch, orders))
 
 

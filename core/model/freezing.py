@@ -22,9 +22,9 @@ class Layers(NamedTuple):
 class Freezing:
     """The share of each tower's blocks that is frozen, from the input up.
 
-    0 freezes the embeddings alone ([CLASS], positions, tokens), as every row of Table VI does; 1 freezes the whole
-    tower; None freezes nothing at all. On the image tower the patch embedding, ln_pre, ln_post and projection are
-    trained until the whole tower is frozen.
+    0 freezes the embeddings alone ([CLASS] and positions; tokens and positions); 1 freezes the whole tower; None freezes
+    nothing at all, as the released code does with the image tower where the paper says 0. On the image tower the patch
+    embedding, ln_pre, ln_post and projection are trained until the whole tower is frozen.
 
     Raises:
         ValueError: a fraction is outside [0, 1].

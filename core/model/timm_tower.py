@@ -86,6 +86,10 @@ class TimmTower(nn.Module):
         """Weights that no file holds: the projection."""
         return list(self.proj.parameters())
 
+    def unreached(self) -> list[nn.Parameter]:
+        """Weights that no loss depends on: none."""
+        return []
+
     def text_layers(self) -> None:
         """There is no text tower."""
 

@@ -2,7 +2,7 @@
 
 A tower of this study has `embed_dim` (D, the width of its tokens), `image_size`, `arch` and `weights` (what it was
 built and loaded from, for the record), `encode_image`, `image_layers` and `text_layers` (for freezing), `added` (what
-learns at the scratch rate) and `load_pretrained`. `core.model.timm_tower` has another one.
+learns at the scratch rate), `unreached` (what no loss depends on) and `load_pretrained`. `core.model.timm_tower` has another one.
 
 B batch, M image tokens ([CLASS] first), D joint width.
 """
@@ -43,6 +43,10 @@ class ClipTower(nn.Module):
 
     def added(self) -> list[nn.Parameter]:
         """Weights that no file holds: none."""
+        return []
+
+    def unreached(self) -> list[nn.Parameter]:
+        """Weights that no loss of this study depends on: none."""
         return []
 
 
@@ -91,6 +95,10 @@ class ClipTowers(ClipTower):
         embeddings = [clip.token_embedding.weight, clip.positional_embedding, clip.logit_scale]
         rest = [*clip.ln_final.parameters(), clip.text_projection]
         return Layers(embeddings, list(clip.transformer.resblocks), rest)
+
+    def unreached(self) -> list[nn.Parameter]:
+        """The temperature of contrastive pretraining, which is trainable by name where TEXT_FROZEN is None."""
+        return [self.clip.logit_scale]
 
     def load_pretrained(self) -> None:
         """Fill the towers with the weights named at construction.

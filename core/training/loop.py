@@ -4,7 +4,7 @@ import contextlib
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from core.checkpoint import save_model
 from core.data.lmdb import Ledger
@@ -23,6 +24,7 @@ from core.provenance import now
 from core.state import Interrupted, Stopper, save_state
 from core.team import Team
 from core.training.batches import batches_of, shuffled
+from core.training.orders import Orders
 from core.training.record import identity, log_entry, state_identity, train_record
 from core.training.step import backward, share_of, step_seed
 from core.training.validation import validate
@@ -39,6 +41,7 @@ class Run:
         record: provenance.
         network: `Trained` of the model, prepared by the accelerator.
         validation: the val/ set, None where there is none.
+        average: of the weights, where the recipe has one.
         parts: of the resumable state (`core.state.save_state`).
         log_every: steps between lines of metrics.jsonl.
     """
@@ -54,6 +57,7 @@ class Run:
     words: Words
     validation: Words | None
     watch: Watch
+    average: AveragedModel | None
     parts: dict
     steps: int
     log_every: int
@@ -61,31 +65,55 @@ class Run:
     def __post_init__(self):
         self.optimisation = self.loaded.experiment.optimisation
         self.identity = identity(self.loaded, self.record)
+        self.snapshots = frozenset() if self.average is None else self.optimisation.averaging.steps(self.steps)
         self.ledger = Ledger()
         self.images = 0
 
-    def step(self, step: int, batches: Iterator[Batch]) -> tuple[Tensor, Tensor, float]:
+    def step(self, step: int, batches: Iterator[Batch], starts: Sequence[int]) -> tuple[Tensor, Tensor, float]:
         """One optimiser step; returns its losses (total, visual, cross), gradient norm and learning rate.
+
+        Args:
+            starts: where this process's passes begin among the images of the step.
 
         Raises:
             BadStep: its loss, or that of the step before, must not reach weights that are kept.
         """
-        seed = self.record["seed"]
-        mine = [next(batches) for _ in range(self.optimisation.accumulation(self.team.size))]
+        seed, model = self.record["seed"], self.model
+        mine = [next(batches) for _ in starts]
         torch.manual_seed(step_seed(seed, step, self.team.index))  # after the data: a loader that starts draws a number
         shares = self.team.gather(share_of(mine))
         for share in shares:
             self.images += share.words
             for reason, key in share.skipped:
                 self.ledger.add(reason, key)
-        generator = torch.Generator().manual_seed(step_seed(seed, step))
-        losses = backward(self.network, self.model, mine, shares, self.accelerator, generator)
+        orders = Orders(seed, step, self.optimisation.block, model.num_permutations, model.mirrored)
+        losses = backward(self.network, model, mine, starts, shares, self.accelerator, orders)
         norm = self.accelerator.clip_grad_norm_(self.network.parameters(), self.optimisation.clip_grad_norm)
         self.watch.note(step, losses, norm)
         lr = self.optimisation.set_lr(self.optimiser, step - 1, self.steps)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.update(torch.isfinite(losses[0]) & torch.isfinite(norm))
+        if step in self.snapshots:
+            self.average.update_parameters(model)
         return losses, norm, lr
+
+    def update(self, finite: Tensor) -> None:
+        """Change the weights, unless loss or gradient is not finite: a fused optimiser sees to that without being waited for.
+
+        Of a float16 step the scaler decides.
+        """
+        if self.accelerator.scaler is not None:
+            self.optimiser.step()
+        elif self.optimisation.fused:
+            self.optimiser.optimizer.found_inf = (~finite).float()  # the name under which torch's scaler says the same
+            self.optimiser.step()
+        elif finite:
+            self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+
+    def take_average(self) -> None:
+        """The averaged weights become the model's; the last thing that happens to them."""
+        if self.average is not None:
+            self.model.load_state_dict(self.average.module.state_dict())
 
     def log(self, entry: dict) -> None:
         """One more line of metrics.jsonl."""
@@ -113,7 +141,8 @@ class Run:
         self.watch.settle()
         if self.team.leads:
             found = {"train": train_record(self.words, self.steps), "finished": now(), "undecodable": self.ledger.as_dict()}
-            write_json(self.out / "provenance.json", {**self.record, **found, "captions_cut": self.model.captions_cut})
+            found |= {"captions_cut": self.model.captions_cut, "skipped_steps": self.watch.skipped}
+            write_json(self.out / "provenance.json", {**self.record, **found})
             save_model(self.model, self.loaded.training, self.identity, self.out)
             shutil.rmtree(self.out / "state", ignore_errors=True)
         self.team.wait()
@@ -138,23 +167,29 @@ def go_on(run: Run, start: int) -> None:
         shown = bar.add_task("train", total=run.steps, completed=start, note="")
         run.network.train()
         try:
+            if start == run.steps:
+                run.take_average()
             if start and run.validation_due(start) and not validated(run.out / "metrics.jsonl", start):
                 run.validate(start, stopper)
                 stop_if_asked(run, stopper, start)
             clock = time.perf_counter()
             for step in range(start + 1, run.steps + 1):
-                losses, norm, lr = run.step(step, batches)
+                losses, norm, lr = run.step(step, batches, order.starts())
                 if step % run.log_every == 0 or step == run.steps:
                     run.watch.settle()
                     seconds = time.perf_counter() - clock
-                    entry = log_entry(step, run.steps, losses, norm, lr, run.images, seconds, sum(run.ledger.counts.values()))
+                    entry = log_entry(step, run.steps, losses, norm, lr, run.images, seconds, run.ledger, run.watch)
                     clock, run.images = time.perf_counter(), 0
+                    while run.watch.news:
+                        bar.console.print(run.watch.news.pop(0))
                     run.log(entry)
-                    note = f"loss {entry['loss']:.3f}  {entry['images_per_s']:.0f} images/s"
+                    note = f"loss {losses[0].item():.3f}  {entry['images_per_s']:.0f} images/s"
                     bar.update(shown, completed=step, note=note)
                 asked, due = max(team.gather(stopper.asked())), run.validation_due(step)
                 if asked or due or (step % optimisation.save_every == 0 and step < run.steps):
                     run.save(step)
+                if step == run.steps:  # after its state: a run that goes on from it still has both
+                    run.take_average()
                 if due and not asked:
                     run.validate(step, stopper)
                     clock = time.perf_counter()

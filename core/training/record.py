@@ -6,10 +6,12 @@ from pathlib import Path
 
 import torch
 
+from core.data.lmdb import Ledger
 from core.data.loading import Words
 from core.experiment import Loaded
 from core.model.clip4str import CLIP4STR
 from core.training.errors import TrainingError
+from core.training.watch import Watch
 
 
 def describe(model: CLIP4STR, loaded: Loaded, words: Words, steps: int, devices: int) -> None:
@@ -34,22 +36,36 @@ def train_record(words: Words, steps: int) -> dict:
 
 
 def log_entry(
-    step: int, steps: int, losses: torch.Tensor, norm: torch.Tensor, lr: float, images: int, seconds: float, skipped: int
+    step: int,
+    steps: int,
+    losses: torch.Tensor,
+    norm: torch.Tensor,
+    lr: float,
+    images: int,
+    seconds: float,
+    undecodable: Ledger,
+    watch: Watch,
 ) -> dict:
     """A line of metrics.jsonl; losses are total, visual, cross (NaN for none)."""
     total, visual, cross = losses.tolist()
     return {
         "step": step,
         "of": steps,
-        "loss": total,
-        "loss_visual": visual,
-        "loss_cross": None if math.isnan(cross) else cross,
+        "loss": finite(total),
+        "loss_visual": finite(visual),
+        "loss_cross": finite(cross),
         "lr": lr,
-        "grad_norm": float(norm),
+        "grad_norm": finite(float(norm)),
         "images_per_s": images / seconds,
         "seconds": seconds,
-        "undecodable": skipped,
+        "undecodable": sum(undecodable.counts.values()),
+        "skipped_steps": watch.skipped,
     }
+
+
+def finite(number: float) -> float | None:
+    """A number as JSON can hold it."""
+    return number if math.isfinite(number) else None
 
 
 def finished(out: Path, expected: dict) -> bool:

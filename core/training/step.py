@@ -1,7 +1,7 @@
 """One optimiser step's gradient, the same however many processes and passes share its images.
 
-The loss is a mean over target tokens (Eq. 7), so a share counts by its tokens among all of the step's; and all shares
-read in the same orders, over the longest word of the whole step, as the undivided batch does.
+The loss is a mean over target tokens (Eq. 7), so a share counts by its tokens among all of the step's; and every image is
+read in the orders of its block, over the longest word of the whole step, as in the undivided batch.
 """
 
 import contextlib
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from core.data.loading import Batch
 from core.model.clip4str import CLIP4STR, Losses
-from core.model.permutations import sample_permutations
 from core.training.errors import TrainingError
+from core.training.orders import Orders
 
 
 def step_seed(seed: int, step: int, process: int = 0) -> int:
@@ -57,17 +57,19 @@ def backward(
     network: nn.Module,
     model: CLIP4STR,
     batches: Sequence[Batch],
+    starts: Sequence[int],
     shares: Sequence[Share],
     accelerator: Accelerator,
-    generator: torch.Generator,
+    orders: Orders,
 ) -> Tensor:
     """Add the whole step's gradient up, on every process; returns its loss and the two parts of it (NaN for none).
 
     Args:
         network: `Trained` of `model`, prepared by the accelerator.
-        batches: this process's, one a pass.
+        batches: this process's, one per pass.
+        starts: where each of them begins among the images of the step.
         shares: of all processes.
-        generator: draws the step's permutations, the same on every process.
+        orders: the step's.
 
     Raises:
         TrainingError: no image of the step could be decoded.
@@ -77,11 +79,11 @@ def backward(
         example = next(skip for share in shares for skip in share.skipped)
         raise TrainingError(f"no image of a whole batch could be decoded, e.g. {example[1]}")
     longest = max(share.longest for share in shares)
-    permutations = sample_permutations(longest, model.num_permutations, model.mirrored, generator)
-    everything = target_tokens(words, letters, len(permutations))
     losses = torch.zeros(3, device=accelerator.device)
-    for number, batch in enumerate(batches):
-        weight = target_tokens(len(batch.labels), sum(map(len, batch.labels)), len(permutations)) / everything
+    for number, (batch, start) in enumerate(zip(batches, starts, strict=True)):
+        permutations = orders.of([start + place for place in batch.places], longest)
+        count = permutations.shape[-2]
+        weight = target_tokens(len(batch.labels), sum(map(len, batch.labels)), count) / target_tokens(words, letters, count)
         meets = contextlib.nullcontext() if number == len(batches) - 1 else accelerator.no_sync(network)
         with meets:  # gradients travel once a step
             found = forward(network, model, batch, accelerator.device, permutations)

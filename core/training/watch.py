@@ -1,4 +1,4 @@
-"""Every step's loss is looked at, and none that is bad reaches weights that are kept."""
+"""Leaves out steps with a non-finite loss or gradient, and stops a run that has too many of them or explodes."""
 
 import math
 import statistics
@@ -14,28 +14,33 @@ from core.files import write_json
 from core.team import Team
 from core.training.errors import TrainingError
 
-WINDOW = 100  # steps, the running median's
+WINDOW = 100  # steps, of the running median and of the count of skipped ones
 SMALLEST = 1.0  # the median counts as no less: late losses are near 0, where one wrong label is many times the median
 SHOWN = 8  # samples named in the message; the file has all
 
 
 @dataclass
 class Watch:
-    """Judges losses in order of steps: a number, and no more than `explosion` times the running median.
+    """Judges every step: left out where loss or gradient is not finite, an error where the loss explodes.
 
     Without lag a step is judged before its update. A GPU should not be waited for: its figures are read one step later, and
-    all of them before a state or the model is saved.
+    all of them before a state or the model is saved. That a step is left out is decided on the device (`core.training.loop`).
 
     Args:
         explosion: `Optimisation.explosion`.
-        norms: whether the gradient's norm has to be a number too (float16's scaler leaves bad steps out by itself).
+        most_skipped: `Optimisation.most_skipped`.
+        norms: whether the gradient's norm is judged too (float16's scaler lowers its scale after an infinite one).
         lag: steps that may wait to be judged.
     """
 
     explosion: float
+    most_skipped: int
     norms: bool
     lag: int = 0
     history: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    recent: deque[bool] = field(default_factory=lambda: deque(maxlen=WINDOW))  # whether a step was left out
+    skipped: int = 0  # steps left out so far
+    news: list[str] = field(default_factory=list)  # what has not been shown of them
     waiting: deque[tuple[int, Tensor, torch.cuda.Event | None]] = field(default_factory=deque)
 
     def note(self, step: int, losses: Tensor, norm: Tensor) -> None:
@@ -72,9 +77,15 @@ class Watch:
 
     def judge(self, step: int, loss: float, norm: float) -> None:
         if not math.isfinite(loss):
-            raise BadStep(step, f"the loss is {loss}")
-        if self.norms and not math.isfinite(norm):
-            raise BadStep(step, f"the gradient's norm is {norm} (loss {loss:.4g})")
+            self.skip(step, f"the loss is {loss}")
+        elif self.norms and not math.isfinite(norm):
+            self.skip(step, f"the gradient's norm is {norm} (loss {loss:.4g})")
+        else:
+            self.recent.append(False)
+            self.keep(step, loss)
+
+    def keep(self, step: int, loss: float) -> None:
+        """Remember a loss like the others."""
         if self.history:
             usual = max(SMALLEST, statistics.median(self.history))
             if loss > self.explosion * usual:
@@ -85,11 +96,26 @@ class Watch:
                 )
         self.history.append(loss)
 
+    def skip(self, step: int, reason: str) -> None:
+        """Count a step that was left out."""
+        self.recent.append(True)
+        self.skipped += 1
+        left_out = sum(self.recent)
+        if left_out > self.most_skipped:
+            raise BadStep(
+                step,
+                f"{reason}, in {left_out} of the last {len(self.recent)} steps, more than the {self.most_skipped} that may be "
+                "left out (Optimisation.most_skipped)",
+            )
+        self.news.append(f"step {step} left out: {reason} ({left_out} of the last {len(self.recent)} steps)")
+
     def state_dict(self) -> dict:
-        return {"history": list(self.history)}
+        return {"history": list(self.history), "recent": list(self.recent), "skipped": self.skipped}
 
     def load_state_dict(self, state: dict) -> None:
         self.history.extend(state["history"])
+        self.recent.extend(state["recent"])
+        self.skipped = state["skipped"]
 
 
 class BadStep(Exception):
