@@ -16,6 +16,7 @@ from rich.progress import track
 
 from core import config
 from core.charset import CHARSET_94
+from core.compute import pick_device
 from core.data.errors import DataError, UnreadableImage
 from core.data.loading import open_words
 from core.data.transforms import ToTensor
@@ -23,7 +24,6 @@ from core.evaluate import benchmarks_of
 from core.explain import ROLLOUT, class_attention, tower_record
 from core.maps import Maps
 from core.model.towers import ClipTower
-from core.compute import pick_device
 
 LONGEST = 25  # letters of a label, as everywhere
 

@@ -1,4 +1,4 @@
-"""Which kind of device this process computes on."""
+"""Which kind of device this process computes on, and when its memory is too small."""
 
 import shutil
 import subprocess
@@ -37,3 +37,15 @@ def driver_version() -> str:
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return (answer.stdout.split() or ["unknown"])[0]
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch could not get memory, on a GPU or for the CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def device_memory() -> str:
+    """The device and how much memory it has, as messages name it."""
+    if not torch.cuda.is_available():
+        return "this machine"
+    return f"{torch.cuda.get_device_name()} ({torch.cuda.get_device_properties(0).total_memory / 2**30:.0f} GiB)"

@@ -178,7 +178,7 @@ def one_cycle(step: int, steps: int, warmup: float) -> float:
     that no scheduler's state has to survive a restart.
     """
     top, end = warmup * steps - 1, steps - 1
-    if 0 < top and step <= top:
+    if top > 0 and step <= top:
         return between(1 / FIRST, 1.0, step / top)
     return between(1.0, 1 / LAST, (step - top) / (end - top))
 

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from core import config
+from core.compute import pick_device
 from core.data.stickers import VARIANTS, Sticker, draw_picture, fit_picture
 from core.data.transforms import ToTensor
 from core.explain import GRAD_CAM, grad_cam, tower_record
@@ -26,7 +27,6 @@ from core.model.captions import CaptionTokenizer, byte_pairs
 from core.model.memory import eos_token
 from core.model.towers import ClipTowers
 from core.read import open_image
-from core.compute import pick_device
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 A tower of this study has `embed_dim` (D, the width of its tokens), `image_size`, `arch` and `weights` (what it was
 built and loaded from, for the record), `encode_image`, `image_layers` and `text_layers` (for freezing), `added` (what
-learns at the scratch rate), `unreached` (what no loss depends on) and `load_pretrained`. `core.model.timm_tower` has another one.
+learns at the scratch rate), `unreached` (what no loss depends on) and `load_pretrained`. `core.model.timm_tower` has
+another one.
 
 B batch, M image tokens ([CLASS] first), D joint width.
 """

@@ -5,25 +5,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-
+from core.compute import device_memory, is_out_of_memory
 from core.files import write_json
 from core.optim import Optimisation
 from core.training.errors import TrainingError
 
 MARK = "out-of-memory.json"
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch could not get memory, on a GPU or for the CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
-
-
-def device_memory() -> str:
-    """The device and how much memory it has, as messages name it."""
-    if not torch.cuda.is_available():
-        return "this machine"
-    return f"{torch.cuda.get_device_name()} ({torch.cuda.get_device_properties(0).total_memory / 2**30:.0f} GiB)"
 
 
 @contextlib.contextmanager
@@ -48,8 +35,8 @@ def fitting(optimisation: Optimisation, processes: int, out: Path, attempt: int)
             raise
         reason = (
             f"{device_memory()} has too little memory for {images} images at once: lower DEVICE_BATCH = "
-            f"{optimisation.device_batch} to {smaller(optimisation, images)} (the batch of {optimisation.batch} is then made of "
-            "more passes; nothing that is trained already is trained again)"
+            f"{optimisation.device_batch} to {smaller(optimisation, images)} (the batch of {optimisation.batch} then takes more "
+            "passes; nothing that is trained already is trained again)"
         )
         write_json(out / MARK, {"images": images, "reason": reason})
         raise TrainingError(reason) from error
