@@ -81,7 +81,7 @@ def test_out_of_memory_is_one_line_and_not_tried_again(world_folder, tmp_path, e
             train_smoke(world_folder, tmp_path, "--attempt", str(attempt))
         assert stop.value.code == 1 and len(exhausted) == times
         (line,) = capsys.readouterr().err.strip().splitlines()
-        assert "has too little memory for 4 images at once: lower DEVICE_BATCH = 4 to 2 (the batch of 8 then takes more passes" in line
+        assert "has too little memory for 4 images at once: lower DEVICE_BATCH = 4 to 2 (the batch of 8 then" in line
         assert ("not tried again" in line) == (attempt == 2)
     with pytest.raises(SystemExit):
         train_smoke(world_folder, tmp_path, "--attempt", "2", "--set", "DEVICE_BATCH = 2")

@@ -35,8 +35,8 @@ def fitting(optimisation: Optimisation, processes: int, out: Path, attempt: int)
             raise
         reason = (
             f"{device_memory()} has too little memory for {images} images at once: lower DEVICE_BATCH = "
-            f"{optimisation.device_batch} to {smaller(optimisation, images)} (the batch of {optimisation.batch} then takes more "
-            "passes; nothing that is trained already is trained again)"
+            f"{optimisation.device_batch} to {smaller(optimisation, images)} (the batch of {optimisation.batch} then takes "
+            "more passes; nothing that is trained already is trained again)"
         )
         write_json(out / MARK, {"images": images, "reason": reason})
         raise TrainingError(reason) from error
