@@ -75,18 +75,18 @@ def train_smoke(world_folder, out, *options):
     main([BASELINE, "--scale", "smoke", "--data", str(world_folder), "--out", str(out), *options])
 
 
-def test_out_of_memory_is_one_line_and_not_tried_again(world_folder, tmp_path, exhausted, capsys):
+def test_out_of_memory_is_one_line_and_not_tried_again(world_folder, tmp_path, exhausted, capfd):
     for attempt, times in ((1, 1), (2, 1), (1, 2)):  # a new command tries again, a retry of the workflow does not
         with pytest.raises(SystemExit) as stop:
             train_smoke(world_folder, tmp_path, "--attempt", str(attempt))
         assert stop.value.code == 1 and len(exhausted) == times
-        (line,) = capsys.readouterr().err.strip().splitlines()
+        (line,) = capfd.readouterr().err.strip().splitlines()
         assert "has too little memory for 4 images at once: lower DEVICE_BATCH = 4 to 2 (the batch of 8 then" in line
         assert ("not tried again" in line) == (attempt == 2)
     with pytest.raises(SystemExit):
         train_smoke(world_folder, tmp_path, "--attempt", "2", "--set", "DEVICE_BATCH = 2")
     assert len(exhausted) == 3  # another DEVICE_BATCH is another try
-    assert "lower DEVICE_BATCH = 2 to 1" in capsys.readouterr().err
+    assert "lower DEVICE_BATCH = 2 to 1" in capfd.readouterr().err
 
 
 def test_a_training_that_fits_leaves_no_mark(tmp_path):
