@@ -65,7 +65,7 @@ def named_parts(model: CLIP4STR) -> Iterator[tuple[object, str, str]]:
             yield decoder, "forward", f"{name} decoder: passes"
             yield decoder, "step", f"{name} decoder: single steps"
     if model.cross_decoder is not None:
-        yield model, "caption_tokenizer", "captions to tokens"
+        yield model.captions, "finish", "captions to tokens"
         yield model, "read_caption", "text tower, forward"
 
 
