@@ -75,8 +75,20 @@ class Tokenizer:
 
     def decode(self, logits: Tensor) -> tuple[list[str], list[float]]:
         """Logits B N C to (greedy words, confidences); a confidence is the product of probabilities up to [E]."""
-        found = Download(torch.cat([logits.argmax(-1), self.confidence(logits)[:, None]], 1)).wait()  # in one copy
-        return self.words(found[:, :-1].astype(np.uint8)), found[:, -1].tolist()
+        (words,), confidences = self.unpack(Download(self.pack([logits])).wait(), 1)
+        return words, confidences
+
+    def pack(self, outputs: Sequence[Tensor]) -> Tensor:
+        """Several logits B N C in one tensor for one copy to the host: O outputs' greedy ids and the last one's confidence.
+
+        Returns:
+            B O*N+1, float32, which holds ids exactly.
+        """
+        return torch.cat([*(logits.argmax(-1) for logits in outputs), self.confidence(outputs[-1])[:, None]], 1)
+
+    def unpack(self, packed: np.ndarray, outputs: int) -> tuple[list[list[str]], list[float]]:
+        """The words of each output, and the confidences."""
+        return [self.words(ids.astype(np.uint8)) for ids in np.split(packed[:, :-1], outputs, 1)], packed[:, -1].tolist()
 
     def confidence(self, logits: Tensor) -> Tensor:
         """Probability of each greedy word, up to its [E] where it has one: B N C to B, float32."""
