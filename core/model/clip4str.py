@@ -191,7 +191,8 @@ class CLIP4STR(nn.Module):
         if self.predicted_context:
             context, before_end = context_of(predicted, self.tokenizer)  # BK L
             readable = readable.repeat_interleave(orders, 0) & before_end
-        captions = [text.take(upload(rows, images.device)) for text in read]
+        rows = upload(rows, images.device)
+        captions = [text.take(rows) for text in read]
         cross_logits = self.cross_decoder.permuted(context, seen, ranks, readable, captions)
         cross_loss = self.cross_entropy(cross_logits, targets)
         if ahead is not None:
