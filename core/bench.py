@@ -6,6 +6,7 @@ python -m core.bench train --lengths typical
 python -m core.bench profile train
 python -m core.bench data --data data/train/real
 python -m core.bench index --labels 3300000
+python -m core.bench captions
 python -m core.bench read --model results/runs/<run>/seed0 --data results/data/micro ROW ... --out timing.json
 """
 
@@ -21,7 +22,7 @@ from pathlib import Path
 import torch
 
 from core import config
-from core.benchmark import profile, scaling
+from core.benchmark import captions, profile, scaling
 from core.benchmark.data import data_costs, rendered_words, show_data
 from core.benchmark.dictation import GUESSES
 from core.benchmark.index import LABELS, index_cost, show_index
@@ -76,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     profile.add_arguments(verbs.add_parser("profile", help=parts, description=profile.DESCRIPTION), BASELINE)
     add_data(verbs.add_parser("data", help="training images a second, beside the released loader's", description=DATA))
     add_index(verbs.add_parser("index", help="time to open millions of labels, with and without their index"))
+    tokens = "time from predicted characters to the text tower's tokens, beside open_clip's tokenizer word by word"
+    captions.add_arguments(verbs.add_parser("captions", help=tokens, description=captions.DESCRIPTION))
     options = parser.parse_args(arguments)
     with config.user_errors():
         options.run(options)

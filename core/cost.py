@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from core.charset import CHARSET_36
+from core.model.captions import Captions
 from core.model.clip4str import CLIP4STR
 from core.model.decoding import read_along
 from core.model.permutations import sample_permutations
-from core.model.tokenizer import Tokenizer
 
 IMAGES = 2  # counted at once; operations are proportional to them
-DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True)
@@ -38,24 +38,22 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Spelled(Tokenizer):
-    """Reads words off shapes alone, since blueprints hold no values: `distinct` of the rows differ."""
+class MadeUp:
+    """In place of `CaptionReader`, since blueprints hold no values: a share `distinct` of the words differ.
 
+    No more of them than `letters` characters can spell.
+    """
+
+    context_length: int
     letters: int
     distinct: float
 
-    def decode_ids(self, ids: torch.Tensor) -> list[str]:
-        kinds = max(1, round(self.distinct * len(ids)))
-        return [spelled(row % kinds, self.letters) for row in range(len(ids))]
+    def begin(self, ids: torch.Tensor) -> torch.Tensor:
+        return ids
 
-
-def spelled(number: int, letters: int) -> str:
-    """A word of that many characters that no other number below 36 ** letters has."""
-    digits = []
-    for _ in range(letters):
-        number, digit = divmod(number, len(DIGITS))
-        digits.append(DIGITS[digit])
-    return "".join(digits)
+    def finish(self, ids: torch.Tensor) -> Captions:
+        kinds = max(1, min(round(self.distinct * len(ids)), len(CHARSET_36) ** self.letters))
+        return Captions(ids.new_zeros(kinds, self.context_length), torch.arange(len(ids)) % kinds)
 
 
 def cost(model: CLIP4STR, *, letters: int, captions: float, refine_steps: int = 1) -> Cost:
@@ -95,7 +93,7 @@ def training(model: CLIP4STR, letters: int, captions: float, orders: int) -> flo
         if orders:
             generator = torch.Generator().manual_seed(0)
             permutations = sample_permutations(letters, orders, model.mirrored, generator)
-            result = model.losses(images, [DIGITS[0] * letters] * IMAGES, permutations).total
+            result = model.losses(images, [CHARSET_36[0] * letters] * IMAGES, permutations).total
         else:
             result = model.image_memory(images).sum()
         if result.requires_grad:
@@ -132,10 +130,13 @@ def blank(model: CLIP4STR) -> torch.Tensor:
 
 @contextlib.contextmanager
 def spelling(model: CLIP4STR, letters: int, captions: float) -> Iterator[None]:
-    """The model with a tokenizer that needs no values."""
-    own = model.tokenizer
-    model.tokenizer = Spelled(own.charset, letters, captions)
+    """The model with captions that need no values."""
+    if model.cross_decoder is None:
+        yield
+        return
+    own = model.captions
+    model.captions = MadeUp(model.towers.context_length, letters, captions)
     try:
         yield
     finally:
-        model.tokenizer = own
+        model.captions = own

@@ -26,7 +26,7 @@ from core.metrics import score
 from core.model.clip4str import CLIP4STR
 from core.protocol import Protocol, evaluation_digest
 from core.readings import OUTPUTS, read_words
-from core.team import ALONE, Team, device, join_team, leave_team, threads_each
+from core.team import ALONE, MOST_WORKERS, Team, device, join_team, leave_team, threads_each, workers_each
 from core.tracking import MODES, tracking_for
 
 
@@ -53,9 +53,12 @@ def evaluate(
 
     Args:
         wanted: folders to write, and the protocol of each.
+        workers: processes that load images, for each of the team's.
 
     Returns:
-        The content of each metrics.json.
+        The content of each metrics.json. There, per benchmark: `seconds_per_image` by the clock, loading and all decodings
+        that share it included; `model_seconds_per_image` of the device for this protocol, the image tower's shared pass
+        included, over all processes.
     """
     together: dict[tuple, dict[Path, Protocol]] = {}
     for out, protocol in wanted.items():
@@ -88,6 +91,7 @@ def evaluate_together(model: CLIP4STR, data: Path, group: dict[Path, Protocol], 
                 print(f"{name}: left out: {problem}")
             continue
         found = read_words(model, words, protocols, name, workers=workers, team=team)
+        seconds = time.perf_counter() - start  # all rows are on the host: nothing is left to wait for
         for number, (readings, protocol) in enumerate(zip(found, protocols, strict=True)):
             frames[number].append(readings.rows)
             images = max(1, len(readings.rows))
@@ -97,7 +101,7 @@ def evaluate_together(model: CLIP4STR, data: Path, group: dict[Path, Protocol], 
                 "left_out": readings.ledger.as_dict(),
                 "fingerprint": fingerprint(folder),
                 "model_seconds_per_image": readings.model_seconds / images,
-                "seconds_per_image": (time.perf_counter() - start) / images / len(protocols),
+                "seconds_per_image": seconds / images,
             }
     if not frames[0]:
         raise DataError(f"{data / 'test'}: no benchmark could be read; the messages above say why")
@@ -112,6 +116,7 @@ def evaluate_together(model: CLIP4STR, data: Path, group: dict[Path, Protocol], 
             "decoded_together": len(protocols),
             "device": where.type,
             "processes": team.size,
+            "workers": workers,
             "peak_memory_bytes": peak,
             "captions_cut": captions_cut,
         }
@@ -155,7 +160,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with test/<benchmark>/data.mdb")
     parser.add_argument("--scale", default="micro", help=f"one of {', '.join(config.SCALES)} (default: micro)")
-    parser.add_argument("--workers", type=int, default=0, help="processes that decode images (default: 0, in the main one)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        help=f"processes that load images (default: on a GPU all cores but one, at most {MOST_WORKERS}; on a CPU none)",
+    )
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all cores)")
     parser.add_argument(
         "--out",
@@ -180,8 +189,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if wanted.get(folder, protocol).settings != protocol.settings:
                 raise ValueError(f"{row}: another row of that name is written to {folder} already; leave --out away")
             wanted[folder], scored[row] = protocol, (folder, protocol.output)
+        workers = workers_each(options.workers, device())
         model = load_model(options.model).to(device())
-        results = evaluate(model, options.data, wanted, options.workers, team)
+        results = evaluate(model, options.data, wanted, workers, team)
         for row, (folder, output) in scored.items() if team.leads else ():
             print(row)
             for name, metrics in results[folder]["benchmarks"].items():

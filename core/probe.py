@@ -2,12 +2,12 @@
 
 import random
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
+from core.clock import clock
 from core.experiment import Loaded
 from core.model.clip4str import CLIP4STR
 from core.model.permutations import sample_permutations
@@ -112,9 +112,3 @@ def random_words(model: CLIP4STR, count: int, letters: int) -> list[str]:
     longest = min(letters, model.max_letters)
     lengths = [longest, *(draw.randint(min(SHORT, longest), min(LONG, longest)) for _ in range(count - 1))]
     return ["".join(draw.choices(charset, k=length)) for length in lengths]
-
-
-def clock(device: str) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()

@@ -1,30 +1,39 @@
 """What a model reads on a set of images: strings as decoded, before scoring."""
 
 import itertools
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
+import torch
 from rich.progress import track
 
 from core.charset import CHARSETS
+from core.clock import clock
 from core.data.lmdb import Ledger
 from core.data.loading import Batch, Words, in_order
+from core.data.workers import delivered
 from core.metrics import score
 from core.model.clip4str import CLIP4STR
-from core.model.decoding import Prediction
+from core.model.transfer import Download
 from core.precision import autocast
 from core.protocol import Protocol
 from core.team import ALONE, Team
 
 OUTPUTS = ("visual_ar", "visual", "cross_ar", "cross")
+COLUMNS = ("benchmark", "index", "label", "length", *OUTPUTS, "confidence")
 
 
 @dataclass
 class Readings:
-    """What a model read on one set of images."""
+    """What a model read on one set of images.
+
+    Args:
+        model_seconds: the device's, from the images' way there to ids and confidences, over all processes: what images
+            take to be loaded, and strings to be made, is no part of it.
+    """
 
     rows: pd.DataFrame
     ledger: Ledger
@@ -55,6 +64,7 @@ def read_words(
 
     Args:
         protocols: ways of decoding; they agree in `encoding`, so the image tower sees every image once.
+        workers: processes that load images; they change nothing but time.
         asked: whether to stop, looked at before every batch.
 
     Returns:
@@ -62,12 +72,14 @@ def read_words(
 
     Raises:
         Stopped: a process was asked to stop.
+        DataError: the data went away.
     """
     training, seconds, stopped = model.training, [0.0] * len(protocols), False
     read: list[BatchRead] = []
     model.eval()
     loader = in_order(words, protocols[0].batch, workers, team.index, team.size)
-    for batch in track(loader, f"reading {benchmark}", transient=True, disable=not team.leads):
+    batches = track(delivered(loader, words), f"reading {benchmark}", total=len(loader), transient=True, disable=not team.leads)
+    for batch in batches:
         if asked is not None and asked():
             stopped = True
             break
@@ -83,46 +95,49 @@ def read_words(
                 ledger.add(reason, key)
             for all_rows, new in zip(rows, found.rows, strict=True):
                 all_rows += new
-    columns = ["benchmark", "index", "label", "length", *OUTPUTS, "confidence"]
-    frames = (pd.DataFrame(found, columns=columns) for found in rows)
+    frames = (pd.DataFrame(found, columns=COLUMNS) for found in rows)
     spent = (sum(seconds[number] for _, seconds, _ in everyones) for number in range(len(protocols)))
     return [Readings(frame, ledger, total) for frame, total in zip(frames, spent, strict=True)]
 
 
 class BatchRead(NamedTuple):
-    """What came of one batch: rows for each protocol, and what could not be decoded."""
+    """What came of one batch: rows (COLUMNS) for each protocol, and what could not be decoded."""
 
-    rows: list[list[dict]]
+    rows: list[list[tuple]]
     skipped: list[tuple[str, str]]
 
 
 def read_batch(model: CLIP4STR, batch: Batch, protocols: Sequence[Protocol], benchmark: str, seconds: list[float]) -> BatchRead:
     """One batch in every way of decoding; adds to the model's seconds of each."""
-    rows: list[list[dict]] = [[] for _ in protocols]
     if not batch.labels:
-        return BatchRead(rows, batch.skipped)
+        return BatchRead([[] for _ in protocols], batch.skipped)
     device, precision = next(model.parameters()).device, protocols[0].precision
-    start = time.perf_counter()
+    start, packed = clock(device), []
     with autocast(device, precision):
         memory = model.encode(batch.normalised(device))
-    shared = time.perf_counter() - start
+    shared = clock(device) - start
     for number, protocol in enumerate(protocols):
-        start = time.perf_counter()
+        start = clock(device)
         with autocast(device, precision):
             prediction = model.decode(memory, protocol.refine_steps, protocol.decode, protocol.fast_cross)
-        rows[number] += as_rows(model, prediction, batch, benchmark)
-        seconds[number] += shared + time.perf_counter() - start
-    return BatchRead(rows, batch.skipped)
+        outputs = {name: logits for name in OUTPUTS if (logits := getattr(prediction, name)) is not None}
+        packed.append(model.tokenizer.pack([*outputs.values()]))  # the last one is what Algorithm 1 returns
+        seconds[number] += shared + clock(device) - start
+    found = Download(torch.stack(packed)).wait()  # once a batch, whatever is asked of it
+    return BatchRead([as_rows(model, ids, [*outputs], batch, benchmark) for ids in found], batch.skipped)
 
 
-def as_rows(model: CLIP4STR, prediction: Prediction, batch: Batch, benchmark: str) -> list[dict]:
-    """The rows of predictions.parquet that a batch makes."""
-    outputs = {name: getattr(prediction, name) for name in OUTPUTS}
-    decoded = {name: model.tokenizer.decode(logits)[0] for name, logits in outputs.items() if logits is not None}
-    confidence = model.tokenizer.decode(prediction.output)[1]
-    rows = []
-    for i, (index, label) in enumerate(zip(batch.indices, batch.labels, strict=True)):
-        texts = {name: decoded[name][i] if name in decoded else None for name in OUTPUTS}
-        row = {"benchmark": benchmark, "index": index, "label": label, "length": len(label)}
-        rows.append({**row, **texts, "confidence": confidence[i]})
-    return rows
+def as_rows(model: CLIP4STR, packed: np.ndarray, outputs: list[str], batch: Batch, benchmark: str) -> list[tuple]:
+    """The rows of predictions.parquet that a batch makes of what `Tokenizer.pack` made of these outputs."""
+    words, confidences = model.tokenizer.unpack(packed, len(outputs))
+    texts = {name: [None] * len(batch.labels) for name in OUTPUTS} | dict(zip(outputs, words, strict=True))
+    lengths = map(len, batch.labels)
+    columns = (
+        itertools.repeat(benchmark, len(batch.labels)),
+        batch.indices,
+        batch.labels,
+        lengths,
+        *texts.values(),
+        confidences,
+    )
+    return list(zip(*columns, strict=True))

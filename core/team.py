@@ -40,6 +40,7 @@ class Team:
 
 
 ALONE = Team()
+MOST_WORKERS = 8  # loaders of one process that reads: a core loads well over a thousand images a second (docs/performance.md)
 
 
 def launched() -> bool:
@@ -85,3 +86,20 @@ def device() -> torch.device:
 def threads_each(asked: int) -> int:
     """CPU threads of one process, when those asked for (0: all cores) are shared by the machine's processes."""
     return max(1, (asked or os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+
+
+def workers_each(asked: int | None, reader: torch.device) -> int:
+    """Loader processes of one process that reads on this device.
+
+    Args:
+        asked: None chooses: beside a GPU its share of the cores but one for the process itself, at most MOST_WORKERS. On a
+            CPU none: the model takes every core, and many times as long as loading does.
+
+    Raises:
+        ValueError: fewer than none are asked for.
+    """
+    if asked is None:
+        return min(MOST_WORKERS, threads_each(0) - 1) if reader.type == "cuda" else 0
+    if asked < 0:
+        raise ValueError(f"--workers {asked} is below 0")
+    return asked

@@ -23,7 +23,8 @@ from core.data.stickers import VARIANTS, Sticker, draw_picture, fit_picture
 from core.data.transforms import ToTensor
 from core.explain import GRAD_CAM, grad_cam, tower_record
 from core.maps import Maps
-from core.model.captions import CaptionTokenizer, byte_pairs
+from core.model.byte_pairs import byte_pairs
+from core.model.captions import CaptionTokenizer
 from core.model.memory import eos_token
 from core.model.towers import ClipTowers
 from core.read import open_image
@@ -93,7 +94,7 @@ def text_features(plan: ZeroShot) -> Tensor:
     captions = [caption for word in plan.candidates for caption in plan.captions(word)]
     ids = tokenize(captions).to(towers.clip.logit_scale.device)
     if tokenize.truncated:
-        longest = max(captions, key=lambda caption: len(byte_pairs().encode(caption)))
+        longest = max(captions, key=lambda caption: len(byte_pairs().encode(caption.encode())))
         raise ValueError(f"caption {longest!r} is cut at CONTEXT_LENGTH = {towers.context_length}; shorten it or raise that")
     features = F.normalize(eos_token(towers, ids)[:, 0], dim=-1)
     return F.normalize(features.unflatten(0, (len(plan.candidates), -1)).mean(1), dim=-1)

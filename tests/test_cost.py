@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from core.cost import cost, reading, released, spelled, training
+from core.cost import MadeUp, cost, reading, released, training
 from core.experiment import load
 from tests.conftest import BASELINE
 
@@ -54,10 +54,10 @@ def test_frozen_blocks_of_the_text_tower_have_no_backward_pass(blueprint, step):
 
 
 def test_a_blueprint_counts_as_a_model_with_values(blueprint, model, step):
-    own = model.tokenizer
+    own = model.captions
     with sdpa_kernel(SDPBackend.MATH):  # the fused kernel of CPUs is not counted
         assert training(model, 5, 1.0, model.num_permutations) == step
-    assert model.tokenizer is own
+    assert model.captions is own
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
@@ -76,9 +76,13 @@ def test_refinement_is_decoding(blueprint):
     assert tower == same and one - none == two - one > 0
 
 
-def test_spelled_words_differ():
-    assert len({spelled(number, 2) for number in range(36**2)}) == 36**2
-    assert all(len(spelled(number, 3)) == 3 for number in (0, 1, 40000))
+@pytest.mark.parametrize(("letters", "share", "kinds"), [(5, 1.0, 48), (5, 0.5, 24), (5, 0.001, 1), (1, 1.0, 36)])
+def test_a_share_of_the_words_differ(letters, share, kinds):
+    """48 words: no more kinds of them than that many letters and digits spell."""
+    made_up = MadeUp(8, letters, share)
+    captions = made_up.finish(made_up.begin(torch.zeros(48, 26, dtype=torch.long, device="meta")))
+    assert captions.tokens.shape == (kinds, 8) and captions.tokens.device.type == "meta"
+    assert sorted(set(captions.rows.tolist())) == list(range(kinds))
 
 
 @pytest.mark.parametrize(

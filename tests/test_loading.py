@@ -12,6 +12,7 @@ from core.charset import CHARSET_94
 from core.data.lmdb import WordLmdb, write_lmdb
 from core.data.loading import Batch, ShuffledBatches, Words, collate, open_words
 from core.data.transforms import NORMALISATIONS, ToTensor, normalise
+from core.training.batches import batches_of
 from tests.published import augmentation
 
 SIZE = (24, 48)
@@ -93,9 +94,19 @@ def test_a_gpu_normalises_as_the_processor_does(lmdbs, normalisation):
     torch.testing.assert_close(batch.normalised("cuda").cpu(), batch.normalised("cpu"), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_batches_are_copied_to_a_gpu_ahead_and_whole(lmdbs):
+    words = Words(lmdbs, ToTensor(SIZE, "clip"))
+    order = ShuffledBatches(len(words), batch=4, seed=1, first=0, last=6, micro_batch=2)
+    plain, ahead = (list(batches_of(words, order, 0, torch.device(device))) for device in ("cpu", "cuda"))
+    for one, other in zip(plain, ahead, strict=True):
+        assert other.images.device.type == "cuda" and torch.equal(other.images.cpu(), one.images)
+        assert other.labels == one.labels
+
+
 def loaded(words: Words, first: int, workers: int) -> list[Batch]:
     order = ShuffledBatches(len(words), batch=4, seed=1, first=first, last=6, micro_batch=2)
-    return list(torch.utils.data.DataLoader(words, batch_sampler=order, num_workers=workers, collate_fn=collate))
+    return list(batches_of(words, order, workers, torch.device("cpu")))
 
 
 def test_a_seed_gives_the_same_pixels_in_any_process_and_after_a_restart(lmdbs):

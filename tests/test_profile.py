@@ -39,8 +39,8 @@ def test_every_part_is_timed_and_what_no_part_has(what, capsys):
 
 @pytest.mark.parametrize("what", WHAT)
 def test_captions_are_tokenized_in_every_pass(what, monkeypatch):
-    tokenized, encode = [], CaptionTokenizer.encode
-    monkeypatch.setattr(CaptionTokenizer, "encode", lambda *given: tokenized.append(given[1]) or encode(*given))
+    tokenized, encode = [], CaptionTokenizer.tokenize
+    monkeypatch.setattr(CaptionTokenizer, "tokenize", lambda *given: tokenized.append(given[1]) or encode(*given))
     known = []
     monkeypatch.setattr(profile, "forget_captions", lambda model: known.append(len(tokenized)) or forget_captions(model))
     profile.parts_of(what, ROW, "smoke", batch=1, lengths="full", passes=2)

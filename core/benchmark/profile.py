@@ -5,7 +5,6 @@ A backward pass is one part, whatever it goes back through; the tower alone has 
 
 import argparse
 import json
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,9 +18,10 @@ from rich.table import Table
 from core import config
 from core.benchmark.dictation import dictated
 from core.benchmark.read import floor, forget_captions, reading, way_of
-from core.benchmark.timing import WARMUP, device_name, finish
+from core.benchmark.timing import WARMUP, device_name
 from core.benchmark.train import floor_step, training_steps
 from core.benchmark.words import LENGTHS, draw_words
+from core.clock import clock
 from core.experiment import load
 from core.model.clip4str import CLIP4STR
 
@@ -65,7 +65,7 @@ def named_parts(model: CLIP4STR) -> Iterator[tuple[object, str, str]]:
             yield decoder, "forward", f"{name} decoder: passes"
             yield decoder, "step", f"{name} decoder: single steps"
     if model.cross_decoder is not None:
-        yield model, "caption_tokenizer", "captions to tokens"
+        yield model.captions, "finish", "captions to tokens"
         yield model, "read_caption", "text tower, forward"
 
 
@@ -83,12 +83,10 @@ class Stopwatch:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        finish(self.device)
-        start = time.perf_counter()
+        start = clock(self.device)
         yield
-        finish(self.device)
         self.calls[name] += 1
-        self.passes[-1][name] += time.perf_counter() - start
+        self.passes[-1][name] += clock(self.device) - start
 
     @contextmanager
     def on(self, model: CLIP4STR) -> Iterator[None]:

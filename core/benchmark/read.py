@@ -16,7 +16,6 @@ from core.benchmark.dictation import dictated
 from core.benchmark.timing import Compared, compared, take_turns
 from core.benchmark.words import draw_words, mean_letters
 from core.experiment import Loaded, load
-from core.model.captions import byte_pairs
 from core.model.clip4str import CLIP4STR
 from core.precision import autocast, name_of
 from core.protocol import Protocol
@@ -73,7 +72,6 @@ def forget_captions(model: CLIP4STR) -> None:
     """The next caption is tokenized as if it had never been seen."""
     if model.cross_decoder is not None:
         model.caption_tokenizer.known.clear()
-        byte_pairs().cache.clear()
 
 
 def reading(model: CLIP4STR, images: Tensor, way: Way, precision: str) -> Callable[[], object]:

@@ -11,6 +11,8 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
+from core.clock import clock
+
 WARMUP = 1  # rounds that are not counted: the first use of a shape allocates and chooses kernels
 
 Task = Hashable  # a task's name
@@ -99,17 +101,9 @@ def device_name(device: torch.device) -> str:
 
 def seconds_of(task: Callable[[], object], device: torch.device) -> Seconds:
     """Seconds until the work of `task` is done, on a GPU too."""
-    finish(device)
-    start, spent = time.perf_counter(), time.process_time()
+    start, spent = clock(device), time.process_time()
     task()
-    finish(device)
-    return Seconds(time.perf_counter() - start, time.process_time() - spent)
-
-
-def finish(device: torch.device) -> None:
-    """Wait for what was handed to a GPU."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    return Seconds(clock(device) - start, time.process_time() - spent)
 
 
 def take_turns(tasks: Mapping[Task, Ready], rounds: int, device: torch.device, title: str) -> dict[Task, list[Seconds]]:

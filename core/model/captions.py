@@ -1,39 +1,97 @@
-"""Captions as the text tower reads them: CLIP's byte-pair tokens."""
+"""Captions as the text tower reads them: from the characters a branch predicts to CLIP's byte-pair tokens.
 
-from functools import lru_cache
+Characters stay numbers in arrays; Python sees each caption once, as one object, and merges bytes only for those that it has
+not seen lately.
+"""
 
+from array import array
+from collections import OrderedDict
+from typing import NamedTuple
+
+import numpy as np
 import torch
-from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
+
+from core.charset import reduce_text
+from core.model.byte_pairs import byte_pairs
+from core.model.tokenizer import Tokenizer, spell
+from core.model.transfer import Download, upload
+
+REMEMBERED = 100_000  # captions, some 20 MB
 
 
 class CaptionTokenizer:
-    """CLIP's byte-pair tokenizer with a memory: the same words come back many times in training."""
+    """CLIP's byte-pair tokens with a memory: the same words come back many times in training.
+
+    `truncated` counts the distinct captions that were cut to fit, for the record; one that was forgotten counts again.
+    """
 
     def __init__(self, context_length: int):
         self.context_length = context_length
-        self.known: dict[str, Tensor] = {}
-        self.truncated = 0  # captions cut to fit, for the record
+        self.known: OrderedDict[bytes, bytes] = OrderedDict()  # the longest unused first
+        self.truncated = 0
 
     def __call__(self, captions: list[str]) -> Tensor:
         """Ids B L, [SOS] words [EOS] and zeros."""
-        return torch.stack([self.encode(caption) for caption in captions])
+        return self.rows([caption.encode() for caption in captions])
 
-    def encode(self, caption: str) -> Tensor:
-        if caption not in self.known:
-            if len(self.known) >= 100_000:
-                self.known.clear()
-            tokenizer = byte_pairs()
-            tokens = [tokenizer.sot_token_id, *tokenizer.encode(caption), tokenizer.eot_token_id]
-            if len(tokens) > self.context_length:
-                self.truncated += 1
-                tokens = [*tokens[: self.context_length - 1], tokenizer.eot_token_id]
-            ids = torch.zeros(self.context_length, dtype=torch.long)
-            ids[: len(tokens)] = torch.tensor(tokens)
-            self.known[caption] = ids
-        return self.known[caption]
+    def rows(self, captions: list[bytes]) -> Tensor:
+        """The same of captions in UTF-8."""
+        found = b"".join(map(self.encode, captions))  # one buffer: a tensor per caption would cost more than all else
+        return torch.from_numpy(np.frombuffer(found, np.uint16).reshape(-1, self.context_length).astype(np.int64))
+
+    def encode(self, caption: bytes) -> bytes:
+        """One row, as the bytes of 16-bit numbers (CLIP has 49,408 tokens)."""
+        row = self.known.get(caption)
+        if row is not None:
+            self.known.move_to_end(caption)
+            return row
+        self.known[caption] = row = self.tokenize(caption)
+        if len(self.known) > REMEMBERED:
+            self.known.popitem(last=False)
+        return row
+
+    def tokenize(self, caption: bytes) -> bytes:
+        """`encode` of a caption that is not known."""
+        pairs = byte_pairs()
+        tokens = [pairs.sos, *pairs.encode(caption), pairs.eos]
+        if len(tokens) > self.context_length:
+            self.truncated += 1
+            tokens = [*tokens[: self.context_length - 1], pairs.eos]
+        return array("H", tokens + [0] * (self.context_length - len(tokens))).tobytes()
 
 
-@lru_cache(maxsize=1)
-def byte_pairs() -> SimpleTokenizer:
-    return SimpleTokenizer()
+class Captions(NamedTuple):
+    """Every distinct caption once.
+
+    Args:
+        tokens: D L, on the device of the ids they come from.
+        rows: M, on the host: which of them each word has.
+    """
+
+    tokens: Tensor
+    rows: Tensor
+
+
+class CaptionReader:
+    """Predicted words to captions, in two steps: between them the device can be given more to do.
+
+    Args:
+        tokenizer: of the ids.
+        charset: characters of captions; others are left out, and case is folded where it has one only.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, charset: str, caption_tokenizer: CaptionTokenizer):
+        self.caption_tokenizer = caption_tokenizer
+        self.alphabet = tokenizer.alphabet([reduce_text(character, charset) for character in tokenizer.charset])
+
+    def begin(self, ids: Tensor) -> tuple[Download, torch.device]:
+        """Send character ids M N to the host; `finish` takes what this returns."""
+        return Download(ids.to(torch.uint8)), ids.device
+
+    def finish(self, begun: tuple[Download, torch.device]) -> Captions:
+        """Wait for the ids and tokenize the words that they spell."""
+        sent, device = begun
+        places: dict[bytes, int] = {}
+        rows = [places.setdefault(word, len(places)) for word in spell(sent.wait(), self.alphabet).tolist()]
+        return Captions(upload(self.caption_tokenizer.rows(list(places)), device), torch.tensor(rows))

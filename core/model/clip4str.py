@@ -10,14 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.charset import CHARSETS, reduce_text
+from core.charset import CHARSETS
+from core.model import early
 from core.model.attention import KeysValues
-from core.model.captions import CaptionTokenizer
+from core.model.captions import CaptionReader, CaptionTokenizer
 from core.model.decoder import Decoder
 from core.model.decoding import Prediction, context_of, predict_and_refine
 from core.model.freezing import Freezing
 from core.model.permutations import ranks_of, sample_permutations
 from core.model.tokenizer import Tokenizer
+from core.model.transfer import Download, upload
 
 
 class Losses(NamedTuple):
@@ -101,6 +103,7 @@ class CLIP4STR(nn.Module):
             self.cross_decoder = decoder(**sizes)
             self.caption_charset = CHARSETS[caption_charset_size]
             self.caption_tokenizer = CaptionTokenizer(towers.context_length)
+            self.captions = CaptionReader(self.tokenizer, self.caption_charset, self.caption_tokenizer)
         if load_weights:
             towers.load_pretrained()
         freezing.apply(towers)
@@ -132,17 +135,17 @@ class CLIP4STR(nn.Module):
             return self.read_image(self.towers, self.towers.encode_image(images))
         return self.read_image(self.towers, self.adapter(self.towers, images))
 
-    def caption_memory(self, ids: Tensor) -> tuple[list[KeysValues], Tensor]:
-        """What the cross decoder reads of the captions that these character ids (M N) spell.
+    def caption_memory(self, begun: tuple[Download, torch.device]) -> tuple[list[KeysValues], Tensor]:
+        """What the cross decoder reads of the captions of M predicted words.
+
+        Args:
+            begun: what `self.captions.begin` made of their ids.
 
         Returns:
-            Of each distinct caption once, and M rows: which of them belongs to which ids.
+            Of each distinct caption once, and M rows, on the host: which of them belongs to which word.
         """
-        captions = [reduce_text(word, self.caption_charset) for word in self.tokenizer.decode_ids(ids)]
-        distinct = {caption: row for row, caption in enumerate(dict.fromkeys(captions))}
-        tokens = self.caption_tokenizer(list(distinct)).to(ids.device)
-        memory = self.cross_decoder.project_memory(self.read_caption(self.towers, tokens))
-        return memory, torch.tensor([distinct[caption] for caption in captions], device=ids.device)
+        captions = self.captions.finish(begun)
+        return self.cross_decoder.project_memory(self.read_caption(self.towers, captions.tokens)), captions.rows
 
     def forward(self, images: Tensor, words: list[str], generator: torch.Generator) -> Losses:
         """One training step's losses with freshly drawn permutations.
@@ -164,10 +167,11 @@ class CLIP4STR(nn.Module):
                 or B K T+2, where not all images are read in the same orders.
         """
         ids = self.tokenizer.encode(words)
-        ids = F.pad(ids, (0, permutations.shape[-1] - ids.shape[1]), value=self.tokenizer.pad).to(images.device)
+        ids = F.pad(ids, (0, permutations.shape[-1] - ids.shape[1]), value=self.tokenizer.pad)
+        ids = upload(ids, images.device)
         context, targets = ids[:, :-1], ids[:, 1:]  # B L, B N
         readable = (context != self.tokenizer.eos) & (context != self.tokenizer.pad)
-        ranks = ranks_of(permutations.to(images.device))
+        ranks = ranks_of(upload(permutations, images.device))
         orders = ranks.shape[-2]
         targets = targets[:, None].repeat(1, orders, 1)  # B K N
         targets[:, 2:][targets[:, 2:] == self.tokenizer.eos] = self.tokenizer.pad
@@ -179,17 +183,24 @@ class CLIP4STR(nn.Module):
         if self.cross_decoder is None:
             return Losses(visual_loss, visual_loss, None)
 
+        predicted = visual_logits.detach().flatten(0, 1)  # BK N C
+        begun = self.captions.begin(predicted.argmax(-1))  # first, so that all the work below is behind it in the queue
         if self.block_image_gradient:
             image_memory = image_memory.detach()
         seen = self.cross_decoder.project_memory(image_memory)
-        predicted = visual_logits.detach().flatten(0, 1)  # BK N C
-        read, rows = self.caption_memory(predicted.argmax(-1))
+        ahead = None
+        if self.block_image_gradient and visual_loss.requires_grad and early.pays(images.device):
+            ahead = early.backward_early(visual_loss, self.parameters())
+        read, rows = self.caption_memory(begun)
         if self.predicted_context:
             context, before_end = context_of(predicted, self.tokenizer)  # BK L
             readable = readable.repeat_interleave(orders, 0) & before_end
+        rows = upload(rows, images.device)
         captions = [text.take(rows) for text in read]
         cross_logits = self.cross_decoder.permuted(context, seen, ranks, readable, captions)
         cross_loss = self.cross_entropy(cross_logits, targets)
+        if ahead is not None:
+            visual_loss = ahead.attached()
         return Losses(visual_loss + cross_loss, visual_loss, cross_loss)
 
     def cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -213,14 +224,15 @@ class CLIP4STR(nn.Module):
         seen = self.cross_decoder.project_memory(image_memory) if self.cross_decoder is not None else []
 
         def cross_memories(predictions: list[Tensor]) -> list[list[KeysValues]]:
-            read, captions = self.caption_memory(torch.cat(predictions))
+            read, captions = self.caption_memory(self.captions.begin(torch.cat(predictions)))
             memories: list[list[KeysValues]] = []
             before = None
             for rows in captions.chunk(len(predictions)):
                 if before is not None and torch.equal(rows, before):
                     memories.append(memories[-1])
                 else:
-                    memories.append([image.join(text.take(rows)) for image, text in zip(seen, read, strict=True)])
+                    own = upload(rows, image_memory.device)
+                    memories.append([image.join(text.take(own)) for image, text in zip(seen, read, strict=True)])
                 before = rows
             return memories
 

@@ -4,10 +4,17 @@ Ids follow PARSeq and the released checkpoints: [E] is 0, the characters follow,
 has one output for [E] and each character (95); the context embedding also knows [B] and [P] (97 rows).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from core.model.transfer import Download
+
+END, LEFT_OUT = 0, 255  # in an alphabet: what ends a word, and what is no part of it
 
 
 @dataclass(frozen=True)
@@ -48,21 +55,54 @@ class Tokenizer:
         longest = max(map(len, rows), default=0)
         return torch.tensor([row + [self.pad] * (longest - len(row)) for row in rows], dtype=torch.long)
 
+    def alphabet(self, letters: Sequence[str]) -> np.ndarray:
+        """ASCII codes by id, uint8: `letters` has one for each character of the charset, or "" to leave it out."""
+        codes = np.full(self.pad + 1, END, np.uint8)
+        codes[1 : 1 + len(self.charset)] = [ord(letter) if letter else LEFT_OUT for letter in letters]
+        return codes
+
+    @cached_property
+    def own_alphabet(self) -> np.ndarray:
+        return self.alphabet(self.charset)
+
     def decode_ids(self, ids: Tensor) -> list[str]:
         """Ids B N to words: everything before the first [E]; ids that are no character end the word too."""
-        words = []
-        for row in ids.tolist():
-            letters = []
-            for token in row:
-                if not 1 <= token <= len(self.charset):
-                    break
-                letters.append(self.charset[token - 1])
-            words.append("".join(letters))
-        return words
+        return self.words(Download(ids).wait())
+
+    def words(self, ids: np.ndarray) -> list[str]:
+        """`decode_ids` of ids on the host."""
+        return spell(ids, self.own_alphabet).astype(str).tolist()
 
     def decode(self, logits: Tensor) -> tuple[list[str], list[float]]:
         """Logits B N C to (greedy words, confidences); a confidence is the product of probabilities up to [E]."""
-        probabilities, ids = logits.float().softmax(-1).max(-1)  # B N
-        words = self.decode_ids(ids)
-        confidences = [probabilities[i, : len(word) + 1].prod().item() for i, word in enumerate(words)]
+        (words,), confidences = self.unpack(Download(self.pack([logits])).wait(), 1)
         return words, confidences
+
+    def pack(self, outputs: Sequence[Tensor]) -> Tensor:
+        """Several logits B N C in one tensor for one copy to the host: O outputs' greedy ids and the last one's confidence.
+
+        Returns:
+            B O*N+1, float32, which holds ids exactly.
+        """
+        return torch.cat([*(logits.argmax(-1) for logits in outputs), self.confidence(outputs[-1])[:, None]], 1)
+
+    def unpack(self, packed: np.ndarray, outputs: int) -> tuple[list[list[str]], list[float]]:
+        """The words of each output, and the confidences."""
+        return [self.words(ids.astype(np.uint8)) for ids in np.split(packed[:, :-1], outputs, 1)], packed[:, -1].tolist()
+
+    def confidence(self, logits: Tensor) -> Tensor:
+        """Probability of each greedy word, up to its [E] where it has one: B N C to B, float32."""
+        probabilities, ids = logits.float().softmax(-1).max(-1)  # B N
+        before = (ids == self.eos).cumsum(1) - (ids == self.eos).int()  # how many [E] lie before each output
+        return probabilities.masked_fill(before > 0, 1).prod(1)
+
+
+def spell(ids: np.ndarray, alphabet: np.ndarray) -> np.ndarray:
+    """Ids B N to B byte strings: the codes of `Tokenizer.alphabet` up to the first END."""
+    codes = alphabet[ids]  # B N
+    codes[np.logical_or.accumulate(codes == END, axis=1)] = END
+    left_out = codes == LEFT_OUT
+    if left_out.any():
+        codes[left_out] = END
+        codes = np.take_along_axis(codes, (codes == END).argsort(1, kind="stable"), 1)  # close the gaps
+    return np.ascontiguousarray(codes).view(f"S{codes.shape[1]}")[:, 0]

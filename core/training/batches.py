@@ -1,16 +1,14 @@
-"""This process's micro-batches, and what is said when the data goes away under a run."""
+"""This process's micro-batches, on their way to the device one ahead of the one in use."""
 
-import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
+import torch
 from torch.utils.data import DataLoader
 
-from core.data.errors import DataError
 from core.data.loading import AHEAD, Batch, ShuffledBatches, Words, collate
+from core.data.workers import delivered, leave_signals
 from core.optim import Optimisation
 from core.team import Team
-
-PATIENCE = 40  # seconds; a training that was asked to stop takes less
 
 
 def shuffled(words: Words, optimisation: Optimisation, team: Team, seed: int, first: int, last: int) -> ShuffledBatches:
@@ -19,8 +17,8 @@ def shuffled(words: Words, optimisation: Optimisation, team: Team, seed: int, fi
     return ShuffledBatches(len(words), optimisation.batch, seed, first, last, micro_batch, team.index, team.size)
 
 
-def batches_of(words: Words, order: ShuffledBatches, workers: int, pinned: bool) -> Generator[Batch, None, None]:
-    """The loaded batches.
+def batches_of(words: Words, order: ShuffledBatches, workers: int, device: torch.device) -> Generator[Batch, None, None]:
+    """The loaded batches; on a GPU their images are there, the next batch's are being copied.
 
     Raises:
         DataError: an LMDB, or the disk it lies on, is gone; names it.
@@ -31,24 +29,30 @@ def batches_of(words: Words, order: ShuffledBatches, workers: int, pinned: bool)
         num_workers=workers,
         prefetch_factor=AHEAD if workers else None,
         collate_fn=collate,
-        pin_memory=pinned,
+        pin_memory=device.type == "cuda",
         worker_init_fn=leave_signals,
     )
-    try:
-        yield from loader
-    except DataError as error:  # of a worker: its message comes with a traceback
-        raise DataError(str(error).strip().splitlines()[-1].removeprefix("core.data.errors.DataError: ")) from error
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        lmdbs = ", ".join(str(lmdb.path) for lmdb in words.lmdbs)
-        raise DataError(f"{error}, while it read {lmdbs}: is the disk they lie on still there, and memory enough?") from error
+    batches = delivered(loader, words)
+    yield from copied_ahead(batches, device) if device.type == "cuda" else batches
 
 
-def leave_signals(_worker: int) -> None:
-    """Loader processes stop when the training does; a signal to all of a job's processes must not take them first.
+def copied_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+    """Pinned batches with their images on a GPU, copied beside its work on the batch before."""
+    beside = torch.cuda.Stream(device)
+    waiting: tuple[Batch, torch.cuda.Event] | None = None
+    for batch in batches:
+        with torch.cuda.stream(beside):
+            begun = batch._replace(images=batch.images.to(device, non_blocking=True)), beside.record_event()
+        if waiting is not None:
+            yield arrived(*waiting)
+        waiting = begun
+    if waiting is not None:
+        yield arrived(*waiting)
 
-    SIGTERM ends them in a while all the same, so that nobody waits for one that does not see its training end.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(PATIENCE))
+
+def arrived(batch: Batch, copied: torch.cuda.Event) -> Batch:
+    """The batch, which the GPU's work from here on may use: that waits for the copy, the host does not."""
+    stream = torch.cuda.current_stream(batch.images.device)
+    stream.wait_event(copied)
+    batch.images.record_stream(stream)  # memory of the other stream: not to be given away while this one reads it
+    return batch

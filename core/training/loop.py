@@ -158,10 +158,9 @@ def go_on(run: Run, start: int) -> None:
     """
     optimisation, team = run.optimisation, run.team
     order = shuffled(run.words, optimisation, team, run.record["seed"], start, run.steps)
-    pinned = run.accelerator.device.type == "cuda"
     with (
         Stopper() as stopper,
-        contextlib.closing(batches_of(run.words, order, optimisation.workers, pinned)) as batches,  # and its processes
+        contextlib.closing(batches_of(run.words, order, optimisation.workers, run.accelerator.device)) as batches,
         progress(run) as bar,
     ):
         shown = bar.add_task("train", total=run.steps, completed=start, note="")

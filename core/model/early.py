@@ -1,0 +1,59 @@
+"""A backward pass before the rest of the loss exists, where nothing that follows can add to it.
+
+On a GPU the visual branch's gradients are computed while the host turns its predictions into captions. They wait in the
+graph until the whole loss is differentiated, once: so accumulation, scaling by a share of the step and
+DistributedDataParallel, which all hook on to that pass, see one ordinary loss.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Early(NamedTuple):
+    """A loss, and the gradients of the parameters that it reaches."""
+
+    loss: Tensor
+    parameters: list[nn.Parameter]
+    gradients: list[Tensor]
+
+    def attached(self) -> Tensor:
+        """The loss as part of a graph again, whose backward pass hands the gradients on, scaled, once.
+
+        Call it after everything else: autograd goes back through the latest part first, so that other processes get these
+        gradients, most of all there are, while the rest is still computed.
+        """
+        return Waiting.apply(self.loss, self.gradients, *self.parameters)
+
+
+def backward_early(loss: Tensor, parameters: Iterable[nn.Parameter]) -> Early:
+    """Differentiate a loss now and free its graph; `.grad` stays as it is."""
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    with torch.autocast(loss.device.type, enabled=False):  # a backward pass has its types from the forward pass
+        gradients = torch.autograd.grad(loss, trained, allow_unused=True)
+    reached = [(parameter, found) for parameter, found in zip(trained, gradients, strict=True) if found is not None]
+    return Early(loss.detach(), [parameter for parameter, _ in reached], [found for _, found in reached])
+
+
+class Waiting(torch.autograd.Function):
+    """The graph of a loss whose gradients are known."""
+
+    @staticmethod
+    def forward(context, loss: Tensor, gradients: list[Tensor], *parameters: nn.Parameter) -> Tensor:
+        context.gradients = gradients
+        return loss.clone()
+
+    @staticmethod
+    def backward(context, factor: Tensor) -> tuple[Tensor | None, ...]:
+        gradients, context.gradients = context.gradients, None  # not kept beside `.grad`
+        torch._foreach_mul_(gradients, factor)
+        return None, None, *gradients
+
+
+def pays(device: torch.device) -> bool:
+    """Whether a device computes while the host does something else, and in a type whose gradients need no scaler."""
+    if device.type != "cuda":
+        return False
+    return not (torch.is_autocast_enabled("cuda") and torch.get_autocast_dtype("cuda") == torch.float16)

@@ -1,0 +1,90 @@
+"""Evaluation at scale: loaders, transfers and seconds that change nothing of what is read."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+
+from core import readings
+from core.charset import CHARSET_94
+from core.data.errors import DataError
+from core.data.loading import Words, collate
+from core.evaluate import evaluate, main
+from core.model.tokenizer import Tokenizer
+from core.model.transfer import Download
+from core.readings import OUTPUTS, read_batch
+from core.team import MOST_WORKERS, workers_each
+from core.training.validation import validation_words
+
+
+def test_loaders_change_nothing_of_what_is_read(model, world_folder, tmp_path, smoke):
+    protocol = replace(smoke.protocol, batch=3)
+    for workers in (0, 2):
+        found = evaluate(model, world_folder, {tmp_path / str(workers): protocol}, workers)[tmp_path / str(workers)]
+        assert found["workers"] == workers
+    one, other = (tmp_path / str(workers) / "predictions.parquet" for workers in (0, 2))
+    assert one.read_bytes() == other.read_bytes()
+    assert len(pd.read_parquet(one)) == 6 * 8
+
+
+def test_a_batch_comes_to_the_host_once(model, world_folder, smoke, monkeypatch):
+    words = validation_words(world_folder, model, smoke.protocol)
+    batch = collate([words[0, position] for position in range(5)])
+    copies = []
+    monkeypatch.setattr(readings, "Download", lambda tensor: copies.append(tensor.shape) or Download(tensor))
+    monkeypatch.setattr(torch.Tensor, "item", None)
+    seconds = [0.0, 0.0]
+    protocols = [smoke.protocol, replace(smoke.protocol, refine_steps=0)]
+    found = read_batch(model, batch, protocols, "val", seconds)
+    assert copies == [(2, 5, len(OUTPUTS) * 26 + 1)] and all(second > 0 for second in seconds)
+    prediction = model.predict(batch.normalised("cpu"), 0)
+    for name, texts in zip(OUTPUTS, list(zip(*found.rows[1], strict=True))[4:8], strict=True):
+        assert list(texts) == model.tokenizer.decode(getattr(prediction, name))[0]
+    assert [row[-1] for row in found.rows[1]] == model.tokenizer.decode(prediction.output)[1]
+
+
+def test_confidences_are_those_of_one_word_after_the_other():
+    tokenizer = Tokenizer(CHARSET_94)
+    logits = torch.randn(400, 26, 95, generator=torch.Generator().manual_seed(0)) * 4
+    logits[::2, 5, 0] += 20
+    words, confidences = tokenizer.decode(logits)
+    assert len({len(word) for word in words}) > 5
+    probabilities = logits.double().softmax(-1).amax(-1)
+    for word, confidence, row in zip(words, confidences, probabilities, strict=True):
+        assert confidence == pytest.approx(row[: len(word) + 1].prod().item(), rel=1e-5)
+
+
+def test_seconds_of_the_model_are_not_those_of_the_clock(model, world_folder, smoke, tmp_path):
+    protocols = [smoke.protocol, replace(smoke.protocol, refine_steps=0)]
+    results = evaluate(model, world_folder, {tmp_path / str(number): found for number, found in enumerate(protocols)})
+    one, other = (result["benchmarks"] for result in results.values())
+    for name, entry in one.items():
+        assert entry["seconds_per_image"] == other[name]["seconds_per_image"] > entry["model_seconds_per_image"] > 0
+
+
+def test_the_number_of_loaders(monkeypatch):
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    monkeypatch.setattr("os.cpu_count", lambda: 16)
+    assert (workers_each(None, cpu), workers_each(3, cpu), workers_each(None, gpu)) == (0, 3, MOST_WORKERS)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    assert workers_each(None, gpu) == 1
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    assert workers_each(None, gpu) == 0
+
+
+def test_fewer_loaders_than_none_are_refused(world_folder, tmp_path, capsys):
+    arguments = [str(tmp_path), "ablations/table_IX/cross-ar.gin", "--scale", "smoke", "--data", str(world_folder)]
+    with pytest.raises(SystemExit):
+        main([*arguments, "--workers", "-1"])
+    assert "--workers -1 is below 0" in capsys.readouterr().err
+
+
+def test_data_that_goes_away_under_a_loader_is_named(model, world_folder, smoke, monkeypatch):
+    def gone(words, place):
+        raise DataError("somewhere: gone")
+
+    monkeypatch.setattr(Words, "__getitem__", gone)
+    words = validation_words(world_folder, model, smoke.protocol)
+    with pytest.raises(DataError, match="^somewhere: gone$"):
+        readings.read_words(model, words, [smoke.protocol], "val", workers=1)
