@@ -10,7 +10,8 @@ from rich.progress import Progress, track
 
 from ablations.assumptions import DEVICES, Assumptions, read_assumptions
 from ablations.calibration import Check, checks
-from ablations.page import assumed, calibration_grid, price_grid, rows_grid, sums, trained
+from ablations.columns import fillings, strangers
+from ablations.page import assumed, calibration_grid, columns_grid, not_run, price_grid, rows_grid, sums, trained
 from ablations.plan import Plan, make, remembered
 from ablations.price import Pace, configuration, formula, jobs
 from ablations.reading import Memory, Work, digest_of
@@ -70,6 +71,10 @@ def show(plan: Plan, settings: dict, options: argparse.Namespace) -> None:
     first: dict[str, str] = {}
     for table, rows in plan.tables.items():
         console.print(rows_grid(table, rows, plan, first))
+    print_lines(console, not_run(plan))
+    if not plan.source.published:
+        console.print(columns_grid(fillings(plan.layouts, plan.source)))
+    print_lines(console, strangers(plan.layouts, plan.source))
     assumptions = read_assumptions(options.device, options.devices)
     memory = remembered(plan.results)
     estimated = plan.scale == "paper" or options.device is not None
@@ -82,8 +87,7 @@ def show(plan: Plan, settings: dict, options: argparse.Namespace) -> None:
         pace, notes = unknown, ["Hours: --probe times them here; the formula (--device) is not made for models this small."]
     found, gpus_per_run = jobs(plan, pace, assumptions.prediction_bytes), int(settings.get("gpus_per_run", 1))
     console.print(price_grid(plan, found, options.gpus, gpus_per_run, options.price))
-    for line in sums(plan, found, options.gpus, gpus_per_run) + notes:
-        console.print(line, highlight=False)
+    print_lines(console, sums(plan, found, options.gpus, gpus_per_run) + notes)
     if plan.scale == "paper":
         console.print(calibration_grid(against_table_II(settings, memory, assumptions), assumptions))
     memory.write()
@@ -94,6 +98,12 @@ def show(plan: Plan, settings: dict, options: argparse.Namespace) -> None:
         + (f", {without} rows that cannot be run here" if without else "")
         + (f"; data: {plan.data}" if not plan.source.published else "; no data: runs are named anew once there is some")
     )
+
+
+def print_lines(console: Console, lines: Sequence[str]) -> None:
+    """Plain lines, each in one piece, so that a command in one can be copied."""
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def unknown(row: Row) -> None:

@@ -6,6 +6,7 @@ from rich.table import Table as Grid
 
 from ablations.assumptions import Assumptions
 from ablations.calibration import DEVICES, Check, utilisation
+from ablations.columns import Filling
 from ablations.plan import Plan
 from ablations.price import Job, disk_peak, elapsed
 from ablations.progress import missing, wanted
@@ -27,13 +28,36 @@ def rows_grid(table: str, rows: Sequence[Row], plan: Plan, first: dict[str, str]
     for row in rows:
         reading = row.reading
         length = f"{reading.steps} steps" if reading.steps else f"{reading.epochs:g} epochs"
-        run, done = row.reason, "-"
+        run, done = "not run (see below)" if row.reason else "", "-"
         if not row.reason:
             asked = first.setdefault(row.run, f"{table}/{row.name}")
             run = row.run if asked == f"{table}/{row.name}" else f"as {asked}"
             done = f"{sum(not lacking.train for lacking in lacks(plan, row.run, purposes))}/{len(plan.seeds)}"
         params, paper = row.counts.encoders_trainable, row.counts_paper.encoders_trainable
         made.add_row(row.name, run, done, f"{params / 1e6:.2f} M", f"{paper / 1e6:.1f} M", length, str(reading.batch))
+    return made
+
+
+def not_run(plan: Plan) -> list[str]:
+    """Why rows cannot be run here, each reason once with its rows."""
+    rows: dict[str, list[str]] = {}
+    for table, found in plan.tables.items():
+        for row in found:
+            if row.reason:
+                rows.setdefault(row.reason, []).append(f"{table}/{row.name}")
+    return [f"{', '.join(names)}: {reason}" for reason, names in rows.items()]
+
+
+def columns_grid(found: Sequence[Filling]) -> Grid:
+    """Which folder fills each column, with its stored images beside the published ones, or why none does."""
+    made = grid("column", "tables", "images", "published", "filled by", title="what fills the columns")
+    made.columns[-1].no_wrap = False
+    for filling in found:
+        tables = " ".join(table.removeprefix("table_") for table in filling.tables)
+        stored = "-" if filling.reason else f"{filling.stored:,}"
+        made.add_row(filling.column, tables, stored, f"{filling.published:,}" if filling.published else "", filling.filled_by)
+    for column in made.columns[2:4]:
+        column.justify = "right"
     return made
 
 
