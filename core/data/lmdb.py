@@ -19,7 +19,7 @@ from core.data.errors import DataError, UnreadableImage
 from core.data.folders import lmdbs_below
 from core.data.images import decode_image
 from core.data.index import SMALLEST, content_key, load, save
-from core.data.labels import Rules, scan
+from core.data.labels import Rules, one_label, scan
 from core.data.ledger import Ledger
 from core.data.samples import Samples
 from core.files import atomic_folder, file_digest
@@ -144,6 +144,23 @@ def stored_samples(path: Path) -> int:
         DataError: there is no database, it is damaged, or its count is missing or wrong.
     """
     return ImageLmdb(path).stored
+
+
+def sample_labels(roots: Sequence[Path], most: int) -> list[str]:
+    """About `most` labels of all LMDBs below folders, evenly spaced; those that the label rules drop are left out.
+
+    Raises:
+        DataError: there is no LMDB, or one cannot be read.
+    """
+    databases = [ImageLmdb(folder) for root in roots for folder in find_lmdbs(root)]
+    step = max(1, sum(database.stored for database in databases) // most)
+    rules, labels = Rules(CHARSET_94, 25), []
+    for database in databases:
+        with environment(database.home).begin(buffers=True) as transaction:
+            for index in range(1, database.stored + 1, step):
+                raw = database.value(transaction, f"label-{index:09d}")
+                labels.append(one_label(rules, bytes(raw or b""), index, Ledger()).decode())
+    return [label for label in labels if label]
 
 
 def find_lmdbs(root: Path) -> list[Path]:
