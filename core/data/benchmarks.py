@@ -79,8 +79,9 @@ def family(name: str) -> str:
 
 def members(name: str) -> list[str]:
     """The benchmarks of a family, given by one of them or by a name of its own; none for other names."""
-    named = next((known for known, names in SUBSETS.items() if plain(name) in map(plain, names)), family(name))
-    return [known for known in PUBLISHED if family(known) == named]
+    families = [own for own, aliases in SUBSETS.items() if plain(name) in map(plain, aliases)]
+    called = [family(name)] if name in PUBLISHED else families
+    return [known for known in PUBLISHED if family(known) in called]
 
 
 def spellings() -> dict[str, str]:
