@@ -9,8 +9,10 @@ from ablations.rows import TABLES
 from core.config import ConfigError
 
 DEVICES = TABLES / "devices.yaml"
+MAX_LETTERS = 25  # the label rule of section IV-A
 PRECISIONS = ("no", "bf16", "fp16")
-NUMBERS = {"utilisation": float, "longest_word": int, "distinct_captions": float, "prediction_bytes": float}
+SHARES = ("utilisation", "distinct_captions", "mixed_saved", "usable_memory")
+NUMBERS = (*SHARES, "prediction_bytes")
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,16 @@ class Assumptions:
     device: Device
     paper_device: Device  # of Table II's hours
     utilisation: float
-    longest_word: int
     distinct_captions: float
+    mixed_saved: float
+    usable_memory: float
     prediction_bytes: float
+    word_lengths: tuple[int, ...]
+
+    @property
+    def usable_bytes(self) -> float:
+        """What a training step can have of the device's memory."""
+        return 1e9 * self.device.memory_gb * self.usable_memory
 
 
 def read_assumptions(device: str | None = None, path: Path = DEVICES) -> Assumptions:
@@ -45,18 +54,12 @@ def read_assumptions(device: str | None = None, path: Path = DEVICES) -> Assumpt
         content = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read ({error}); see {DEVICES} for what it should say") from error
-    expected = {"default", "paper", "devices", *NUMBERS}
+    expected = {"default", "paper", "devices", "word_lengths", *NUMBERS}
     if not isinstance(content, dict) or set(content) != expected:
         keys = set(content) if isinstance(content, dict) else set()
         wrong = sorted(expected ^ keys)
         raise ConfigError(f"{path}: key {wrong[0]!r} is {'missing' if wrong[0] in expected else 'not known'}; see {DEVICES}")
-    for key, kind in NUMBERS.items():
-        value = content[key]
-        if isinstance(value, bool) or not isinstance(value, (int, kind)) or value <= 0:
-            raise ConfigError(f"{path}: {key} = {value!r} is no positive {'whole ' * (kind is int)}number")
-    for key in ("utilisation", "distinct_captions"):
-        if content[key] > 1:
-            raise ConfigError(f"{path}: {key} = {content[key]}: a share lies in (0, 1]")
+    refuse_numbers(path, content)
     devices = {key: device_of(path, key, entry) for key, entry in dict(content["devices"] or {}).items()}
     for name in (device, content["default"], content["paper"]):
         if name is not None and name not in devices:
@@ -64,8 +67,25 @@ def read_assumptions(device: str | None = None, path: Path = DEVICES) -> Assumpt
     return Assumptions(
         device=devices[device or content["default"]],
         paper_device=devices[content["paper"]],
+        word_lengths=tuple(content["word_lengths"]),
         **{key: content[key] for key in NUMBERS},
     )
+
+
+def refuse_numbers(path: Path, content: dict) -> None:
+    """Raises ConfigError for an assumption that is not the number, or the numbers, it should be."""
+    for key in NUMBERS:
+        value = content[key]
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+            raise ConfigError(f"{path}: {key} = {value!r} is not a positive number")
+        if key in SHARES and value > 1:
+            raise ConfigError(f"{path}: {key} = {value}: a share lies in (0, 1]")
+    lengths = content["word_lengths"]
+    counts = isinstance(lengths, list) and all(type(number) is int and number >= 0 for number in lengths)
+    if not counts or not 1 <= len(lengths) <= MAX_LETTERS or sum(lengths) == 0:
+        raise ConfigError(
+            f"{path}: word_lengths = {lengths!r}: expected 1 to {MAX_LETTERS} numbers, how many words have 1, 2, 3, ... letters"
+        )
 
 
 def device_of(path: Path, key: str, entry: dict) -> Device:
@@ -76,5 +96,5 @@ def device_of(path: Path, key: str, entry: dict) -> Device:
     for precision in PRECISIONS:
         value = peaks.get(precision) if isinstance(peaks, dict) else None
         if not isinstance(value, (int, float)) or value <= 0:
-            raise ConfigError(f"{path}: devices.{key}.peak_tflops.{precision} = {value!r} is no positive number")
+            raise ConfigError(f"{path}: devices.{key}.peak_tflops.{precision} = {value!r} is not a positive number")
     return Device(key, str(entry["name"]), float(entry["memory_gb"]), {name: 1e12 * peaks[name] for name in PRECISIONS})

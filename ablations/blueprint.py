@@ -1,8 +1,9 @@
 """Rows built without memory for their weights: what `ablations.reading` keeps of them. Needs torch, so it is imported late."""
 
-from ablations.reading import Counts, Reading, Work
+from ablations.reading import MACHINE, Counts, Reading, Work
 from core.cost import cost, released
 from core.experiment import load
+from core.step_memory import saved_bytes
 from core.summary import summarise
 
 
@@ -42,12 +43,20 @@ def read(gin: str, scale: str) -> Reading:
         validate_every=optimisation.validate_every,
         kept_bytes=sum(tensor.nbytes for tensor in model.kept_tensors().values()),
         state_bytes=sum(tensor.nbytes for tensor in weights) + 2 * 4 * summary.trainable,  # AdamW's two moments, float32
+        machine={name: getattr(optimisation, name) for name in MACHINE},
     )
 
 
-def count(gin: str, scale: str, letters: int, captions: float, as_released: bool) -> Work:
-    """Operations an image of a gin file's model; `as_released` counts the released code's training step too."""
+def count(gin: str, scale: str, letters: int, captions: float, released_letters: int | None) -> Work:
+    """Operations per image of a gin file's model, and what its training step keeps.
+
+    Args:
+        letters: of the longest word of a step. captions: the share of its captions that differ.
+        released_letters: count the released code's training step too, its longest word that long.
+    """
     loaded = load(gin, scale)
-    found = cost(loaded.blueprint, letters=letters, captions=captions, refine_steps=loaded.protocol.refine_steps)
-    theirs = released(loaded.blueprint, letters) if as_released else None
-    return Work(found.train, found.encode, found.decode, theirs)
+    model = loaded.blueprint
+    found = cost(model, letters=min(letters, model.max_letters), captions=captions, refine_steps=loaded.protocol.refine_steps)
+    theirs = released(model, released_letters) if released_letters else None
+    saved = saved_bytes(model, captions)
+    return Work(found.train, found.encode, found.decode, saved.image, saved.once, theirs)

@@ -10,13 +10,29 @@ from rich.progress import Progress, track
 
 from ablations.assumptions import DEVICES, Assumptions, read_assumptions
 from ablations.calibration import Check, checks
-from ablations.page import assumed, calibration_grid, price_grid, rows_grid, sums, trained
+from ablations.columns import fillings, strangers
+from ablations.memory import fits
+from ablations.page import (
+    assumed,
+    calibration_grid,
+    columns_grid,
+    machine_values,
+    memory_grid,
+    not_run,
+    price_grid,
+    rows_grid,
+    sums,
+    trained,
+)
 from ablations.plan import Plan, make, remembered
 from ablations.price import Pace, configuration, formula, jobs
 from ablations.reading import Memory, Work, digest_of
 from ablations.rows import TABLES, Row, table_names
 from ablations.why import why
+from ablations.words import longest_word, mean_longest
 from core import config
+
+RELEASED_BATCH = 128  # images per GPU of the released code, each batch padded to its own longest word
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -70,20 +86,29 @@ def show(plan: Plan, settings: dict, options: argparse.Namespace) -> None:
     first: dict[str, str] = {}
     for table, rows in plan.tables.items():
         console.print(rows_grid(table, rows, plan, first))
+    print_lines(console, not_run(plan))
+    if not plan.source.published:
+        console.print(columns_grid(fillings(plan.layouts, plan.source)))
+    print_lines(console, strangers(plan.layouts, plan.source))
     assumptions = read_assumptions(options.device, options.devices)
     memory = remembered(plan.results)
     estimated = plan.scale == "paper" or options.device is not None
+    works = counted(plan, memory, assumptions) if estimated else {}
     notes: list[str] = []
     if options.probe:
         pace, notes = probed(plan, options.probe_steps, assumptions)
     elif estimated:
-        pace, notes = counted(plan, memory, assumptions), assumed(assumptions)
+        notes = assumed(assumptions, letters_of(plan, assumptions))
+
+        def pace(row: Row) -> Pace:
+            return formula(works[row.run], row.reading, assumptions)
     else:
         pace, notes = unknown, ["Hours: --probe times them here; the formula (--device) is not made for models this small."]
     found, gpus_per_run = jobs(plan, pace, assumptions.prediction_bytes), int(settings.get("gpus_per_run", 1))
     console.print(price_grid(plan, found, options.gpus, gpus_per_run, options.price))
-    for line in sums(plan, found, options.gpus, gpus_per_run) + notes:
-        console.print(line, highlight=False)
+    print_lines(console, sums(plan, found, options.gpus, gpus_per_run) + notes + machine_values(plan))
+    if estimated:
+        console.print(memory_grid(fits(plan, lambda row: works[row.run], assumptions), assumptions))
     if plan.scale == "paper":
         console.print(calibration_grid(against_table_II(settings, memory, assumptions), assumptions))
     memory.write()
@@ -96,34 +121,53 @@ def show(plan: Plan, settings: dict, options: argparse.Namespace) -> None:
     )
 
 
+def print_lines(console: Console, lines: Sequence[str]) -> None:
+    """Plain lines, each in one piece, so that a command in one can be copied."""
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
 def unknown(row: Row) -> None:
     """No pace."""
 
 
-def counted(plan: Plan, memory: Memory, assumptions: Assumptions) -> Callable[[Row], Pace]:
-    """The formula's pace of every run, its operations counted now or before."""
-    works = {}
-    for run, asking in track(plan.asked.items(), "counting operations", transient=True):
-        works[run] = work_of(asking[0][1], plan.scale, memory, assumptions, as_released=False)
-    return lambda row: formula(works[row.run], row.reading, assumptions)
+def counted(plan: Plan, memory: Memory, assumptions: Assumptions) -> dict[str, Work]:
+    """What every run's step and reading take, counted now or before."""
+    return {
+        run: work_of(asking[0][1], plan, memory, assumptions, as_released=False)
+        for run, asking in track(plan.asked.items(), "counting operations", transient=True)
+    }
 
 
-def work_of(row: Row, scale: str, memory: Memory, assumptions: Assumptions, as_released: bool) -> Work:
-    letters, captions = assumptions.longest_word, assumptions.distinct_captions
+def work_of(row: Row, plan: Plan, memory: Memory, assumptions: Assumptions, as_released: bool) -> Work:
+    letters, captions = letters_of_row(row, plan, assumptions), assumptions.distinct_captions
+    theirs = mean_longest(assumptions.word_lengths, RELEASED_BATCH) if as_released else None
 
     def count() -> Work:
         from ablations import blueprint  # torch, only where nothing was counted before
 
-        return blueprint.count(row.gin, scale, letters, captions, as_released)
+        return blueprint.count(row.gin, plan.scale, letters, captions, theirs)
 
-    return memory.work(digest_of([configuration(row), row.reading.files, letters, captions, as_released]), count)
+    return memory.work(digest_of([configuration(row), row.reading.files, letters, captions, theirs]), count)
+
+
+def letters_of_row(row: Row, plan: Plan, assumptions: Assumptions) -> int:
+    """Letters of the longest word of a step, which all its words are padded to."""
+    return longest_word(plan.source, row.reading.train_data, row.reading.batch, assumptions.word_lengths)
+
+
+def letters_of(plan: Plan, assumptions: Assumptions) -> list[int]:
+    """The longest words of the plan's runs, sorted."""
+    return sorted({letters_of_row(row, plan, assumptions) for row in plan.rows})
 
 
 def against_table_II(settings: dict, memory: Memory, assumptions: Assumptions) -> list[Check]:
     """Table II's hours beside the formula's, for the sizes of data that the paper prints."""
     plan = make({**settings, "scale": "paper", "data": None}, ["table_II"], published=True)
     rows = plan.tables["table_II"]
-    works = {row.name: work_of(row, "paper", memory, assumptions, True) for row in track(rows, "Table II", transient=True)}
+    works = {
+        row.name: work_of(row, plan, memory, assumptions, as_released=True) for row in track(rows, "Table II", transient=True)
+    }
     return checks(plan, works, assumptions)
 
 
@@ -140,8 +184,8 @@ def probed(plan: Plan, steps: int, assumptions: Assumptions) -> tuple[Callable[[
         for key, row in chosen.items():
             bar.update(task, description=f"timing {row.gin}")
             loaded = load(row.gin, plan.scale)
-            letters, advance = assumptions.longest_word, lambda: bar.advance(task)
-            found = probe(loaded, steps=steps, letters=letters, device=device, advance=advance)
+            letters = letters_of_row(row, plan, assumptions)
+            found = probe(loaded, steps=steps, letters=letters, device=device, advance=lambda: bar.advance(task))
             paces[key] = Pace(found.step, found.encode, found.decode)
             probes.append((row.gin, found))
     lines = [f"Hours by --probe on {probes[0][1].device}: {steps} steps of each of {len(chosen)} configurations, random "

@@ -1,14 +1,18 @@
 """The plan as a person reads it: rows, what they cost, and what that rests on."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.table import Table as Grid
 
 from ablations.assumptions import Assumptions
 from ablations.calibration import DEVICES, Check, utilisation
+from ablations.columns import Filling
+from ablations.memory import Fit
 from ablations.plan import Plan
-from ablations.price import Job, disk_peak, elapsed
+from ablations.price import Job, best_gpus_per_run, disk_peak, elapsed
 from ablations.progress import missing, wanted
+from ablations.reading import MACHINE
 from ablations.rows import Row
 
 
@@ -27,13 +31,36 @@ def rows_grid(table: str, rows: Sequence[Row], plan: Plan, first: dict[str, str]
     for row in rows:
         reading = row.reading
         length = f"{reading.steps} steps" if reading.steps else f"{reading.epochs:g} epochs"
-        run, done = row.reason, "-"
+        run, done = "not run (see below)" if row.reason else "", "-"
         if not row.reason:
             asked = first.setdefault(row.run, f"{table}/{row.name}")
             run = row.run if asked == f"{table}/{row.name}" else f"as {asked}"
             done = f"{sum(not lacking.train for lacking in lacks(plan, row.run, purposes))}/{len(plan.seeds)}"
         params, paper = row.counts.encoders_trainable, row.counts_paper.encoders_trainable
         made.add_row(row.name, run, done, f"{params / 1e6:.2f} M", f"{paper / 1e6:.1f} M", length, str(reading.batch))
+    return made
+
+
+def not_run(plan: Plan) -> list[str]:
+    """Why rows cannot be run here, each reason once with its rows."""
+    rows: dict[str, list[str]] = {}
+    for table, found in plan.tables.items():
+        for row in found:
+            if row.reason:
+                rows.setdefault(row.reason, []).append(f"{table}/{row.name}")
+    return [f"{', '.join(names)}: {reason}" for reason, names in rows.items()]
+
+
+def columns_grid(found: Sequence[Filling]) -> Grid:
+    """Which folder fills each column, with its stored images beside the published ones, or why none does."""
+    made = grid("column", "tables", "images", "published", "filled by", title="what fills the columns")
+    made.columns[-1].no_wrap = False
+    for filling in found:
+        tables = " ".join(table.removeprefix("table_") for table in filling.tables)
+        stored = "-" if filling.reason else f"{filling.stored:,}"
+        made.add_row(filling.column, tables, stored, f"{filling.published:,}" if filling.published else "", filling.filled_by)
+    for column in made.columns[2:4]:
+        column.justify = "right"
     return made
 
 
@@ -107,19 +134,66 @@ def sums(plan: Plan, found: list[Job], gpus: int, gpus_per_run: int) -> list[str
             f"Wall clock: each run goes to the first free of {gpus} GPUs{shared}, in this order; the longest takes "
             f"{hours(longest)} h, and with nothing idle it would be {hours(sum(job.hours for job in found) / gpus)} h."
         )
+        lines += advice(found, gpus, gpus_per_run)
     peak = disk_peak(found, gpus, gpus_per_run)
     lines.append(f"Disk: what stays (weights, predictions); with the states of {gpus} GPUs at work at most {size(peak)}.")
     lines.append(f"Sizes of data sets: {plan.source.sizes_from}.")
     return lines
 
 
-def assumed(assumptions: Assumptions) -> list[str]:
-    """The formula's assumptions."""
+def advice(found: Sequence[Job], gpus: int, gpus_per_run: int) -> list[str]:
+    """Another `gpus_per_run` where the longest run, not the work as a whole, decides the wall clock."""
+    longest = max(found, key=lambda job: job.hours, default=None)
+    if longest is None or longest.hours / gpus_per_run <= sum(job.hours for job in found) / gpus:
+        return []
+    now, better = elapsed(found, gpus, gpus_per_run), best_gpus_per_run(found, gpus)
+    said = f"One run decides the wall clock: {longest.table}/{longest.row} takes {hours(longest.hours / gpus_per_run)} h"
+    if better == gpus_per_run:
+        return [f"{said}; no other gpus_per_run of {gpus} GPUs is faster."]
+    with_it = hours(elapsed(found, gpus, better))
+    return [
+        f"{said}. --config gpus_per_run={better}: {with_it} h instead of {hours(now)} h, where GPUs share a run without loss."
+    ]
+
+
+def machine_values(plan: Plan) -> list[str]:
+    """What the values are set to that decide no result, and for how many runs where they differ; no line without runs."""
+    readings = [asking[0][1].reading for asking in plan.asked.values()]
+    said = []
+    for name in MACHINE:
+        values = Counter(str(reading.machine[name]) for reading in readings)
+        said.append(
+            f"{name} " + ", ".join(f"{value} ({runs} runs)" if len(values) > 1 else value for value, runs in values.items())
+        )
+    return [f"Set to, deciding no result: {'; '.join(said)}."] if readings else []
+
+
+def memory_grid(found: Sequence[Fit], assumptions: Assumptions) -> Grid:
+    """What a training step of each run needs of the device."""
+    device = assumptions.device
+    made = grid("runs", "DEVICE_BATCH", "weights, AdamW", "activations", "all", "verdict", title=(
+        f"memory of a training step on {device.name}: {assumptions.usable_memory * device.memory_gb:.0f} of "
+        f"{device.memory_gb:g} GB usable"))  # fmt: skip
+    for fit in found:
+        others = f" and {len(fit.runs) - 1} more" if len(fit.runs) > 1 else ""
+        sizes = (f"{number / 1e9:.1f} GB" for number in (fit.fixed, fit.images, fit.total))
+        made.add_row(f"{fit.runs[0]}{others}", str(fit.device_batch), *sizes, fit.verdict)
+    for column in made.columns[1:5]:
+        column.justify = "right"
+    return made
+
+
+def assumed(assumptions: Assumptions, letters: Sequence[int]) -> list[str]:
+    """The formula's assumptions.
+
+    Args:
+        letters: of the longest words of steps, sorted.
+    """
     device = assumptions.device
     peaks = ", ".join(f"{'float32' if name == 'no' else name} {peak / 1e12:g}" for name, peak in device.peak.items())
     return [
         f"Hours by formula: operations / (peak x utilisation) on {device.name} ({peaks} x 10^12 a second), utilisation "
-        f"{assumptions.utilisation:g} from Table II's hours; longest word of a batch {assumptions.longest_word} letters, "
+        f"{assumptions.utilisation:g} from Table II's hours; longest word of a step {' or '.join(map(str, letters))} letters, "
         f"{assumptions.distinct_captions:g} of the captions distinct, words read at full length. --probe measures instead."
     ]
 

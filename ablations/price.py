@@ -15,6 +15,7 @@ from ablations.reading import Reading, Work
 from ablations.rows import Row
 
 HOUR = 3600
+CLOSE = 1.05  # wall clocks that are as good as each other
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,14 @@ def elapsed(found: Sequence[Job], gpus: int, gpus_per_run: int) -> float | None:
     if any(job.hours is None for job in found):
         return None
     return wall_clock((job.hours / gpus_per_run for job in found), gpus // gpus_per_run)
+
+
+def best_gpus_per_run(found: Sequence[Job], gpus: int) -> int:
+    """The fewest devices per run with which the wall clock is within 5 % of the shortest; they divide every run's batch."""
+    batches = [job.images // job.steps for job in found if job.steps]
+    possible = [n for n in range(1, gpus + 1) if gpus % n == 0 and all(batch % n == 0 for batch in batches)]
+    clocks = {n: elapsed(found, gpus, n) for n in possible}
+    return min(n for n, clock in clocks.items() if clock <= CLOSE * min(clocks.values()))
 
 
 def disk_peak(found: Sequence[Job], gpus: int, gpus_per_run: int) -> float:

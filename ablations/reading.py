@@ -17,6 +17,7 @@ from pathlib import Path
 from core.files import ROOT, atomic_file, file_digest, in_repository
 from core.identity import training_identity
 
+MACHINE = ("device_batch", "workers", "save_every", "validate_every", "compile", "explosion")  # decide no result
 CODE = ("core", "adapters")  # packages whose Python decides what a gin file means
 LIBRARIES = ("gin-config", "torch", "open_clip_torch", "timm", "peft")
 MOST = 2000  # entries, of about 10 kB
@@ -38,11 +39,18 @@ class Counts:
 
 @dataclass(frozen=True)
 class Work:
-    """Floating-point operations an image, as `core.cost` counts them; `released` where it was asked for."""
+    """Floating-point operations per image, as `core.cost` counts them; `released` where it was asked for.
+
+    Args:
+        saved: bytes per image that a training step keeps for its backward pass in float32, and `saved_once` for all of them
+            together (`core.step_memory`).
+    """
 
     train: float
     encode: float
     decode: float
+    saved: float
+    saved_once: float
     released: float | None = None
 
 
@@ -56,6 +64,7 @@ class Reading:
         protocol: how it is scored, as JSON.
         precision, test_precision: of training and of reading.
         kept_bytes: of the trained weights, `state_bytes`: of a resumable state.
+        machine: the values of MACHINE.
     """
 
     training: str
@@ -76,6 +85,7 @@ class Reading:
     validate_every: int
     kept_bytes: int
     state_bytes: int
+    machine: dict[str, int | float | bool]
 
     @property
     def identity(self) -> str:

@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from core import config
-from core.data.checks.counts import PUBLISHED, TRAINING
-from core.data.environments import environment
+from core.data.benchmarks import PUBLISHED, BenchmarkFolder, benchmarks_of, count
+from core.data.checks.counts import TRAINING
 from core.data.errors import DataError
-from core.data.lmdb import COUNT_KEY, find_lmdbs, fingerprint, train_roots
+from core.data.lmdb import find_lmdbs, fingerprint, stored_samples, train_roots
 from core.data.micro import World
 from core.data.words import FAMILIES
 
 WORLD = "ablations/micro/world.gin"
-NESTED = ("IC13_857", "IC13_1095", "IC15_1811")  # benchmarks that others hold already
+UNCOUNTED = ("IC13_857", "IC13_1095", "IC15_1811")  # in no column of the paper, or all in another one
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Source:
         recipe: of the rendered world; empty for real data.
         world: that world.
         published: no data at all, but the sizes that the paper prints, for an estimate.
+        folders: of real data, below test/, by the benchmark that each holds.
     """
 
     root: Path
@@ -31,7 +33,9 @@ class Source:
     recipe: str = ""
     world: World | None = None
     published: bool = False
+    folders: dict[str, Path] = field(default_factory=dict)
     known: dict[tuple[str, ...], str] = field(default_factory=dict)
+    lengths: dict[tuple[str, ...], list[int]] = field(default_factory=dict)  # of words, see ablations.words
 
     def train(self, names: Sequence[str]) -> str:
         """Identifies the training sets `names`.
@@ -65,13 +69,18 @@ class Source:
             raise DataError(f"TRAIN_DATA names {unknown[0]!r}, whose size is not known; known are {', '.join(sizes)}")
         return sum(sizes[name] for name in names)
 
-    def test_images(self) -> int:
-        """Images that an evaluation reads."""
+    @cached_property
+    def benchmarks(self) -> dict[str, BenchmarkFolder]:
+        """What an evaluation reads, by benchmark; of the rendered world its families, of which none need be there yet."""
         if self.world is not None:
-            return self.world.test * len(FAMILIES)
+            return {name: BenchmarkFolder(self.root / "test" / name, self.world.test, "") for name in FAMILIES}
+        return {name: count(folder) for name, folder in self.folders.items()}
+
+    def test_images(self) -> int:
+        """Images that an evaluation reads; those that cannot be opened are none."""
         if self.published:
-            return sum(count for name, count in PUBLISHED.items() if name not in NESTED)
-        return stored(self.root / "test")
+            return sum(images for name, images in PUBLISHED.items() if name not in UNCOUNTED)
+        return sum(folder.stored for folder in self.benchmarks.values())
 
     def validation_images(self) -> int:
         """Images of val/, read while training; the paper prints no number."""
@@ -93,16 +102,9 @@ def stored(*roots: Path) -> int:
     """Samples of every LMDB below the folders, as each says.
 
     Raises:
-        DataError: there is none, or its count is no number.
+        DataError: there is none, or its count cannot be read.
     """
-    count = 0
-    for folder in (folder for root in roots for folder in find_lmdbs(root)):
-        with environment(folder).begin() as transaction:
-            raw = transaction.get(COUNT_KEY) or b""
-        if not raw.strip().isdigit():
-            raise DataError(f"{folder / 'data.mdb'}: key 'num-samples' holds {raw[:20]!r}, no number")
-        count += int(raw)
-    return count
+    return sum(stored_samples(folder) for root in roots for folder in find_lmdbs(root))
 
 
 def data_source(data: str | None, scale: str, results: Path, published: bool = False) -> Source:
@@ -112,13 +114,13 @@ def data_source(data: str | None, scale: str, results: Path, published: bool = F
         published: without data at paper scale, go on with the paper's sizes (nothing can be trained so).
 
     Raises:
-        DataError: the folder holds no test set.
+        DataError: the folder holds no test set, or two folders hold the same benchmark.
         ConfigError: paper scale without data.
     """
     if data:
         if not Path(data).is_dir():
             raise config.ConfigError(f"data: {data} does not exist; it should hold train/<set>/, val/ and test/<benchmark>/")
-        return Source(Path(data), fingerprint(Path(data) / "test"))
+        return Source(Path(data), fingerprint(Path(data) / "test"), folders=benchmarks_of(Path(data)))
     if scale == "paper":
         if published:
             return Source(Path("as-published"), "published", published=True)

@@ -17,10 +17,10 @@ from rich.progress import track
 from core import config
 from core.charset import CHARSET_94
 from core.compute import pick_device
+from core.data.benchmarks import benchmarks_of
 from core.data.errors import DataError, UnreadableImage
 from core.data.loading import open_words
 from core.data.transforms import ToTensor
-from core.evaluate import benchmarks_of
 from core.explain import ROLLOUT, class_attention, tower_record
 from core.maps import Maps
 from core.model.towers import ClipTower

@@ -16,8 +16,8 @@ import torch
 
 from core import config
 from core.charset import CHARSETS
+from core.data.benchmarks import benchmarks_of
 from core.data.errors import DataError
-from core.data.folders import lmdbs_below
 from core.data.lmdb import fingerprint
 from core.data.loading import Words, open_words
 from core.data.transforms import ToTensor
@@ -28,19 +28,6 @@ from core.protocol import Protocol, evaluation_digest
 from core.readings import OUTPUTS, read_words
 from core.team import ALONE, MOST_WORKERS, Team, device, join_team, leave_team, threads_each, workers_each
 from core.tracking import MODES, tracking_for
-
-
-def benchmarks_of(data: Path) -> dict[str, Path]:
-    """Benchmark names and folders below data/test, sorted.
-
-    Raises:
-        DataError: there is none.
-    """
-    root = data / "test"
-    found = {path.name: path for path in sorted(root.iterdir()) if lmdbs_below(path)} if root.is_dir() else {}
-    if not found:
-        raise DataError(f"{root}: no benchmark here; expected test/<benchmark>/data.mdb")
-    return found
 
 
 def evaluate(

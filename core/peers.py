@@ -20,10 +20,10 @@ from rich.progress import track
 
 from core import config
 from core.charset import CHARSETS, RejectedLabel, normalise_label
+from core.data.benchmarks import benchmarks_of
 from core.data.errors import DataError
 from core.data.lmdb import fingerprint
 from core.data.loading import Words, in_order, open_words
-from core.evaluate import benchmarks_of
 from core.files import atomic_file, atomic_folder, write_json
 from core.metrics import score
 from core.provenance import git, now

@@ -39,12 +39,13 @@ class Probe:
 def probe(loaded: Loaded, *, steps: int, letters: int, device: str, advance: Callable[[], None]) -> Probe:
     """Time whole optimiser steps as the row trains: its batch by accumulation, precision, clipping and optimiser.
 
-    The loader is left out, and pretrained weights are not needed. Words read by random weights seldom end, so reading
-    is timed at full length.
+    Every pass has words and every step images of its own, or captions would be known from the step before. The loader is
+    left out, and pretrained weights are not needed. Words read by random weights seldom end, so reading is timed at full
+    length.
 
     Args:
         steps: that are timed, after two that are not.
-        letters: of the longest word of a batch.
+        letters: of the longest word of a step.
         advance: called after every step, for a progress bar.
 
     Raises:
@@ -57,15 +58,16 @@ def probe(loaded: Loaded, *, steps: int, letters: int, device: str, advance: Cal
     model = loaded.experiment.model(load_weights=False).to(device)
     optimiser, precision = optimisation.optimiser(model), fit_for(device, optimisation.precision)
     passes, images = optimisation.accumulation(1), optimisation.batch // optimisation.accumulation(1)
-    batch = torch.randn(images, 3, *model.towers.image_size, device=device)
-    words, seconds = random_words(model, images, letters), []
-    generator = torch.Generator().manual_seed(0)
+    batch, seconds = torch.empty(images, 3, *model.towers.image_size, device=device), []
+    draw, generator = random.Random(0), torch.Generator().manual_seed(0)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     model.train()
     for number in range(WARM_UP + steps):
+        batch.normal_()
+        every_pass = [random_words(model, images, letters, draw) for _ in range(passes)]
         start = clock(device)
-        for _ in range(passes):
+        for words in every_pass:
             orders = sample_permutations(max(map(len, words)), model.num_permutations, model.mirrored, generator)
             with autocast(device, precision):
                 loss = model.losses(batch, words, orders).total
@@ -106,9 +108,9 @@ def reading(model: CLIP4STR, images: torch.Tensor, loaded: Loaded, device: str) 
     return statistics.median(encode) / len(images), statistics.median(decode) / len(images)
 
 
-def random_words(model: CLIP4STR, count: int, letters: int) -> list[str]:
-    """Words of 3 to 8 letters, the first as long as the longest of a batch."""
-    draw, charset = random.Random(0), model.tokenizer.charset
+def random_words(model: CLIP4STR, count: int, letters: int, draw: random.Random) -> list[str]:
+    """Words of 3 to 8 letters, the first as long as the longest of a step."""
+    charset = model.tokenizer.charset
     longest = min(letters, model.max_letters)
     lengths = [longest, *(draw.randint(min(SHORT, longest), min(LONG, longest)) for _ in range(count - 1))]
     return ["".join(draw.choices(charset, k=length)) for length in lengths]

@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+from core.data.benchmarks import benchmarks_of
 from core.data.environments import environment
 from core.data.errors import DataError
 from core.data.folders import folders_below
@@ -70,8 +71,8 @@ def train_changes(known: dict[str, int], before: Path, data: Path, roots: list[P
 
 def test_change(name: str, metrics: dict, data: Path) -> str:
     try:
-        found = fingerprint(data / "test" / name)
-    except DataError:
+        found = fingerprint(benchmarks_of(data)[name])
+    except (DataError, KeyError):
         return f"benchmark {name} is gone"
     if found == metrics["fingerprint"]:
         return ""

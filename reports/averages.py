@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from core.data.checks.counts import PUBLISHED
-from reports.layout import AVERAGES, Layout
+from core.data.benchmarks import AVERAGES, PUBLISHED
+from reports.layout import Layout
 
 
 def images_of(average: str) -> int:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from core.data.benchmarks import distinct
 from reports import stats
 from reports.averages import fill_averages
 from reports.collect import (
@@ -19,7 +20,7 @@ from reports.collect import (
     read_runs,
     reading_time,
 )
-from reports.layout import Column, Layout, ReportError, columns_of, distinct, read_layout
+from reports.layout import Column, Layout, ReportError, columns_of, read_layout
 from reports.notes import RENDERED, Noted, notes_of
 from reports.outside import outside
 from reports.table import Table

@@ -1,13 +1,15 @@
 """Gather what the runs of a table left behind: predictions scored under the table's labels, facts, published rows."""
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from core.charset import CHARSETS, reduce_text
+from core.data.benchmarks import absence
 from core.files import ROOT
-from reports.labels import corrected
+from reports.labels import corrected, unlabelled
 from reports.layout import Column, Layout, ReportError
 
 PUBLISHED = ROOT / "reports" / "published"
@@ -252,23 +254,21 @@ def measured_benchmarks(scored: dict[str, pd.DataFrame]) -> list[str]:
     return sorted(set().union(*(set(frame.benchmark) for frame in scored.values())))
 
 
-def absent(column: Column, found: set[str], problems: dict[str, str]) -> str:
-    """Why a column has no numbers.
+def absent(column: Column, found: Collection[str], problems: Mapping[str, str]) -> str:
+    """Why a column has no numbers; the plan says it before anything runs, a table of its empty cells.
 
     Args:
-        found: benchmarks that the row was evaluated on.
-        problems: what became of benchmarks that could not be read.
+        found: benchmarks that were evaluated, or can be.
+        problems: what is wrong with benchmarks that are there and cannot be read or scored.
     """
     if not column.benchmarks:
         return "no family of the micro world stands for it"
     missing = [name for name in column.benchmarks if name not in found]
-    known = [f"{name}: {problems[name]}" for name in missing if name in problems]
-    return "; ".join(known) or f"not measured on this data: {', '.join(missing)}"
+    return "; ".join(f"{name}: {problems[name]}" if name in problems else absence(name) for name in missing)
 
 
 def problems_of(results: Path, run: pd.Series) -> dict[str, str]:
     """Benchmarks that the row's evaluation could not open, or that have no labels of the table's own, and why."""
     metrics = json.loads((evaluation_folder(results, run, run.seeds.split()[0]) / "metrics.json").read_text())
-    known = {name: entry["error"] for name, entry in metrics["benchmarks"].items() if "error" in entry}
-    unlabelled = {name: f"no {name}.csv in {run.labels}" for name in metrics["benchmarks"] if name not in known and run.labels}
-    return unlabelled | known
+    unread = {name: entry["error"] for name, entry in metrics["benchmarks"].items() if "error" in entry}
+    return (unlabelled(Path(run.labels), metrics["benchmarks"]) if run.labels else {}) | unread

@@ -16,7 +16,7 @@ def flips_of_table(table: Table, runs: pd.DataFrame, results: Path) -> dict[tupl
     baseline = table.layout.baseline
     if baseline is None or runs.reason[baseline]:
         return {}
-    images = stored_images(Path(runs.data_root[baseline]) / "test")
+    images = stored_images(Path(runs.data_root[baseline]))
     first = {row: first_seed(read_predictions(results, run)) for row, run in runs.iterrows() if not run.reason}
     found = {}
     for row in first:

@@ -11,9 +11,11 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
+from core.data.benchmarks import benchmarks_of
+from core.data.environments import environment
 from core.data.errors import DataError, UnreadableImage
+from core.data.folders import lmdbs_below
 from core.data.images import decode_image
-from core.data.lmdb import environment, find_lmdbs
 
 KEYS = ["benchmark", "index"]
 THUMBNAIL = (128, 128)  # pixels at most; smaller images stay as they are
@@ -113,19 +115,21 @@ def data_uri(image: Image.Image) -> str:
     return "data:image/webp;base64," + base64.b64encode(held.getvalue()).decode()
 
 
-def stored_images(test: Path) -> Callable[[str, int], Image.Image]:
-    """Look images up by benchmark and key number below DATA/test.
+def stored_images(data: Path) -> Callable[[str, int], Image.Image]:
+    """Look images up by benchmark and key number in the folders of DATA/test.
 
     The function raises UnreadableImage, naming no path, where a benchmark has no LMDB, or several of them (a number then
     names no single image), and for an image that cannot be decoded.
     """
 
+    try:
+        folders = benchmarks_of(data)
+    except DataError:
+        folders = {}
+
     @lru_cache
     def lmdbs_of(benchmark: str) -> list[Path]:
-        try:
-            return find_lmdbs(test / benchmark)
-        except DataError:
-            return []
+        return lmdbs_below(folders[benchmark]) if benchmark in folders else []
 
     def image(benchmark: str, index: int) -> Image.Image:
         found = lmdbs_of(benchmark)

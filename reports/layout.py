@@ -1,12 +1,12 @@
 """What a table.yaml says: columns, baseline, order of rows, and what its rows may differ in."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from core.data.checks.counts import NINE_SETS, SIX_SETS
+from core.data.benchmarks import AVERAGES
 from core.files import ROOT
 
 REQUIRED_KEYS = {"title", "about", "columns"}
@@ -14,11 +14,6 @@ LAYOUT_KEYS = REQUIRED_KEYS | {"baseline", "order", "varies", "labels", "not_at_
 COLUMN_KEYS = {"name", "paper", "micro", "average", "fact", "higher_is_better"}
 
 FAMILIES = ("regular", "incidental", "weakly_occluded", "heavily_occluded", "low_resolution", "rotated")
-NESTED = {"IC15_1811": "IC15_2077", "IC13_857": "IC13_1015"}  # benchmarks whose images are all in another one
-AVERAGES = {
-    "nine sets": NINE_SETS,  # the paper's "Avg.": 14,315 images, the 1,811 of IC15 counted twice
-    "six sets": SIX_SETS,  # 7,672 images, every benchmark once
-}
 AT_MICRO = {"nine sets": FAMILIES, "six sets": ("regular", "incidental")}  # families that stand for their benchmarks
 FACTS = {  # columns that are no accuracy, and how many decimals they show
     "params_M": 1,  # all parameters of the model, millions
@@ -156,12 +151,6 @@ def read_layout(table: str) -> Layout:
         not_at_micro=content.get("not_at_micro", {}),
         figures=tuple(content.get("figures", DEFAULT_FIGURES if scored else ())),
     )
-
-
-def distinct(benchmarks: Iterable[str]) -> set[str]:
-    """Benchmarks without those whose images another of them holds too: no image is counted as two."""
-    named = set(benchmarks)
-    return {name for name in named if NESTED.get(name) not in named}
 
 
 def drawable(layout: Layout, measured: Collection[str]) -> list[str]:

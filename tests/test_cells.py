@@ -59,7 +59,7 @@ def test_best_and_second_best_are_ranked_as_printed(table):
 
 def test_missing_cells_say_why(table):
     cell = table.cell("image6-text6", "WOST")
-    assert np.isnan(cell.value) and cell.reason == "not measured on this data: weakly_occluded"
+    assert np.isnan(cell.value) and cell.reason == "no folder test/weakly_occluded"
     assert table.cell("image6-text6", "IC15").reason == ""
 
 
@@ -161,7 +161,7 @@ def test_numbers_are_printed_as_the_paper_prints_them():
 
 def test_no_image_is_counted_as_two(tmp_path, monkeypatch):
     """IC15's 1,811 images are among its 2,077: a pooled comparison takes the larger set alone."""
-    monkeypatch.setattr("reports.layout.NESTED", {"incidental": "regular"})
+    monkeypatch.setattr("core.data.benchmarks.INSIDE", {"incidental": ("regular",)})
     results = write_results(tmp_path, "table_V", {"cross": [1, 0, 0, 0], "base": [1, 1, 1, 0]})
     table = build("table_V", results, results / "tables")
     assert table.averaged == ("incidental", "regular") and table.rows.n["base"] == 4 and table.rows.p["base"] == 0.5

@@ -105,7 +105,9 @@ def test_facts_come_from_plan_run_and_timing(results, runs):
 
 def test_an_empty_cell_says_why():
     assert absent(Column("SVT"), set(), {}) == "no family of the micro world stands for it"
-    assert absent(Column("Avg.", ("SVT", "IC15")), {"SVT"}, {}) == "not measured on this data: IC15"
+    assert absent(Column("Avg.", ("SVT", "COCO")), {"SVT"}, {}) == "no folder test/COCO (nor COCOv1.4, COCO_Text)"
+    reason = "no folder test/IC15_1811 (nor IC15 with 1,811 images)"
+    assert absent(Column("Avg.", ("SVT", "IC15_1811")), set(), {"SVT": "cut off"}) == f"SVT: cut off; {reason}"
     assert absent(Column("SVT", ("SVT",)), set(), {"SVT": "no data.mdb"}) == "SVT: no data.mdb"
 
 

@@ -62,9 +62,9 @@ def test_thumbnails_are_small_and_keep_their_shape():
 
 def test_images_come_from_the_lmdb(tmp_path):
     pictures = [encoded(Image.new("RGB", (40, 20), (80 * number, 0, 0))) for number in range(3)]
-    write_lmdb(tmp_path / "incidental", [(pictures[0], "a"), (pictures[1], "b"), (b"no image", "c")])
-    write_lmdb(tmp_path / "twice" / "one", [(pictures[0], "a")])
-    write_lmdb(tmp_path / "twice" / "two", [(pictures[0], "a")])
+    write_lmdb(tmp_path / "test" / "incidental", [(pictures[0], "a"), (pictures[1], "b"), (b"no image", "c")])
+    write_lmdb(tmp_path / "test" / "twice" / "one", [(pictures[0], "a")])
+    write_lmdb(tmp_path / "test" / "twice" / "two", [(pictures[0], "a")])
     images = stored_images(tmp_path)
     assert images("incidental", 2).getpixel((0, 0)) == (80, 0, 0)
     flips = flips_of(readings([1] * 4), readings([0] * 4), images, 4)

@@ -85,6 +85,7 @@ def made_up(text: str, named: list[str], files: str) -> Reading:
         validate_every=3,
         kept_bytes=12,
         state_bytes=28,
+        machine={"device_batch": 4},
     )
 
 

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from core.checkpoint import save_model
-from core.data.checks.counts import PUBLISHED, Size
+from core.data.benchmarks import PUBLISHED
+from core.data.checks.counts import Size
 from core.data.checks.diagnosis import examine
 from core.data.checks.scan import scan
 from core.data.checks.suspicious import doubts

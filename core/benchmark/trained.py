@@ -13,10 +13,10 @@ from core.benchmark.read import FLOOR, Way, floor, reading, way_of
 from core.benchmark.timing import by_clock, by_processor, device_name, ratios, spread, take_turns
 from core.benchmark.words import mean_letters
 from core.charset import CHARSET_94
+from core.data.benchmarks import benchmarks_of
 from core.data.errors import DataError
 from core.data.loading import Words, collate, open_words
 from core.data.transforms import ToTensor
-from core.evaluate import benchmarks_of
 from core.model.clip4str import CLIP4STR
 from core.precision import name_of
 from core.protocol import Protocol

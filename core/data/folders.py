@@ -35,12 +35,13 @@ def refuse(error: OSError) -> None:
 
 
 def lmdbs_below(root: Path) -> list[Path]:
-    """Every folder at or below `root` that holds a data.mdb, sorted by path.
+    """Every folder at or below `root` that holds a data.mdb, sorted by path; hidden folders below it are left out.
 
     Raises:
         DataError: a folder cannot be listed.
     """
-    return sorted(folder for folder, files in folders_below(root) if "data.mdb" in files)
+    holding = (folder for folder, files in folders_below(root) if "data.mdb" in files)
+    return sorted(folder for folder in holding if not any(part[0] == "." for part in folder.relative_to(root).parts))
 
 
 def files_below(root: Path, suffixes: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from shlex import quote
 
 import lmdb
 from PIL import Image
@@ -18,7 +19,7 @@ from core.data.errors import DataError, UnreadableImage
 from core.data.folders import lmdbs_below
 from core.data.images import decode_image
 from core.data.index import SMALLEST, content_key, load, save
-from core.data.labels import Rules, scan
+from core.data.labels import Rules, one_label, scan
 from core.data.ledger import Ledger
 from core.data.samples import Samples
 from core.files import atomic_folder, file_digest
@@ -26,18 +27,20 @@ from core.files import atomic_folder, file_digest
 COUNT_KEY = b"num-samples"
 FIRST_MAP = 64 << 20  # bytes; the map doubles when it is full
 LOOK_EVERY = 1.0  # seconds between looks at whether the file is still there
+SECOND_ROOTS = {"rbu": "str_dataset_ub"}  # training sets that are released as a data root of their own
 
 
-class WordLmdb:
-    """One LMDB: its labels after the label rules, its images on demand.
+class ImageLmdb:
+    """One LMDB: how many samples it stores, and its images on demand; labels are left on disk.
 
     Args:
         path: the folder that holds data.mdb.
-        charset: characters a label may hold (others are removed; upper case is folded where there is none).
-        max_letters: longer labels are dropped.
+
+    Raises:
+        DataError: there is no database, it is damaged, or its count is missing or wrong.
     """
 
-    def __init__(self, path: Path, charset: str = CHARSET_94, max_letters: int = 25):
+    def __init__(self, path: Path):
         self.path = Path(path)
         self.home = self.path.resolve()  # once, not with every image
         close_replaced(self.home)
@@ -46,19 +49,6 @@ class WordLmdb:
         self.looked = time.monotonic()
         with database.begin(buffers=True) as transaction:
             self.stored = self.read_count(transaction)
-        self.samples, self.ledger = self.read_labels(database, Rules(charset, max_letters))
-
-    def read_labels(self, database: lmdb.Environment, rules: Rules) -> tuple[Samples, Ledger]:
-        """From the index beside the database, or by a scan that leaves one there."""
-        indexed = self.stored >= SMALLEST
-        key = content_key(self.home, rules) if indexed else ""  # before the scan sees its state of the database
-        if indexed and (found := load(self.home, rules, key)):
-            return found
-        with database.begin(buffers=True) as transaction:
-            found = scan(self.path / "data.mdb", transaction, self.stored, rules)
-        if indexed and content_key(self.home, rules) == key:  # nothing was written meanwhile
-            save(self.home, rules, key, *found)
-        return found
 
     def value(self, transaction: lmdb.Transaction, key: str) -> memoryview | None:
         """What is stored under a key; no longer than the file, for reading on would end the process."""
@@ -85,9 +75,6 @@ class WordLmdb:
             f"{self.path / 'data.mdb'}: key 'num-samples' {found}; write the number of samples there as ASCII "
             "digits, the keys being image-000000001, label-000000001, ..."
         )
-
-    def __len__(self) -> int:
-        return len(self.samples)
 
     def look(self) -> None:
         """Whether the file is still there: reading on in one that is gone would end the process (SIGBUS).
@@ -121,6 +108,61 @@ class WordLmdb:
             return decode_image(raw)
 
 
+class WordLmdb(ImageLmdb):
+    """One LMDB: its labels after the label rules, its images on demand.
+
+    Args:
+        path: the folder that holds data.mdb.
+        charset: characters a label may hold (others are removed; upper case is folded where there is none).
+        max_letters: longer labels are dropped.
+    """
+
+    def __init__(self, path: Path, charset: str = CHARSET_94, max_letters: int = 25):
+        super().__init__(path)
+        self.samples, self.ledger = self.read_labels(environment(self.home), Rules(charset, max_letters))
+
+    def read_labels(self, database: lmdb.Environment, rules: Rules) -> tuple[Samples, Ledger]:
+        """From the index beside the database, or by a scan that leaves one there."""
+        indexed = self.stored >= SMALLEST
+        key = content_key(self.home, rules) if indexed else ""  # before the scan sees its state of the database
+        if indexed and (found := load(self.home, rules, key)):
+            return found
+        with database.begin(buffers=True) as transaction:
+            found = scan(self.path / "data.mdb", transaction, self.stored, rules)
+        if indexed and content_key(self.home, rules) == key:  # nothing was written meanwhile
+            save(self.home, rules, key, *found)
+        return found
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+def stored_samples(path: Path) -> int:
+    """Samples that an LMDB stores, before the label rules; reads its count alone.
+
+    Raises:
+        DataError: there is no database, it is damaged, or its count is missing or wrong.
+    """
+    return ImageLmdb(path).stored
+
+
+def sample_labels(roots: Sequence[Path], most: int) -> list[str]:
+    """About `most` labels of all LMDBs below folders, evenly spaced; those that the label rules drop are left out.
+
+    Raises:
+        DataError: there is no LMDB, or one cannot be read.
+    """
+    databases = [ImageLmdb(folder) for root in roots for folder in find_lmdbs(root)]
+    step = max(1, sum(database.stored for database in databases) // most)
+    rules, labels = Rules(CHARSET_94, 25), []
+    for database in databases:
+        with environment(database.home).begin(buffers=True) as transaction:
+            for index in range(1, database.stored + 1, step):
+                raw = database.value(transaction, f"label-{index:09d}")
+                labels.append(one_label(rules, bytes(raw or b""), index, Ledger()).decode())
+    return [label for label in labels if label]
+
+
 def find_lmdbs(root: Path) -> list[Path]:
     """Every folder below `root` that holds a data.mdb, sorted by path so that the order is the same everywhere.
 
@@ -134,10 +176,10 @@ def find_lmdbs(root: Path) -> list[Path]:
 
 
 def train_roots(data: Path, names: Sequence[str]) -> list[Path]:
-    """The folders below data/train that a run learns from.
+    """The folders below data/train that a run learns from, links to folders elsewhere included.
 
     Raises:
-        DataError: one is not there.
+        DataError: one is not there; says how to link it where it is released as a data root of its own.
     """
     roots = [Path(data) / "train" / name for name in names]
     for root in roots:
@@ -145,9 +187,21 @@ def train_roots(data: Path, names: Sequence[str]) -> list[Path]:
             found = [path.name for path in sorted(root.parent.iterdir()) if path.is_dir()] if root.parent.is_dir() else []
             raise DataError(
                 f"{root} is missing: TRAIN_DATA = {tuple(names)!r} names folders below {root.parent}, which holds "
-                f"{', '.join(found) or 'none'}; put or link the LMDBs there"
+                f"{', '.join(found) or 'none'}; {how_to_link(root) or 'put or link the LMDBs there'}"
             )
     return roots
+
+
+def how_to_link(root: Path) -> str:
+    """The command that makes data/train/<set> a link to the data root it was released as; empty where that is not found."""
+    data = root.parents[1].resolve()
+    second = SECOND_ROOTS.get(root.name, "")
+    for place in (data, data.parent) if second else ():
+        if (place / second).is_dir():
+            inner = place / second / "train"
+            target = os.path.relpath(inner if inner.is_dir() else inner.parent, data / "train")
+            return f"link it: mkdir -p {quote(str(root.parent))} && ln -s {quote(target)} {quote(str(root))}"
+    return ""
 
 
 def fingerprint(*roots: Path) -> str:

@@ -50,7 +50,7 @@ def draw_qualitative(options: argparse.Namespace) -> Figure:
         raise ReportError(f"{options.table} has no row {row!r}; --row takes one of {', '.join(runs.index)}")
     run = runs.loc[row]
     charset = CHARSETS[json.loads(run.protocol)["scoring_charset_size"]]
-    images = stored_images((options.data or Path(run.data_root)) / "test")
+    images = stored_images(options.data or Path(run.data_root))
     return qualitative(readings_of(options.results, run), images, charset, options.images, options.seed)
 
 

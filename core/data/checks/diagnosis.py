@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from core.data.benchmarks import canonical, held_twice
 from core.data.checks.counts import Size, benchmark_size, training_size
 from core.data.checks.duplicates import Pair, across, inside, near_inside
 from core.data.checks.images import image_facts
@@ -45,6 +46,12 @@ class Diagnosis:
         return groups
 
     @cached_property
+    def benchmarks(self) -> dict[str, str]:
+        """The benchmark that each folder of test/ holds."""
+        stored = {short: count_stored(scans) for name, scans in self.sets.items() if (short := test_folder(name))}
+        return {short: canonical(short, lambda images=images: images) for short, images in stored.items()}
+
+    @cached_property
     def sizes(self) -> dict[str, Size]:
         """Every training set and benchmark beside the published one."""
         sizes = {}
@@ -54,15 +61,24 @@ class Diagnosis:
             if broken := [found.name for found in scans if found.error]:
                 sizes[name] = Size(None, False, f"{', '.join(broken)} cannot be read")
             elif split == "test":
-                stored, scored = sum(len(found.samples) for found in scans), sum(found.scored for found in scans)
-                sizes[name] = benchmark_size(short, stored, usable, scored)
+                sizes[name] = self.test_size(short, scans, usable)
             elif split == "train":
                 sizes[name] = training_size(short, usable)
         return sizes
 
+    def test_size(self, short: str, scans: list[Scan], usable: int) -> Size:
+        """A folder of test/ beside the benchmark it holds, which the note names where the folder does not."""
+        name = self.benchmarks[short]
+        same = [folder for folder, other in self.benchmarks.items() if other == name]
+        if len(same) > 1:
+            return Size(None, False, held_twice(name, same))
+        size = benchmark_size(name, count_stored(scans), usable, sum(found.scored for found in scans))
+        return size if name == short else size._replace(note=f"{name}: {size.note}")
+
     def sizes_of(self, split: str) -> dict[str, Size]:
-        """`sizes` of one split, by folder name."""
-        return {name.split("/")[1]: size for name, size in self.sizes.items() if name.startswith(f"{split}/")}
+        """`sizes` of one split: of test by benchmark, of others by folder name."""
+        short = {name: name.split("/")[1] for name in self.sizes if name.startswith(f"{split}/")}
+        return {self.benchmarks[name] if split == "test" else name: self.sizes[full] for full, name in short.items()}
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
@@ -86,6 +102,7 @@ class Diagnosis:
                     "fingerprint": self.fingerprints[name],
                     "usable": sum(found.usable for found in scans),
                     **({"size": self.sizes[name]._asdict()} if name in self.sizes else {}),
+                    **({"benchmark": self.benchmarks[short]} if (short := test_folder(name)) else {}),
                 }
                 for name, scans in self.sets.items()
             },
@@ -101,6 +118,15 @@ def set_of(lmdb: str) -> str:
     """The set an LMDB belongs to: train/real of train/real/IC15, val of val/IC15."""
     parts = lmdb.split("/")
     return parts[0] if parts[0] == "val" else "/".join(parts[:2])
+
+
+def test_folder(name: str) -> str:
+    """The folder of a set below test/; empty for sets of other splits."""
+    return name.removeprefix("test/") if name.startswith("test/") else ""
+
+
+def count_stored(scans: list[Scan]) -> int:
+    return sum(len(found.samples) for found in scans)
 
 
 def lmdb_facts(found: Scan) -> dict:
@@ -134,7 +160,7 @@ def examine(root: Path, needs: Sequence[Needs], workers: int, advance: Advance =
     overlap = {}
     for (first, second), count in diagnosis.overlap.items():
         if first.startswith("train/") and second.startswith("test/"):
-            overlap[first.split("/")[1], second.split("/")[1]] = count
+            overlap[first.split("/")[1], diagnosis.benchmarks[test_folder(second)]] = count
     diagnosis.verdicts = [judge(need, benchmarks, training, diagnosis.label_files, overlap) for need in needs]
     return diagnosis
 

@@ -4,16 +4,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from lmdb import Environment
-
 from core.charset import CHARSET_94
 from core.data.environments import environment
 from core.data.errors import DataError
-from core.data.labels import Rules
-from core.data.ledger import Ledger
-from core.data.lmdb import WordLmdb
-from core.data.samples import Samples
+from core.data.lmdb import ImageLmdb
 
 RULES = (CHARSET_94, 25)  # the label rules of section IV-A, as training and evaluation apply them
 KINDS = ("image", "label")
@@ -32,21 +26,17 @@ class Raw(NamedTuple):
         return f"label-{self.index:09d}"
 
 
-class Stored(WordLmdb):
-    """A WordLmdb whose labels are left on disk.
+class Stored(ImageLmdb):
+    """An LMDB whose samples are handed out as they are stored.
 
     Raises:
         DataError: there is no database, it is damaged, or its count is missing or wrong.
     """
 
     def __init__(self, path: Path):
-        super().__init__(path, *RULES)
-        with environment(self.path).begin() as transaction:
+        super().__init__(path)
+        with environment(self.home).begin() as transaction:
             self.entries = transaction.stat()["entries"]
-
-    def read_labels(self, database: Environment, rules: Rules) -> tuple[Samples, Ledger]:
-        """None: they stay where they are."""
-        return Samples(np.zeros(0, np.int32), np.zeros(0, np.int64), b""), Ledger()
 
     @property
     def extra_keys(self) -> int:

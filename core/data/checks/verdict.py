@@ -7,11 +7,11 @@ from pathlib import Path
 import yaml
 
 from core import config
-from core.data.checks.counts import NINE_SETS, SIX_SETS, Size
+from core.data.benchmarks import AVERAGES
+from core.data.checks.counts import Size
 from core.data.errors import DataError
 from core.data.words import FAMILIES
 
-AVERAGES = {"nine sets": NINE_SETS, "six sets": SIX_SETS}
 ANSWERS = {
     "yes": "can be reproduced",
     "in part": "can be reproduced in part",
@@ -94,7 +94,7 @@ def judge(
     """The verdict on one table.
 
     Args:
-        benchmarks: of data/test, by folder name. training: of data/train.
+        benchmarks: of data/test, by benchmark. training: of data/train, by folder.
         label_files: benchmarks with a file, by folder below data/labels.
         overlap: images of a benchmark (second) that a training set (first) holds as well.
     """

@@ -1,0 +1,68 @@
+"""Memory of a training step: counted on models without values, against figures that were measured on real ones."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ablations.assumptions import read_assumptions
+from ablations.blueprint import read
+from ablations.memory import Footprint, footprint, verdict_on
+from ablations.reading import Work
+from core.cost import spelling
+from core.experiment import load
+from core.model.permutations import sample_permutations
+from core.step_memory import saved_bytes
+
+MEASURED = {"clip4str_b": (12.8, 15), "clip4str_l": (37.9, 45), "clip4str_h": (68.0, 85)}  # GB for 128 images, bf16
+
+
+def counted(model: str, scale: str = "paper") -> tuple[Footprint, object]:
+    gin = f"ablations/models/{model}.gin"
+    saved = saved_bytes(load(gin, scale).blueprint, 1.0)
+    reading = read(gin, scale)
+    return footprint(Work(0, 0, 0, saved.image, saved.once), reading, read_assumptions()), reading
+
+
+@pytest.mark.parametrize("model", MEASURED)
+def test_the_estimate_is_what_was_measured(model):
+    """128 images under bf16: activations within 1 %, all of it to the printed GB."""
+    needed, reading = counted(model)
+    activations, total = MEASURED[model]
+    assert 128 * needed.image / 1e9 == pytest.approx(activations, rel=0.01)
+    assert needed.needs(128) / 1e9 == pytest.approx(total, abs=0.6)
+    for device in ("nvidia_a100", "nvidia_h100"):
+        assert verdict_on(needed, reading, read_assumptions(device).usable_bytes) == "fits"
+
+
+def test_the_huge_model_does_not_fit_at_128():
+    needed, reading = counted("clip4str_h")
+    usable = read_assumptions("nvidia_h100").usable_bytes
+    assert verdict_on(needed, replace(reading, device_batch=128), usable) == "does not fit: DEVICE_BATCH = 64 would"
+    assert needed.needs(64) <= usable < needed.needs(128)
+    assert verdict_on(needed, reading, 16e9) == "does not fit at any DEVICE_BATCH"
+
+
+def test_float32_counts_whole_and_no_copies():
+    needed, reading = counted("clip4str_b", "smoke")
+    assert reading.precision == "no"
+    assert needed.fixed == pytest.approx(4 * reading.counts.total + 12 * reading.counts.trainable, rel=0.01)
+
+
+def test_a_blueprint_saves_what_a_model_with_values_saves(model):
+    """The same hooks over a real forward pass of the shipped towers, whose attention is a fused kernel too."""
+    words, held = ["a" * model.max_letters] * 4, {}
+
+    def save(tensor):
+        held[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    weights = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    orders = sample_permutations(model.max_letters, model.num_permutations, model.mirrored, torch.Generator().manual_seed(0))
+    images = torch.randn(4, 3, *model.towers.image_size)
+    hooks = torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor)
+    with spelling(model, model.max_letters, 1.0), hooks:  # or captions would repeat, which are read once
+        model.train().losses(images, words, orders)
+    real = sum(tensor.untyped_storage().nbytes() for pointer, tensor in held.items() if pointer not in weights)
+    found = saved_bytes(load("ablations/table_VI/image0-text6.gin", "micro").blueprint, 1.0)
+    assert 4 * found.image + found.once == pytest.approx(real, rel=0.02)
