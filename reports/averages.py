@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from core.data.checks.counts import PUBLISHED
-from reports.layout import AVERAGES, Layout
+from reports.layout import AVERAGES, Column, Layout, distinct
 
 
 def images_of(average: str) -> int:
@@ -30,3 +30,8 @@ def fill_averages(layout: Layout, published: pd.DataFrame) -> pd.DataFrame:
         if "average" in entry and len(filled) and filled[entry["name"]].isna().all():
             filled[entry["name"]] = [published_average(layout, row, entry["average"]) for _, row in published.iterrows()]
     return filled
+
+
+def counted_twice(column: Column, here: pd.DataFrame) -> int:
+    """How many lines of a column's predictions are of images that another of its benchmarks holds too."""
+    return int((~here.benchmark.isin(distinct(column.benchmarks))).sum())

@@ -26,6 +26,7 @@ TEXT_COLUMNS = (
     "labels",
     "layers",
     "peers",
+    "replicates",
 )
 
 

@@ -10,7 +10,8 @@ from reports import stats
 from reports.cells import ranks
 from reports.flips import Flips, flips_of
 from reports.layout import Column, Layout, read_layout
-from reports.stats import Agreement, Interval
+from reports.orderings import Agreement
+from reports.stats import Interval
 from reports.table import Table
 
 IMAGES = 600
