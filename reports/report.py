@@ -14,6 +14,10 @@ from rich.progress import track
 from core.files import atomic_file
 from reports.appendix import appendix
 from reports.cells import build
+from reports.claims.claim import ledger_paths
+from reports.claims.judged import judged_ledgers
+from reports.claims.results import StudyResults
+from reports.claims.shown import claim_blocks
 from reports.collect import read_runs
 from reports.document import Block, Drawing, Heading, Items, Listing, Masks, Study, Text, to_html, to_latex, to_markdown
 from reports.flipped import flips_of_table
@@ -90,7 +94,8 @@ def blocks_of(names: Sequence[str], results: Path, tables: Path, figures: Path) 
     built = [build(name, results, tables) for name in names]
     runs = {name: read_runs(tables, name) for name in names}
     scale = built[0].scale
-    blocks: list[Block] = [Heading(f"CLIP4STR, ablated: {scale} scale", 1), *introduction(built)]
+    blocks: list[Block] = [Heading(f"CLIP4STR, ablated: {scale} scale", 1)]
+    blocks += claims(StudyResults(results, tables), figures) + introduction(built)
     blocks += [drawing(figures / "figure_1", "A picture with a word sticker, classified zero-shot, with Grad-CAM (Figure 1)")]
     blocks += [drawing(figures / "figure_2", "Attention of the image tower on test words (Figure 2)")]
     blocks += [Masks(results / "maps" / "masks.json")]
@@ -101,6 +106,18 @@ def blocks_of(names: Sequence[str], results: Path, tables: Path, figures: Path) 
             blocks.append(drawing(figures / f"{figure}_{name}", CAPTIONS[figure].format(title=table.layout.title)))
     everything = pd.concat([frame.assign(table=name) for name, frame in runs.items()])
     return [*blocks, *appendix(everything, results)]
+
+
+def claims(study: StudyResults, figures: Path) -> list[Block]:
+    """The ledgers, which head the report; nothing where no claims.yaml is.
+
+    Raises:
+        ReportError: a ledger cannot be used, or its figure is missing.
+    """
+    if not ledger_paths():
+        return []
+    stem = drawing(figures / "claims", "").stem
+    return claim_blocks(judged_ledgers(study), study.scale, stem)
 
 
 def measured_rows(table: Table) -> list[str]:
