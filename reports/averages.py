@@ -35,3 +35,14 @@ def fill_averages(layout: Layout, published: pd.DataFrame) -> pd.DataFrame:
 def counted_twice(column: Column, here: pd.DataFrame) -> int:
     """How many lines of a column's predictions are of images that another of its benchmarks holds too."""
     return int((~here.benchmark.isin(distinct(column.benchmarks))).sum())
+
+
+def mean_columns(columns: list[Column], measured: set[str] | None = None) -> list[Column]:
+    """The columns that a table's mean is over: its benchmarks, or its own averages where it has no others.
+
+    Args:
+        measured: benchmarks that there are numbers of; every one where left out.
+    """
+    scored = [column for column in columns if column.published and not column.fact]
+    filled = [column for column in scored if measured is None or (column.benchmarks and measured >= set(column.benchmarks))]
+    return [column for column in filled if not column.average] or filled

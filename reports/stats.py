@@ -208,8 +208,7 @@ def seeds_needed(difference: float, seed_variance: float, df: float, image_varia
         freedom = known * (variance / training) ** 2 if training else np.inf
         return power(difference, float(np.sqrt(variance)), freedom, level) >= POWER
 
-    reach = (norm.ppf(1 - level / 2) + norm.ppf(POWER)) * np.sqrt(image_variance)
-    if abs(difference) <= reach:
+    if abs(difference) <= image_limit(image_variance, level):
         return None
     few, many = 0, 1
     while not decides(many):
@@ -218,6 +217,11 @@ def seeds_needed(difference: float, seed_variance: float, df: float, image_varia
         middle = (few + many) // 2
         few, many = (few, middle) if decides(middle) else (middle, many)
     return many
+
+
+def image_limit(image_variance: float, level: float = LEVEL) -> float:
+    """The smallest difference, in points, that any number of seeds shows with 80 % power on the same images."""
+    return float((norm.ppf(1 - level / 2) + norm.ppf(POWER)) * np.sqrt(image_variance))
 
 
 def holm(p_values: list[float]) -> list[float]:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from core.files import atomic_file, write_json
 from reports.claims.judged import judged_ledgers
-from reports.claims.shown import claim_blocks
 from reports.claims.results import StudyResults
+from reports.claims.shown import claim_blocks
 from reports.document import Heading, to_html, to_latex, to_markdown
 from reports.figures import style
 from reports.figures.claims import claims_figure

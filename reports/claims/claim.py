@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
 from core.files import ROOT
+from reports.averages import mean_columns
 from reports.layout import Column, Layout, ReportError, columns_of, read_layout
 
 TABLES = ROOT / "ablations"
@@ -61,13 +62,11 @@ class Contrast:
 
         Args:
             columns: of the table.
-            measured: benchmarks that there are numbers of; every one where left out.
+            measured: see `mean_columns`.
         """
         if self.columns:
             return [column for column in columns if column.name in self.columns]
-        scored = [column for column in columns if column.published and not column.fact]
-        filled = [column for column in scored if measured is None or (column.benchmarks and measured >= set(column.benchmarks))]
-        return [column for column in filled if not column.average] or filled
+        return mean_columns(columns, measured)
 
     def __str__(self) -> str:
         """As a sum of rows, the table named once where there is one only."""

@@ -8,10 +8,10 @@ import pandas as pd
 from reports.claims.claim import Contrast
 from reports.claims.effect import Effect, of_paired
 from reports.claims.printed import printed
-from reports.claims.second_training import published_noise, unscored
 from reports.claims.results import StudyResults, TableResults
+from reports.claims.second_training import published_noise, unscored
 from reports.collect import absent, reading_time
-from reports.compare import Comparison, comparison, weights_of, wide
+from reports.compare import Comparison, weights_of, wide
 from reports.layout import NESTED, Column, columns_of
 from reports.noise import Noise
 from reports.stats import Paired
@@ -66,7 +66,7 @@ def unfilled(contrast: Contrast, study: StudyResults, columns: list[Column]) -> 
 def within(contrast: Contrast, study: StudyResults, columns: list[Column]) -> Paired:
     """A contrast of rows of one table, with the training noise that this table knows of."""
     table = study.table(contrast.tables[0])
-    found = comparison(table.layout, table.runs, table.scored, columns, study.results)
+    found = table.comparison(columns)
     if contrast.columns and not table.runs.loc[table.layout.baseline].replicates:
         found = replace(found, outside=noise_of_columns(table, columns))
     return found.contrast({row: weight for (_, row), weight in contrast.weights.items()})

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from reports.collect import evaluation_folder, read_predictions, read_runs
+from reports.compare import Comparison, comparison
 from reports.layout import Column, Layout, columns_of, read_layout
 from reports.notes import RENDERED
 
@@ -43,6 +44,7 @@ class TableResults:
         self.layout = layout
         self.runs = runs
         self.results = results
+        self.comparisons: dict[tuple[str, ...], Comparison | None] = {}
 
     @cached_property
     def scored(self) -> dict[str, pd.DataFrame]:
@@ -68,6 +70,13 @@ class TableResults:
         folders = {seed: evaluation_folder(self.results, run, seed) for seed in run.seeds.split()}
         missing = [seed for seed, folder in folders.items() if not (folder / "predictions.parquet").is_file()]
         return f"{row} has no predictions of seed {', '.join(missing)}" if missing else ""
+
+    def comparison(self, columns: list[Column]) -> Comparison | None:
+        """The scored rows, ready to be compared on the mean of `columns`; None where the baseline was not read."""
+        names = tuple(column.name for column in columns)
+        if names not in self.comparisons:
+            self.comparisons[names] = comparison(self.layout, self.runs, self.scored, columns, self.results)
+        return self.comparisons[names]
 
     def benchmarks(self, row: str) -> set[str]:
         """Benchmarks that a scored row was evaluated on."""
