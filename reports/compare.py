@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 from reports import stats
 from reports.collect import read_predictions
 from reports.layout import NESTED, Column, Layout, ReportError, distinct
-from reports.noise import Noise, combined, noise_of_replicates, noise_of_rows
+from reports.noise import Noise, beside, combined, noise_of_replicates, noise_of_rows
 from reports.strata import Strata
 
 COMPARED = (
@@ -36,7 +37,7 @@ class Comparison:
     runs: dict[str, str]
     outside: Noise | None = None
 
-    @property
+    @cached_property
     def means(self) -> pd.DataFrame:
         """The printed mean of every row and seed, in per cent."""
         return pd.DataFrame({row: self.mean(row) for row in self.correct}).T
@@ -48,7 +49,8 @@ class Comparison:
     def noise(self, weights: Mapping[str, float]) -> Noise | None:
         """What is known of training noise beside the compared rows' own spread over seeds; None where they share a run.
 
-        Rows of one run differ by their decoding alone, and no other rows' trainings say how that varies.
+        Rows of one run differ by their decoding alone, and no other rows' trainings say how that varies. Neither do rows whose
+        own spread is much larger than all others' (`reports.noise.beside`).
 
         Args:
             weights: of the rows, summing to zero.
@@ -57,7 +59,9 @@ class Comparison:
             return None
         first = {self.runs[name]: name for name in reversed([*weights, *self.correct])}  # of every run one row
         pooled = noise_of_rows(self.means.loc[list(first.values())], weights)
-        return combined([noise for noise in (pooled, self.outside) if noise])
+        found = combined([noise for noise in (pooled, self.outside) if noise])
+        by_seed = sum(weight * self.means.loc[row].to_numpy() for row, weight in weights.items())
+        return beside(by_seed, found, sum(weight**2 for weight in weights.values()))
 
     def contrast(self, weights: Mapping[str, float]) -> stats.Paired:
         """A weighted sum of rows.
@@ -73,7 +77,7 @@ class Comparison:
         """A row against any other."""
         return self.contrast({row: 1, baseline: -1})
 
-    @property
+    @cached_property
     def once(self) -> np.ndarray:
         """Marks every image once: False where a larger benchmark holds it too."""
         benchmarks = next(iter(self.correct.values())).index.get_level_values("benchmark")

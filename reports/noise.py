@@ -1,19 +1,21 @@
 """Training noise: how far the printed mean of one configuration moves from one training to the next."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from scipy.stats import f
 
 from reports.strata import Strata
 
-MOST_DF = 4  # what other rows' noise may count for beside a row's own; chosen by `reports.simulation`
+MOST_DF = 2  # what noise from elsewhere counts for beside the rows' own; chosen by `reports.simulation`
+DISAGREE = 0.2  # level of the test that drops it altogether
 
 
 @dataclass(frozen=True)
 class Noise:
-    """A measure of training noise from outside the two rows that are compared.
+    """A measure of training noise beside the compared rows' own spread over seeds.
 
     Args:
         variance: of the printed mean over trainings of one configuration, in points squared.
@@ -43,8 +45,7 @@ def noise_of_replicates(correct: pd.DataFrame, strata: Strata) -> Noise:
 def noise_of_rows(means: pd.DataFrame, weights: Mapping[str, float]) -> Noise | None:
     """Noise pooled over the rows of a table: residual mean square of rows x seeds without what the compared rows say.
 
-    Of its (R - 1)(K - 1) degrees of freedom, K - 1 are those of the difference itself and are left out; the rest count for
-    `MOST_DF` at most, so that a row noisier than the others keeps a voice.
+    Of its (R - 1)(K - 1) degrees of freedom, K - 1 are those of the difference itself and are left out.
 
     Args:
         means: R rows x K seeds, the printed mean in points; rows that share a run stand there once.
@@ -58,19 +59,35 @@ def noise_of_rows(means: pd.DataFrame, weights: Mapping[str, float]) -> Noise | 
         return None
     values = means.to_numpy(float)
     residuals = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
-    factors = np.array(list(weights.values()))
-    own = (seeds - 1) * (factors @ means.loc[list(weights)].to_numpy()).var(ddof=1) / (factors @ factors)
+    factors = np.array([weights.get(row, 0.0) for row in means.index])
+    own = (seeds - 1) * (factors @ values).var(ddof=1) / (factors @ factors)
     df = (rows - 2) * (seeds - 1)
-    return Noise(max(0.0, float((residuals**2).sum() - own)) / df, min(df, MOST_DF), f"the {rows} rows of this table")
+    return Noise(max(0.0, float((residuals**2).sum() - own)) / df, df, f"the {rows} trained rows of this table")
 
 
 def combined(noises: list[Noise]) -> Noise | None:
     """Several measures as one, weighted by their degrees of freedom; None for none."""
     if len(noises) < 2:
         return noises[0] if noises else None
-    freedom = np.array([noise.df for noise in noises])
-    variance = float(freedom @ [noise.variance for noise in noises] / freedom.sum())
-    residual = float(freedom @ [noise.residual for noise in noises] / freedom.sum())
-    return Noise(
-        variance, min(float(freedom.sum()), max(MOST_DF, freedom.max())), " and ".join(n.source for n in noises), residual
-    )
+    freedom = np.array([noise.df for noise in noises], float)
+    variance = freedom @ [noise.variance for noise in noises] / freedom.sum()
+    residual = freedom @ [noise.residual for noise in noises] / freedom.sum()
+    return Noise(float(variance), float(freedom.sum()), " and ".join(noise.source for noise in noises), float(residual))
+
+
+def beside(by_seed: np.ndarray, noise: Noise | None, trainings: float = 2) -> Noise | None:
+    """As much of a noise as counts beside a difference's own spread over seeds.
+
+    A row may be noisier than others. So noise from elsewhere has `MOST_DF` degrees of freedom at most, and none where the own
+    spread is larger than it explains (F test, one-sided, at the level `DISAGREE`). One seed has no spread of its own.
+
+    Args:
+        by_seed: the difference at each seed, in points.
+        trainings: variance of the difference in variances of one training.
+    """
+    if noise is None or len(by_seed) == 1:
+        return noise
+    own, expected = by_seed.var(ddof=1), trainings * noise.variance
+    if own > 0 and (expected == 0 or f.sf(own / expected, len(by_seed) - 1, noise.df) < DISAGREE):
+        return None
+    return replace(noise, df=min(noise.df, MOST_DF))

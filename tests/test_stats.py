@@ -7,7 +7,7 @@ from scipy.stats import t
 from statsmodels.stats.power import TTestPower
 
 from reports import stats
-from reports.noise import Noise, combined, noise_of_replicates, noise_of_rows
+from reports.noise import MOST_DF, Noise, beside, combined, noise_of_replicates, noise_of_rows
 from reports.strata import Strata
 
 SIMULATED = np.random.default_rng(0)
@@ -123,13 +123,20 @@ def test_a_rows_own_noise_is_not_counted_twice():
     assert found.variance == pytest.approx(rest.var() / 1.5) and found.df == 2
 
 
+def test_noise_from_elsewhere_counts_little_and_not_against_a_noisier_row():
+    noise = Noise(1.0, 20, "elsewhere")
+    assert beside(np.array([0.0, 1, 2]), noise) == Noise(1.0, MOST_DF, "elsewhere")
+    assert beside(np.array([0.0, 5, 9]), noise) is None and beside(np.array([3.0]), noise) == noise
+    assert beside(np.array([0.0, 1]), None) is None and beside(np.zeros(3), Noise(0.0, 4, "exact")).df == MOST_DF
+
+
 def test_replicates_measure_one_training():
     correct = pd.DataFrame(np.random.default_rng(4).random((500, 5)) < 0.8)
     found = noise_of_replicates(correct, Strata.single(500))
     assert found.variance == pytest.approx((100 * correct.mean()).var()) and found.df == 4
     assert found.residual == pytest.approx(found.variance, rel=1.5)  # independent images: nothing but that
     both = combined([found, Noise(1.0, 4, "x")])
-    assert both.variance == pytest.approx((found.variance + 1) / 2) and both.df == 4 and combined([]) is None
+    assert both.variance == pytest.approx((found.variance + 1) / 2) and both.df == 8 and combined([]) is None
 
 
 @pytest.mark.parametrize("seeds", [2, 5])
