@@ -70,7 +70,8 @@ class JudgedClaim:
             }
             for judged in self.contrasts
         ]
-        verdicts = {"published": self.printed._asdict(), "measured": self.measured._asdict()}
+        sides = {"published": self.printed, "measured": self.measured}
+        verdicts = {side: {"verdict": verdict.word, "why": verdict.why} for side, verdict in sides.items()}
         return {
             "id": self.claim.id,
             "where": self.claim.where,

@@ -93,7 +93,7 @@ def across(contrast: Contrast, study: StudyResults, columns: list[Column]) -> Pa
     for frame in correct.values():
         shared = shared.intersection(frame.index)
     shared = shared.sort_values()
-    sizes = shared.to_frame().groupby("benchmark").size().to_dict()
+    sizes = shared.get_level_values("benchmark").value_counts().to_dict()
     strata = Strata.of(shared.get_level_values("benchmark"), weights_of(columns, sizes), NESTED)
     runs = {key: study.table(key[0]).runs.run[key[1]] for key in correct}
     return Comparison({key: frame.loc[shared] for key, frame in correct.items()}, strata, runs).contrast(contrast.weights)
