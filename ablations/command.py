@@ -118,7 +118,7 @@ def show_power(plan: Plan, options: argparse.Namespace) -> None:
     asked = question(plan, options.power, options.points, options.noise, options.discordant)
     assumptions, memory = read_assumptions(options.device, options.devices), remembered(plan.results)
     pace, notes = paces(plan, options, memory, assumptions)
-    lines = answer(plan, options.power, asked, lambda wanted: jobs(wanted, pace, assumptions.prediction_bytes))
+    lines = answer(plan, options.power, asked, lambda wanted: jobs(wanted, pace, assumptions.prediction_bytes), options.price)
     memory.write()
     print("\n".join(lines + notes))
 

@@ -12,7 +12,7 @@ from ablations.price import Job
 from core.config import ConfigError
 from reports.averages import mean_columns
 from reports.claims.results import StudyResults
-from reports.compare import comparison, weights_of
+from reports.compare import weights_of
 from reports.layout import NESTED, Column, Layout, columns_of
 from reports.noise import Noise, noise_of_replicates
 from reports.stats import LEVEL, POWER, image_limit, seeds_needed
@@ -87,7 +87,7 @@ def known_noise(plan: Plan, layout: Layout) -> Noise:
     study = StudyResults(plan.results, plan.tables_folder).table(layout.table)
     if study and layout.baseline in study.scored:
         columns = mean_columns(study.columns, study.benchmarks(layout.baseline))
-        found = comparison(layout, study.runs, {layout.baseline: study.scored[layout.baseline]}, columns, plan.results)
+        found = study.comparison(columns)
         correct = found.correct[layout.baseline]
         noise = noise_of_replicates(correct, found.strata) if correct.shape[1] > 1 else found.outside
         if noise:
@@ -101,11 +101,12 @@ def known_noise(plan: Plan, layout: Layout) -> Noise:
     )
 
 
-def answer(plan: Plan, table: str, asked: Question, priced: Callable[[Plan], list[Job]]) -> list[str]:
+def answer(plan: Plan, table: str, asked: Question, left: Callable[[Plan], list[Job]], price: float | None) -> list[str]:
     """The answer in lines: noise, images, seeds, and what they cost.
 
     Args:
-        priced: the jobs of a plan that are not done yet.
+        left: the jobs of a plan that are not done yet.
+        price: of a GPU-hour.
     """
     layout, sd = plan.layouts[table], asked.noise.variance**0.5
     over = ", ".join(column.heading for column in asked.columns)
@@ -122,15 +123,16 @@ def answer(plan: Plan, table: str, asked: Question, priced: Callable[[Plan], lis
             lines.append(f"For {which}: no number of seeds is enough; these images show {least:.2g} points and more.")
         else:
             wanted = replace(plan, seeds=(plan.seeds + [seed for seed in range(seeds) if seed not in plan.seeds])[:seeds])
-            lines.append(f"For {which}: {seeds} seeds per row ({100 * POWER:.0f} % power). {cost(wanted, priced(wanted))}")
+            lines.append(f"For {which}: {seeds} seeds per row ({100 * POWER:.0f} % power). {cost(wanted, left(wanted), price)}")
     return lines
 
 
-def cost(plan: Plan, jobs: list[Job]) -> str:
+def cost(plan: Plan, jobs: list[Job], price: float | None) -> str:
     """Trainings of a plan, and the GPU-hours of those that are still to be done."""
     trainings = len(plan.asked) * len(plan.seeds)
-    left = sum(job.steps > 0 for job in jobs)
-    text = f"{len(plan.asked)} runs x {len(plan.seeds)} seeds = {trainings} trainings, {trainings - left} of them done already"
+    done = trainings - sum(job.steps > 0 for job in jobs)
+    text = f"{len(plan.asked)} runs x {len(plan.seeds)} seeds = {trainings} trainings, {done} of them done already"
     if any(job.hours is None for job in jobs):
         return f"{text}; hours: --probe or --device."
-    return f"{text}; {hours(sum(job.hours for job in jobs))} GPU-hours."
+    spent = sum(job.hours for job in jobs)
+    return f"{text}; {hours(spent)} GPU-hours{f', price {spent * price:,.0f}' if price else ''}."
