@@ -34,6 +34,8 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", help="folder of real LMDBs (default: the workflow's, or the rendered micro world; "
                         "paper scale without it counts with the sizes the paper prints)")  # fmt: skip
     parser.add_argument("--results", help="folder of results (default: the workflow's)")
+    parser.add_argument("--replicates", type=int, metavar="N",
+                        help="train the baseline of each table with N seeds (default: the workflow's)")  # fmt: skip
     parser.add_argument("--gpus", type=int, default=8, help="devices that share the runs (default: 8, as in Table II)")
     parser.add_argument("--price", type=float, help="of a GPU-hour, in any currency")
     parser.add_argument("--device", help="what the hours are for, a name in the devices file (default: its own)")
@@ -76,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parsed(arguments)
     with config.user_errors():
         settings = yaml.safe_load((TABLES / "workflow.yaml").read_text())
-        settings |= {key: value for key in ("scale", "data", "results") if (value := getattr(options, key))}
+        settings |= {key: value for key in ("scale", "data", "results", "replicates") if (value := getattr(options, key))}
         plan = make(settings, [options.power] if options.power else options.tables or None, published=True)
         if options.why:
             print("\n".join(why(plan, options.why)))
@@ -105,9 +107,10 @@ def show(plan: Plan, settings: dict, options: argparse.Namespace) -> None:
         console.print(calibration_grid(against_table_II(settings, memory, assumptions), assumptions))
     memory.write()
     rows = sum(map(len, plan.tables.values()))
-    without = rows - len(plan.rows)
+    without, more = rows - len(plan.rows), sum(len(plan.seeds_of(run)) - len(plan.seeds) for run in plan.asked)
+    seeds = f"{len(plan.seeds)} seeds" + (f" and {more} further seeds of baselines" if more else "")
     print(
-        f"{rows} rows, {len(plan.asked)} unique runs x {len(plan.seeds)} seeds, {trained(plan)} of them trained already"
+        f"{rows} rows, {len(plan.asked)} unique runs x {seeds}, {trained(plan)} of them trained already"
         + (f", {without} rows that cannot be run here" if without else "")
         + (f"; data: {plan.data}" if not plan.source.published else "; no data: runs are named anew once there is some")
     )

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from rich.progress import track
 
@@ -36,11 +37,9 @@ def overview(tables: list[Table]) -> Listing:
     """A line a table: rows, those with numbers, baseline, agreement with the paper's ordering."""
     lines = {}
     for table in tables:
-        tau = (
-            ""
-            if table.agreement is None
-            else f"{table.agreement.tau:.2f} (p {table.agreement.p:.2g}, {table.agreement.n} rows)"
-        )
+        found = table.agreement
+        interval = "" if found is None or np.isnan(found.low) else f" [{found.low:.2f}, {found.high:.2f}]"
+        tau = "" if found is None else f"{found.tau:.2f}{interval} (p {found.p:.2g}, {found.n} rows)"
         measured = set(table.cells.row[table.cells.value.notna()])
         lines[table.layout.title] = {
             "rows": str(len(table.rows)),
@@ -67,7 +66,7 @@ def not_run(tables: list[Table]) -> Items:
     if first.scale != "paper":
         lines.append(f"paper scale: none of it; every number here is of scale {first.scale}")
     if len(first.seeds.split()) == 1:
-        lines.append("more seeds than one: intervals are over images, and say nothing of how training varies")
+        lines.append("more seeds than one: intervals of cells are over images, and say nothing of how training varies")
     return Items(tuple(lines))
 
 

@@ -104,7 +104,7 @@ def cases(images: Iterable[int]) -> list[Case]:
 
 
 def summary(case: Case, found: pd.DataFrame) -> pd.DataFrame:
-    """One line per number of seeds: `coverage`, `worst` row's coverage, `false_positives` (per cent); `width`, `df` (medians)."""
+    """One line per number of seeds: `coverage`, `worst` row's coverage, `false_positives` in per cent; median `width`, `df`."""
     groups = found.groupby("seeds", sort=False)
     by_row = found.groupby(["seeds", "row"], sort=False).covered.mean()
     null = found[found.row.isin(NULL)].groupby("seeds", sort=False).found.mean()

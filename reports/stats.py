@@ -17,8 +17,8 @@ from statsmodels.stats.proportion import proportion_confint
 from reports.noise import Noise
 from reports.strata import Strata
 
-CONFIDENCE = 0.95
-LEVEL = 1 - CONFIDENCE
+LEVEL = 0.05
+CONFIDENCE = 1 - LEVEL
 POWER = 0.8
 
 
