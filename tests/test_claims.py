@@ -19,10 +19,10 @@ from reports.claims.judged import NOT_PUBLISHED, judge_claim, judge_printed
 from reports.claims.measured import measured_effect, measured_margin
 from reports.claims.printed import printed_effect, printed_margin
 from reports.claims.results import StudyResults
-from reports.claims.second_training import SECOND, mean_of, published_noise, trainings
+from reports.claims.second_training import BENCHMARKS, SECOND, mean_of, published_noise, trainings
 from reports.claims.verdict import CONTRADICTED, NOT_RUN, SAME, SUPPORTED, UNDECIDED, Verdict, judge, together
 from reports.figures.claims import claims_figure
-from reports.layout import NESTED, ReportError, columns_of
+from reports.layout import NESTED, ReportError, columns_of, read_layout
 from tests.conftest import shared_or_skip
 from tests.results import write_results, write_run
 from tests.test_latex import PROBLEMS, compiled
@@ -91,6 +91,9 @@ def test_the_second_trainings_are_those_of_the_authors(paper):
         published_noise(nine).variance == pytest.approx(sum(d**2 for d in apart) / 8, rel=0.05)
         and published_noise(nine).df == 4
     )
+    for table in ("table_III", "table_IV"):
+        columns = [entry for entry in read_layout(table).columns if entry["name"] in BENCHMARKS]
+        assert columns and all(BENCHMARKS[entry["name"]] == entry["paper"] for entry in columns)
     readme = pd.read_csv(shared_or_skip("paper/released_readme.csv")).set_index("row")
     ours = pd.read_csv(SECOND).set_index("row").rename(columns={"IC15 (1811)": "IC15_1811", "IC15": "IC15_2077"})
     assert (readme.loc[ours.index, ours.columns] == ours).all(axis=None)

@@ -67,7 +67,8 @@ class TableResults:
         run = self.runs.loc[row]
         if run.reason:
             return f"{row}: {run.reason}"
-        folders = {seed: evaluation_folder(self.results, run, seed) for seed in run.seeds.split()}
+        seeds = dict.fromkeys([*run.seeds.split(), *run.replicates.split()])
+        folders = {seed: evaluation_folder(self.results, run, seed) for seed in seeds}
         missing = [seed for seed, folder in folders.items() if not (folder / "predictions.parquet").is_file()]
         return f"{row} has no predictions of seed {', '.join(missing)}" if missing else ""
 

@@ -5,12 +5,26 @@ from functools import cache
 import pandas as pd
 
 from core.data.checks.counts import PUBLISHED as SIZES
-from reports.collect import PUBLISHED, read_csv, read_published
-from reports.layout import Column, read_layout
+from reports.collect import PUBLISHED, read_csv
+from reports.layout import Column
 from reports.noise import Noise
 
 SECOND = PUBLISHED / "second_training.csv"
-FIRST = ("table_III", "table_IV")  # where the paper prints the first training of the same models
+FIRST = ("table_III.csv", "table_IV.csv")  # where the paper prints the first training of the same models
+BENCHMARKS = {  # by the columns of these files
+    "IIIT5K": "IIIT5k",
+    "SVT": "SVT",
+    "IC13": "IC13_1015",
+    "IC15 (1811)": "IC15_1811",
+    "IC15": "IC15_2077",
+    "SVTP": "SVTP",
+    "CUTE": "CUTE80",
+    "HOST": "HOST",
+    "WOST": "WOST",
+    "COCO": "COCO",
+    "ArT": "ArT",
+    "Uber": "Uber",
+}
 
 
 def unscored(columns: list[Column]) -> list[str]:
@@ -36,13 +50,9 @@ def published_noise(columns: list[Column]) -> Noise:
 def trainings() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Word accuracies as first and second training: one row per model trained twice, one column per benchmark."""
     second = read_csv(SECOND).set_index("row")
-    printed, benchmark = [], {}
-    for table in FIRST:
-        layout = read_layout(table)
-        names = {entry["name"]: entry["paper"] for entry in layout.columns if "paper" in entry}
-        benchmark |= names
-        printed.append(read_published(layout, layout.rows)[list(names)].rename(columns=names))
-    return pd.concat(printed, axis=1).loc[second.index], second.astype(float).rename(columns=benchmark)
+    first = pd.concat([read_csv(PUBLISHED / name).set_index("row") for name in FIRST], axis=1)
+    both = (frame.loc[second.index, list(BENCHMARKS)].astype(float) for frame in (first, second))
+    return tuple(frame.rename(columns=BENCHMARKS) for frame in both)
 
 
 def mean_of(scores: pd.DataFrame, columns: list[Column]) -> pd.Series:
