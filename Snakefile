@@ -1,6 +1,7 @@
 # Rules only: what is made of what. Which rows, runs and folders there are is worked out (and tested) in ablations/plan.py.
 # snakemake -j2 table_VI        the paper's Table VI at micro scale, on the embedded data set
 # snakemake -n table_VI         what that would do
+# snakemake -j2 claims          the ledger of the paper's claims: supported, contradicted, undecided
 # snakemake -j2 report          every table and figure, and one document of them all
 import os
 import sys
@@ -12,7 +13,7 @@ from snakemake.utils import min_version, validate
 min_version("9.0")
 sys.path.insert(0, workflow.basedir)
 
-from ablations import machine, plan as planning
+from ablations import claimed, machine, plan as planning
 
 
 configfile: workflow.source_path("ablations/workflow.yaml")
@@ -36,6 +37,7 @@ if not workflow.deployment_settings.deployment_method:
     shell.prefix(f"export PATH={quote(str(Path(sys.executable).parent))}:$PATH; ")  # jobs run under this Python
 TABLES, FIGURES, REPORT = PLAN.tables_folder, PLAN.figures_folder, PLAN.report
 RENDERINGS = ["md", "tex", "html", "csv", "wide.csv", "json"]
+LEDGERS = [path.as_posix() for path in claimed.ledger_paths()]
 
 
 report: "reports/captions/workflow.rst"
@@ -334,6 +336,30 @@ rule table:
         "python -m reports.tables {wildcards.table:q} --results {params.results:q} --tables {params.tables:q} > {log:q} 2>&1"
 
 
+rule claims:
+    input:
+        ledgers=LEDGERS,
+        runs=expand(f"{TABLES}/{{table}}.runs.csv", table=PLAN.tables),
+        results=lambda wildcards: claimed.claimed_results(PLAN),
+    output:
+        report(f"{TABLES}/claims.html", caption="reports/captions/claims.rst", category="Claims"),
+        [f"{TABLES}/claims.{suffix}" for suffix in ("md", "tex", "json")],
+        [f"{FIGURES}/claims.{suffix}" for suffix in ("png", "svg")],
+    log:
+        f"{PLAN.results}/logs/claims.log",
+    conda:
+        "ablations/environment.yaml"
+    params:
+        results=PLAN.results,
+        tables=TABLES,
+        figures=FIGURES,
+    message:
+        f"the ledger of claims: see {TABLES}/claims.html"
+    shell:
+        "python -m reports.claims --results {params.results:q} --tables {params.tables:q} --figures {params.figures:q}"
+        " > {log:q} 2>&1"
+
+
 rule masks:
     output:
         json=f"{PLAN.results}/maps/masks.json",
@@ -553,6 +579,7 @@ rule report:
     input:
         tables=expand(f"{TABLES}/{{table}}.{{suffix}}", table=PLAN.tables, suffix=RENDERINGS),
         masks=f"{TABLES}/table_I.md",
+        claims=f"{TABLES}/claims.md" if LEDGERS else [],
         figures=expand(f"{FIGURES}/{{drawn}}.png", drawn=[*PLAN.figures, "figure_1", "figure_2"]),
     output:
         expand(f"{REPORT}.{{suffix}}", suffix=["md", "tex", "html"]),

@@ -25,6 +25,7 @@ from ablations.page import (
     trained,
 )
 from ablations.plan import Plan, make, remembered
+from ablations.power import DISCORDANT, answer, question
 from ablations.price import Pace, configuration, formula, jobs
 from ablations.reading import Memory, Work, digest_of
 from ablations.rows import TABLES, Row, table_names
@@ -49,6 +50,8 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", help="folder of real LMDBs (default: the workflow's, or the rendered micro world; "
                         "paper scale without it counts with the sizes the paper prints)")  # fmt: skip
     parser.add_argument("--results", help="folder of results (default: the workflow's)")
+    parser.add_argument("--replicates", type=int, metavar="N",
+                        help="train the baseline of each table with N seeds (default: the workflow's)")  # fmt: skip
     parser.add_argument("--gpus", type=int, default=8, help="devices that share the runs (default: 8, as in Table II)")
     parser.add_argument("--price", type=float, help="of a GPU-hour, in any currency")
     parser.add_argument("--device", help="what the hours are for, a name in the devices file (default: its own)")
@@ -56,25 +59,48 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--probe", action="store_true", help="time steps of each distinct configuration on this machine")
     parser.add_argument("--probe-steps", type=int, default=20, metavar="N", help="steps that are timed (default: 20)")
     parser.add_argument("--why", metavar="RUN", help="say why a run would be made again: its name, or table_VI/image0-text6")
+    add_power(parser)
     options = parser.parse_args(arguments)
     if options.all and options.tables:
         parser.error("--all is all tables; name some or say --all")
+    if (options.power is None) != (options.points is None) or (options.power and options.tables):
+        parser.error("--power and --points go together and with no other table: --power table_VI --points 0.5")
     for name in ("gpus", "probe_steps"):
         if getattr(options, name) < 1:
             parser.error(f"--{name.replace('_', '-')} {getattr(options, name)}: at least 1")
-    if options.price is not None and options.price <= 0:
-        parser.error(f"--price {options.price}: a positive number")
+    for name in ("price", "points", "noise"):
+        value = getattr(options, name)
+        if value is not None and not 0 < value < float("inf"):
+            parser.error(f"--{name} {value}: a positive number")
+    if not 0 < options.discordant <= 1:
+        parser.error(f"--discordant {options.discordant}: a share above 0 and at most 1")
     return options
+
+
+def add_power(parser: argparse.ArgumentParser) -> None:
+    """How many seeds a study needs."""
+    group = parser.add_argument_group("power", "how many trainings of each row show a difference, and what they cost")
+    group.add_argument("--power", metavar="TABLE", help="the table whose rows are compared with its baseline")
+    group.add_argument("--points", type=float, help="difference that is to be shown with 80 %% power, of the table's mean")
+    group.add_argument("--noise", type=float, metavar="POINTS", help="standard deviation of one training (default: as measured "
+                       "by replicates or seeds of the baseline, else as table.yaml states it)")  # fmt: skip
+    group.add_argument("--discordant", type=float, default=DISCORDANT, metavar="SHARE", help="share of test images that "
+                       "exactly one of two rows reads: assumed, since nothing is read yet. Rows of 91 %% that misread "
+                       "independently of each other have 0.16; rows that misread the same hard images have fewer "
+                       f"(default: {DISCORDANT})")  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parsed(arguments)
     with config.user_errors():
         settings = yaml.safe_load((TABLES / "workflow.yaml").read_text())
-        settings |= {key: value for key in ("scale", "data", "results") if (value := getattr(options, key))}
-        plan = make(settings, options.tables or None, published=True)
+        settings |= {key: value for key in ("scale", "data", "results", "replicates") if (value := getattr(options, key))}
+        plan = make(settings, [options.power] if options.power else options.tables or None, published=True)
         if options.why:
             print("\n".join(why(plan, options.why)))
+            return
+        if options.power:
+            show_power(plan, options)
             return
         show(plan, settings, options)
 
@@ -94,16 +120,7 @@ def show(plan: Plan, settings: dict, options: argparse.Namespace) -> None:
     memory = remembered(plan.results)
     estimated = plan.scale == "paper" or options.device is not None
     works = counted(plan, memory, assumptions) if estimated else {}
-    notes: list[str] = []
-    if options.probe:
-        pace, notes = probed(plan, options.probe_steps, assumptions)
-    elif estimated:
-        notes = assumed(assumptions, letters_of(plan, assumptions))
-
-        def pace(row: Row) -> Pace:
-            return formula(works[row.run], row.reading, assumptions)
-    else:
-        pace, notes = unknown, ["Hours: --probe times them here; the formula (--device) is not made for models this small."]
+    pace, notes = paces(plan, options, works, assumptions)
     found, gpus_per_run = jobs(plan, pace, assumptions.prediction_bytes), int(settings.get("gpus_per_run", 1))
     console.print(price_grid(plan, found, options.gpus, gpus_per_run, options.price))
     print_lines(console, sums(plan, found, options.gpus, gpus_per_run) + notes + machine_values(plan))
@@ -113,9 +130,10 @@ def show(plan: Plan, settings: dict, options: argparse.Namespace) -> None:
         console.print(calibration_grid(against_table_II(settings, memory, assumptions), assumptions))
     memory.write()
     rows = sum(map(len, plan.tables.values()))
-    without = rows - len(plan.rows)
+    without, more = rows - len(plan.rows), sum(len(plan.seeds_of(run)) - len(plan.seeds) for run in plan.asked)
+    seeds = f"{len(plan.seeds)} seeds" + (f" and {more} further seeds of baselines" if more else "")
     print(
-        f"{rows} rows, {len(plan.asked)} unique runs x {len(plan.seeds)} seeds, {trained(plan)} of them trained already"
+        f"{rows} rows, {len(plan.asked)} unique runs x {seeds}, {trained(plan)} of them trained already"
         + (f", {without} rows that cannot be run here" if without else "")
         + (f"; data: {plan.data}" if not plan.source.published else "; no data: runs are named anew once there is some")
     )
@@ -125,6 +143,35 @@ def print_lines(console: Console, lines: Sequence[str]) -> None:
     """Plain lines, each in one piece, so that a command in one can be copied."""
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def show_power(plan: Plan, options: argparse.Namespace) -> None:
+    """Print how many seeds a difference takes."""
+    asked = question(plan, options.power, options.points, options.noise, options.discordant)
+    assumptions, memory = read_assumptions(options.device, options.devices), remembered(plan.results)
+    estimated = plan.scale == "paper" or options.device is not None
+    works = counted(plan, memory, assumptions) if estimated else {}
+    pace, notes = paces(plan, options, works, assumptions)
+    lines = answer(plan, options.power, asked, lambda wanted: jobs(wanted, pace, assumptions.prediction_bytes), options.price)
+    memory.write()
+    print("\n".join(lines + notes))
+
+
+def paces(
+    plan: Plan, options: argparse.Namespace, works: dict[str, Work], assumptions: Assumptions
+) -> tuple[Callable[[Row], Pace | None], list[str]]:
+    """The pace of every run - measured, counted, or unknown - and what it rests on.
+
+    Args:
+        works: of every run, where hours are estimated from them.
+    """
+    if options.probe:
+        return probed(plan, options.probe_steps, assumptions)
+    if works:
+        return lambda row: formula(works[row.run], row.reading, assumptions), assumed(
+            assumptions, letters_of(plan, assumptions)
+        )
+    return unknown, ["Hours: --probe times them here; the formula (--device) is not made for models this small."]
 
 
 def unknown(row: Row) -> None:

@@ -35,7 +35,8 @@ def rows_grid(table: str, rows: Sequence[Row], plan: Plan, first: dict[str, str]
         if not row.reason:
             asked = first.setdefault(row.run, f"{table}/{row.name}")
             run = row.run if asked == f"{table}/{row.name}" else f"as {asked}"
-            done = f"{sum(not lacking.train for lacking in lacks(plan, row.run, purposes))}/{len(plan.seeds)}"
+            left = lacks(plan, row.run, purposes)
+            done = f"{sum(not lacking.train for lacking in left)}/{len(left)}"
         params, paper = row.counts.encoders_trainable, row.counts_paper.encoders_trainable
         made.add_row(row.name, run, done, f"{params / 1e6:.2f} M", f"{paper / 1e6:.1f} M", length, str(reading.batch))
     return made
@@ -65,7 +66,7 @@ def columns_grid(found: Sequence[Filling]) -> Grid:
 
 
 def lacks(plan: Plan, run: str, purposes: dict) -> list:
-    return [missing(plan.seed_folder(run, seed), purposes[run], seed == plan.seeds[0]) for seed in plan.seeds]
+    return [missing(plan.seed_folder(run, seed), purposes[run], seed == plan.seeds[0]) for seed in plan.seeds_of(run)]
 
 
 def trained(plan: Plan) -> int:

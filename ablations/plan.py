@@ -10,6 +10,7 @@ shares its run, and tables share runs; editing a comment changes nothing.
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -40,6 +41,7 @@ class Plan:
     seeds: list[int]
     rendered: bool  # the data root is made by a rule of ours
     wanted_peers: list[str]  # outside readers to check the harness with
+    replicates: list[int]  # seeds that the baseline of each table is trained with, to measure noise; empty: no more than others
 
     @property
     def data(self) -> Path:
@@ -117,6 +119,17 @@ class Plan:
     def seed_folder(self, run: str, seed: int) -> Path:
         return self.results / "runs" / run / f"seed{seed}"
 
+    def replicated(self, table: str) -> Row | None:
+        """The row that is trained with the seeds of `replicates`: the table's baseline, where it can be run."""
+        baseline = self.layouts[table].baseline
+        rows = [row for row in self.tables[table] if row.name == baseline and not row.reason]
+        return rows[0] if rows and self.replicates else None
+
+    def seeds_of(self, run: str) -> list[int]:
+        """Every seed that some table asks of a run."""
+        rows = [row for table in self.tables if (row := self.replicated(table))]
+        return list(dict.fromkeys([*self.seeds, *(self.replicates if run in {row.run for row in rows} else [])]))
+
     def drawn_from(self, figure: str, table: str) -> list[Path]:
         """Every file a figure of a table needs."""
         return self.models(table) if figure == "curves" else self.inputs(table)
@@ -126,14 +139,15 @@ class Plan:
         runs = dict.fromkeys(row.run for row in self.tables[table] if not row.reason)
         return [self.seed_folder(run, seed) / "model.safetensors" for run in runs for seed in self.seeds]
 
+    def predictions(self, row: Row, seed: int) -> Path:
+        return self.seed_folder(row.run, seed) / "evaluations" / row.evaluation / "predictions.parquet"
+
     def inputs(self, table: str) -> list[Path]:
         """Every predictions file the table is counted from, and every timing it shows."""
         rows = [row for row in self.tables[table] if not row.reason]
-        predictions = [
-            self.seed_folder(row.run, seed) / "evaluations" / row.evaluation / "predictions.parquet"
-            for row in rows
-            for seed in self.seeds
-        ]
+        predictions = [self.predictions(row, seed) for row in rows for seed in self.seeds]
+        if row := self.replicated(table):
+            predictions += [self.predictions(row, seed) for seed in self.replicates if seed not in self.seeds]
         made = predictions if self.layouts[table].baseline else self.models(table)
         times = {self.seed_folder(row.run, self.seeds[0]) / "reading_time.json" for row in rows if self.is_timed(table)}
         return made + sorted(times)
@@ -177,7 +191,7 @@ class Plan:
 
     def listed(self, table: str, rows: list[Row]) -> pd.DataFrame:
         """What reports read of a table's rows (`<table>.runs.csv`)."""
-        labels = self.layouts[table].labels
+        labels, replicated = self.layouts[table].labels, self.replicated(table)
         return pd.DataFrame(
             {
                 "row": row.name,
@@ -197,6 +211,7 @@ class Plan:
                 "batch": row.reading.batch,
                 "scale": self.scale,
                 "seeds": " ".join(map(str, self.seeds)),
+                "replicates": " ".join(map(str, self.replicates)) if row == replicated else "",
                 "data": "rendered micro world" if self.rendered else self.data.as_posix(),
                 "data_root": self.data.as_posix(),
                 "peers": self.peers_folder.as_posix() if self.peers(table) else "",
@@ -256,16 +271,39 @@ def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = 
         tables[table] = [plan_row(path, layouts[table], scale, source, memory) for path in row_files(layouts[table])]
         refuse_baseline(layouts[table], tables[table])
     memory.write()
+    seeds = [int(seed) for seed in settings["seeds"]]  # the command line gives words
     return Plan(
         tables=tables,
         layouts=layouts,
         source=source,
         results=results,
         scale=scale,
-        seeds=[int(seed) for seed in settings["seeds"]],  # the command line gives words
+        seeds=seeds,
         rendered=source.world is not None,
         wanted_peers=list(settings.get("peers", [])),
+        replicates=replicate_seeds(settings.get("replicates"), seeds, layouts),
     )
+
+
+def replicate_seeds(wanted: int | str | None, seeds: list[int], layouts: dict[str, Layout]) -> list[int]:
+    """The seeds of a baseline that is trained `wanted` times: those of all rows, then the smallest others, sorted.
+
+    Raises:
+        ConfigError: they would be no more than the seeds of all rows, or no table has a baseline.
+    """
+    if wanted is None:
+        return []
+    where, count = TABLES / "workflow.yaml", int(wanted)
+    if count <= len(seeds):
+        raise config.ConfigError(
+            f"{where}: replicates is {count}, which adds nothing to the {len(seeds)} of seeds; give {len(seeds) + 1} or more, "
+            "or null"
+        )
+    if not any(layout.baseline for layout in layouts.values()):
+        path = next(iter(layouts.values())).path
+        raise config.ConfigError(f"{where}: replicates is {count}, but {path} has no 'baseline' to train again; name one there")
+    others = (seed for seed in range(count) if seed not in seeds)
+    return sorted([*seeds, *islice(others, count - len(seeds))])
 
 
 def remembered(results: Path) -> Memory:

@@ -77,7 +77,7 @@ def jobs(plan: Plan, pace: Callable[[Row], Pace | None], prediction_bytes: float
     asked, purposes, found = plan.asked, wanted(plan), []
     for run, asking in asked.items():
         table, row = asking[0]
-        for seed in plan.seeds:
+        for seed in plan.seeds_of(run):
             lacking = missing(plan.seed_folder(run, seed), purposes[run], seed == plan.seeds[0])
             if not lacking.nothing:
                 found.append(job_of(plan, table, row, seed, lacking, pace(row), prediction_bytes))

@@ -12,7 +12,7 @@ from reports.layout import Layout
 
 TABLES = ROOT / "ablations"
 RULES = {"all", "world", "training_words", "test_words", "pretrain", "micro_towers", "train", "evaluate", "reading_time"}
-RULES |= {"table", "figure", "figures", "report", "masks", "zero_shot", "attention", "peer", "table_I"}
+RULES |= {"table", "figure", "figures", "report", "masks", "zero_shot", "attention", "peer", "table_I", "claims"}
 RULES |= {"figure_1", "figure_2", "figure_6"}
 NUMERALS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI")  # the paper's tables come first, in its order
 

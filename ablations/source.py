@@ -82,6 +82,14 @@ class Source:
             return sum(images for name, images in PUBLISHED.items() if name not in UNCOUNTED)
         return sum(folder.stored for folder in self.benchmarks.values())
 
+    def benchmark_images(self) -> dict[str, int]:
+        """Images of every benchmark, also of those that others hold already."""
+        if self.world is not None:
+            return dict.fromkeys(FAMILIES, self.world.test)
+        if self.published:
+            return dict(PUBLISHED)
+        return {folder.name: stored(folder) for folder in sorted((self.root / "test").iterdir()) if folder.is_dir()}
+
     def validation_images(self) -> int:
         """Images of val/, read while training; the paper prints no number."""
         if self.world is not None:

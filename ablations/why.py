@@ -28,7 +28,7 @@ def why(plan: Plan, name: str) -> list[str]:
     lines.append(f"asked for by {', '.join(f'{table}/{row.name}' for table, row in asking)}")
     lines += earlier(plan, run)
     asked = wanted(plan)[run]
-    for seed in plan.seeds:
+    for seed in plan.seeds_of(run):
         folder = plan.seed_folder(run, seed)
         lacking = missing(folder, asked, seed == plan.seeds[0])
         said = list(reasons(folder, lacking.train, plan.data))

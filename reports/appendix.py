@@ -43,7 +43,7 @@ def records_of(run: str, rows: pd.DataFrame, results: Path) -> list[dict]:
     """One record a seed of a run."""
     asked = ", ".join(f"{row.table}/{row.row}" for row in rows.itertuples())
     records = []
-    for seed in rows.seeds.iloc[0].split():
+    for seed in dict.fromkeys(" ".join([*rows.seeds, *rows.replicates]).split()):
         folder = results / "runs" / run / f"seed{seed}"
         found = json.loads((folder / "provenance.json").read_text())
         known = {"run": run, "seed": seed, "rows": asked, "steps": found["train"]["steps"], "images": found["train"]["images"]}
@@ -55,7 +55,8 @@ def records_of(run: str, rows: pd.DataFrame, results: Path) -> list[dict]:
 
 
 def totals(frame: pd.DataFrame, runs: pd.DataFrame) -> str:
-    seeds = f"{frame.seed.nunique()} seed{'s' * (frame.seed.nunique() > 1)}"
+    count = len(set(" ".join(runs.seeds).split()))
+    seeds = f"{count} seed{'s' * (count > 1)}, {len(frame)} trainings"  # more than runs x seeds where a baseline has replicates
     return (
         f"{len(runs)} rows in {runs.table.nunique()} tables are {frame.run.nunique()} unique runs and {seeds}: "
         f"{frame.hours.sum():.2f} hours of training steps in all, the first started {min(frame.started)}, the last finished "

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from core.data.benchmarks import AVERAGES, PUBLISHED
-from reports.layout import Layout
+from core.data.benchmarks import AVERAGES, PUBLISHED, distinct
+from reports.layout import Column, Layout
 
 
 def images_of(average: str) -> int:
@@ -30,3 +30,19 @@ def fill_averages(layout: Layout, published: pd.DataFrame) -> pd.DataFrame:
         if "average" in entry and len(filled) and filled[entry["name"]].isna().all():
             filled[entry["name"]] = [published_average(layout, row, entry["average"]) for _, row in published.iterrows()]
     return filled
+
+
+def counted_twice(column: Column, here: pd.DataFrame) -> int:
+    """How many lines of a column's predictions are of images that another of its benchmarks holds too."""
+    return int((~here.benchmark.isin(distinct(column.benchmarks))).sum())
+
+
+def mean_columns(columns: list[Column], measured: set[str] | None = None) -> list[Column]:
+    """The columns that a table's mean is over: its benchmarks, or its own averages where it has no others.
+
+    Args:
+        measured: benchmarks that there are numbers of; every one where left out.
+    """
+    scored = [column for column in columns if column.published and not column.fact]
+    filled = [column for column in scored if measured is None or (column.benchmarks and measured >= set(column.benchmarks))]
+    return [column for column in filled if not column.average] or filled

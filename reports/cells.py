@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core.data.benchmarks import distinct
 from reports import stats
-from reports.averages import fill_averages
+from reports.averages import counted_twice, fill_averages
 from reports.collect import (
     absent,
     check_protocols,
@@ -20,13 +19,14 @@ from reports.collect import (
     read_runs,
     reading_time,
 )
-from reports.layout import Column, Layout, ReportError, columns_of, read_layout
+from reports.compare import Comparison, compare, comparison
+from reports.layout import Column, ReportError, columns_of, read_layout
 from reports.notes import RENDERED, Noted, notes_of
+from reports.orderings import Agreement, agreement, with_interval
 from reports.outside import outside
 from reports.table import Table
 
 CELL = ("row", "column", "value", "low", "high", "n", "seeds", "seed_sd", "published", "reason")
-PAIRED = ("n", "difference", "diff_low", "diff_high", "p", "detectable", "seed_sd")
 
 
 def build(table: str, results: Path, folder: Path) -> Table:
@@ -61,10 +61,9 @@ def build(table: str, results: Path, folder: Path) -> Table:
     averaged = averaged_columns(columns, cells)
     rows = runs[["gin", "run", "output", "layers", "params", "params_paper", "reason"]].copy()
     rows["ours"] = [len(everything) > 0 and row not in published.index for row in rows.index]
-    rows = rows.join(means(cells, averaged)).join(compare(layout, runs, scored, averaged))
-    both = rows[["mean", "mean_published"]].dropna()
-    ordered = len(both) > 2 and both.round(6).nunique().min() > 1
-    agreement = stats.agreement(both["mean"].tolist(), both.mean_published.tolist()) if ordered else None
+    compared = comparison(layout, runs, scored, averaged, results)
+    rows = rows.join(means(cells, averaged)).join(compare(layout, runs, compared))
+    ordering = ordered(rows, compared)
     first = runs.iloc[0]
     times = {row: reading_time(results, run) for row, run in runs.iterrows()}
     trained_in = {row: precisions(results, run) for row, run in runs.iterrows()}
@@ -79,8 +78,8 @@ def build(table: str, results: Path, folder: Path) -> Table:
         others=others.reset_index(drop=True),
         external=outside(runs.iloc[0], columns),
         averaged=tuple(column.name for column in averaged),
-        notes=notes_of(Noted(layout, runs, columns, averaged, cells, rows, agreement, times, trained_in)),
-        agreement=agreement,
+        notes=notes_of(Noted(layout, runs, columns, averaged, cells, rows, ordering, times, trained_in)),
+        agreement=ordering,
     )
 
 
@@ -100,8 +99,7 @@ def one_cell(
         return cell | {"value": np.nan, "reason": run.reason or absent(column, found, problems)}
     seeds = here.groupby("seed").correct.agg(["sum", "size"])
     images = int(seeds["size"].iloc[0])
-    once = distinct(column.benchmarks)
-    twice = int((~here.benchmark.isin(once)).sum() / len(seeds))
+    twice = counted_twice(column, here) // len(seeds)
     value = stats.accuracy(seeds["sum"].mean(), images, stats.effective_images(images, twice))
     spread = stats.seed_sd(100 * (seeds["sum"] / seeds["size"]).to_numpy())
     measured = {"value": value.value, "low": value.low, "high": value.high, "n": images, "seeds": len(seeds), "seed_sd": spread}
@@ -151,36 +149,13 @@ def means(cells: pd.DataFrame, averaged: list[Column]) -> pd.DataFrame:
     )
 
 
-def compare(layout: Layout, runs: pd.DataFrame, scored: dict, averaged: list[Column]) -> pd.DataFrame:
-    """Each row against the baseline on the pooled images of the averaged columns, with Holm's correction in the table.
-
-    No image is counted twice: of a benchmark and its subset the larger one is taken.
-
-    Raises:
-        ReportError: a row was not evaluated on the baseline's images.
-    """
-    frame = pd.DataFrame(index=runs.index, columns=[*PAIRED, "p_holm"], dtype=float)
-    benchmarks = distinct(benchmark for column in averaged for benchmark in column.benchmarks)
-    by_image = {row: wide(rows[rows.benchmark.isin(benchmarks)]) for row, rows in scored.items()}
-    baseline = by_image.get(layout.baseline)
-    if baseline is None or baseline.empty:
-        return frame
-    for row, images in by_image.items():
-        try:
-            found = stats.paired(images, baseline)
-        except ValueError as error:
-            raise ReportError(
-                f"{layout.path}: row {row} and baseline {layout.baseline}: {error}; evaluate both again on the same data"
-            ) from error
-        if row == layout.baseline:
-            frame.loc[row, ["n", "difference"]] = found.n, 0.0
-        else:
-            frame.loc[row, list(PAIRED)] = found.n, *found.difference, found.p, found.detectable, found.seed_sd
-    tested = frame.index[frame.p.notna()]
-    frame.loc[tested, "p_holm"] = stats.holm(frame.loc[tested, "p"].tolist())
-    return frame
-
-
-def wide(scored: pd.DataFrame) -> pd.DataFrame:
-    """An image a line, a seed a column, True where read correctly."""
-    return scored.pivot(index=["benchmark", "index"], columns="seed", values="correct")
+def ordered(rows: pd.DataFrame, compared: Comparison | None) -> Agreement | None:
+    """The agreement of the row means with the published ones; None for fewer than three, or where all are equal."""
+    both = rows[["mean", "mean_published"]].dropna()
+    if len(both) < 3 or both.round(6).nunique().min() < 2:
+        return None
+    found = agreement(both["mean"].tolist(), both.mean_published.tolist())
+    if compared is None:
+        return found
+    correct = np.stack([compared.correct[row].to_numpy(bool) for row in both.index], axis=1)
+    return with_interval(found, correct, both.mean_published.tolist(), compared.strata)

@@ -28,6 +28,7 @@ TEXT_COLUMNS = (
     "labels",
     "layers",
     "peers",
+    "replicates",
 )
 
 
@@ -41,6 +42,7 @@ def read_runs(tables: Path, table: str) -> pd.DataFrame:
     if not path.is_file():
         raise ReportError(f"{path} is missing; `snakemake -n {table}` writes it")
     frame = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False)
+    frame["replicates"] = frame.get("replicates", "")  # lists of earlier versions have none
     return frame.set_index("row", drop=False)
 
 

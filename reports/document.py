@@ -19,7 +19,7 @@ from reports.tex import escaped
 
 PREAMBLE = r"""\documentclass{article}
 \usepackage[a4paper,margin=20mm]{geometry}
-\usepackage{booktabs,graphicx,xcolor,rotating,longtable}
+\usepackage{array,booktabs,graphicx,xcolor,rotating,longtable}
 \setlength{\parindent}{0pt}\setlength{\parskip}{4pt}
 \begin{document}
 """
@@ -47,9 +47,14 @@ class Items:
 
 @dataclass(frozen=True)
 class Listing:
-    """A small table of ready-made words; its index is the first column."""
+    """A small table of ready-made words; its index is the first column.
+
+    Args:
+        widths: of all columns as shares of the page, for cells that hold sentences; empty for short cells.
+    """
 
     frame: pd.DataFrame
+    widths: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,8 +94,8 @@ def to_markdown(blocks: Sequence[Block], folder: Path) -> str:
                 parts.append(text)
             case Items(items):
                 parts.append("\n".join(f"- {item}" for item in items))
-            case Listing(frame):
-                parts.append(grid(frame))
+            case Listing(frame, widths):
+                parts.append(frame.to_markdown(disable_numparse=True) if widths else grid(frame))
             case Drawing(stem, caption):
                 parts.append(f"![{caption}]({linked(stem, folder)}.png)\n\n*{caption}*")
             case Study(table, _):
@@ -113,8 +118,8 @@ def to_latex(blocks: Sequence[Block], folder: Path) -> str:
             case Items(items):
                 lines = "\n".join(rf"\item {escaped(item)}" for item in items)
                 parts.append(f"\\begin{{itemize}}\n{lines}\n\\end{{itemize}}")
-            case Listing(frame):
-                parts.append(long_table(frame))
+            case Listing(frame, widths):
+                parts.append(long_table(frame, widths))
             case Drawing(stem, caption):
                 picture = (
                     rf"\includegraphics[width=\linewidth,height=0.8\textheight,keepaspectratio]{{{linked(stem, folder)}.png}}"
@@ -144,8 +149,8 @@ def to_html(blocks: Sequence[Block], title: str) -> str:
                 parts.append(
                     Markup("<ul>{}</ul>").format(Markup("").join(Markup("<li>{}</li>").format(item) for item in items))
                 )
-            case Listing(frame):
-                parts.append(plain_table(frame))
+            case Listing(frame, widths):
+                parts.append(plain_table(frame, bool(widths)))
             case Drawing(stem, caption):
                 parts.append(
                     Markup('<figure><img src="{}" alt="{}"><figcaption>{}</figcaption></figure>').format(
@@ -172,23 +177,24 @@ def data_uri(stem: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(stem.with_suffix(".png").read_bytes()).decode()
 
 
-def plain_table(frame: pd.DataFrame) -> Markup:
-    """A frame as an HTML table that scrolls on a phone."""
+def plain_table(frame: pd.DataFrame, wrapped: bool) -> Markup:
+    """A frame as an HTML table that scrolls on a phone; cells keep to one line, or wrap."""
     names = [frame.index.name or "", *frame.columns]
     head = Markup("").join(Markup('<th scope="col" class="word">{}</th>').format(name) for name in names)
     rows = Markup("")
     for first, *cells in frame.itertuples(name=None):
         rest = Markup("").join(Markup('<td class="word">{}</td>').format(cell) for cell in cells)
         rows += Markup('<tr><th scope="row">{}</th>{}</tr>').format(first, rest)
-    shape = '<div class="scroll" tabindex="0"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
-    return Markup(shape).format(head, rows)
+    shape = '<div class="scroll" tabindex="0"><table{}><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
+    return Markup(shape).format(Markup(' class="wrapped"' if wrapped else ""), head, rows)
 
 
-def long_table(frame: pd.DataFrame) -> str:
-    """A frame as LaTeX that may break over pages; cells wrap."""
-    share = 0.94 / (1 + len(frame.columns))
-    spec = rf"p{{{share:.3f}\linewidth}}" * (1 + len(frame.columns))
+def long_table(frame: pd.DataFrame, widths: Sequence[float] = ()) -> str:
+    """A frame as LaTeX that may break over pages; cells wrap, in columns of `widths` or all alike."""
+    shares = widths or [1 / (1 + len(frame.columns))] * (1 + len(frame.columns))
+    room = 1 - 0.012 * len(shares)  # the rest is space between columns
+    spec = "".join(rf">{{\raggedright\arraybackslash}}p{{{room * share / sum(shares):.3f}\linewidth}}" for share in shares)
     names = " & ".join(escaped(str(name)) for name in (frame.index.name or "", *frame.columns))
     rows = [" & ".join(escaped(str(cell)) for cell in line) + r" \\" for line in frame.itertuples(name=None)]
-    head = [r"{\scriptsize\raggedright", rf"\begin{{longtable}}{{{spec}}}", r"\toprule", names + r" \\", r"\midrule\endhead"]
-    return "\n".join([*head, *rows, r"\bottomrule", r"\end{longtable}}"])
+    start = [r"{\scriptsize\setlength{\tabcolsep}{0.006\linewidth}", rf"\begin{{longtable}}{{{spec}}}", r"\toprule"]
+    return "\n".join([*start, names + r" \\", r"\midrule\endhead", *rows, r"\bottomrule", r"\end{longtable}}"])

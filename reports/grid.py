@@ -6,9 +6,13 @@ import numpy as np
 import pandas as pd
 
 from reports.layout import Column
+from reports.stats import LEVEL
 from reports.table import Table
 from reports.text import half_width, number, probability, shortened
 
+TWO_MODELS = "these two models"  # what an interval over images alone is of
+NO_NOISE = "no measure of training noise: one seed, or a run shared with the baseline"
+TOO_FEW_IMAGES = "these images cannot show a difference as small as this one, however many seeds there are"
 UNCOMPARED = "its images and the baseline's were not both read"
 FLAG = {"", "1", "1.0", "True"}
 SET = "yes"
@@ -44,6 +48,8 @@ class Entry:
         number: what it is sorted by; nan for words and where there is none.
         details: sentences that explain the number.
         interval: ends to be drawn, in points.
+        image_interval: the part of it that images make; None where the rest is not known.
+        apart: whether it is marked as significant.
     """
 
     text: str = ""
@@ -55,13 +61,15 @@ class Entry:
     number: float = np.nan
     details: tuple[str, ...] = ()
     interval: tuple[float, float] | None = None
+    image_interval: tuple[float, float] | None = None
+    apart: bool = False
 
 
 Grid = dict[Head, list[Entry]]  # an entry a row of the table
 
 
 def measured(table: Table) -> Grid:
-    """The table's columns in order: what tells rows apart, sizes, cells, mean, difference to the baseline and its p-value."""
+    """The table's columns in order: what tells rows apart, sizes, cells, mean, the comparison with the baseline."""
     rows, grid = table.rows, {}
     if table.scored:
         for name in ("output", "layers"):
@@ -77,8 +85,22 @@ def measured(table: Table) -> Grid:
     if len(table.averaged) > 1:
         grid[Head("mean", "mean")] = [mean(line) for _, line in rows.iterrows()]
     if rows.difference.notna().any():
-        grid[Head("difference", "difference")] = [difference(table, row) for row in rows.index]
+        grid |= differences(table)
+    return grid
+
+
+def differences(table: Table) -> Grid:
+    """Columns of the comparison with the baseline: those that have something to say."""
+    rows = table.rows
+    known = rows.p.notna().any()
+    head = Head("difference", "difference", "" if known else TWO_MODELS)
+    grid: Grid = {head: [difference(table, row) for row in rows.index]}
+    if known:
         grid[Head("p", "p", "Holm", best_first=False)] = [p_value(table, row) for row in rows.index]
+    if rows.seeds_needed.notna().any():
+        grid[Head("seeds_needed", "seeds", "to decide", best_first=False)] = [seeds(table, row) for row in rows.index]
+    if ((rows.pooled - rows.difference).abs() >= 0.05).any():
+        grid[Head("pooled", "pooled")] = [pooled(table, row) for row in rows.index]
     return grid
 
 
@@ -167,20 +189,59 @@ def mean(line: pd.Series) -> Entry:
 
 
 def difference(table: Table, row: str) -> Entry:
-    """A row's difference to the baseline in points, with its bootstrap interval."""
+    """A row's difference to the baseline in points, with its interval; without training noise it is of two models alone."""
     line = table.rows.loc[row]
     if np.isnan(line.difference):
         return Entry(reason=line.reason or UNCOMPARED)
     if row == table.layout.baseline:
         return Entry(text="baseline", number=0.0)
+    known = not np.isnan(line.p)
     spread = f"[{signed(line.diff_low)}, {signed(line.diff_high)}]"
     details = [f"95 % interval {signed(line.diff_low)} to {signed(line.diff_high)} points", f"{int(line.n):,} images"]
-    details.append(f"these images can show differences of {line.detectable:.1f} points and more")
+    details.append(f"such a study can show differences of {line.detectable:.1f} points and more")
+    if known:
+        details.append(
+            f"standard error {line.image_se:.2f} from images and {line.training_se:.2f} from training, df {line.df:.0f}"
+        )
+    else:
+        spread += "" if table.rows.p.isna().all() else f" {TWO_MODELS}"
+        details.append(f"of {TWO_MODELS}: no measure of training noise")
     if not np.isnan(line.seed_sd):
         spread += f" ({line.seed_sd:.1f})"
         details.append(f"standard deviation over seeds {line.seed_sd:.2f}")
-    ends = (line.diff_low, line.diff_high)
-    return Entry(signed(line.difference), spread, number=line.difference, details=tuple(details), interval=ends)
+    return Entry(
+        signed(line.difference),
+        spread,
+        number=line.difference,
+        details=tuple(details),
+        interval=(line.diff_low, line.diff_high),
+        image_interval=image_interval(line) if known else None,
+        apart=bool(line.p_holm < LEVEL),
+    )
+
+
+def image_interval(line: pd.Series) -> tuple[float, float]:
+    """The part of a difference's interval that images alone make, in points."""
+    reach = (line.diff_high - line.diff_low) / 2 * line.image_se / np.hypot(line.image_se, line.training_se)
+    return line.difference - reach, line.difference + reach
+
+
+def pooled(table: Table, row: str) -> Entry:
+    """The difference on all images together, in points."""
+    value = table.rows.pooled[row]
+    if np.isnan(value) or row == table.layout.baseline:
+        return Entry()
+    return Entry(signed(value), number=value, details=("difference on all images together, weighted by images",))
+
+
+def seeds(table: Table, row: str) -> Entry:
+    """The seeds per row that would decide an undecided difference."""
+    needed = table.rows.seeds_needed[row]
+    if np.isnan(needed):
+        return Entry()
+    if np.isinf(needed):
+        return Entry(reason=TOO_FEW_IMAGES)
+    return Entry(f"{needed:.0f}", number=needed, details=("80 % power for a true difference as large as this one",))
 
 
 def signed(points: float) -> str:
@@ -193,7 +254,9 @@ def p_value(table: Table, row: str) -> Entry:
     """Holm's p of a row; below a thousandth only that, the number among the details."""
     line = table.rows.loc[row]
     if np.isnan(line.p_holm):
-        return Entry() if row == table.layout.baseline else Entry(reason=line.reason or UNCOMPARED)
+        if row == table.layout.baseline:
+            return Entry()
+        return Entry(reason=line.reason or (UNCOMPARED if np.isnan(line.difference) else NO_NOISE))
     text = "< 0.001" if line.p_holm < 0.001 else probability(line.p_holm)
-    details = (f"exact McNemar {probability(line.p)}", f"after Holm's correction {probability(line.p_holm)}")
+    details = (f"two-sided, {line.df:.0f} df: {probability(line.p)}", f"after Holm's correction {probability(line.p_holm)}")
     return Entry(text=text, number=line.p_holm, details=details)

@@ -10,7 +10,7 @@ from core.data.benchmarks import AVERAGES
 from core.files import ROOT
 
 REQUIRED_KEYS = {"title", "about", "columns"}
-LAYOUT_KEYS = REQUIRED_KEYS | {"baseline", "order", "varies", "labels", "not_at_micro", "figures"}
+LAYOUT_KEYS = REQUIRED_KEYS | {"baseline", "order", "varies", "labels", "not_at_micro", "figures", "noise_sd"}
 COLUMN_KEYS = {"name", "paper", "micro", "average", "fact", "higher_is_better"}
 
 FAMILIES = ("regular", "incidental", "weakly_occluded", "heavily_occluded", "low_resolution", "rotated")
@@ -28,6 +28,7 @@ FACTS = {  # columns that are no accuracy, and how many decimals they show
 }
 FIGURES = ("forest", "curves", "parameters", "qualitative")
 DEFAULT_FIGURES = ("forest", "curves")
+NOISE_KEYS = {"points", "df", "source", "scale"}
 PROTOCOL_SETTINGS = ("normalisation", "decode", "refine_steps", "fast_cross", "scoring_charset_size", "precision")
 KINDS = {
     "title": (str, "text"),
@@ -39,6 +40,7 @@ KINDS = {
     "figures": (list, "a list of figures"),
     "labels": (str, "the name of a folder below DATA/labels"),
     "not_at_micro": (dict, "rows, each with its reason"),
+    "noise_sd": (dict, "points, df, source"),
 }
 
 
@@ -82,6 +84,22 @@ class Column:
 
 
 @dataclass(frozen=True)
+class StatedNoise:
+    """Training noise that is known from elsewhere, for the rows of studies at one scale.
+
+    Args:
+        points: standard deviation of one training of the mean that the table prints.
+        df: of that value: how many independent pairs of trainings it comes from.
+        source: where it is from.
+    """
+
+    points: float
+    df: float
+    source: str
+    scale: str = "paper"
+
+
+@dataclass(frozen=True)
 class Layout:
     """A table.yaml.
 
@@ -91,6 +109,7 @@ class Layout:
         labels: a folder below DATA/labels whose labels replace the stored ones.
         not_at_micro: rows that have no stand-in at micro scale, and why.
         figures: what is drawn of the table, of FIGURES.
+        noise_sd: training noise known from elsewhere; None where nothing is stated.
     """
 
     table: str
@@ -104,6 +123,7 @@ class Layout:
     labels: str | None
     not_at_micro: dict[str, str]
     figures: tuple[str, ...]
+    noise_sd: StatedNoise | None = None
 
     @property
     def rows(self) -> list[str]:
@@ -150,6 +170,7 @@ def read_layout(table: str) -> Layout:
         labels=content.get("labels"),
         not_at_micro=content.get("not_at_micro", {}),
         figures=tuple(content.get("figures", DEFAULT_FIGURES if scored else ())),
+        noise_sd=stated_noise(path, content["noise_sd"]) if "noise_sd" in content else None,
     )
 
 
@@ -172,6 +193,19 @@ def refuse_types(path: Path, content: dict) -> None:
         for name in content.get(key, []):
             if name not in known:
                 raise ReportError(f"{path}: {key} names {name!r}; expected some of {', '.join(known)}")
+
+
+def stated_noise(path: Path, entry: dict) -> StatedNoise:
+    """Raises ReportError for a noise that says too little, or no positive numbers."""
+    refuse_keys(path, "noise_sd: ", entry, NOISE_KEYS, NOISE_KEYS - {"scale"})
+    for key in ("points", "df"):
+        value = entry[key]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+            raise ReportError(f"{path}: noise_sd: {key} is {value!r}; expected a positive number")
+    for key in ("source", "scale"):
+        if key in entry and not (isinstance(entry[key], str) and entry[key].strip()):
+            raise ReportError(f"{path}: noise_sd: {key} is {entry[key]!r}; expected text")
+    return StatedNoise(**entry)
 
 
 def refuse_keys(path: Path, where: str, content: dict, known: set[str], required: set[str]) -> None:

@@ -3,11 +3,12 @@
 import json
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from reports.averages import images_of
 from reports.layout import Column, Layout
-from reports.stats import RESAMPLES, Agreement
+from reports.orderings import Agreement
 
 RENDERED = "rendered micro world"  # what the plan calls its own data
 TIMED_BY = ("device", "precision", "batch", "threads", "images", "mean_letters")
@@ -45,6 +46,7 @@ def notes_of(table: Noted) -> tuple[str, ...]:
             accuracy,
             average,
             paired,
+            training_noise,
             scored,
             parameters,
             rounded,
@@ -84,20 +86,51 @@ def average(table: Noted) -> str:
 
 
 def paired(table: Noted) -> str:
-    rows = table.rows
-    if rows.p.notna().sum() == 0:
+    rows = table.rows[table.rows.image_se.notna()]
+    if rows.empty:
         return ""
-    least, most = f"{rows.detectable.min():.1f}", f"{rows.detectable.max():.1f}"
-    shown = least if least == most else f"{least} to {most}"
-    seeds = " of the first seed" if table.seeds > 1 else ""
-    over = ", ".join(column.heading for column in table.averaged)
+    over = "the mean of this row" if len(table.averaged) > 1 else f"{table.averaged[0].heading} of this row"
+    known = rows.p.notna()
+    seen = "images and trainings" if known.all() else "images"
     return (
-        f"Difference: in points to {table.layout.baseline} on the {int(rows.n.max()):,} images of {over} together (each image "
-        f"once, so weighted by images, unlike the mean), with the 95 % interval of a paired bootstrap over images "
-        f"({RESAMPLES:,} resamples) and the exact McNemar p-value{seeds} after Holm's correction within the table. Before that "
-        f"correction, so many images show a difference of {shown} points (it depends on how many images two rows read "
-        "differently) in 80 of 100 studies; smaller ones may be missed. Intervals are not corrected for the number of rows."
+        f"Difference: {over} less that of {table.layout.baseline}, in points, on the same {int(rows.n.max()):,} images, with a "
+        f"95 % interval over {seen} (t, df {span_of(rows.df, 0)}); intervals are not corrected for the number of rows. Before "
+        f"any correction, such a study finds differences of {span_of(rows.detectable, 1)} points in 80 of 100 cases; smaller "
+        "ones may be missed. Pooled: the difference on all images together, each once, so weighted by images."
     )
+
+
+def training_noise(table: Noted) -> str:
+    """Where the training noise in the intervals is from, how large it is, and where there is none."""
+    compared = table.rows[table.rows.image_se.notna()]
+    if compared.empty:
+        return ""
+    known, unknown = compared[compared.p.notna()], compared[compared.p.isna()]
+    text = []
+    for source, rows in known.groupby("noise", sort=False):
+        which = "" if len(known) == len(rows) else f" of {', '.join(rows.index)}"
+        own = "the row's own spread over seeds" if table.seeds > 1 else ""
+        measured = " and ".join(filter(None, [own, source]))
+        text.append(f"Training noise{which}: {measured}; one training varies by {span_of(rows.noise_sd, 2)} points (sd).")
+    if table.seeds == 1 and len(known):
+        text.append("Every row is taken to vary from training to training as much as that.")
+    if len(known):
+        text.append(f"p: two-sided, from the same t, after Holm's correction for {len(known)} rows.")
+    if known.seeds_needed.notna().any():
+        text.append("Seeds: per row, with which 80 of 100 such studies would find a true difference as large as this one.")
+    if len(unknown):
+        which = "" if len(known) == 0 else f" of {', '.join(unknown.index)}"
+        text.append(
+            f"The interval{which} is of these two models, not of their configurations: with one training of each nothing says "
+            "what another training would give, so there is no p. More seeds or --config replicates=5 would."
+        )
+    return " ".join(text)
+
+
+def span_of(values: pd.Series, decimals: int) -> str:
+    """The smallest and the largest of some numbers, or the one."""
+    least, most = (f"{value:.{decimals}f}" for value in (values.min(), values.max()))
+    return least if least == most else f"{least} to {most}"
 
 
 def scored(table: Noted) -> str:
@@ -184,10 +217,16 @@ def ordering(table: Noted) -> str:
             "The orderings are not compared: that takes three rows with measured and published values that are not all equal."
         )
     over = " and ".join(filter(None, [", ".join(column.heading for column in averaged[:-1]), averaged[-1].heading]))
+    exact = f"exact p {agreement.p:.2g}" if agreement.ties == 0 else f"permutation p {agreement.p:.2g}"
+    ties = f", {agreement.ties} pair{'s' * (agreement.ties > 1)} tied" if agreement.ties else ""
     text = (
         f"Ordering of the {agreement.n} row means over {over} against the published ones: Kendall's tau {agreement.tau:.2f} "
-        f"(p {agreement.p:.2g})."
+        f"({exact}{ties})"
     )
+    if not np.isnan(agreement.low):
+        drawn = "seeds and images" if table.seeds > 1 else "images alone, as there is one seed"
+        text += f", 95 % interval {agreement.low:.2f} to {agreement.high:.2f} (bootstrap over {drawn})"
+    text += "."
     if table.runs.scale.iloc[0] == "paper":
         return text
     return text + " Compare micro results with the paper in ordering only, never cell by cell."

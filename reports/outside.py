@@ -7,6 +7,7 @@ import pandas as pd
 
 from core.charset import CHARSETS, reduce_text
 from reports import stats
+from reports.averages import counted_twice
 from reports.layout import Column
 
 
@@ -37,5 +38,6 @@ def one_reader(folder: Path, columns: list[Column], charset: str) -> dict:
         here = frame[frame.benchmark.isin(column.benchmarks)]
         if not column.fact:
             whole = len(column.benchmarks) > 0 and set(here.benchmark) == set(column.benchmarks)
-            line[column.name] = stats.accuracy(here.correct.sum(), len(here)) if whole else None
+            effective = stats.effective_images(len(here), counted_twice(column, here)) if whole else None
+            line[column.name] = stats.accuracy(here.correct.sum(), len(here), effective) if whole else None
     return line

@@ -8,12 +8,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from rich.progress import track
 
 from core.files import atomic_file
 from reports.appendix import appendix
 from reports.cells import build
+from reports.claims.claim import ledger_paths
+from reports.claims.judged import judged_ledgers
+from reports.claims.results import StudyResults
+from reports.claims.shown import claim_blocks
 from reports.collect import read_runs
 from reports.document import Block, Drawing, Heading, Items, Listing, Masks, Study, Text, to_html, to_latex, to_markdown
 from reports.flipped import flips_of_table
@@ -32,11 +37,9 @@ def overview(tables: list[Table]) -> Listing:
     """A line a table: rows, those with numbers, baseline, agreement with the paper's ordering."""
     lines = {}
     for table in tables:
-        tau = (
-            ""
-            if table.agreement is None
-            else f"{table.agreement.tau:.2f} (p {table.agreement.p:.2g}, {table.agreement.n} rows)"
-        )
+        found = table.agreement
+        interval = "" if found is None or np.isnan(found.low) else f" [{found.low:.2f}, {found.high:.2f}]"
+        tau = "" if found is None else f"{found.tau:.2f}{interval} (p {found.p:.2g}, {found.n} rows)"
         measured = set(table.cells.row[table.cells.value.notna()])
         lines[table.layout.title] = {
             "rows": str(len(table.rows)),
@@ -63,7 +66,7 @@ def not_run(tables: list[Table]) -> Items:
     if first.scale != "paper":
         lines.append(f"paper scale: none of it; every number here is of scale {first.scale}")
     if len(first.seeds.split()) == 1:
-        lines.append("more seeds than one: intervals are over images, and say nothing of how training varies")
+        lines.append("more seeds than one: intervals of cells are over images, and say nothing of how training varies")
     return Items(tuple(lines))
 
 
@@ -90,7 +93,8 @@ def blocks_of(names: Sequence[str], results: Path, tables: Path, figures: Path) 
     built = [build(name, results, tables) for name in names]
     runs = {name: read_runs(tables, name) for name in names}
     scale = built[0].scale
-    blocks: list[Block] = [Heading(f"CLIP4STR, ablated: {scale} scale", 1), *introduction(built)]
+    blocks: list[Block] = [Heading(f"CLIP4STR, ablated: {scale} scale", 1)]
+    blocks += claims(StudyResults(results, tables), figures) + introduction(built)
     blocks += [drawing(figures / "figure_1", "A picture with a word sticker, classified zero-shot, with Grad-CAM (Figure 1)")]
     blocks += [drawing(figures / "figure_2", "Attention of the image tower on test words (Figure 2)")]
     blocks += [Masks(results / "maps" / "masks.json")]
@@ -101,6 +105,18 @@ def blocks_of(names: Sequence[str], results: Path, tables: Path, figures: Path) 
             blocks.append(drawing(figures / f"{figure}_{name}", CAPTIONS[figure].format(title=table.layout.title)))
     everything = pd.concat([frame.assign(table=name) for name, frame in runs.items()])
     return [*blocks, *appendix(everything, results)]
+
+
+def claims(study: StudyResults, figures: Path) -> list[Block]:
+    """The ledgers, which head the report; nothing where no claims.yaml is.
+
+    Raises:
+        ReportError: a ledger cannot be used, or its figure is missing.
+    """
+    if not ledger_paths():
+        return []
+    stem = drawing(figures / "claims", "").stem
+    return claim_blocks(judged_ledgers(study), study.scale, stem)
 
 
 def measured_rows(table: Table) -> list[str]:

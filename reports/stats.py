@@ -1,18 +1,25 @@
-"""Statistics of word accuracy: intervals, paired differences and tests, what a test set can show, agreement of orderings."""
+"""Statistics of word accuracy: intervals, differences with image and training noise, what a study can show.
 
+A difference of two rows is gain[i, k] = mu + a_k + b_i + e_ik for image i and seed k, in points: a_k is training noise, b_i
+the choice of images, e_ik both together (docs/statistics.md).
+"""
+
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
-from scipy.stats import kendalltau, norm
-from statsmodels.stats.contingency_tables import mcnemar
+from scipy.stats import nct, norm, t
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-CONFIDENCE = 0.95
+from reports.noise import Noise
+from reports.strata import Strata
+
+LEVEL = 0.05
+CONFIDENCE = 1 - LEVEL
 POWER = 0.8
-RESAMPLES = 2000
 
 
 class Interval(NamedTuple):
@@ -23,30 +30,55 @@ class Interval(NamedTuple):
     high: float
 
 
-class Paired(NamedTuple):
-    """A row against the baseline on the same images.
+@dataclass(frozen=True)
+class Paired:
+    """A row against the baseline on the same images, in points.
 
     Args:
+        value: difference of the printed means, averaged over seeds.
+        low, high: 95 % interval; over images alone where `knows_training` is False, and then of these two models only.
+        p: two-sided, from the same t; nan where training noise is not known.
+        df: degrees of freedom of t (Satterthwaite).
+        image_se: standard error from the choice of images.
+        training_se: standard error that training adds: image_se^2 + training_se^2 is the whole variance; nan where unknown.
         n: images.
-        difference: in points, with its interval over images; over several seeds, of their means.
-        p: exact McNemar of the first seed, two-sided.
-        detectable: the smallest difference in points that n images with so many disagreements show in 80 of 100 studies.
-        seed_sd: standard deviation of the difference over seeds, in points; nan for one seed.
+        seeds: trainings of each row.
+        seed_sd: standard deviation of the difference over seeds; nan for one seed.
+        seed_variance: variance of the difference of two single trainings as it was used; nan where unknown.
+        seed_df: its degrees of freedom; 0 where unknown.
+        floor_variance: variance from images that no number of seeds removes.
     """
 
-    n: int
-    difference: Interval
+    value: float
+    low: float
+    high: float
     p: float
-    detectable: float
+    df: float
+    image_se: float
+    training_se: float
+    n: int
+    seeds: int
     seed_sd: float
+    seed_variance: float
+    seed_df: float
+    floor_variance: float
 
+    @property
+    def knows_training(self) -> bool:
+        """Whether the interval and p hold for other trainings of the two rows."""
+        return not np.isnan(self.seed_variance)
 
-class Agreement(NamedTuple):
-    """Kendall's tau-b between two orderings of the same rows and its two-sided p-value."""
+    @property
+    def detectable(self) -> float:
+        """The smallest true difference, in points, that such a study finds with 80 % power at the 5 % level."""
+        error = np.hypot(self.image_se, np.nan_to_num(self.training_se))
+        return float(error * brentq(lambda shift: power(shift, 1.0, self.df) - POWER, 0, 1000))
 
-    tau: float
-    p: float
-    n: int
+    def seeds_needed(self, level: float = LEVEL) -> int | None:
+        """`seeds_needed` for the difference and the noise observed; None also where training noise is not known."""
+        if not self.knows_training:
+            return None
+        return seeds_needed(self.value, self.seed_variance, self.seed_df, self.floor_variance, level)
 
 
 def accuracy(correct: float, n: int, effective: float | None = None) -> Interval:
@@ -58,7 +90,7 @@ def accuracy(correct: float, n: int, effective: float | None = None) -> Interval
         effective: how many images counted once say as much (`effective_images`); n where left out.
     """
     said = effective or n
-    low, high = proportion_confint(correct / n * said, said, alpha=1 - CONFIDENCE, method="wilson")
+    low, high = proportion_confint(correct / n * said, said, alpha=LEVEL, method="wilson")
     return Interval(100 * correct / n, 100 * low, 100 * high)
 
 
@@ -72,77 +104,126 @@ def seed_sd(values: np.ndarray) -> float:
     return float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
 
 
-def paired(ours: pd.DataFrame, baseline: pd.DataFrame) -> Paired:
-    """Compare two rows image by image.
+def paired(ours: pd.DataFrame, baseline: pd.DataFrame, *, strata: Strata | None = None, noise: Noise | None = None) -> Paired:
+    """Compare two rows image by image and seed by seed, see `compared`.
 
     Args:
-        ours, baseline: an image a line and a seed a column, True where read correctly; the same images in the same
+        ours, baseline: one line per image and one column per seed, True where read correctly; the same images in the same
             order, and the same seeds.
+        strata: benchmark of every image and the weights of the printed mean; without it the plain mean over images.
+        noise: training noise measured elsewhere.
 
     Raises:
         ValueError: they are not of the same images and seeds.
     """
     if not ours.index.equals(baseline.index) or list(ours.columns) != list(baseline.columns):
         raise ValueError("the rows were not evaluated on the same images with the same seeds")
-    gain = ours.to_numpy(float) - baseline.to_numpy(float)
-    by_image, by_seed = gain.mean(axis=1), 100 * gain.mean(axis=0)
-    first = ours.columns[0]
+    gain = 100 * (ours.to_numpy(float) - baseline.to_numpy(float))
+    return compared(gain, strata or Strata.single(len(gain)), noise)
+
+
+def compared(gain: np.ndarray, strata: Strata, noise: Noise | None = None, trainings: float = 2) -> Paired:
+    """A t interval for a difference whose variance has images and trainings.
+
+    V = V_image + V_training - V_residual, where V_residual is what both of the others contain (two-way random effects,
+    Searle, Casella and McCulloch 1992, chapter 4); at least the larger of the two. Degrees of freedom by Satterthwaite (1946).
+
+    Args:
+        gain: n x K, in points; of two rows ours - baseline.
+        noise: training noise measured elsewhere; joins the rows' own spread over seeds, weighted by degrees of freedom
+            (Smyth 2004, equation 5), and is all there is for one seed.
+        trainings: how many times the variance of one training the difference of single trainings has: the sum of the
+            squared weights of a contrast.
+    """
+    by_seed, seeds = strata.mean(gain), gain.shape[1]
+    image, image_df = strata.image_variance(gain.mean(axis=1))
+    of_seeds, seed_df = seed_variance(by_seed, noise, trainings)
+    residual = strata.residual_variance(gain) if seeds > 1 else trainings * noise.residual if noise else 0.0
+    training = np.nan_to_num(of_seeds) / seeds
+    variance = max(image + training - residual, image, training)
+    df = variance**2 / (image**2 / image_df + (training**2 / seed_df if seed_df else 0))
+    value, error = float(by_seed.mean()), float(np.sqrt(variance))
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, df)) * error
     return Paired(
-        n=len(ours),
-        difference=mean_interval(by_image),
-        p=paired_p(ours[first].to_numpy(bool), baseline[first].to_numpy(bool)),
-        detectable=detectable(len(ours), float(np.mean(gain[:, 0] != 0))),
+        value=value,
+        low=value - reach,
+        high=value + reach,
+        p=float(2 * t.sf(abs(value) / error, df)) if seed_df else np.nan,
+        df=float(df),
+        image_se=float(np.sqrt(image)),
+        training_se=float(np.sqrt(variance - image)) if seed_df else np.nan,
+        n=len(gain),
+        seeds=seeds,
         seed_sd=seed_sd(by_seed),
+        seed_variance=of_seeds,
+        seed_df=seed_df,
+        floor_variance=max(0.0, image - residual),
     )
 
 
-def mean_interval(differences: np.ndarray) -> Interval:
-    """The mean of per-image differences in points, with the percentile interval of a bootstrap over images.
-
-    Few values occur (-1, 0, 1 with one seed), so resampling images is drawing how often each occurs.
-    """
-    value = 100 * float(differences.mean())
-    levels, counts = np.unique(differences, return_counts=True)
-    if len(levels) == 1:
-        return Interval(value, value, value)
-    n = len(differences)
-    rng = np.random.default_rng(0)
-    means = rng.multinomial(n, counts / n, size=RESAMPLES) @ levels / n
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(value, 100 * float(low), 100 * float(high))
-
-
-def paired_p(ours: np.ndarray, baseline: np.ndarray) -> float:
-    """Exact McNemar test on the same images; True where read correctly."""
-    only_ours, only_baseline = int((ours & ~baseline).sum()), int((~ours & baseline).sum())
-    if only_ours + only_baseline == 0:
-        return 1.0
-    return float(mcnemar([[0, only_ours], [only_baseline, 0]], exact=True).pvalue)
-
-
-def detectable(n: int, discordant: float) -> float:
-    """The smallest true difference, in points, that McNemar's test finds with 80 % power at the 5 % level (Connor 1987).
+def seed_variance(by_seed: np.ndarray, noise: Noise | None, trainings: float) -> tuple[float, float]:
+    """Variance of the difference between single trainings, and its degrees of freedom; nan and 0 where unknown.
 
     Args:
-        n: images.
-        discordant: share of images that exactly one of the two reads; at least the difference itself, so that a larger
-            difference than seen comes with more of them.
+        by_seed: the difference at each seed, in points.
     """
-    of_level, of_power = norm.ppf((1 + CONFIDENCE) / 2), norm.ppf(POWER)
+    own_df, noise_df = len(by_seed) - 1, noise.df if noise else 0
+    if own_df + noise_df == 0:
+        return np.nan, 0
+    squares = own_df * by_seed.var(ddof=1) if own_df else 0.0
+    squares += noise_df * trainings * noise.variance if noise else 0.0
+    return float(squares / (own_df + noise_df)), own_df + noise_df
 
-    def excess(difference: float) -> float:
-        share = max(discordant, difference)
-        return difference * np.sqrt(n) - of_level * np.sqrt(share) - of_power * np.sqrt(max(0.0, share - difference**2))
 
-    return 100 * float(brentq(excess, 1e-9, 1.0)) if excess(1.0) > 0 else 100.0
+def power(difference: float, error: float, df: float, level: float = LEVEL) -> float:
+    """The chance that a t test finds a true difference (noncentral t; the wrong tail is left out).
+
+    Args:
+        error: standard error of the difference.
+    """
+    if error == 0:
+        return float(difference != 0)
+    return float(nct.sf(t.ppf(1 - level / 2, df), df, abs(difference) / error))
+
+
+def seeds_needed(difference: float, seed_variance: float, df: float, image_variance: float, level: float = LEVEL) -> int | None:
+    """The fewest seeds per row with which a study finds a difference with 80 % power.
+
+    Args:
+        difference: true difference, in points.
+        seed_variance: of the difference of two single trainings, in points squared.
+        df: its degrees of freedom; with K seeds at least K - 1.
+        image_variance: what images add however many seeds there are, in points squared.
+        level: of the test; divided by the number of rows where they are corrected for it.
+
+    Returns:
+        None where no number of seeds does, because the images alone limit it.
+    """
+
+    def decides(seeds: int) -> bool:
+        training, known = seed_variance / seeds, max(df, seeds - 1)
+        variance = training + image_variance
+        if known == 0:
+            return False
+        freedom = known * (variance / training) ** 2 if training else np.inf
+        return power(difference, float(np.sqrt(variance)), freedom, level) >= POWER
+
+    if abs(difference) <= image_limit(image_variance, level):
+        return None
+    few, many = 0, 1
+    while not decides(many):
+        few, many = many, 2 * many
+    while many - few > 1:
+        middle = (few + many) // 2
+        few, many = (few, middle) if decides(middle) else (middle, many)
+    return many
+
+
+def image_limit(image_variance: float, level: float = LEVEL) -> float:
+    """The smallest difference, in points, that any number of seeds shows with 80 % power on the same images."""
+    return float((norm.ppf(1 - level / 2) + norm.ppf(POWER)) * np.sqrt(image_variance))
 
 
 def holm(p_values: list[float]) -> list[float]:
     """p-values corrected for their number (Holm)."""
     return multipletests(p_values, method="holm")[1].tolist() if p_values else []
-
-
-def agreement(measured: list[float], published: list[float]) -> Agreement:
-    """How far two rows of numbers order the same things alike."""
-    result = kendalltau(np.round(measured, 6), np.round(published, 6))  # sums of equal cells are ties
-    return Agreement(float(result.statistic), float(result.pvalue), len(measured))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports.layout import Column, Layout
-from reports.stats import Agreement
+from reports.orderings import Agreement
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,11 @@ class Table:
     Args:
         rows: indexed by row name, in order: `gin`, `run` (empty where there is none), `output`, `layers`, `params`,
             `params_paper`, `ours` (not in the paper), `reason` (why the row has no numbers; empty where it has),
-            `mean` and `mean_published` (over `averaged`); against the baseline on the pooled images of `averaged`:
-            `n`, `difference` (points), `diff_low`, `diff_high` (paired bootstrap, 95 %), `p` (exact McNemar), `p_holm`,
-            `detectable` (smallest difference these images can show), `seed_sd` (of the difference, several seeds).
+            `mean` and `mean_published` (over `averaged`); against the baseline, in points (`reports.stats.Paired`): `n`,
+            `difference` (of the means), `diff_low`, `diff_high`, `p` (nan where training noise is not known), `p_holm`, `df`,
+            `image_se`, `training_se`, `detectable`, `seed_sd` (of the difference), `noise_sd` (of one training, as used),
+            `noise` (where it is from beside the row's own seeds), `pooled` (difference on all images together),
+            `seeds_needed` (for undecided rows; inf where no number of seeds decides).
         cells: one a (row, column): `row`, `column`, `value`, `low`, `high`, `n`, `seeds`, `seed_sd`, `published`,
             `rank` (1 best, 2 second best, 0 else), `published_rank`, `reason` (why `value` is nan; empty where it is not).
         others: published rows of other methods, set apart: `method`, further text columns, one a published column.

@@ -16,6 +16,7 @@ import pandas as pd
 from core.files import atomic_file
 from reports.cells import build
 from reports.collect import read_runs
+from reports.compare import COMPARED
 from reports.flipped import flips_of_table
 from reports.html import html
 from reports.latex import latex
@@ -27,8 +28,8 @@ def tidy(table: Table, runs: pd.DataFrame) -> pd.DataFrame:
     """One line a (row, column): value, interval, published value, where both come from, the row's paired difference."""
     known = ["run", "output", "protocol", "evaluation", "labels", "params", "params_paper"]
     frame = table.cells.merge(runs[known], left_on="row", right_index=True)
-    paired = ["mean", "mean_published", "difference", "diff_low", "diff_high", "p", "p_holm", "detectable"]
-    frame = frame.merge(table.rows[paired], left_on="row", right_index=True)
+    compared = [name for name in (*COMPARED, "noise") if name not in ("n", "seed_sd")]  # a cell has its own of these
+    frame = frame.merge(table.rows[["mean", "mean_published", *compared]], left_on="row", right_index=True)
     frame["benchmark"] = frame.column.map({column.name: " ".join(column.benchmarks) for column in table.columns})
     frame["published_protocol"] = frame.published.notna().map({True: "as_published", False: ""})
     return frame

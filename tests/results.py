@@ -39,7 +39,7 @@ def write_results(results: Path, table: str, scores: dict[str, list[int]], seeds
     runs = runs.assign(gin="", reason="", protocol=json.dumps(PROTOCOL), output="cross", evaluation="0" * 8)
     runs = runs.assign(params=1_000_000, params_paper=2_000_000, total=1_100_000, frozen=100_000)
     runs = runs.assign(total_paper=158_256_319, frozen_paper=44_402_689, layers="4/4", batch=64, scale="micro", seeds=seeds)
-    runs = runs.assign(data="rendered micro world", data_root=str(results / "data"), labels="", peers="")
+    runs = runs.assign(data="rendered micro world", data_root=str(results / "data"), labels="", peers="", replicates="")
     (results / "tables").mkdir(parents=True, exist_ok=True)
     runs.to_csv(results / "tables" / f"{table}.runs.csv", index=False)
     return results

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Rectangle
 
 from reports.figures import style
-from reports.figures.forest import forest, p_text
+from reports.figures.forest import THICK, THIN, forest, p_text
 from reports.figures.parameters import log_places, parameters, points_of
 from reports.figures.placing import crossing, gaps, hits, shared
 from reports.layout import ReportError
@@ -40,8 +40,10 @@ def test_forest_draws_the_differences_of_the_table():
     rows = table.rows[table.rows.p.notna()]
     assert [x for x, _ in marks(axes, "o")] == list(rows.difference)
     assert marks(axes, "s")[0][0] == 0  # the baseline
-    spans = [tuple(line.get_xdata()) for line in axes.lines if line.get_linewidth() == 1.2]
+    spans = [tuple(line.get_xdata()) for line in axes.lines if line.get_linewidth() == THIN]
     assert spans == list(zip(rows.diff_low, rows.diff_high, strict=True))
+    images = [np.ptp(line.get_xdata()) for line in axes.lines if line.get_linewidth() == THICK]
+    assert images == pytest.approx(0.6 * (rows.diff_high - rows.diff_low))
     zones = [(patch.get_x(), patch.get_width()) for patch in axes.patches if isinstance(patch, Rectangle)]
     assert zones == [(-1.6, 3.2)] * 3
     shown = texts(axes)
@@ -73,6 +75,19 @@ def test_a_row_without_numbers_stands_in_the_forest_with_its_reason():
 def test_a_spread_over_seeds_is_drawn_when_there_is_one():
     (axes,) = forest(with_rows(seed_sd={"visual": 0.5})).axes
     assert (0.5, 1.5) in [tuple(line.get_xdata()) for line in axes.lines]
+
+
+def test_an_interval_over_images_alone_is_hollow_and_never_orange():
+    nothing = dict.fromkeys(make_table().rows.index, np.nan)
+    table = with_rows(p=nothing, p_holm=nothing)
+    (axes,) = (figure := forest(table)).axes
+    rows = table.rows[table.rows.image_se.notna()]
+    assert [tuple(line.get_xdata()) for line in axes.lines if line.get_linewidth() == THICK] == list(
+        zip(rows.diff_low, rows.diff_high, strict=True)
+    )
+    middles = [line for line in axes.lines if line.get_marker() == "o"]
+    assert {(line.get_color(), line.get_markerfacecolor()) for line in middles} == {(style.BLUE, "white")}
+    assert any("of these two models" in " ".join(text.get_text().split()) for text in figure.texts)
 
 
 def test_a_forest_needs_a_baseline_and_a_difference():

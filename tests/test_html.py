@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -154,6 +155,26 @@ def test_intervals_are_drawn_to_one_scale(outline):
     assert (low, high) == (-17.8, 2.7)
     reach = [(float(found["x1"]), float(found["x2"])) for found, _ in outline.all("line", class_="reach")]
     assert reach[1] == pytest.approx((0, 100 * 3.8 / 20.5), abs=0.01)
+    images = [float(found["x2"]) - float(found["x1"]) for found, _ in outline.all("line", class_="images")]
+    assert images[1] == pytest.approx(0.6 * 100 * 3.8 / 20.5, abs=0.01) and len(images) == 3
     zeros = [float(found["x1"]) for found, _ in outline.all("line", class_="zero")]
     assert zeros == pytest.approx([100 * 17.8 / 20.5] * 3, abs=0.01)
     assert len(outline.all("svg", class_="bar apart")) == 2 and len(outline.all("svg", class_="bar")) == 1
+
+
+def test_one_training_each_is_named_and_never_marked():
+    """Without a measure of training noise there is no p, and an interval that excludes zero is no finding."""
+    table = make_table()
+    outline = parsed(html(replace(table, rows=table.rows.assign(p=np.nan, p_holm=np.nan, seeds_needed=np.nan)), {}))
+    headings = [" ".join(text.split()) for _, text in outline.all("th", scope="col")]
+    assert "difference these two models" in headings and not any(text.startswith("p ") for text in headings)
+    assert not outline.all("svg", class_="bar apart") and not outline.all("line", class_="images")
+    titles = [found.get("title", "") for found, _ in outline.all("span", class_="value")]
+    assert sum("these two models: no measure of training noise" in title for title in titles) == 3
+
+
+def test_a_pooled_difference_stands_beside_another():
+    table = make_table()
+    outline = parsed(html(replace(table, rows=table.rows.assign(pooled=table.rows.difference - 0.3)), {}))
+    assert "pooled" in [" ".join(text.split()) for _, text in outline.all("th", scope="col")]
+    assert "−16.2" in [" ".join(text.split()) for _, text in outline.all("td", class_="number")]

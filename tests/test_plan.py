@@ -215,3 +215,38 @@ def test_why_compares_the_data(plan, world_folder):
 def test_why_of_nothing_is_an_error(plan, name):
     with pytest.raises(ConfigError, match="say a run's name, or a row as table_VI/image0-text6"):
         why(plan, name)
+
+
+def with_replicates(results, replicates, tables=("table_VII",), seeds=(0,)):
+    return planning.make({**SETTINGS, "results": str(results), "seeds": list(seeds), "replicates": replicates}, list(tables))
+
+
+def test_replicates_are_further_seeds_of_the_baseline_alone(plan, results):
+    made = with_replicates(results, 3)
+    baseline = next(row for row in made.tables[TABLE] if row.name == made.layouts[TABLE].baseline)
+    more = set(made.inputs(TABLE)) - set(plan.inputs(TABLE))
+    assert more == {made.predictions(baseline, 1), made.predictions(baseline, 2)} and set(plan.inputs(TABLE)) < set(
+        made.inputs(TABLE)
+    )
+    assert made.models(TABLE) == plan.models(TABLE) and [row.run for row in made.rows] == [row.run for row in plan.rows]
+    assert [made.seeds_of(run) for run in made.asked] == [[0, 1, 2] if run == baseline.run else [0] for run in made.asked]
+    listed = made.listed(TABLE, made.tables[TABLE]).set_index("row")
+    assert listed.replicates[baseline.name] == "0 1 2" and set(listed.replicates.drop(baseline.name)) == {""}
+    assert set(listed.seeds) == {"0"} and set(plan.listed(TABLE, plan.tables[TABLE]).replicates) == {""}
+
+
+def test_replicates_count_the_seeds_of_all_rows(results):
+    assert with_replicates(results, "4", seeds=["7", "1"]).replicates == [0, 1, 2, 7]
+
+
+@pytest.mark.parametrize(
+    ("replicates", "tables", "message"),
+    [
+        (2, ["table_VII"], "workflow.yaml: replicates is 2, which adds nothing to the 2 of seeds; give 3 or more, or null"),
+        (5, ["table_II"], "workflow.yaml: replicates is 5, but .*table_II/table.yaml has no 'baseline' to train again"),
+    ],
+)
+def test_replicates_that_change_nothing_are_refused(results, replicates, tables, message):
+    with pytest.raises(ConfigError, match=message):
+        with_replicates(results, replicates, tables, seeds=[0, 1])
+    assert with_replicates(results, 5, ["table_II", "table_VII"]).replicates == [0, 1, 2, 3, 4]

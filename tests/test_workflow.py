@@ -20,6 +20,12 @@ KEPT_ROWS = ("image0-text6", "image12-text6", "image0-token")
 SETTINGS = {"scale": "smoke", "data": None, "seeds": [0], "results": "results", "threads": 1, "peers": []}
 
 
+def ledger(title: str, table: str) -> dict:
+    """One claim about two rows of a table."""
+    contrast = {"rows": [f"+{table}/image12-text6", f"-{table}/image0-text6"], "kind": "less"}
+    return {"title": title, "claims": [{"id": 1, "where": table, "claim": "Freezing hurts.", "contrasts": [contrast]}]}
+
+
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
     """A checkout with Table VI alone, of three rows, whose world is small."""
@@ -44,6 +50,7 @@ def copy(tmp_path_factory):
     published = folder / "reports" / "published" / "table_VI.csv"
     lines = published.read_text().splitlines(keepends=True)
     published.write_text("".join(line for line in lines if line.split(",")[0] in ("row", *KEPT_ROWS)))
+    (folder / "ablations" / "claims.yaml").write_text(yaml.safe_dump(ledger("What the paper claims", "table_VI")))
     world = folder / "ablations" / "micro" / "world.gin"
     text = world.read_text()
     for name, count in (("train", 64), ("synth", 8), ("more", 8), ("val", 8), ("test", 12)):
@@ -136,10 +143,14 @@ def test_a_new_table_is_a_folder_that_shares_runs(copy):
     }
     layout["columns"][0]["micro"] = "regular"
     (study / "table.yaml").write_text(yaml.safe_dump(layout))
-    done = snakemake(copy, "my_study", "--config", "scale=smoke")
+    (study / "claims.yaml").write_text(yaml.safe_dump(ledger("What I claim", "my_study")))
+    done = snakemake(copy, "my_study", "claims", "--config", "scale=smoke")
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
-    assert jobs_of(output).keys() <= {"my_study", "table", "total"}, output
+    assert jobs_of(output).keys() <= {"my_study", "table", "claims", "total"}, output
+    text = (copy / "results/tables/smoke/claims.md").read_text()
+    assert text.index("## What the paper claims") < text.index("## What I claim") and "not published" in text
+    assert text.count("one training per row cannot tell") == 4  # of each claim in its overview, and of its contrast
     text = (copy / "results/tables/smoke/my_study.md").read_text()
     assert "# My study" in text and "baseline" in text and "## Published" not in text
     shutil.rmtree(study)
@@ -156,6 +167,7 @@ def test_a_second_seed_trains_only_itself_and_the_report_gathers_everything(copy
     assert counts["evaluate"] in (3, 4)  # the baseline's first seed was decoded in three ways above, by a rule of its own
     text = (copy / "results/report-smoke.md").read_text()
     parts = (
+        "## What the paper claims",
         "## What was not run",
         "Table I",
         "deviation over seeds",
@@ -169,7 +181,7 @@ def test_a_second_seed_trains_only_itself_and_the_report_gathers_everything(copy
     for link in re.findall(r"\]\((.+?\.png)\)", text):
         assert (copy / "results" / link).is_file(), link
     page = (copy / "results/report-smoke.html").read_text()
-    assert page.count("data:image/png") == 4 and "What was not run" in page
+    assert page.count("data:image/png") == 5 and "What was not run" in page
     assert r"\end{document}" in (copy / "results/report-smoke.tex").read_text()
 
 

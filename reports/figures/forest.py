@@ -9,15 +9,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from reports.figures import style
-from reports.grid import signed
+from reports.grid import TWO_MODELS, image_interval, signed
 from reports.layout import ReportError
+from reports.stats import LEVEL
 from reports.table import Table
 
 LINE = 0.17  # inches a row
 MARGIN, GAP = 0.06, 0.1
 PLOT = 1.45  # inches, at least
 FOOT = 0.36  # inches for the axis
-LEVEL = 0.05
+THICK, THIN = 2.4, 0.9  # points: images alone, and with training noise
 
 
 class Place(NamedTuple):
@@ -31,9 +32,11 @@ class Place(NamedTuple):
 
 @matplotlib.rc_context(style.RC)
 def forest(table: Table) -> Figure:
-    """Differences in points with their paired bootstrap intervals, Holm's p at the right, in the order of the table.
+    """Differences in points with their 95 % intervals, Holm's p at the right, in the order of the table.
 
-    Shaded: differences too small for these images to show. Rows without numbers stand in their place with the reason.
+    Thick: the part of an interval that images make; thin: with training noise. An interval over images alone is thick as a
+    whole and hollow in its middle. Shaded: differences too small for this study to show. Rows without numbers stand in their
+    place with the reason.
 
     Raises:
         ReportError: the table has no baseline, or no differences yet.
@@ -117,11 +120,16 @@ def draw_rows(axes: Axes, table: Table, places: list[Place]) -> None:
                 )
             )
         colour = style.VERMILLION if line.p_holm < LEVEL else style.BLUE
-        axes.plot([line.diff_low, line.diff_high], [place.middle] * 2, color=colour, linewidth=1.2, zorder=3)
+        known = pd.notna(line.p)
+        ends = [line.diff_low, line.diff_high]
+        axes.plot(image_interval(line) if known else ends, [place.middle] * 2, color=colour, linewidth=THICK, zorder=3)
+        if known:
+            axes.plot(ends, [place.middle] * 2, color=colour, linewidth=THIN, zorder=3)
         if pd.notna(line.seed_sd):
             ends = [line.difference - line.seed_sd, line.difference + line.seed_sd]
             axes.plot(ends, [place.middle + 0.04] * 2, color=style.GREY, linewidth=0.6, zorder=2)
-        axes.plot(line.difference, place.middle, "o", color=colour, markersize=2.6, zorder=4)
+        fill = colour if known else "white"
+        axes.plot(line.difference, place.middle, "o", color=colour, markerfacecolor=fill, markersize=3.6, zorder=4)
     axes.set_xlim(*limits(table.rows))
 
 
@@ -149,8 +157,13 @@ def p_text(line: pd.Series) -> str:
 
 def explanation(table: Table) -> str:
     """What marks, lines and shade mean, with the number of images."""
-    images = table.rows.n.dropna()
+    rows = table.rows
+    images = rows.n.dropna()
     count = f" on {int(images.max()):,} images" if len(images) else ""
-    text = f"Lines: 95 % interval, paired bootstrap{count}. Shaded: differences too small for these images to show reliably. "
-    text += f"Neither is corrected for the number of rows. Orange: p < {LEVEL} (exact McNemar, Holm)."
-    return text + (" Thin grey line: standard deviation over seeds." if table.rows.seed_sd.notna().any() else "")
+    text = f"95 % intervals{count}."
+    if rows.p.notna().any():
+        text += f" Thick: from images; thin: with training noise. Orange: p < {LEVEL:g} (t, Holm)."
+    if (rows.p.isna() & rows.image_se.notna()).any():
+        text += f" Hollow: images alone, so of {TWO_MODELS} and not of other trainings."
+    text += " Shaded: differences too small for this study to show reliably. Neither is corrected for the number of rows."
+    return text + (" Thin grey line: standard deviation over seeds." if rows.seed_sd.notna().any() else "")

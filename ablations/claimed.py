@@ -1,0 +1,16 @@
+"""What the ledgers of claims are counted from."""
+
+from pathlib import Path
+
+from ablations.plan import Plan
+from reports.claims.claim import ledger_paths, read_ledger
+
+
+def claimed_results(plan: Plan) -> list[Path]:
+    """Predictions and times of every table that a claim names: also of its other rows, which show training noise.
+
+    Raises:
+        ReportError: a ledger cannot be used.
+    """
+    tables = {table for path in ledger_paths() for table, _ in read_ledger(path).rows}
+    return [path for table in plan.tables if table in tables for path in plan.inputs(table)]

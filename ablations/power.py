@@ -1,0 +1,139 @@
+"""How many trainings of each row show a difference of so many points, and what they cost: asked before anything is trained.
+
+python -m ablations.plan --power table_VI --points 0.5 --scale paper
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ablations.page import hours
+from ablations.plan import Plan
+from ablations.price import Job
+from core.config import ConfigError
+from core.data.benchmarks import INSIDE
+from reports.averages import mean_columns
+from reports.claims.results import StudyResults
+from reports.compare import weights_of
+from reports.layout import Column, Layout, columns_of
+from reports.noise import Noise, noise_of_replicates
+from reports.stats import LEVEL, POWER, image_limit, seeds_needed
+from reports.strata import Strata
+
+DISCORDANT = 0.05  # share of images; rows of 91 % that misread independently of each other would have 0.16
+KNOWN = 1000  # degrees of freedom of a training noise that is given as known
+
+
+@dataclass(frozen=True)
+class Question:
+    """A study that is to show a difference.
+
+    Args:
+        points: true difference to the baseline, of the mean that the table prints.
+        columns: that the mean is over.
+        noise: of one training.
+        images: that are read, each as often as a column counts it.
+        discordant: assumed share of images that exactly one of two rows reads.
+        image_variance: of a difference, in points squared.
+        rows: of the table that are compared with the baseline.
+    """
+
+    points: float
+    columns: tuple[Column, ...]
+    noise: Noise
+    images: int
+    discordant: float
+    image_variance: float
+    rows: int
+
+    def seeds(self, level: float = LEVEL) -> int | None:
+        """Trainings of each row; None where the images do not show it however many there are."""
+        return seeds_needed(self.points, 2 * self.noise.variance, self.noise.df, self.image_variance, level)
+
+
+def question(plan: Plan, table: str, points: float, noise_sd: float | None, discordant: float) -> Question:
+    """What `--power` asks of a table.
+
+    Args:
+        noise_sd: of one training, in points; None for what the study has measured, or table.yaml states.
+        discordant: a gain is +1 or -1 on this share of images and 0 on the others.
+
+    Raises:
+        ConfigError: no baseline, no images for any column, or no training noise known.
+    """
+    layout = plan.layouts[table]
+    if not layout.baseline:
+        raise ConfigError(f"{layout.path}: no 'baseline', so there are no differences to show; name one, or another table")
+    sizes = plan.source.benchmark_images()
+    columns = mean_columns(columns_of(layout, plan.rendered, []), set(sizes))
+    if not columns:
+        raise ConfigError(f"{layout.path}: no column has images in {plan.data}; there are {', '.join(sizes)}")
+    names = {name for column in columns for name in column.benchmarks}
+    strata = Strata.of(
+        [name for name in sorted(names) for _ in range(sizes[name])],
+        weights_of(columns, {name: sizes[name] for name in names}),
+        INSIDE,
+    )
+    rows = sum(not row.reason for row in plan.tables[table]) - 1
+    noise = Noise(noise_sd**2, KNOWN, "--noise") if noise_sd else known_noise(plan, layout)
+    variance = 100**2 * discordant * float(strata.factors.sum())
+    return Question(points, tuple(columns), noise, len(strata.codes), discordant, variance, rows)
+
+
+def known_noise(plan: Plan, layout: Layout) -> Noise:
+    """Training noise from replicates or seeds of the baseline, or as table.yaml states it.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    study = StudyResults(plan.results, plan.tables_folder).table(layout.table)
+    if study and layout.baseline in study.scored:
+        columns = mean_columns(study.columns, study.benchmarks(layout.baseline))
+        found = study.comparison(columns)
+        correct = found.correct[layout.baseline]
+        noise = noise_of_replicates(correct, found.strata) if correct.shape[1] > 1 else found.outside
+        if noise:
+            return noise
+    stated = layout.noise_sd
+    if stated and stated.scale == plan.scale:
+        return Noise(stated.points**2, stated.df, stated.source)
+    raise ConfigError(
+        f"{layout.table}: no training noise is known at {plan.scale} scale; give --noise POINTS (the standard deviation of one "
+        f"training), measure it with --config replicates=5, or state noise_sd in {layout.path}"
+    )
+
+
+def answer(plan: Plan, table: str, asked: Question, left: Callable[[Plan], list[Job]], price: float | None) -> list[str]:
+    """The answer in lines: noise, images, seeds, and what they cost.
+
+    Args:
+        left: the jobs of a plan that are not done yet.
+        price: of a GPU-hour.
+    """
+    layout, sd = plan.layouts[table], asked.noise.variance**0.5
+    over = ", ".join(column.heading for column in asked.columns)
+    lines = [
+        f"{table}, {plan.scale} scale: a difference of {asked.points:g} points to {layout.baseline}, on the mean of {over}.",
+        f"Training noise: one training has a standard deviation of {sd:.2g} points ({asked.noise.source}).",
+        f"Images: {asked.images:,}; a share of {asked.discordant:g} read by one row alone leaves a standard error of "
+        f"{asked.image_variance**0.5:.2g} points, however many seeds.",
+    ]
+    for level, which in ((LEVEL, "one row"), (LEVEL / asked.rows, f"any of {asked.rows} rows, after Holm's correction")):
+        seeds = asked.seeds(level)
+        if seeds is None:
+            least = image_limit(asked.image_variance, level)
+            lines.append(f"For {which}: no number of seeds is enough; these images show {least:.2g} points and more.")
+        else:
+            wanted = replace(plan, seeds=(plan.seeds + [seed for seed in range(seeds) if seed not in plan.seeds])[:seeds])
+            lines.append(f"For {which}: {seeds} seeds per row ({100 * POWER:.0f} % power). {cost(wanted, left(wanted), price)}")
+    return lines
+
+
+def cost(plan: Plan, jobs: list[Job], price: float | None) -> str:
+    """Trainings of a plan, and the GPU-hours of those that are still to be done."""
+    trainings = len(plan.asked) * len(plan.seeds)
+    done = trainings - sum(job.steps > 0 for job in jobs)
+    text = f"{len(plan.asked)} runs x {len(plan.seeds)} seeds = {trainings} trainings, {done} of them done already"
+    if any(job.hours is None for job in jobs):
+        return f"{text}; hours: --probe or --device."
+    spent = sum(job.hours for job in jobs)
+    return f"{text}; {hours(spent)} GPU-hours{f', price {spent * price:,.0f}' if price else ''}."

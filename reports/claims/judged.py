@@ -1,0 +1,125 @@
+"""A ledger with its verdicts: every contrast by the printed numbers alone, and as it was measured."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from reports.claims.claim import Claim, Contrast, Ledger, ledger_paths, read_ledger
+from reports.claims.effect import Effect
+from reports.claims.measured import measured_effect, measured_margin
+from reports.claims.printed import printed_effect, printed_margin, without_images
+from reports.claims.results import StudyResults
+from reports.claims.verdict import UNDECIDED, Verdict, judge, together
+from reports.layout import ReportError
+from reports.stats import CONFIDENCE
+
+NOT_PUBLISHED = "not published"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One side of a contrast, printed or measured; `margin` in the unit of the effect, None where the claim has none."""
+
+    effect: Effect
+    margin: float | None
+    verdict: Verdict
+
+    def record(self) -> dict:
+        """As JSON: numbers, or null where there is none."""
+        effect, interval = self.effect, self.effect.interval(CONFIDENCE)
+        numbers = {"value": effect.value, "low": np.nan, "high": np.nan}
+        if interval:
+            numbers |= {"low": interval.low, "high": interval.high}
+        numbers |= {"image_se": effect.image_se, "training_se": effect.training_se, "df": effect.df, "margin": self.margin}
+        known = {key: None if value is None or np.isnan(value) else float(value) for key, value in numbers.items()}
+        return known | {"seeds": effect.seeds, "verdict": self.verdict.word, "why": self.verdict.why}
+
+
+@dataclass(frozen=True)
+class JudgedContrast:
+    contrast: Contrast
+    printed: Judged
+    measured: Judged
+
+
+@dataclass(frozen=True)
+class JudgedClaim:
+    """A claim and the verdicts on it: by the printed numbers alone, and as measured."""
+
+    claim: Claim
+    contrasts: tuple[JudgedContrast, ...]
+
+    @property
+    def printed(self) -> Verdict:
+        return together([contrast.printed.verdict for contrast in self.contrasts])
+
+    @property
+    def measured(self) -> Verdict:
+        return together([contrast.measured.verdict for contrast in self.contrasts])
+
+    def record(self) -> dict:
+        contrasts = [
+            {
+                "contrast": str(judged.contrast),
+                "rows": {"/".join(key): weight for key, weight in judged.contrast.weights.items()},
+                "columns": list(judged.contrast.columns),
+                "kind": judged.contrast.kind,
+                "unit": "ms" if judged.contrast.of_time else "points",
+                "published": judged.printed.record(),
+                "measured": judged.measured.record(),
+            }
+            for judged in self.contrasts
+        ]
+        sides = {"published": self.printed, "measured": self.measured}
+        verdicts = {side: {"verdict": verdict.word, "why": verdict.why} for side, verdict in sides.items()}
+        return {
+            "id": self.claim.id,
+            "where": self.claim.where,
+            "claim": self.claim.sentence,
+            **verdicts,
+            "contrasts": contrasts,
+        }
+
+
+def judged_ledgers(study: StudyResults) -> list[tuple[Ledger, list[JudgedClaim]]]:
+    """Every ledger there is, the paper's first.
+
+    Raises:
+        ReportError: there is none, one cannot be used, or published numbers or predictions do not fit together.
+    """
+    ledgers = [read_ledger(path) for path in ledger_paths()]
+    if not ledgers:
+        raise ReportError("no ablations/claims.yaml, nor one beside a table.yaml: there are no claims to judge")
+    return [(ledger, [judge_claim(claim, study) for claim in ledger.claims]) for ledger in ledgers]
+
+
+def judge_claim(claim: Claim, study: StudyResults) -> JudgedClaim:
+    count = len(claim.contrasts)
+    return JudgedClaim(claim, tuple(judge_contrast(contrast, study, count) for contrast in claim.contrasts))
+
+
+def judge_contrast(contrast: Contrast, study: StudyResults, count: int) -> JudgedContrast:
+    """Both sides of a contrast; `count` is how many its claim has."""
+    return JudgedContrast(contrast, judge_printed(contrast, count), judge_measured(contrast, study, count))
+
+
+def judge_printed(contrast: Contrast, count: int) -> Judged:
+    """By the printed numbers alone; where only the assumed discordant images leave it undecided, the reason says so."""
+    effect = printed_effect(contrast)
+    if np.isnan(effect.value):
+        return Judged(effect, None, Verdict(NOT_PUBLISHED, effect.reason))
+    margin = printed_margin(contrast)
+    verdict = judge(contrast.kind, margin, effect, count)
+    if verdict.word == UNDECIDED and effect.decidable:
+        alone = judge(contrast.kind, margin, without_images(effect), count)
+        if alone.word != UNDECIDED:
+            verdict = Verdict(
+                UNDECIDED, f"{alone.word} by training noise alone; which images the rows misread is not published"
+            )
+    return Judged(effect, margin, verdict)
+
+
+def judge_measured(contrast: Contrast, study: StudyResults, count: int) -> Judged:
+    effect = measured_effect(contrast, study)
+    margin = None if np.isnan(effect.value) else measured_margin(contrast, study)
+    return Judged(effect, margin, judge(contrast.kind, margin, effect, count))

@@ -1,0 +1,84 @@
+"""What a study has measured, as far as claims ask for it: rows that were read, scored once each."""
+
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from reports.collect import evaluation_folder, read_predictions, read_runs
+from reports.compare import Comparison, comparison
+from reports.layout import Column, Layout, columns_of, read_layout
+from reports.notes import RENDERED
+
+
+class StudyResults:
+    """One results folder; tables and rows that are not there yet are said to be so, not refused.
+
+    Args:
+        results: folder of all results.
+        tables: folder with <table>.runs.csv.
+    """
+
+    def __init__(self, results: Path, tables: Path):
+        self.results = results
+        self.tables = tables
+        self.known: dict[str, TableResults] = {}
+
+    @property
+    def scale(self) -> str:
+        """Of the tables that were planned; empty where none was."""
+        planned = [self.table(path.name.removesuffix(".runs.csv")) for path in sorted(self.tables.glob("*.runs.csv"))]
+        return planned[0].scale if planned else ""
+
+    def table(self, name: str) -> "TableResults | None":
+        """A table of this study; None where the plan never listed it."""
+        if name not in self.known and (self.tables / f"{name}.runs.csv").is_file():
+            self.known[name] = TableResults(read_layout(name), read_runs(self.tables, name), self.results)
+        return self.known.get(name)
+
+
+class TableResults:
+    """A table's rows, and the predictions of those that were read with every seed."""
+
+    def __init__(self, layout: Layout, runs: pd.DataFrame, results: Path):
+        self.layout = layout
+        self.runs = runs
+        self.results = results
+        self.comparisons: dict[tuple[str, ...], Comparison | None] = {}
+
+    @cached_property
+    def scored(self) -> dict[str, pd.DataFrame]:
+        """Predictions by row, see `reports.collect.read_predictions`; rows that are not (wholly) there are left out."""
+        there = [row for row in self.runs.index if not self.lacking(row)]
+        return {row: read_predictions(self.results, self.runs.loc[row]) for row in there}
+
+    @property
+    def scale(self) -> str:
+        return self.runs.scale.iloc[0]
+
+    @cached_property
+    def columns(self) -> list[Column]:
+        return columns_of(self.layout, self.runs.data.iloc[0] == RENDERED, [])
+
+    def lacking(self, row: str) -> str:
+        """Why a row has no predictions; empty where it has."""
+        if row not in self.runs.index:
+            return f"{row} is not in {self.layout.table}.runs.csv; `snakemake -n` writes it anew"
+        run = self.runs.loc[row]
+        if run.reason:
+            return f"{row}: {run.reason}"
+        seeds = dict.fromkeys([*run.seeds.split(), *run.replicates.split()])
+        folders = {seed: evaluation_folder(self.results, run, seed) for seed in seeds}
+        missing = [seed for seed, folder in folders.items() if not (folder / "predictions.parquet").is_file()]
+        return f"{row} has no predictions of seed {', '.join(missing)}" if missing else ""
+
+    def comparison(self, columns: list[Column]) -> Comparison | None:
+        """The scored rows, ready to be compared on the mean of `columns`; None where the baseline was not read."""
+        names = tuple(column.name for column in columns)
+        if names not in self.comparisons:
+            self.comparisons[names] = comparison(self.layout, self.runs, self.scored, columns, self.results)
+        return self.comparisons[names]
+
+    def benchmarks(self, row: str) -> set[str]:
+        """Benchmarks that a scored row was evaluated on."""
+        return set(self.scored[row].benchmark)

@@ -1,0 +1,90 @@
+"""Supported, contradicted, the same, or undecided: the rules by which an effect answers a claim."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import norm
+
+from reports.claims.effect import Effect
+from reports.stats import LEVEL, POWER, seeds_needed
+
+SUPPORTED, CONTRADICTED, SAME, UNDECIDED, NOT_RUN = "supported", "contradicted", "same", "undecided", "not run"
+# Two one-sided tests must both pass, which at no difference takes (1 + POWER) / 2 each. `seeds_needed` knows one test of
+# POWER, so its level is lowered by as much.
+EQUIVALENCE_LEVEL = float(2 * norm.sf(norm.ppf(1 - LEVEL) + norm.ppf((1 + POWER) / 2) - norm.ppf(POWER)))
+
+
+class Verdict(NamedTuple):
+    """One of the words above, and why it is not a decision (empty where it is one)."""
+
+    word: str
+    why: str = ""
+
+
+def judge(kind: str, margin: float | None, effect: Effect, contrasts: int = 1) -> Verdict:
+    """What an effect says of a contrast.
+
+    more, less: supported where the 95 % interval lies wholly on the claimed side of zero, contradicted where it lies wholly on
+    the other side; else the same, where a margin is given and the 90 % interval lies inside it.
+    same: supported where the 90 % interval lies inside the margin (two one-sided tests at 5 %, Schuirmann 1987), contradicted
+    where the 95 % interval lies wholly outside.
+
+    Args:
+        margin: in the unit of the effect.
+        contrasts: how many the claim has. All must hold to support it, which needs no correction; one is enough to contradict
+            it, so that interval is widened to 1 - 5 % / contrasts (Bonferroni).
+    """
+    if np.isnan(effect.value):
+        return Verdict(NOT_RUN, effect.reason)
+    if not effect.decidable:
+        return Verdict(UNDECIDED, effect.reason)
+    usual, wide, narrow = (effect.interval(1 - level) for level in (LEVEL, LEVEL / contrasts, 2 * LEVEL))
+    inside = margin is not None and -margin < narrow.low and narrow.high < margin
+    if kind == "same":
+        if inside:
+            return Verdict(SUPPORTED)
+        outside = wide.low > margin or wide.high < -margin
+        return Verdict(CONTRADICTED) if outside else Verdict(UNDECIDED, needed(effect, margin))
+    sign = 1 if kind == "more" else -1
+    if min(sign * usual.low, sign * usual.high) > 0:
+        return Verdict(SUPPORTED)
+    if max(sign * wide.low, sign * wide.high) < 0:
+        return Verdict(CONTRADICTED)
+    return Verdict(SAME) if inside else Verdict(UNDECIDED, needed(effect, None))
+
+
+def needed(effect: Effect, margin: float | None) -> str:
+    """How many seeds would decide it at the noise observed, if the true effect is the one observed.
+
+    Args:
+        margin: of a claim of equivalence; None for a direction.
+    """
+    if effect.spread:
+        return "the spread of the times is too wide"
+    distance, level = abs(effect.value), LEVEL
+    if margin is not None:
+        distance = abs(margin - abs(effect.value))
+        level = EQUIVALENCE_LEVEL if abs(effect.value) < margin else LEVEL
+    seeds = seeds_needed(distance, effect.seed_variance, effect.seed_df, np.nan_to_num(effect.floor_variance), level)
+    if seeds is None:
+        return "no number of seeds decides a difference this small on these images"
+    least = "at least " if np.isnan(effect.floor_variance) else ""
+    return f"{least}{seeds:,} seeds per row would decide it"
+
+
+def together(verdicts: list[Verdict]) -> Verdict:
+    """The verdict on a claim: supported only if each contrast is, contradicted if any is."""
+    words = [verdict.word for verdict in verdicts]
+    if len(words) == 1:
+        return verdicts[0]
+    if CONTRADICTED in words:
+        return Verdict(CONTRADICTED, counted(words, CONTRADICTED))
+    if len(set(words)) == 1 and words[0] != UNDECIDED:
+        return verdicts[0]
+    if set(words) == {SAME, SUPPORTED}:
+        return Verdict(SAME, counted(words, SAME))
+    return Verdict(UNDECIDED, "contrasts: " + ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words)))
+
+
+def counted(words: list[str], word: str) -> str:
+    return f"{words.count(word)} of {len(words)} contrasts"

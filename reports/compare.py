@@ -1,0 +1,199 @@
+"""Differences between rows of a table: of the mean that it prints, with training noise from wherever the study has some."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from core.data.benchmarks import INSIDE, distinct
+from reports import stats
+from reports.collect import read_predictions
+from reports.layout import Column, Layout, ReportError
+from reports.noise import Noise, beside, combined, noise_of_replicates, noise_of_rows
+from reports.strata import Strata
+
+COMPARED = (
+    *("n", "difference", "diff_low", "diff_high", "p", "df", "image_se", "training_se"),
+    *("detectable", "seed_sd", "noise_sd", "pooled", "p_holm", "seeds_needed"),
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that differences between rows of a table are computed from.
+
+    Args:
+        correct: by row, one line per image (`benchmark`, `index`) and one column per seed, True where read correctly; all rows
+            on the same images with the same seeds.
+        strata: weights of the printed mean.
+        runs: the run of each row; two rows may read one run in two ways.
+        outside: training noise that is not from these rows: replicates of the baseline, or what table.yaml states.
+    """
+
+    correct: dict[str, pd.DataFrame]
+    strata: Strata
+    runs: dict[str, str]
+    outside: Noise | None = None
+
+    @cached_property
+    def means(self) -> pd.DataFrame:
+        """The printed mean of every row and seed, in per cent."""
+        return pd.DataFrame({row: self.mean(row) for row in self.correct}).T
+
+    def mean(self, row: str) -> pd.Series:
+        frame = self.correct[row]
+        return pd.Series(self.strata.mean(100 * frame.to_numpy(float)), index=frame.columns)
+
+    def noise(self, weights: Mapping[str, float]) -> Noise | None:
+        """What is known of training noise beside the compared rows' own spread over seeds; None where they share a run.
+
+        Rows of one run differ by their decoding alone, and no other rows' trainings say how that varies. Neither do rows whose
+        own spread is much larger than all others' (`reports.noise.beside`).
+
+        Args:
+            weights: of the rows, summing to zero.
+        """
+        if len({self.runs[row] for row in weights}) < len(weights):
+            return None
+        first = {self.runs[name]: name for name in reversed([*weights, *self.correct])}  # of every run one row
+        pooled = noise_of_rows(self.means.loc[list(first.values())], weights)
+        found = combined([noise for noise in (pooled, self.outside) if noise])
+        by_seed = sum(weight * self.means.loc[row].to_numpy() for row, weight in weights.items())
+        return beside(by_seed, found, sum(weight**2 for weight in weights.values()))
+
+    def contrast(self, weights: Mapping[str, float]) -> stats.Paired:
+        """A weighted sum of rows.
+
+        Args:
+            weights: summing to zero; `{row: 1, baseline: -1}` is a difference.
+        """
+        gain = sum(100 * weight * self.correct[row].to_numpy(float) for row, weight in weights.items())
+        trainings = sum(weight**2 for weight in weights.values())
+        return stats.compared(gain, self.strata, self.noise(weights), trainings)
+
+    def paired(self, row: str, baseline: str) -> stats.Paired:
+        """A row against any other."""
+        return self.contrast({row: 1, baseline: -1})
+
+    @cached_property
+    def once(self) -> np.ndarray:
+        """Marks every image once: False where a larger benchmark holds it too."""
+        benchmarks = next(iter(self.correct.values())).index.get_level_values("benchmark")
+        return benchmarks.isin(distinct(benchmarks))
+
+    def pooled(self, row: str, baseline: str) -> float:
+        """The difference on all images together, each once, in points: weighted by images, unlike the printed mean."""
+        ours, theirs = (self.correct[name].to_numpy(float)[self.once].mean() for name in (row, baseline))
+        return float(100 * (ours - theirs))
+
+
+def comparison(
+    layout: Layout, runs: pd.DataFrame, scored: dict[str, pd.DataFrame], averaged: list[Column], results: Path
+) -> Comparison | None:
+    """The rows that have numbers, ready to be compared; None where the baseline has none.
+
+    Args:
+        scored: predictions by row, see `reports.collect.read_predictions`.
+        averaged: the columns that the table's mean is over.
+
+    Raises:
+        ReportError: rows were evaluated on other images or with other seeds than the baseline.
+    """
+    benchmarks = {benchmark for column in averaged for benchmark in column.benchmarks}
+    correct = {row: wide(layout, row, rows[rows.benchmark.isin(benchmarks)]) for row, rows in scored.items()}
+    baseline = correct.get(layout.baseline)
+    if baseline is None or baseline.empty:
+        return None
+    for row, frame in correct.items():
+        refuse_others(layout, row, frame, baseline)
+    sizes = baseline.groupby(level="benchmark").size().to_dict()
+    strata = Strata.of(baseline.index.get_level_values("benchmark"), weights_of(averaged, sizes), INSIDE)
+    outside = outside_noise(layout, runs, results, baseline, strata)
+    return Comparison(correct, strata, runs.run.to_dict(), outside)
+
+
+def weights_of(averaged: list[Column], sizes: Mapping[str, int]) -> dict[str, float]:
+    """The weight of each benchmark in the mean over columns, each of which pools its benchmarks' images."""
+    weights = dict.fromkeys(sizes, 0.0)
+    for column in averaged:
+        images = sum(sizes[name] for name in column.benchmarks)
+        for name in column.benchmarks:
+            weights[name] += sizes[name] / images / len(averaged)
+    return weights
+
+
+def wide(layout: Layout, row: str, scored: pd.DataFrame) -> pd.DataFrame:
+    """One line per image and one column per seed, True where read correctly.
+
+    Raises:
+        ReportError: an image was read with some of the seeds only.
+    """
+    frame = scored.pivot(index=["benchmark", "index"], columns="seed", values="correct")
+    partial = frame.index[frame.isna().any(axis=1)]
+    if len(partial):
+        benchmark, index = partial[0]
+        seeds = ", ".join(map(str, frame.columns[frame.loc[partial[0]].isna()]))
+        raise ReportError(
+            f"{layout.path}: row {row}: image {index} of {benchmark} was not read with seed {seeds}; delete that seed's "
+            "evaluation and run the command again"
+        )
+    return frame
+
+
+def refuse_others(layout: Layout, row: str, frame: pd.DataFrame, baseline: pd.DataFrame) -> None:
+    """Raises ReportError for a row with other seeds or other images than the baseline."""
+    ours, theirs = (" ".join(map(str, found.columns)) for found in (frame, baseline))
+    where = f"{layout.path}: row {row} and baseline {layout.baseline}"
+    if ours != theirs:
+        raise ReportError(f"{where}: seeds {ours} and {theirs}; train and evaluate both with the same seeds")
+    if not frame.index.equals(baseline.index):
+        raise ReportError(f"{where}: they were not evaluated on the same images; evaluate both again on the same data")
+
+
+def outside_noise(layout: Layout, runs: pd.DataFrame, results: Path, baseline: pd.DataFrame, strata: Strata) -> Noise | None:
+    """Training noise that the table's rows do not show themselves: replicates where there are some, else what is stated.
+
+    Raises:
+        ReportError: a replicate is missing or was evaluated on other images.
+    """
+    run = runs.loc[layout.baseline]
+    if run.replicates:
+        scored = read_predictions(results, run.replace({run.seeds: run.replicates}))
+        benchmarks = baseline.index.unique("benchmark")
+        frame = wide(layout, f"{layout.baseline} (replicates)", scored[scored.benchmark.isin(benchmarks)])
+        refuse_others(layout, f"{layout.baseline} (replicates)", frame[baseline.columns], baseline)
+        return noise_of_replicates(frame, strata)
+    stated = layout.noise_sd
+    if stated and stated.scale == runs.scale.iloc[0]:
+        return Noise(stated.points**2, stated.df, stated.source)
+    return None
+
+
+def compare(layout: Layout, runs: pd.DataFrame, found: Comparison | None) -> pd.DataFrame:
+    """Each row against the baseline, with Holm's correction in the table; `noise` says where training noise is from.
+
+    Returns:
+        The columns COMPARED and `noise`, indexed by row; nan for rows that were not compared.
+    """
+    frame = pd.DataFrame(index=runs.index, columns=list(COMPARED), dtype=float).assign(noise="")
+    if found is None:
+        return frame
+    images = int(found.once.sum())
+    frame.loc[layout.baseline, ["n", "difference", "pooled"]] = images, 0.0, 0.0
+    pairs = {row: found.paired(row, layout.baseline) for row in found.correct if row != layout.baseline}
+    for row, pair in pairs.items():
+        known = {"n": images, "difference": pair.value, "diff_low": pair.low, "diff_high": pair.high, "p": pair.p}
+        known |= {"df": pair.df, "image_se": pair.image_se, "training_se": pair.training_se, "seed_sd": pair.seed_sd}
+        known |= {"detectable": pair.detectable, "noise_sd": np.sqrt(pair.seed_variance / 2)}
+        frame.loc[row, list(known)] = list(known.values())
+        frame.loc[row, "pooled"] = found.pooled(row, layout.baseline)
+        noise = found.noise({row: 1, layout.baseline: -1})
+        frame.loc[row, "noise"] = noise.source if noise else ""
+    tested = frame.index[frame.p.notna()]
+    frame.loc[tested, "p_holm"] = stats.holm(frame.loc[tested, "p"].tolist())
+    for row in tested[frame.loc[tested, "p_holm"] >= stats.LEVEL]:
+        frame.loc[row, "seeds_needed"] = pairs[row].seeds_needed(stats.LEVEL / len(tested)) or np.inf
+    return frame
