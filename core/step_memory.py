@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-from core.cost import DIGITS, spelling
+from core.charset import CHARSET_36
+from core.cost import spelling
 from core.model.clip4str import CLIP4STR
 from core.model.permutations import sample_permutations
 
@@ -74,5 +75,5 @@ def saved_by(model: CLIP4STR, count: int, captions: float) -> int:
     model.train()
     hooks = torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor)
     with spelling(model, letters, captions), FusedAttention(), hooks:
-        model.losses(images, [DIGITS[0] * letters] * count, orders)
+        model.losses(images, [CHARSET_36[0] * letters] * count, orders)
     return sum(storage.nbytes() for storage in storages.values())
