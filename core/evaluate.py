@@ -150,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--workers",
         type=int,
-        help=f"processes that load images (default: on a GPU all cores but one, at most {MOST_WORKERS}; on a CPU none)",
+        help=f"processes that load images (default: on a GPU one fewer than threads, at most {MOST_WORKERS}; on a CPU none)",
     )
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all cores)")
     parser.add_argument(
@@ -176,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if wanted.get(folder, protocol).settings != protocol.settings:
                 raise ValueError(f"{row}: another row of that name is written to {folder} already; leave --out away")
             wanted[folder], scored[row] = protocol, (folder, protocol.output)
-        workers = workers_each(options.workers, device())
+        workers = workers_each(options.workers, threads_each(options.threads), device())
         model = load_model(options.model).to(device())
         results = evaluate(model, options.data, wanted, workers, team)
         for row, (folder, output) in scored.items() if team.leads else ():

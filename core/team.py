@@ -88,18 +88,19 @@ def threads_each(asked: int) -> int:
     return max(1, (asked or os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
-def workers_each(asked: int | None, reader: torch.device) -> int:
+def workers_each(asked: int | None, threads: int, reader: torch.device) -> int:
     """Loader processes of one process that reads on this device.
 
     Args:
-        asked: None chooses: beside a GPU its share of the cores but one for the process itself, at most MOST_WORKERS. On a
-            CPU none: the model takes every core, and many times as long as loading does.
+        asked: None chooses: beside a GPU one for each of its threads but one, at most MOST_WORKERS. On a CPU none: the model
+            takes every core, and many times as long as loading does.
+        threads: of this process, as `threads_each` shares them out.
 
     Raises:
         ValueError: fewer than none are asked for.
     """
     if asked is None:
-        return min(MOST_WORKERS, threads_each(0) - 1) if reader.type == "cuda" else 0
+        return min(MOST_WORKERS, threads - 1) if reader.type == "cuda" else 0
     if asked < 0:
         raise ValueError(f"--workers {asked} is below 0")
     return asked

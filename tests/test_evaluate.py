@@ -63,14 +63,10 @@ def test_seconds_of_the_model_are_not_those_of_the_clock(model, world_folder, sm
         assert entry["seconds_per_image"] == other[name]["seconds_per_image"] > entry["model_seconds_per_image"] > 0
 
 
-def test_the_number_of_loaders(monkeypatch):
+def test_the_number_of_loaders():
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    monkeypatch.setattr("os.cpu_count", lambda: 16)
-    assert (workers_each(None, cpu), workers_each(3, cpu), workers_each(None, gpu)) == (0, 3, MOST_WORKERS)
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
-    assert workers_each(None, gpu) == 1
-    monkeypatch.setattr("os.cpu_count", lambda: 4)
-    assert workers_each(None, gpu) == 0
+    assert (workers_each(None, 16, cpu), workers_each(3, 1, cpu), workers_each(0, 16, gpu)) == (0, 3, 0)
+    assert [workers_each(None, threads, gpu) for threads in (1, 2, 4, 16)] == [0, 1, 3, MOST_WORKERS]
 
 
 def test_fewer_loaders_than_none_are_refused(world_folder, tmp_path, capsys):
