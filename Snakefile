@@ -27,8 +27,8 @@ if CLUSTER and GPUS_GIVEN and (most := workflow.global_resources["gpu"].value) <
     sys.exit(f"--resources gpu={most} is less than gpus_per_run: {config['gpus_per_run']}; give at least as many")
 if MACHINE.slots and not GPUS_GIVEN:
     workflow.register_resource("gpu", MACHINE.slots)
-LEASE = "python -m core.lease --gpus {resources.gpu} --share {resources.gpu_share} -- python -m"  # waits for free devices
-TOGETHER = f"{LEASE} core.launch --processes {{resources.gpu}} -- -m"  # the same text for one GPU and many: nothing is remade
+LEASE = "python -m core.runtime.lease --gpus {resources.gpu} --share {resources.gpu_share} -- python -m"  # waits for free devices
+TOGETHER = f"{LEASE} core.runtime.launch --processes {{resources.gpu}} -- -m"  # the same text for one GPU and many: nothing is remade
 if config["tracking"] != "auto":  # through the environment: no rule's text changes, so nothing is made again
     os.environ.update(WANDB_MODE={"off": "disabled", False: "disabled"}.get(config["tracking"], config["tracking"]))
 PLAN = planning.make(config)
@@ -374,7 +374,7 @@ rule masks:
     message:
         "table_I: masks as the model makes them"
     shell:
-        "(python -m core.masks --letters 3 --seed 1 --out {output.json:q} && python -m reports.masks {output.json:q} {params.tables:q})"
+        "(python -m core.figures.masks --letters 3 --seed 1 --out {output.json:q} && python -m reports.masks {output.json:q} {params.tables:q})"
         " > {log:q} 2>&1"
 
 
@@ -396,7 +396,7 @@ rule zero_shot:
     message:
         "classify a picture with a word sticker on it"
     shell:
-        f"{LEASE} core.zero_shot" " {input:q} --out {output:q} --scale {params.scale:q} --threads {threads} > {log:q} 2>&1"
+        f"{LEASE} core.figures.zero_shot" " {input:q} --out {output:q} --scale {params.scale:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule attention:
@@ -418,7 +418,7 @@ rule attention:
     message:
         "where the image tower looks on test words"
     shell:
-        f"{LEASE} core.attention"
+        f"{LEASE} core.figures.attention"
         " {input.gin:q}"
         f" --data {ROOT}"
         " --out {output:q} --scale {params.scale:q} --threads {threads}"

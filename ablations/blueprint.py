@@ -1,10 +1,10 @@
 """Rows built without memory for their weights: what `ablations.reading` keeps of them. Needs torch, so it is imported late."""
 
 from ablations.reading import MACHINE, Counts, Reading, Work
-from core.cost import cost, released
-from core.experiment import load
-from core.step_memory import saved_bytes
-from core.summary import summarise
+from core.experiment.experiment import load
+from core.experiment.operations import cost, released
+from core.experiment.step_memory import saved_bytes
+from core.experiment.summary import summarise
 
 
 def read(gin: str, scale: str) -> Reading:

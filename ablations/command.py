@@ -220,9 +220,9 @@ def against_table_II(settings: dict, memory: Memory, assumptions: Assumptions) -
 
 def probed(plan: Plan, steps: int, assumptions: Assumptions) -> tuple[Callable[[Row], Pace], list[str]]:
     """Measured paces, one a distinct configuration."""
-    from core.compute import pick_device
-    from core.experiment import load
-    from core.probe import WARM_UP, probe
+    from core.bench.probe import WARM_UP, probe
+    from core.experiment.experiment import load
+    from core.runtime.compute import pick_device
 
     chosen = {configuration(asking[0][1]): asking[0][1] for asking in plan.asked.values()}
     device, paces, probes = pick_device(), {}, []

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.config import ConfigError
-from core.devices import VISIBLE, usable
+from core.runtime.devices import VISIBLE, usable
 
 FILE = "ablations/workflow.yaml"
 

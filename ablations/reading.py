@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from core.experiment.identity import training_identity
 from core.files import ROOT, atomic_file, file_digest, in_repository
-from core.identity import training_identity
 
 MACHINE = ("device_batch", "workers", "save_every", "validate_every", "compile", "explosion")  # decide no result
 CODE = ("core", "adapters")  # packages whose Python decides what a gin file means
@@ -27,7 +27,7 @@ IMPORT = re.compile(r"^\s*(?:from|import)\s+(?P<package>\w+)")
 
 @dataclass(frozen=True)
 class Counts:
-    """Parameters, as `core.summary` counts them."""
+    """Parameters, as `core.experiment.summary` counts them."""
 
     total: int
     trainable: int
@@ -39,11 +39,11 @@ class Counts:
 
 @dataclass(frozen=True)
 class Work:
-    """Floating-point operations per image, as `core.cost` counts them; `released` where it was asked for.
+    """Floating-point operations per image, as `core.experiment.operations` counts them; `released` where it was asked for.
 
     Args:
         saved: bytes per image that a training step keeps for its backward pass in float32, and `saved_once` for all of them
-            together (`core.step_memory`).
+            together (`core.experiment.step_memory`).
     """
 
     train: float
@@ -89,7 +89,7 @@ class Reading:
 
     @property
     def identity(self) -> str:
-        """Everything that decides what is trained, but data and seed (see `core.experiment.Loaded`)."""
+        """Everything that decides what is trained, but data and seed (see `core.experiment.experiment.Loaded`)."""
         return training_identity(self.training, self.files)
 
     @property
@@ -98,7 +98,7 @@ class Reading:
         return f"{self.counts.image_layers}/{self.counts.text_layers}"
 
     def total_steps(self, images: int) -> int:
-        """Optimiser steps for a training set of that many images, as `core.optim.Optimisation` has them."""
+        """Optimiser steps for a training set of that many images, as `core.experiment.optim.Optimisation` has them."""
         return self.steps if self.steps is not None else max(1, round(self.epochs * (images // self.batch)))
 
 

@@ -17,10 +17,10 @@ import yaml
 from ablations.reading import INCLUDE, included
 from core import config
 from core.config import ConfigError
-from core.experiment import Loaded, load
+from core.experiment.experiment import Loaded, load
+from core.experiment.optim import one_cycle
+from core.experiment.summary import summarise
 from core.files import ROOT, atomic_file
-from core.optim import one_cycle
-from core.summary import summarise
 
 SOURCE, PAGE = ROOT / "ablations" / "recipe.yaml", ROOT / "docs" / "recipe.md"
 SCALE = "paper"
@@ -51,13 +51,13 @@ SET_BY = {  # what a fact is made of
     "encoders": "core.model.freezing.Freezing.text",
     "operations": "core.data.augment.RandAugment.operations",
     "invert": "core.data.augment.RandAugment.operations",
-    "lr": "core.optim.Optimisation.encoder_lr",
-    "scratch_lr": "core.optim.Optimisation.scratch_multiplier",
-    "first_lr": "core.optim.Optimisation.warmup",
-    "last_lr": "core.optim.Optimisation.warmup",
+    "lr": "core.experiment.optim.Optimisation.encoder_lr",
+    "scratch_lr": "core.experiment.optim.Optimisation.scratch_multiplier",
+    "first_lr": "core.experiment.optim.Optimisation.warmup",
+    "last_lr": "core.experiment.optim.Optimisation.warmup",
 }
 CODE = {
-    "schedule": "core/optim.py, `one_cycle`",
+    "schedule": "core/experiment/optim.py, `one_cycle`",
     "image_heads": "the architecture's own (open_clip)",
     "eq8": "core/model/decoding.py",
 }

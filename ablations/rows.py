@@ -6,7 +6,7 @@ from pathlib import Path
 from ablations.reading import Counts, Memory, Reading
 from ablations.source import Source
 from core import config
-from core.data.errors import DataError
+from core.errors import DataError
 from core.files import ROOT
 from reports.layout import Layout
 
@@ -74,7 +74,7 @@ def plan_row(path: Path, layout: Layout, scale: str, source: Source, memory: Mem
         name=path.stem,
         gin=path.relative_to(ROOT).as_posix(),
         run=run,
-        evaluation=config.digest(reading.protocol_digest + source.test),  # core.protocol.evaluation_digest
+        evaluation=config.digest(reading.protocol_digest + source.test),  # core.experiment.protocol.evaluation_digest
         reading=reading,
         counts_paper=memory.reading(path, "paper").counts,
         reason=reason,

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from core import config
 from core.data.benchmarks import PUBLISHED, BenchmarkFolder, benchmarks_of, count
-from core.data.checks.counts import TRAINING
-from core.data.errors import DataError
+from core.data.doctor.counts import TRAINING
 from core.data.lmdb import find_lmdbs, fingerprint, stored_samples, train_roots
 from core.data.micro import World
 from core.data.words import FAMILIES
+from core.errors import DataError
 
 WORLD = "ablations/micro/world.gin"
 UNCOUNTED = ("IC13_857", "IC13_1095", "IC15_1811")  # in no column of the paper, or all in another one

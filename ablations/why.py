@@ -8,8 +8,8 @@ from pathlib import Path
 from ablations.plan import Plan
 from ablations.progress import MODEL, PREDICTIONS, missing, wanted
 from core.config import ConfigError, values_of
-from core.data.errors import DataError
-from core.staleness import stale
+from core.errors import DataError
+from core.evaluate.staleness import stale
 
 MOST_CHANGES = 12  # differing values that are listed
 

@@ -17,9 +17,10 @@ from typing import TypeVar
 import gin
 from gin import config_parser
 
-from core.data.errors import DataError
+from core.errors import DataError
 from core.files import ROOT
-from core.recorded import foreign
+from core.moved import with_new_names
+from core.weights.allowlist import foreign
 
 SCALES = sorted(path.stem for path in (ROOT / "ablations" / "scale").glob("*.gin"))
 Built = TypeVar("Built")
@@ -157,6 +158,7 @@ def build(cls: type[Built], path: Path | str, scale: str = "micro", bindings: Se
 def maker_from_text(cls: type[Built], text: str, source: Path) -> Callable[..., Built]:
     """What makes instances of `cls` from gin text kept in a file (`source`, for messages): how a saved model is rebuilt."""
     gin.clear_config()
+    text = with_new_names(text)
     try:
         refuse_foreign(text, source)
         gin.parse_config(text)
@@ -219,7 +221,7 @@ def bindings_of(text: str) -> dict[str, object]:
 
 
 def values_by_path(text: str) -> dict[str, object]:
-    """What gin text gives to whom: values by full dotted names (`core.optim.Optimisation.eps`), macros filled in.
+    """What gin text gives to whom: values by full dotted names (`core.experiment.optim.Optimisation.eps`), macros filled in.
 
     References are written `@core.model.decoder.Decoder`, with the path in place of what the text imported it as.
 

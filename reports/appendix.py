@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from core.tracking import recorded
+from core.runtime.tracking.client import recorded
 from reports.collect import evaluation_folder, training_facts
 from reports.document import Block, Heading, Items, Listing, Text
 

@@ -75,7 +75,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Masks:
-    """Table I, from what core.masks wrote."""
+    """Table I, from what core.figures.masks wrote."""
 
     path: Path
 

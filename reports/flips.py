@@ -13,9 +13,9 @@ from PIL import Image
 
 from core.data.benchmarks import benchmarks_of
 from core.data.environments import environment
-from core.data.errors import DataError, UnreadableImage
 from core.data.folders import lmdbs_below
 from core.data.images import decode_image
+from core.errors import DataError, UnreadableImage
 
 KEYS = ["benchmark", "index"]
 THUMBNAIL = (128, 128)  # pixels at most; smaller images stay as they are

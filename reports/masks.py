@@ -68,7 +68,7 @@ def order_of(allowed: pd.DataFrame) -> list[str] | None:
 
 
 def read_masks(path: Path) -> list[Mask]:
-    """The masks that core.masks wrote.
+    """The masks that core.figures.masks wrote.
 
     Raises:
         ReportError: the file is missing, or no such file.
@@ -77,13 +77,15 @@ def read_masks(path: Path) -> list[Mask]:
         content = json.loads(path.read_text())
     except OSError as error:
         raise ReportError(
-            f"{path} cannot be read ({error.strerror}): make it with python -m core.masks --out {path}"
+            f"{path} cannot be read ({error.strerror}): make it with python -m core.figures.masks --out {path}"
         ) from error
     except ValueError as error:
-        raise ReportError(f"{path} is no JSON ({error}): make it again with python -m core.masks --out {path}") from error
+        raise ReportError(
+            f"{path} is no JSON ({error}): make it again with python -m core.figures.masks --out {path}"
+        ) from error
     for key in KEYS:
         if not isinstance(content, dict) or key not in content:
-            raise ReportError(f"{path}: key {key!r} is missing; make it again with python -m core.masks --out {path}")
+            raise ReportError(f"{path}: key {key!r} is missing; make it again with python -m core.figures.masks --out {path}")
     names = [entry.get("name") for entry in content["masks"]]
     if names != list(KINDS):
         raise ReportError(f"{path}: masks {', '.join(map(str, names)) or 'none'}; expected {', '.join(KINDS)}, in this order")
@@ -202,7 +204,7 @@ def make_masks(path: Path, folder: Path) -> list[Path]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Make Table I, the attention masks, beside what the paper prints.")
-    parser.add_argument("masks", type=Path, help="what python -m core.masks wrote")
+    parser.add_argument("masks", type=Path, help="what python -m core.figures.masks wrote")
     parser.add_argument("folder", type=Path, help="folder for table_I.md, .tex, .html and .csv")
     options = parser.parse_args(arguments)
     try:

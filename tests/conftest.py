@@ -8,7 +8,7 @@ import torch
 
 from core import config
 from core.data.micro import World, render_world
-from core.experiment import load
+from core.experiment.experiment import load
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"

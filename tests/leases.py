@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from core import lease
+from core.runtime import lease
 
 JOB = """
 import itertools, os, socket, sys, time

@@ -9,15 +9,15 @@ from safetensors.torch import load_file
 from adapters.clip_adapter import ClipAdapter
 from adapters.injection import LinearAttention
 from adapters.ladder import LadderSideTuning
-from core import bench
-from core.benchmark.memory import kept_for_backward
-from core.checkpoint import load_model, save_model
+from core.bench import __main__ as bench
+from core.bench.memory import kept_for_backward
 from core.config import ConfigError
-from core.experiment import load
+from core.experiment.experiment import load
 from core.model.permutations import sample_permutations
 from core.model.timm_tower import TimmTower
 from core.model.towers import ClipImageTower
-from core.train import build_model
+from core.train.run import build_model
+from core.weights.checkpoint import load_model, save_model
 
 ROWS = ("clip-adapter", "lst-r4", "lst-r2", "lora", "dora", "ia3", "vera", "bitfit", "layer-norm")
 BESIDE = ("clip-adapter", "lst-r4", "lst-r2")  # the gradient stays out of the tower
@@ -137,7 +137,7 @@ def test_a_file_holds_what_was_trained_and_loads_on_top(row, tmp_path):
 def test_an_adapter_does_not_load_on_another_backbone(tmp_path, monkeypatch):
     model = build("bitfit")
     save_model(model, read("bitfit").training, {}, tmp_path)
-    monkeypatch.setattr("core.checkpoint.file_digest", lambda path: "another")
+    monkeypatch.setattr("core.weights.checkpoint.file_digest", lambda path: "another")
     with pytest.raises(ValueError, match="adapts ablations/micro/clip.safetensors, which is no longer the file it was"):
         load_model(tmp_path)
 

@@ -6,13 +6,13 @@ import signal
 
 import pytest
 
-from core.data.apart import Died, in_processes
-from core.data.checks.diagnosis import examine
-from core.data.checks.summary import summary
-from core.data.drawing import numbered
-from core.data.errors import DataError
+from core.data.doctor.diagnosis import examine
+from core.data.doctor.summary import summary
 from core.data.lmdb import write_lmdb
 from core.data.prepare import prepare
+from core.data.render.drawing import numbered
+from core.errors import DataError
+from core.runtime.crash_safe import Died, in_processes
 from tests.formats import picture
 
 

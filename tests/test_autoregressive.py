@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from core.experiment import load
+from core.experiment.experiment import load
 from core.model.autoregressive import autoregressive, letters
 from core.model.decoder import Decoder
 from core.model.decoding import read_and_refine, refine

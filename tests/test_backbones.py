@@ -7,9 +7,9 @@ import pytest
 import timm
 import torch
 
-from core import summary
 from core.config import ConfigError
-from core.experiment import load
+from core.experiment import summary
+from core.experiment.experiment import load
 from core.model.timm_tower import TimmTower
 from core.model.towers import ClipTowers, read_architecture
 

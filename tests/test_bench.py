@@ -7,14 +7,14 @@ from collections import Counter
 import pytest
 import torch
 
-from core import bench
-from core.benchmark import timing, trained
-from core.benchmark.dictation import GUESSES, dictated, other
-from core.benchmark.read import Way, branch, floor, reading, way_of
-from core.benchmark.words import IIIT5K_TEST, draw_words, mean_letters, typical_lengths
-from core.checkpoint import save_model
+from core.bench import __main__ as bench
+from core.bench import timing, trained
+from core.bench.dictation import GUESSES, dictated, other
+from core.bench.read import Way, branch, floor, reading, way_of
+from core.bench.words import IIIT5K_TEST, draw_words, mean_letters, typical_lengths
 from core.data.lmdb import WordLmdb, find_lmdbs
-from core.experiment import load
+from core.experiment.experiment import load
+from core.weights.checkpoint import save_model
 
 ROW = "ablations/table_IX/cross-ar.gin"
 READ = ["read", "--scale", "smoke", "--threads", "1", "--repeats", "2"]

@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from core import bench
-from core.benchmark.captions import InArrays, Plainly, ids_of, words_of
+from core.bench import __main__ as bench
+from core.bench.captions import InArrays, Plainly, ids_of, words_of
 
 
 def test_both_ways_make_the_same_captions():

@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 
-from core.bench import main
-from core.benchmark.data import SIZES, rendered_words
-from core.benchmark.index import index_cost, plain_scan, write_labels
+from core.bench.__main__ import main
+from core.bench.data import SIZES, rendered_words
+from core.bench.index import index_cost, plain_scan, write_labels
 from core.data.lmdb import WordLmdb, write_lmdb
-from core.data.sheet import png_bytes
+from core.data.render.sheet import png_bytes
 
 
 @pytest.fixture(autouse=True)

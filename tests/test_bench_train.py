@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 
-from core import bench
-from core.benchmark.train import floor_step
-from core.experiment import load
+from core.bench import __main__ as bench
+from core.bench.train import floor_step
+from core.experiment.experiment import load
+from core.experiment.optim import Optimisation
 from core.model.clip4str import CLIP4STR
-from core.optim import Optimisation
 
 ROW = "ablations/table_IX/cross-ar.gin"
 

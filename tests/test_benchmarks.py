@@ -15,11 +15,11 @@ from ablations.page import not_run
 from ablations.rows import table_names
 from ablations.source import data_source
 from core.data.benchmarks import PUBLISHED, absence, benchmarks_of, canonical, count, distinct, unknown
-from core.data.checks.diagnosis import examine
-from core.data.errors import DataError
+from core.data.doctor.diagnosis import examine
 from core.data.lmdb import train_roots, write_lmdb
-from core.evaluate import evaluate
-from core.experiment import load
+from core.errors import DataError
+from core.evaluate.run import evaluate
+from core.experiment.experiment import load
 from reports.cells import build
 from reports.flips import stored_images
 

@@ -7,10 +7,10 @@ import time
 import pytest
 from safetensors.torch import load_file
 
-from core.checkpoint import load_model
-from core.evaluate import evaluate
-from core.state import saved_states
-from core.train import main
+from core.evaluate.run import evaluate
+from core.train.__main__ import main
+from core.train.state import saved_states
+from core.weights.checkpoint import load_model
 from tests.conftest import BASELINE
 from tests.processes import finish, start
 

@@ -8,9 +8,9 @@ from ablations.rows import row_files, table_names
 from core import config
 from core.config import ConfigError
 from core.data.micro import World
-from core.experiment import load
+from core.experiment.experiment import load
 from core.files import ROOT
-from core.pretrain import Pretraining
+from core.pretrain.pretraining import Pretraining
 from reports.layout import read_layout
 from tests.conftest import BASELINE
 
@@ -118,6 +118,6 @@ def test_only_what_training_reads_identifies_a_run():
 
 def test_the_command_line_says_it_in_one_line(tmp_path):
     path = variant(tmp_path, "IMAGE_FROZN = 0.5")
-    done = subprocess.run([sys.executable, "-m", "core.summary", str(path)], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "core.experiment.summary", str(path)], capture_output=True, text=True)
     assert done.returncode == 1 and "nothing reads IMAGE_FROZN" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

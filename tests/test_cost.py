@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from core.cost import MadeUp, cost, reading, released, training
-from core.experiment import load
+from core.experiment.experiment import load
+from core.experiment.operations import MadeUp, cost, reading, released, training
 from tests.conftest import BASELINE
 
 PATCHES, TOKENS, WIDTH, JOINT, BLOCKS = 196, 197, 768, 512, 12  # CLIP ViT-B/16 at 224 x 224

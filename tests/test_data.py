@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from core.data.errors import DataError, UnreadableImage
-from core.data.lexicon import lexicon, split_unseen
 from core.data.lmdb import WordLmdb, environment, find_lmdbs, fingerprint, write_lmdb
 from core.data.loading import InOrder, ShuffledBatches, Words, collate, in_order, open_words
 from core.data.micro import PARTS, render_world
+from core.data.render.lexicon import lexicon, split_unseen
 from core.data.transforms import ToTensor
 from core.data.words import FAMILIES, HEIGHT, WIDTH, render
+from core.errors import DataError, UnreadableImage
 from tests.conftest import small_world
 
 TRANSFORM = ToTensor((16, 64), "clip")

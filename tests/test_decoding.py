@@ -6,8 +6,8 @@ import torch
 
 from core.data.loading import Words, open_words
 from core.data.transforms import ToTensor
-from core.evaluate import evaluate, read_words
-from core.experiment import load
+from core.evaluate.run import evaluate, read_words
+from core.experiment.experiment import load
 from tests.conftest import BASELINE
 
 WAYS = [

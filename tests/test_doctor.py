@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.data import doctor
 from core.data.benchmarks import AVERAGES, PUBLISHED, canonical
-from core.data.checks import duplicates
-from core.data.checks.counts import benchmark_size, training_size
-from core.data.checks.diagnosis import examine
-from core.data.checks.duplicates import across, candidates_inside, inside
-from core.data.checks.images import image_facts
-from core.data.checks.labels import label_facts
-from core.data.checks.scan import SAMPLE, STRETCH, look_of, scan
-from core.data.checks.summary import summary
+from core.data.doctor import duplicates
+from core.data.doctor import run as doctor
+from core.data.doctor.counts import benchmark_size, training_size
+from core.data.doctor.diagnosis import examine
+from core.data.doctor.duplicates import across, candidates_inside, inside
+from core.data.doctor.images import image_facts
+from core.data.doctor.labels import label_facts
+from core.data.doctor.scan import SAMPLE, STRETCH, look_of, scan
+from core.data.doctor.summary import summary
 from core.data.lmdb import fingerprint, write_lmdb
 
 

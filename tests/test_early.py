@@ -4,11 +4,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core.experiment import load
+from core.experiment.experiment import load
 from core.model import early
 from core.model.permutations import sample_permutations
-from core.precision import autocast
-from core.train import main
+from core.runtime.precision import autocast
+from core.train.__main__ import main
 from tests.conftest import BASELINE
 from tests.processes import finish, start_team
 

@@ -6,16 +6,17 @@ import pandas as pd
 import pytest
 import torch
 
-from core import readings
 from core.charset import CHARSET_94
-from core.data.errors import DataError
 from core.data.loading import Words, collate
-from core.evaluate import evaluate, main
+from core.errors import DataError
+from core.evaluate import readings
+from core.evaluate.__main__ import main
+from core.evaluate.readings import OUTPUTS, read_batch
+from core.evaluate.run import evaluate
 from core.model.tokenizer import Tokenizer
 from core.model.transfer import Download
-from core.readings import OUTPUTS, read_batch
-from core.team import MOST_WORKERS, workers_each
-from core.training.validation import validation_words
+from core.runtime.distributed import MOST_WORKERS, workers_each
+from core.train.validation import validation_words
 
 
 def test_loaders_change_nothing_of_what_is_read(model, world_folder, tmp_path, smoke):

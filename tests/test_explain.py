@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from core.explain import attention_rollout, class_attention, grad_cam, tower_record
+from core.figures.explain import attention_rollout, class_attention, grad_cam, tower_record
 from core.model.towers import ClipImageTower
 
 SHAPES = {"micro": ((16, 64), (16, 4), (1, 16)), "paper": ((224, 224), (32, 32), (7, 7))}

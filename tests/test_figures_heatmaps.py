@@ -10,11 +10,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image
 
-from core.attention import main as attend
-from core.data.errors import DataError
 from core.data.lmdb import write_lmdb
-from core.maps import Maps, load_maps
-from core.zero_shot import main as zero_shot
+from core.errors import DataError
+from core.figures.attention import main as attend
+from core.figures.maps import Maps, load_maps
+from core.figures.zero_shot import main as zero_shot
 from reports.figures import style
 from reports.figures.heatmaps import FIGURES, cut, main, percent, shown
 from reports.figures.overlay import overlay
@@ -151,7 +151,7 @@ def test_errors_of_the_drawing(folders, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["figure_2", str(folders / "figure_1"), str(tmp_path / "x")])
     assert "key 'figure' is 'figure_1', asked for is 'figure_2'" in capsys.readouterr().err
-    with pytest.raises(DataError, match="maps.npz is missing: make it with python -m core.zero_shot"):
+    with pytest.raises(DataError, match="maps.npz is missing: make it with python -m core.figures.zero_shot"):
         load_maps(tmp_path, "figure_1")
     broken = tmp_path / "broken"
     shutil.copytree(folders / "figure_1", broken)

@@ -1,9 +1,9 @@
 """Linked folders are walked, and no link is followed round in a circle."""
 
 from core.data.benchmarks import benchmarks_of
+from core.data.convert.source import ImageFinder
 from core.data.folders import folders_below, lmdbs_below
-from core.data.fonts import FONTS, font_path, fonts_in
-from core.data.formats.source import ImageFinder
+from core.data.render.fonts import FONTS, font_path, fonts_in
 from tests.formats import put
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.checkpoint import load_model
+from core.weights.checkpoint import load_model
 
 TOLERANCE = {"atol": 1e-4, "rtol": 0.0}
 

@@ -12,16 +12,16 @@ import torch
 from safetensors.torch import load_file
 
 from core import config
-from core.data.errors import DataError
 from core.data.lmdb import WordLmdb
-from core.experiment import load
+from core.errors import DataError
+from core.experiment.experiment import load
 from core.files import append_json
-from core.state import Interrupted, Stopper, alone_in, resume, save_state
-from core.train import train
-from core.training import validation
-from core.training.errors import TrainingError
-from core.training.loop import Run
-from core.training.watch import BadStep, Watch
+from core.train import validation
+from core.train.errors import TrainingError
+from core.train.loop import Run
+from core.train.loss_monitor import BadStep, Watch
+from core.train.run import train
+from core.train.state import Interrupted, Stopper, alone_in, resume, save_state
 from tests.conftest import BASELINE
 
 

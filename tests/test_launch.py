@@ -9,7 +9,7 @@ import time
 import pytest
 from torch.distributed import run
 
-from core.launch import main, rendezvous
+from core.runtime.launch import main, rendezvous
 from tests.conftest import BASELINE
 
 JOB = {"SLURM_JOB_ID": "4711", "SLURM_JOB_NUM_NODES": "3", "SLURM_JOB_NODELIST": "gpu[03-05]", "SLURM_NODEID": "1"}
@@ -42,7 +42,9 @@ def test_the_nodes_of_a_slurm_step_meet_at_the_first():
 
 @pytest.mark.parametrize("environment", [JOB, {**STEP, "SLURM_STEP_NUM_TASKS": "1"}, {**STEP, "SLURM_STEP_NUM_TASKS": "24"}])
 def test_a_job_started_on_one_of_its_nodes_would_wait_for_ever(environment):
-    with pytest.raises(ValueError, match="3 nodes, and core.launch has to run once on each .*srun --nodes=3 --ntasks=3"):
+    with pytest.raises(
+        ValueError, match="3 nodes, and core.runtime.launch has to run once on each .*srun --nodes=3 --ntasks=3"
+    ):
         rendezvous(8, environment, hosts)
 
 
@@ -80,7 +82,7 @@ def test_sigterm_reaches_every_process_and_the_run_can_go_on(world_folder, tmp_p
     arguments += ["--threads", "2", "--set", "TRAIN_STEPS = 5000", "--set", "EPOCHS = None"]
     with log.open("w") as file:
         launched = subprocess.Popen(
-            [sys.executable, "-m", "core.launch", "--processes", "2", "-m", "core.train", *arguments],
+            [sys.executable, "-m", "core.runtime.launch", "--processes", "2", "-m", "core.train", *arguments],
             stdout=file,
             stderr=subprocess.STDOUT,
         )

@@ -9,7 +9,7 @@ import pytest
 
 from tests import leases
 
-LEASE = [sys.executable, "-m", "core.lease"]
+LEASE = [sys.executable, "-m", "core.runtime.lease"]
 SHOW = ["sh", "-c", "echo $CUDA_VISIBLE_DEVICES"]
 HOLD = ["sh", "-c", "echo $CUDA_VISIBLE_DEVICES; read line; exit 7"]  # until its stdin ends
 
@@ -103,7 +103,7 @@ def test_a_child_keeps_the_device_that_its_killed_parent_had():
 
 TEAM = """
 import subprocess, sys, time
-from core.lease import join
+from core.runtime.lease import join
 if len(sys.argv) > 1:
     join()
     print("joined", flush=True)

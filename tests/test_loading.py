@@ -7,12 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from core.benchmark.data import Released
+from core.bench.data import Released
 from core.charset import CHARSET_94
 from core.data.lmdb import WordLmdb, write_lmdb
 from core.data.loading import Batch, ShuffledBatches, Words, collate, open_words
 from core.data.transforms import NORMALISATIONS, ToTensor, normalise
-from core.training.batches import batches_of
+from core.train.batches import batches_of
 from tests.published import augmentation
 
 SIZE = (24, 48)

@@ -98,11 +98,17 @@ def test_every_gpu_job_of_the_workflow_is_leased(copy):
     status, output = snakemake(copy, "-n", "-p", "-c8", "table_VI", "figure_1", "figure_2")
     assert status == 0, output
     commands = re.findall(r"^Shell command: (.*)$", output, re.MULTILINE)
-    leased = [line for line in commands if line.startswith("python -m core.lease --gpus 1 --share 1 -- python -m core.")]
-    together = "-- python -m core.launch --processes 1 -- -m core"
+    leased = [
+        line for line in commands if line.startswith("python -m core.runtime.lease --gpus 1 --share 1 -- python -m core.")
+    ]
+    together = "-- python -m core.runtime.launch --processes 1 -- -m core"
     assert sum(f"{together}.train" in line and "--threads 4 " in line for line in leased) == 1
     assert sum(f"{together}.evaluate" in line for line in leased) == 1
-    assert sum("core.zero_shot" in line for line in leased) == sum("core.attention" in line for line in leased) == 1
+    assert (
+        sum("core.figures.zero_shot" in line for line in leased)
+        == sum("core.figures.attention" in line for line in leased)
+        == 1
+    )
     rest = [line for line in commands if line not in leased]
     assert not [line for line in rest if re.search(r"core\.(?!data\.micro)", line)], rest
 

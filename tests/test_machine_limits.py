@@ -7,14 +7,14 @@ import sys
 import pytest
 import torch
 
-from core import compute
-from core.compute import pick_device
-from core.devices import DeviceError
-from core.experiment import load
-from core.train import main
-from core.training.errors import TrainingError
-from core.training.loop import Run
-from core.training.memory import MARK, fitting
+from core.experiment.experiment import load
+from core.runtime import compute
+from core.runtime.compute import pick_device
+from core.runtime.devices import DeviceError
+from core.train.__main__ import main
+from core.train.errors import TrainingError
+from core.train.loop import Run
+from core.train.memory import MARK, fitting
 from tests.conftest import BASELINE
 
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-from core.masks import main as make_json
-from core.masks import masks
+from core.figures.masks import main as make_json
+from core.figures.masks import masks
 from core.model.permutations import query_mask, ranks_of
 from reports.layout import ReportError
 from reports.masks import html, latex, main, make_masks, markdown, order_of, published_masks, read_masks
@@ -139,7 +139,10 @@ def test_errors_name_file_key_and_fix(tmp_path, capsys):
     assert "--letters 2: at least 3" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([str(tmp_path / "none.json"), str(tmp_path)])
-    assert "none.json cannot be read (No such file or directory): make it with python -m core.masks" in capsys.readouterr().err
+    assert (
+        "none.json cannot be read (No such file or directory): make it with python -m core.figures.masks"
+        in capsys.readouterr().err
+    )
     path = written(tmp_path)
     content = json.loads(path.read_text())
     for change, message in [

@@ -9,10 +9,10 @@ from ablations.assumptions import read_assumptions
 from ablations.blueprint import read
 from ablations.memory import Footprint, footprint, verdict_on
 from ablations.reading import Work
-from core.cost import spelling
-from core.experiment import load
+from core.experiment.experiment import load
+from core.experiment.operations import spelling
+from core.experiment.step_memory import saved_bytes
 from core.model.permutations import sample_permutations
-from core.step_memory import saved_bytes
 
 MEASURED = {"clip4str_b": (12.8, 15), "clip4str_l": (37.9, 45), "clip4str_h": (68.0, 85)}  # GB for 128 images, bf16
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from core.experiment import load
+from core.experiment.experiment import load
 from core.model.captions import CaptionTokenizer
 from core.model.permutations import content_mask, query_mask, ranks_of, sample_permutations
 from tests.conftest import BASELINE

@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
-from core.experiment import load
-from core.train import build_model, compile_blocks
+from core.experiment.experiment import load
+from core.train.run import build_model, compile_blocks
 from tests.conftest import BASELINE
 
 WORDS = ["ab", "cde"]

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from core.data.loading import ShuffledBatches
-from core.experiment import load
-from core.train import build_model
-from core.training.orders import Orders
+from core.experiment.experiment import load
+from core.train.orders import Orders
+from core.train.run import build_model
 from tests.conftest import BASELINE
 
 

@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from core import peers
 from core.data.environments import close_all
-from core.data.errors import DataError
 from core.data.lmdb import WordLmdb, write_lmdb
-from core.readers import rapidocr
-from core.readers.reader import Identity, Reader, ReaderUnavailable, Reading, as_entry, require
+from core.errors import DataError
+from core.peers import rapidocr
+from core.peers import run as peers
+from core.peers.reader import Identity, Reader, ReaderUnavailable, Reading, as_entry, require
 
 READS = {1: "w1", 2: "W-2", 3: "wrong", 4: "Café", 5: ""}  # by the red value of the image
 

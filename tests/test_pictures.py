@@ -8,9 +8,9 @@ from safetensors.torch import load_file
 from ablations.plan import MICRO_TOWERS
 from core import config
 from core.data.micro import World
-from core.data.pictures import Pictures, all_symbols
+from core.data.render.pictures import Pictures, all_symbols
 from core.model.towers import ClipImageTower, ClipTowers
-from core.pretrain import Pretraining, pretrain
+from core.pretrain.pretraining import Pretraining, pretrain
 
 
 @pytest.fixture(scope="module")

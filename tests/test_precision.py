@@ -9,16 +9,16 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
-from core import bench
-from core.experiment import load
+from core.bench import __main__ as bench
+from core.bench.probe import probe
+from core.experiment.experiment import load
 from core.model.clip4str import CLIP4STR
-from core.precision import autocast, fit_for, name_of
-from core.probe import probe
-from core.state import Interrupted
-from core.team import Team
-from core.train import train
-from core.training import validation
-from core.training.errors import TrainingError
+from core.runtime.distributed import Team
+from core.runtime.precision import autocast, fit_for, name_of
+from core.train import validation
+from core.train.errors import TrainingError
+from core.train.run import train
+from core.train.state import Interrupted
 from tests.conftest import BASELINE
 
 BF16 = ["optim.Optimisation.precision = 'bf16'"]

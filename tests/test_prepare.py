@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.data.formats.load import Load
-from core.data.formats.source import Wanted
+from core.data.convert.load import Load
+from core.data.convert.source import Wanted
 from core.data.lmdb import WordLmdb, environment, write_lmdb
 from core.data.prepare import Filter, prepare
 from tests.formats import coco, iiit5k, picture, put, put_pictures, textocr

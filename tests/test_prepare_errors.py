@@ -10,19 +10,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.data import parts
-from core.data.errors import DataError
-from core.data.formats.catalogue import FORMATS, guess
-from core.data.formats.load import Load, pixels
-from core.data.formats.source import Wanted
+from core.data.convert import parts
+from core.data.convert.catalogue import FORMATS, guess
+from core.data.convert.load import Load, pixels
+from core.data.convert.source import Wanted
 from core.data.lmdb import WordLmdb, write_lmdb
 from core.data.prepare import main, prepare, read_subset
+from core.errors import DataError
 from tests.formats import coco, picture, put, put_pictures, textocr
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from core.data import parts, prepare
+from core.data.convert import parts
+from core.data import prepare
 parts.PART = 4
 write = parts.write_lmdb
 def cut_short(path, samples):

@@ -18,9 +18,9 @@ from ablations.source import data_source
 from ablations.words import longest_word, mean_longest
 from core.config import ConfigError
 from core.data.lmdb import sample_labels, write_lmdb
-from core.experiment import load
-from core.peers import READERS
-from core.protocol import evaluation_digest
+from core.experiment.experiment import load
+from core.experiment.protocol import evaluation_digest
+from core.peers.run import READERS
 
 SETTINGS = {"scale": "smoke", "data": None, "seeds": [0], "threads": 1, "peers": []}
 BASELINE, TABLE = "image0-text6", "table_VI"

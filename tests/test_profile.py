@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
-from core import bench
-from core.benchmark import profile
-from core.benchmark.profile import ALL, FLOOR, REST, WHAT, Stopwatch, named_parts
-from core.benchmark.read import forget_captions
-from core.benchmark.train import AFTERWARDS
-from core.experiment import load
+from core.bench import __main__ as bench
+from core.bench import profile
+from core.bench.profile import ALL, FLOOR, REST, WHAT, Stopwatch, named_parts
+from core.bench.read import forget_captions
+from core.bench.train import AFTERWARDS
+from core.experiment.experiment import load
 from core.model.captions import CaptionTokenizer
 
 ROW = "ablations/table_IX/cross-ar.gin"

@@ -11,8 +11,8 @@ from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
 from core.charset import CHARSET_36, CHARSET_94
-from core.data.errors import UnreadableImage
 from core.data.lmdb import write_lmdb
+from core.errors import UnreadableImage
 from reports.collect import read_runs
 from reports.figures import style
 from reports.figures.__main__ import main

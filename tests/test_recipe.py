@@ -6,8 +6,8 @@ import yaml
 from ablations import recipe
 from core import config
 from core.config import ConfigError
-from core.experiment import load
-from core.summary import summarise
+from core.experiment.experiment import load
+from core.experiment.summary import summarise
 
 TABLE_VI = {  # learnable encoder parameters, as the released code leaves them
     "image0-text0": 149_620_737,
@@ -28,9 +28,12 @@ def test_the_page_is_what_the_rows_build():
 
 
 def test_where_a_value_is_set():
-    found = recipe.where_set("table_V/vit-l", "core.optim.Optimisation.epochs")
+    found = recipe.where_set("table_V/vit-l", "core.experiment.optim.Optimisation.epochs")
     assert found == "ablations/roles/paper/large.gin, `EPOCHS`"
-    assert recipe.where_set("table_V/vit-l", "core.optim.Optimisation.block") == "ablations/base.gin, `Optimisation.block`"
+    assert (
+        recipe.where_set("table_V/vit-l", "core.experiment.optim.Optimisation.block")
+        == "ablations/base.gin, `Optimisation.block`"
+    )
 
 
 def section(**changed):
@@ -43,7 +46,10 @@ def section(**changed):
     [
         ({"released": 7}, "orders K: ours 6 and released 7 differ, and no departure says why"),
         ({"departure": "for fun"}, "orders K: ours 6 and released 6 agree, so there is no departure"),
-        ({"ours": "core.optim.Optimisation.moment"}, "the row has no value 'core.optim.Optimisation.moment'"),
+        (
+            {"ours": "core.experiment.optim.Optimisation.moment"},
+            "the row has no value 'core.experiment.optim.Optimisation.moment'",
+        ),
     ],
 )
 def test_a_line_that_is_not_so_is_refused(changed, message):
@@ -103,7 +109,9 @@ def test_the_identity_reads_values_and_neither_imports_nor_macros():
     text = (
         "from core import optim\nEPS = 1e-6\noptim.Optimisation.eps = %EPS\noptim.Optimisation.averaging = @optim.Averaging()\n"
     )
-    other = "import core.optim as o\n# moved\no.Optimisation.averaging = @o.Averaging()\no.Optimisation.eps = 1e-06\n"
+    other = (
+        "import core.experiment.optim as o\n# moved\no.Optimisation.averaging = @o.Averaging()\no.Optimisation.eps = 1e-06\n"
+    )
     assert config.values_by_path(text) == config.values_by_path(other)
-    assert config.values_by_path(text)["core.optim.Optimisation.averaging"] == "@core.optim.Averaging()"
+    assert config.values_by_path(text)["core.experiment.optim.Optimisation.averaging"] == "@core.experiment.optim.Averaging()"
     assert config.values_by_path(text) != config.values_by_path(text.replace("1e-6", "1e-7"))

@@ -6,16 +6,16 @@ import pandas as pd
 import pytest
 import torch
 
-from core.checkpoint import load_model
-from core.evaluate import evaluate
-from core.experiment import load
+from core.evaluate.run import evaluate
+from core.experiment.experiment import load
+from core.experiment.summary import summarise
 from core.model.towers import read_architecture
-from core.released import architecture, build_released, is_released
-from core.summary import summarise
+from core.weights.checkpoint import load_model
+from core.weights.released import architecture, build_released, is_released
 
 
 def as_released(model):
-    """Our tensors under the released names (the inverse of `core.released.rename`)."""
+    """Our tensors under the released names (the inverse of `core.weights.released.rename`)."""
     tensors = {}
     for name, tensor in model.state_dict().items():
         name = re.sub(r"^towers\.clip\.", "clip_model.", name)

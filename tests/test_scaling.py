@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from core import bench
-from core.benchmark import scaling
-from core.benchmark.timing import Seconds
+from core.bench import __main__ as bench
+from core.bench import scaling
+from core.bench.timing import Seconds
 from reports.figures import scaling as figure
 
 

@@ -8,10 +8,11 @@ import sys
 import pandas as pd
 import pytest
 
-from core import config, search
-from core.searching import tuner
-from core.searching.study import Search, budget
-from core.searching.trial import OUTCOME, Training, TrialError, finished, identity, outcome_of, run_trial
+from core import config
+from core.search import run as search
+from core.search import tuner
+from core.search.study import Search, budget
+from core.search.trial import OUTCOME, Training, TrialError, finished, identity, outcome_of, run_trial
 from reports import search as report
 from reports.layout import ReportError
 from tests.conftest import BASELINE

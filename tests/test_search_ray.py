@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from core import search
-from core.searching import tuner
+from core.search import run as search
+from core.search import tuner
 from reports import search as report
 from tests.test_search import PLAN
 
@@ -17,7 +17,7 @@ def searched(world_folder, tmp_path_factory):
     """A search's folder."""
     folder = tmp_path_factory.mktemp("search")
     plan = folder / "plan.gin"
-    imports = "from __gin__ import dynamic_registration\nfrom core.searching import study\n"
+    imports = "from __gin__ import dynamic_registration\nfrom core.search import study\n"
     plan.write_text(f"{imports}include '{PLAN}'\nstudy.Search.trials = 2\n")
     arguments = [str(plan), "--data", str(world_folder), "--out", str(folder / "out"), "--scale", "smoke"]
     search.main(arguments)

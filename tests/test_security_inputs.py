@@ -11,13 +11,13 @@ import pytest
 
 from ablations.rows import TABLES
 from core import config
-from core.checkpoint import load_model
-from core.data.errors import DataError
-from core.data.formats import iiit5k
-from core.data.formats.source import Wanted
-from core.experiment import load
-from core.maps import ARRAYS, DESCRIPTION, load_maps
-from core.state import resume, save_state
+from core.data.convert import iiit5k
+from core.data.convert.source import Wanted
+from core.errors import DataError
+from core.experiment.experiment import load
+from core.figures.maps import ARRAYS, DESCRIPTION, load_maps
+from core.train.state import resume, save_state
+from core.weights.checkpoint import load_model
 from tests.conftest import BASELINE
 from tests.hostile import Touch
 

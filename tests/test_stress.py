@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from core.charset import CHARSET_36, CHARSET_94, RejectedLabel, normalise_label
-from core.data.errors import DataError, UnreadableImage
 from core.data.images import LARGEST, decode_image
 from core.data.lmdb import WordLmdb, write_lmdb
 from core.data.loading import Words, in_order
 from core.data.transforms import ToTensor
+from core.errors import DataError, UnreadableImage
 from tests.published import augmentation
 
 FORMATS = ("AVIF", "BMP", "DDS", "GIF", "ICO", "IM", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "SGI", "TGA", "TIFF", "WEBP")

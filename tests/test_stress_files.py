@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 
 from core.charset import CHARSET_36
-from core.data.errors import DataError, UnreadableImage
 from core.data.lmdb import WordLmdb, find_lmdbs, fingerprint, write_lmdb
 from core.data.loading import InOrder, Words, collate, open_words
 from core.data.transforms import ToTensor
+from core.errors import DataError, UnreadableImage
 
 NOBODY = 65534
 COUNT = 120

@@ -7,15 +7,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core.checkpoint import load_model, save_model
-from core.evaluate import evaluate
-from core.experiment import load
+from core.evaluate.readings import Stopped, read_words
+from core.evaluate.run import evaluate
+from core.experiment.experiment import load
 from core.model.permutations import sample_permutations
-from core.readings import Stopped, read_words
-from core.team import ALONE, Team, join_team
-from core.train import main, train
-from core.training.step import target_tokens
-from core.training.validation import validation_words
+from core.runtime.distributed import ALONE, Team, join_team
+from core.train.__main__ import main
+from core.train.run import train
+from core.train.step import target_tokens
+from core.train.validation import validation_words
+from core.weights.checkpoint import load_model, save_model
 from tests.conftest import BASELINE
 from tests.processes import finish, start_team
 
@@ -92,7 +93,7 @@ def stopped_after_three(arguments):
     import os
     import signal
 
-    from core.training.loop import Run
+    from core.train.loop import Run
 
     step = Run.step
 

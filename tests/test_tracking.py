@@ -13,10 +13,11 @@ import torch
 from safetensors.torch import load_file
 from wandb.proto.wandb_internal_pb2 import Record
 
-from core import config, tracked
-from core.experiment import load
-from core.tracking import Tracking, resolve, tracking_for
-from core.train import train
+from core import config
+from core.experiment.experiment import load
+from core.runtime.tracking import run_info as tracked
+from core.runtime.tracking.client import Tracking, resolve, tracking_for
+from core.train.run import train
 from reports.appendix import recordings
 from tests.conftest import BASELINE, ROOT
 
@@ -57,7 +58,7 @@ def fake(monkeypatch, tmp_path):
 
 
 def record(run, *more, **options):
-    command = [sys.executable, "-m", "core.tracker", str(run), *more]
+    command = [sys.executable, "-m", "core.runtime.tracking.recorder", str(run), *more]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
@@ -163,7 +164,7 @@ def test_without_a_network_it_is_recorded_offline(run, fake, monkeypatch):
 )
 def test_a_broken_wandb_costs_one_warning(run, fake, monkeypatch, capfd, fails):
     monkeypatch.setenv("FAKE_FAILS", fails)
-    monkeypatch.setattr("core.tracking.MARGIN", 60.0)  # on a busy machine a program takes a while to start
+    monkeypatch.setattr("core.runtime.tracking.client.MARGIN", 60.0)  # on a busy machine a program takes a while to start
     begun = time.monotonic()
     with Tracking("offline", patience=0.4).following(run):
         pass
@@ -182,7 +183,7 @@ def test_no_tracker_costs_one_warning(run, monkeypatch, capfd):
 
 
 def test_a_tracker_that_never_ends_is_stopped(run, monkeypatch, capfd):
-    monkeypatch.setattr("core.tracking.MARGIN", 0.0)
+    monkeypatch.setattr("core.runtime.tracking.client.MARGIN", 0.0)
     monkeypatch.setattr(Tracking, "command", lambda *_: [sys.executable, "-c", "import time; time.sleep(600)"])
     with Tracking("offline", patience=0.2).following(run):
         pass
@@ -207,7 +208,8 @@ def test_evaluations_end_in_a_summary(run, fake):
 
 def test_a_killed_training_is_recorded_to_its_end(run, fake):
     """SIGKILL leaves nobody to say that the run has ended: the tracker notices, and ends too."""
-    code = "import sys, time, pathlib, core.tracking as t\nwith t.Tracking('offline').following(pathlib.Path(sys.argv[1])):\n"
+    code = "import sys, time, pathlib\nimport core.runtime.tracking.client as t\n"
+    code += "with t.Tracking('offline').following(pathlib.Path(sys.argv[1])):\n"
     training = subprocess.Popen([sys.executable, "-c", code + " time.sleep(600)", str(run)])
     await_call(fake, "log")
     training.send_signal(signal.SIGKILL)

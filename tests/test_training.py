@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from core.checkpoint import load_model, save_model
-from core.evaluate import OUTPUTS, evaluate
-from core.experiment import load
-from core.optim import one_cycle
-from core.train import train
+from core.evaluate.run import OUTPUTS, evaluate
+from core.experiment.experiment import load
+from core.experiment.optim import one_cycle
+from core.train.run import train
+from core.weights.checkpoint import load_model, save_model
 from tests.conftest import BASELINE, ROOT
 
 RANDOM = {  # everything a training draws at random is on

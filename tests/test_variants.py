@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from core.experiment import load
+from core.experiment.experiment import load
 from core.model.decoding import context_of
 from core.model.permutations import forward_ranks, sample_permutations
 from tests.conftest import BASELINE

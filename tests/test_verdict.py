@@ -4,18 +4,18 @@ import json
 
 import pytest
 
-from core.checkpoint import save_model
 from core.data.benchmarks import PUBLISHED
-from core.data.checks.counts import Size
-from core.data.checks.diagnosis import examine
-from core.data.checks.scan import scan
-from core.data.checks.suspicious import doubts
-from core.data.checks.verdict import judge, read_needs
-from core.data.doctor import stale_runs
-from core.data.errors import DataError
+from core.data.doctor.counts import Size
+from core.data.doctor.diagnosis import examine
+from core.data.doctor.run import stale_runs
+from core.data.doctor.scan import scan
+from core.data.doctor.suspicious import doubts
+from core.data.doctor.verdict import judge, read_needs
 from core.data.lmdb import WordLmdb, fingerprint, write_lmdb
+from core.errors import DataError
+from core.evaluate.staleness import stale
 from core.files import ROOT, write_json
-from core.staleness import stale
+from core.weights.checkpoint import save_model
 from tests.test_doctor import png
 
 GOOD = Size(1, True, "as published")

@@ -6,13 +6,13 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from core import summary
-from core.checkpoint import load_model, save_model
-from core.experiment import load
+from core.experiment import summary
+from core.experiment.experiment import load
 from core.model.timm_tower import TimmTower
 from core.model.towers import ClipImageTower, ClipTowers
-from core.model.weights import find_clip, read_clip
-from core.train import build_model
+from core.train.run import build_model
+from core.weights.checkpoint import load_model, save_model
+from core.weights.pretrained import find_clip, read_clip
 
 SMALL = {
     "embed_dim": 32,

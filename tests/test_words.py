@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 
 from core import config
-from core.data.backgrounds import patch
-from core.data.errors import DataError
-from core.data.fonts import FONTS, font_path, fonts_in, missing_letters
-from core.data.ink import CONTRAST, SPREAD, paint_over
 from core.data.lmdb import WordLmdb
 from core.data.micro import Draw, World
-from core.data.wordlist import read_words
+from core.data.render.backgrounds import patch
+from core.data.render.fonts import FONTS, font_path, fonts_in, missing_letters
+from core.data.render.ink import CONTRAST, SPREAD, paint_over
+from core.data.render.wordlist import read_words
 from core.data.words import FAMILIES, HEIGHT, WIDTH, Recipe, render, usable_fonts, write_words
+from core.errors import DataError
 
 PINNED = {  # first digits of the SHA-256 of images 0-19 and their words; trained results hold for these pixels alone
     None: "4b3e51059a88a0a8",

@@ -4,12 +4,12 @@ import torch
 from PIL import Image
 
 from core import config
-from core.data.lexicon import lexicon
-from core.data.stickers import VARIANTS, Sticker, draw_picture, fit_picture
-from core.maps import load_maps
+from core.data.render.lexicon import lexicon
+from core.data.render.stickers import VARIANTS, Sticker, draw_picture, fit_picture
+from core.figures.maps import load_maps
+from core.figures.zero_shot import ZeroShot, classify, main, text_features, zero_shot
 from core.model.captions import CaptionTokenizer
-from core.pretrain import Pretraining
-from core.zero_shot import ZeroShot, classify, main, text_features, zero_shot
+from core.pretrain.pretraining import Pretraining
 
 PLAN = "ablations/figures/zero_shot.gin"
 WORDS = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "pony", "ship", "van")

@@ -10,9 +10,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
-from core.data.errors import DataError
 from core.data.folders import lmdbs_below
 from core.data.lmdb import stored_samples
+from core.errors import DataError
 
 PUBLISHED = {  # samples (section IV-A, Table III)
     "IIIT5k": 3000,

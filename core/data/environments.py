@@ -5,7 +5,7 @@ from pathlib import Path
 
 import lmdb
 
-from core.data.errors import DataError
+from core.errors import DataError
 
 _OPEN: dict[Path, lmdb.Environment] = {}
 _FILES: dict[Path, tuple[int, int]] = {}  # device and inode of each open data.mdb

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from core.data.errors import DataError
+from core.errors import DataError
 
 
 def folders_below(root: Path) -> Iterator[tuple[Path, list[str]]]:

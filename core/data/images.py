@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from core.data.errors import UnreadableImage
+from core.errors import UnreadableImage
 
 LARGEST = 89_000_000  # pixels; a few kB can claim any number of them, and this many take 270 MB in RGB
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")  # none that runs a program

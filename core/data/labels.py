@@ -13,9 +13,9 @@ import lmdb
 import numpy as np
 
 from core.charset import RejectedLabel, normalise_label, reduce_text
-from core.data.errors import DataError
 from core.data.ledger import Ledger
 from core.data.samples import Samples
+from core.errors import DataError
 
 PREFIX, DIGITS = b"label-", 9
 STRETCH = 1 << 16  # labels worked on at once

@@ -15,13 +15,13 @@ from PIL import Image
 
 from core.charset import CHARSET_94
 from core.data.environments import close, close_replaced, environment
-from core.data.errors import DataError, UnreadableImage
 from core.data.folders import lmdbs_below
 from core.data.images import decode_image
 from core.data.index import SMALLEST, content_key, load, save
 from core.data.labels import Rules, one_label, scan
 from core.data.ledger import Ledger
 from core.data.samples import Samples
+from core.errors import DataError, UnreadableImage
 from core.files import atomic_folder, file_digest
 
 COUNT_KEY = b"num-samples"

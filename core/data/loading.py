@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from core.data.augment import RandAugment
-from core.data.errors import DataError, UnreadableImage
 from core.data.lmdb import Ledger, WordLmdb, find_lmdbs
 from core.data.samples import Sample
 from core.data.transforms import ToTensor, as_pixels, normalise
+from core.errors import DataError, UnreadableImage
 
 AHEAD = 4  # batches that each worker has ready or in hand, so that one slow batch does not stop the device
 

@@ -23,9 +23,9 @@ from rich.progress import track
 
 from core import config
 from core.charset import LOWER
-from core.data.drawing import numbered
-from core.data.lexicon import lexicon, split_unseen
 from core.data.lmdb import write_lmdb
+from core.data.render.drawing import numbered
+from core.data.render.lexicon import lexicon, split_unseen
 from core.data.words import FAMILIES, render
 from core.files import atomic_folder
 

@@ -19,12 +19,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core import config
-from core.data.errors import DataError
-from core.data.formats.catalogue import FORMATS, Format, guess
-from core.data.formats.load import CROP_FORMS, Load, source_size
-from core.data.formats.source import Item, LeftOut, Listing, Wanted, numbered_lines
+from core.data.convert.catalogue import FORMATS, Format, guess
+from core.data.convert.load import CROP_FORMS, Load, source_size
+from core.data.convert.parts import Parts, make_parts, parts_of
+from core.data.convert.source import Item, LeftOut, Listing, Wanted, numbered_lines
 from core.data.lmdb import write_lmdb
-from core.data.parts import Parts, make_parts, parts_of
+from core.errors import DataError
 from core.files import file_digest, write_json
 
 

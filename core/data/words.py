@@ -22,15 +22,15 @@ from PIL import Image, ImageFilter
 from rich.progress import track
 
 from core import config
-from core.data.backgrounds import patch, pictures_in
-from core.data.drawing import numbered
-from core.data.errors import DataError
-from core.data.fonts import FONTS, font_path, fonts_in, load_font, missing_letters
-from core.data.ink import HEIGHT, WIDTH, bend, draw_mask, occlude, paint, paint_over, project, to_bytes
-from core.data.lexicon import vocabulary_words
 from core.data.lmdb import write_lmdb
-from core.data.sheet import contact_sheet, png_bytes
-from core.data.wordlist import read_words
+from core.data.render.backgrounds import patch, pictures_in
+from core.data.render.drawing import numbered
+from core.data.render.fonts import FONTS, font_path, fonts_in, load_font, missing_letters
+from core.data.render.ink import HEIGHT, WIDTH, bend, draw_mask, occlude, paint, paint_over, project, to_bytes
+from core.data.render.lexicon import vocabulary_words
+from core.data.render.sheet import contact_sheet, png_bytes
+from core.data.render.wordlist import read_words
+from core.errors import DataError
 from core.files import atomic_folder, file_digest, write_json
 
 

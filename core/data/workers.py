@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from torch.utils.data import DataLoader
 
-from core.data.errors import DataError
 from core.data.loading import Batch, Words
+from core.errors import DataError
 
 PATIENCE = 40  # seconds; a training that was asked to stop takes less
 
@@ -20,7 +20,7 @@ def delivered(loader: DataLoader, words: Words) -> Iterator[Batch]:
     try:
         yield from loader
     except DataError as error:  # of a worker: its message comes with a traceback
-        raise DataError(str(error).strip().splitlines()[-1].removeprefix("core.data.errors.DataError: ")) from error
+        raise DataError(str(error).strip().splitlines()[-1].removeprefix("core.errors.DataError: ")) from error
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from core.files import in_repository
 from core.model.freezing import Layers
 from core.model.towers import check_patches
-from core.model.weights import existing, not_downloaded
-from core.pickles import UnsafeFile, read_tensors
+from core.weights.pickles import UnsafeFile, read_tensors
+from core.weights.pretrained import existing, not_downloaded
 
 
 class TimmTower(nn.Module):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from core.files import in_repository
 from core.model.attention import own_attention
 from core.model.freezing import Layers
-from core.model.weights import TrainedAt, find_clip, fit, read_clip, resample
+from core.weights.pretrained import TrainedAt, find_clip, fit, read_clip, resample
 
 
 class ClipTower(nn.Module):

@@ -1,4 +1,4 @@
-"""Figures 1 and 2: what CLIP looks at, drawn from the maps that core.zero_shot and core.attention keep.
+"""Figures 1 and 2: what CLIP looks at, drawn from the maps that core.figures.zero_shot and core.figures.attention keep.
 
 python -m reports.figures.heatmaps figure_1 results/figures/zero_shot results/figures/figure_1
 """
@@ -12,8 +12,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from core.data.errors import DataError
-from core.maps import Maps, load_maps
+from core.errors import DataError
+from core.figures.maps import Maps, load_maps
 from reports.figures import style
 from reports.figures.overlay import colour_bar, overlay, show, write
 
@@ -211,7 +211,9 @@ FIGURES = {"figure_1": figure_1, "figure_2": figure_2}
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Draw Figure 1 or 2 from the maps kept for it, as SVG and PNG.")
     parser.add_argument("figure", choices=sorted(FIGURES), help="figure_1: zero-shot and stickers; figure_2: word images")
-    parser.add_argument("folder", type=Path, help="what core.zero_shot (figure_1) or core.attention (figure_2) wrote")
+    parser.add_argument(
+        "folder", type=Path, help="what core.figures.zero_shot (figure_1) or core.figures.attention (figure_2) wrote"
+    )
     parser.add_argument("stem", type=Path, help="files to write, without .svg and .png")
     options = parser.parse_args(arguments)
     try:

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from core.data.errors import UnreadableImage
+from core.errors import UnreadableImage
 from reports.collect import evaluation_folder, read_predictions
 from reports.figures import style
 from reports.figures.marking import MISSING, RIGHT, UNSCORED, WRONG, Mark, marked

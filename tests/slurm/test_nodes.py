@@ -1,4 +1,4 @@
-"""One training on two nodes: core.launch meets itself through what Slurm says."""
+"""One training on two nodes: core.runtime.launch meets itself through what Slurm says."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slurm
 def test_one_run_on_two_nodes(installed, tmp_path, world_folder):
     out = tmp_path / "run" / "seed0"
     train = ["-m", "core.train", BASELINE, "--scale", "smoke", "--data", str(world_folder), "--out", str(out), "--threads", "1"]
-    launch = [sys.executable, "-m", "core.launch", "--processes", "1", "--", *train]
+    launch = [sys.executable, "-m", "core.runtime.launch", "--processes", "1", "--", *train]
     with clusters.running(nodes=2) as cluster:
         done = subprocess.run(
             ["srun", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--mem=1000", *launch],

@@ -1,1 +1,0 @@
-"""What the data doctor looks at, one check a file."""

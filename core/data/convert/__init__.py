@@ -1,0 +1,1 @@
+"""Source formats to LMDB, one a file."""

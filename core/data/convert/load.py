@@ -1,0 +1,119 @@
+"""From a listed word to the bytes that are stored: a file as it is, or a crop of a scene."""
+
+import io
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+from core.data.convert.source import Box, Item, LeftOut
+from core.data.doctor.stored import Stored as StoredLmdb
+from core.data.images import decode_image
+from core.errors import DataError, UnreadableImage
+
+CROP_FORMS = {
+    "png": {"format": "PNG", "compress_level": 6},
+    "jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
+}
+
+
+class Stored(NamedTuple):
+    image: bytes
+    label: str
+
+
+@dataclass(frozen=True)
+class Load:
+    """Loads the words of one image file; made for worker processes.
+
+    Args:
+        crop: png (lossless) or jpeg (quality 95, colour not subsampled).
+        pad: pixels by which every box is grown.
+        min_side: smaller images and crops are left out, in pixels.
+    """
+
+    crop: str = "png"
+    pad: int = 0
+    min_side: int = 1
+
+    def __post_init__(self):
+        if self.crop not in CROP_FORMS:
+            raise ValueError(f"crop {self.crop!r}: expected one of {', '.join(CROP_FORMS)}")
+        if self.pad < 0 or self.min_side < 1:
+            raise ValueError(f"pad {self.pad} must be at least 0 and min_side {self.min_side} at least 1")
+
+    def __call__(self, items: list[Item]) -> list[Stored | LeftOut]:
+        """What becomes of each word; the words are of one image file, which is decoded once."""
+        try:
+            raw = read_image(items[0])
+            image = decode_image(raw)
+        except FileNotFoundError:
+            return [LeftOut(item.key, "image missing", item.file.name) for item in items]
+        except (UnreadableImage, OSError) as error:
+            return [LeftOut(item.key, "image cannot be read", str(error)) for item in items]
+        return [self.stored(item, raw, image) for item in items]
+
+    def stored(self, item: Item, raw: bytes, image: Image.Image) -> Stored | LeftOut:
+        if item.box is not None:
+            box = pixels(item.box, self.pad, image.size)
+            if isinstance(box, str):
+                return LeftOut(item.key, box, f"box {item.box} in an image of {image.size[0]} x {image.size[1]}")
+            image = image.crop(box)
+        if min(image.size) < self.min_side:
+            return LeftOut(item.key, f"side shorter than {self.min_side} pixels", f"{image.size[0]} x {image.size[1]}")
+        return Stored(raw if item.box is None else encode(image, self.crop), item.label)
+
+
+def read_image(item: Item) -> bytes:
+    """The encoded image that an item stands for.
+
+    Raises:
+        UnreadableImage: it is in an LMDB, and its key is missing there.
+        OSError: its file cannot be read.
+    """
+    if item.number is None:
+        return item.file.read_bytes()
+    (raw,) = database(item.file, source_size(item.file / "data.mdb")).stretch(item.number, item.number, ("image",))
+    if raw.image is None:
+        raise UnreadableImage(raw.problem or f"no key image-{item.number:09d}")
+    return raw.image
+
+
+@lru_cache(maxsize=4)
+def database(folder: Path, size: int) -> StoredLmdb:
+    """An LMDB of that size, opened once; its samples are asked for one by one."""
+    return StoredLmdb(folder)
+
+
+def pixels(box: Box, pad: int, size: tuple[int, int]) -> tuple[int, int, int, int] | str:
+    """The whole pixels that a box touches, grown by `pad` and cut at the image's border; or why there are none."""
+    left, top, right, bottom = box
+    if not all(map(math.isfinite, box)) or right <= left or bottom <= top:
+        return "box has no area"
+    if right <= 0 or bottom <= 0 or left >= size[0] or top >= size[1]:
+        return "box outside the image"
+    low = max(0, math.floor(left) - pad), max(0, math.floor(top) - pad)
+    return *low, min(size[0], math.ceil(right) + pad), min(size[1], math.ceil(bottom) + pad)
+
+
+def encode(image: Image.Image, crop: str) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, **CROP_FORMS[crop])
+    return stream.getvalue()
+
+
+def source_size(path: Path) -> int:
+    """A file's size, or -1 where there is none.
+
+    Raises:
+        DataError: it cannot be asked.
+    """
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror})") from error

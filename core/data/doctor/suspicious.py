@@ -1,0 +1,53 @@
+"""Labels that a trained model contradicts with confidence: mislabelled images, mostly, or ones it cannot read."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from core.charset import CHARSET_36, CHARSET_94, reduce_text
+from core.data.doctor.duplicates import Place
+from core.data.doctor.scan import Scan
+from core.data.lmdb import WordLmdb
+from core.data.loading import Words, in_order
+from core.data.transforms import ToTensor
+from core.weights.checkpoint import load_model
+
+BATCH = 64  # images at once; changes nothing but speed and memory
+
+
+class Doubt(NamedTuple):
+    """A label, what the model reads instead, and how sure it is."""
+
+    place: Place
+    label: str
+    reading: str
+    confidence: float
+
+
+def doubts(
+    model_path: Path, scans: Sequence[Scan], confident: float, advance: Callable[[int], None] = lambda images: None
+) -> list[Doubt]:
+    """Samples whose label is not what the model reads, compared as published (36 characters), surest first.
+
+    Args:
+        model_path: run directory, model.safetensors or released checkpoint.
+        confident: readings below this confidence count for nothing.
+        advance: told how many more images are read.
+    """
+    model = load_model(model_path).eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    device = next(model.parameters()).device
+    transform = ToTensor(model.towers.image_size, model.normalisation)
+    found = []
+    for scan in scans:
+        words = Words([WordLmdb(scan.path, CHARSET_94, model.max_letters)], transform)
+        for batch in in_order(words, BATCH, 0):
+            advance(len(batch.labels) + len(batch.skipped))
+            if not batch.labels:
+                continue
+            texts, sure = model.tokenizer.decode(model.predict(batch.normalised(device), refine_steps=1).output)
+            for index, label, text, confidence in zip(batch.indices, batch.labels, texts, sure, strict=True):
+                if confidence >= confident and reduce_text(label, CHARSET_36) != reduce_text(text, CHARSET_36):
+                    found.append(Doubt(Place(scan.name, index), label, text, round(float(confidence), 4)))
+    return sorted(found, key=lambda doubt: -doubt.confidence)

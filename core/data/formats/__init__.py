@@ -1,1 +1,0 @@
-"""Source formats of word images, one a file; `catalogue` lists them."""

@@ -1,0 +1,1 @@
+"""The word renderer and the pictures of the micro world."""

@@ -1,0 +1,96 @@
+"""The steps of the word renderer: ink as a mask, bent and projected, painted in grey levels, hidden by a bar.
+
+Everything random comes from the generator passed in.
+"""
+
+import numpy as np
+from PIL import Image, ImageFont
+
+from core.errors import DataError
+
+HEIGHT, WIDTH = 32, 128
+CONTRAST = 90  # least difference between the grey levels of ink and background
+SPREAD = 25.0  # standard deviation a background photograph keeps at most, grey levels
+
+
+def draw_mask(word: str, font: ImageFont.FreeTypeFont) -> Image.Image:
+    """The word's ink, cropped to its line height (so that 'no' and 'ply' keep their place) and to its width.
+
+    Raises:
+        DataError: the font draws nothing for it.
+    """
+    left, top, right, bottom = font.getbbox(word)
+    ascent, descent = font.getmetrics()
+    height = max(ascent + descent, bottom) - min(0, top)
+    mask = Image.new("L", (max(1, right - left), height))
+    ink = Image.Image()._new(font.getmask(word, mode="L"))
+    mask.paste(ink, (0, top - min(0, top)))
+    rows = np.flatnonzero(np.asarray(mask).max(axis=1))
+    if not rows.size:
+        raise DataError(f"font {font.path} draws nothing for {word!r}: take the font or the word out")
+    return mask.crop((0, min(rows[0], round(0.2 * height)), mask.width, max(rows[-1] + 1, round(0.8 * height))))
+
+
+def bend(mask: Image.Image, sagitta: float) -> Image.Image:
+    """Shift each column along a parabola: `sagitta` is the shift at the middle, as a fraction of the height."""
+    pixels = np.asarray(mask)
+    height, width = pixels.shape
+    across = np.linspace(-1, 1, width)
+    shift = np.rint(sagitta * height * (1 - across**2)).astype(int)
+    shift -= shift.min()
+    bent = np.zeros((height + shift.max(), width), dtype=np.uint8)
+    rows = np.arange(height)[:, None] + shift[None]
+    bent[rows, np.arange(width)[None]] = pixels
+    return Image.fromarray(bent)
+
+
+def project(mask: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
+    """Stretch the ink over the whole image, its corners moved inwards at random (a homography)."""
+    margin = rng.uniform(0.02, 0.02 + strength, size=(4, 2))
+    inward = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) + inward * margin
+    target = corners * (WIDTH, HEIGHT)
+    source = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * (mask.width, mask.height)
+    coefficients = homography(target, source)
+    return mask.transform((WIDTH, HEIGHT), Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR)
+
+
+def homography(source: np.ndarray, target: np.ndarray) -> list[float]:
+    """The eight coefficients Pillow wants, of the projective map that takes four `source` points to `target`."""
+    rows, values = [], []
+    for (x, y), (u, v) in zip(source, target, strict=True):
+        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
+        values += [u, v]
+    return np.linalg.solve(np.array(rows), np.array(values)).tolist()
+
+
+def paint(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Give ink and background a grey level each, at least CONTRAST apart, and the background a slow gradient."""
+    ink = rng.uniform(0, 255)
+    background = rng.choice([level for level in (ink - CONTRAST, ink + CONTRAST) if 0 <= level <= 255])
+    background = rng.uniform(min(background, 255 * (background > ink)), max(background, 255 * (background > ink)))
+    slope = rng.uniform(-20, 20) * np.linspace(-1, 1, WIDTH) + rng.uniform(-20, 20) * np.linspace(-1, 1, HEIGHT)[:, None]
+    return mask * ink + (1 - mask) * np.clip(background + slope, 0, 255)
+
+
+def paint_over(mask: np.ndarray, patch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Write on a photograph's patch, calmed to SPREAD, in a grey level at least CONTRAST from its mean."""
+    mean, spread = float(patch.mean()), float(patch.std())
+    calm = mean + (patch - mean) * min(1.0, SPREAD / max(spread, 1.0))
+    sides = [(low, high) for low, high in ((0, mean - CONTRAST), (mean + CONTRAST, 255)) if low <= high]
+    ink = rng.uniform(*sides[rng.integers(len(sides))])
+    return mask * ink + (1 - mask) * calm
+
+
+def occlude(pixels: np.ndarray, share: float, opacity: float, rng: np.random.Generator) -> None:
+    """Paint a bar over part of the word, in place, as the WOST and HOST sets do (one grey level, full height)."""
+    width = max(2, round(share * rng.uniform(0.7, 1) * WIDTH))
+    left = rng.integers(0, WIDTH - width + 1)
+    level = rng.uniform(0, 255)
+    pixels[:, left : left + width] *= 1 - opacity
+    pixels[:, left : left + width] += opacity * level
+
+
+def to_bytes(pixels: np.ndarray) -> np.ndarray:
+    """Grey levels as 8-bit, rounded, clipped."""
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)

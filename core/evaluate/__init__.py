@@ -1,0 +1,1 @@
+"""Read every image of every benchmark (`python -m core.evaluate`)."""

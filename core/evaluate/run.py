@@ -1,0 +1,126 @@
+"""Read every image of every benchmark and keep all four outputs; scoring happens on the kept strings.
+
+python -m core.evaluate results/runs/<run>/seed0 ablations/table_VI/image0-text6.gin --data results/data/micro
+
+Several rows that decode one model in several ways share one pass of its image tower.
+"""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from core.charset import CHARSETS
+from core.data.benchmarks import benchmarks_of
+from core.data.lmdb import fingerprint
+from core.data.loading import Words, open_words
+from core.data.transforms import ToTensor
+from core.errors import DataError
+from core.evaluate.metrics import score
+from core.evaluate.readings import OUTPUTS, read_words
+from core.experiment.protocol import Protocol
+from core.files import atomic_folder, write_json
+from core.model.clip4str import CLIP4STR
+from core.runtime.distributed import ALONE, Team
+
+
+def evaluate(
+    model: CLIP4STR, data: Path, wanted: dict[Path, Protocol], workers: int = 0, team: Team = ALONE
+) -> dict[Path, dict]:
+    """Read all benchmarks below data/test; write predictions.parquet and metrics.json into each wanted folder.
+
+    A benchmark that cannot be opened is reported and left out, the others are read all the same. The processes of a team
+    share the images, and one of them writes the same files as a process alone.
+
+    Args:
+        wanted: folders to write, and the protocol of each.
+        workers: processes that load images, for each of the team's.
+
+    Returns:
+        The content of each metrics.json. There, per benchmark: `seconds_per_image` by the clock, loading and all decodings
+        that share it included; `model_seconds_per_image` of the device for this protocol, the image tower's shared pass
+        included, over all processes.
+    """
+    together: dict[tuple, dict[Path, Protocol]] = {}
+    for out, protocol in wanted.items():
+        together.setdefault(protocol.encoding, {})[out] = protocol
+    results = {}
+    for group in together.values():
+        results |= evaluate_together(model, data, group, workers, team)
+    return results
+
+
+def evaluate_together(model: CLIP4STR, data: Path, group: dict[Path, Protocol], workers: int, team: Team) -> dict[Path, dict]:
+    """`evaluate` for protocols that share the image tower's pass."""
+    protocols = list(group.values())
+    transform = ToTensor(model.towers.image_size, protocols[0].normalisation)
+    charset = CHARSETS[94]
+    frames: list[list[pd.DataFrame]] = [[] for _ in protocols]
+    metrics: list[dict] = [{} for _ in protocols]
+    for name, folder in benchmarks_of(data).items():
+        start = time.perf_counter()
+        words, problem = None, ""
+        try:
+            words = Words(open_words(folder, charset, model.max_letters), transform)
+        except DataError as error:
+            problem = str(error)
+        problem = next(filter(None, team.gather(problem)), "")
+        if problem:
+            for entry in metrics:
+                entry[name] = {"error": problem}
+            if team.leads:
+                print(f"{name}: left out: {problem}")
+            continue
+        found = read_words(model, words, protocols, name, workers=workers, team=team)
+        seconds = time.perf_counter() - start  # all rows are on the host: nothing is left to wait for
+        for number, (readings, protocol) in enumerate(zip(found, protocols, strict=True)):
+            frames[number].append(readings.rows)
+            images = max(1, len(readings.rows))
+            metrics[number][name] = {
+                **summarise(readings.rows, CHARSETS[protocol.scoring_charset_size]),
+                "stored": sum(lmdb.stored for lmdb in words.lmdbs),
+                "left_out": readings.ledger.as_dict(),
+                "fingerprint": fingerprint(folder),
+                "model_seconds_per_image": readings.model_seconds / images,
+                "seconds_per_image": seconds / images,
+            }
+    if not frames[0]:
+        raise DataError(f"{data / 'test'}: no benchmark could be read; the messages above say why")
+    where = next(model.parameters()).device
+    peak = torch.cuda.max_memory_allocated(where) if where.type == "cuda" else None
+    captions_cut = sum(team.gather(model.captions_cut))
+    results = {}
+    for (out, protocol), rows, entry in zip(group.items(), frames, metrics, strict=True):
+        results[out] = {
+            "protocol": asdict(protocol),
+            "benchmarks": entry,
+            "decoded_together": len(protocols),
+            "device": where.type,
+            "processes": team.size,
+            "workers": workers,
+            "peak_memory_bytes": peak,
+            "captions_cut": captions_cut,
+        }
+        if team.leads:
+            with atomic_folder(out) as folder:
+                pd.concat(rows, ignore_index=True).to_parquet(folder / "predictions.parquet", index=False)
+                write_json(folder / "metrics.json", results[out])
+    team.wait()
+    return results
+
+
+def summarise(rows: pd.DataFrame, charset: str) -> dict:
+    """n, correct, accuracy and 1-NED of every output the model has."""
+    summary = {}
+    for output in OUTPUTS:
+        if rows[output].notna().all():
+            scored = score(list(rows.label), list(rows[output]), charset)
+            summary["n"] = scored.n
+            summary[output] = {
+                "correct": scored.correct,
+                "accuracy": scored.accuracy,
+                "one_minus_ned": scored.one_minus_ned,
+            }
+    return summary

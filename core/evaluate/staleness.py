@@ -1,0 +1,103 @@
+"""Whether a run was trained and tested on the data as it lies now."""
+
+import ast
+import json
+import re
+from pathlib import Path
+
+from core.data.benchmarks import benchmarks_of
+from core.data.environments import environment
+from core.data.folders import folders_below
+from core.data.lmdb import find_lmdbs, fingerprint, train_roots
+from core.errors import DataError
+
+
+def stale(run_folder: Path, data: Path) -> str:
+    """Why a run's results no longer belong to the data below `data`; empty while they do.
+
+    Compared is `core.data.lmdb.fingerprint`, which the run recorded: names of the LMDBs, size, first and last megabyte of
+    each data.mdb. Whatever is written through LMDB changes its first pages, so that shows every such change; a byte that
+    a bad disk flips in the middle of a large file goes unseen.
+
+    Raises:
+        DataError: it is no run directory, or what it recorded does not parse.
+    """
+    record = read_record(run_folder / "provenance.json")
+    reasons = [training_change(run_folder, record, data)]
+    for path in sorted(run_folder.glob("evaluations/*/metrics.json")):
+        for name, metrics in read_record(path).get("benchmarks", {}).items():
+            if "fingerprint" in metrics:
+                reasons.append(test_change(name, metrics, data))
+    return "; ".join(dict.fromkeys(filter(None, reasons)))
+
+
+def runs_on(runs: Path, data: Path) -> tuple[list[Path], list[Path]]:
+    """Run directories (with provenance.json) below a folder: those trained on `data`, and those on something else."""
+    ours, others = [], []
+    for folder in sorted(folder for folder, files in folders_below(runs) if "provenance.json" in files):
+        recorded = Path(read_record(folder / "provenance.json").get("data", ""))
+        (ours if recorded.resolve() == data.resolve() else others).append(folder)
+    return ours, others
+
+
+def training_change(run_folder: Path, record: dict, data: Path) -> str:
+    try:
+        roots = train_roots(data, train_data(run_folder / "operative.gin"))
+        found = fingerprint(*roots)
+    except DataError as error:
+        return f"its training data cannot be compared: {error}"
+    expected = record.get("data_fingerprint")
+    if found == expected:
+        return ""
+    known = {entry["path"]: entry["stored"] for entry in record.get("train", {}).get("lmdbs", [])}
+    changes = train_changes(known, Path(record.get("data", "")), data, roots)
+    detail = f" ({', '.join(changes)})" if changes else " (the same LMDBs with as many samples, their bytes differ)"
+    return f"training data changed since: fingerprint {found}, the run has {expected}{detail}"
+
+
+def train_changes(known: dict[str, int], before: Path, data: Path, roots: list[Path]) -> list[str]:
+    """What differs between the LMDBs a run listed and those that are there."""
+    then = {Path(path).relative_to(before).as_posix(): stored for path, stored in known.items() if before in Path(path).parents}
+    now = {folder.relative_to(data).as_posix(): folder for root in roots for folder in find_lmdbs(root)}
+    changes = [f"{name} is gone" for name in sorted(then.keys() - now.keys())]
+    changes += [f"{name} is new" for name in sorted(now.keys() - then.keys())]
+    for name in sorted(then.keys() & now.keys()):
+        with environment(now[name]).begin() as transaction:
+            stored = int(transaction.get(b"num-samples") or 0)
+        if stored != then[name]:
+            changes.append(f"{name} stores {stored:,} samples, then {then[name]:,}")
+    return changes
+
+
+def test_change(name: str, metrics: dict, data: Path) -> str:
+    try:
+        found = fingerprint(benchmarks_of(data)[name])
+    except (DataError, KeyError):
+        return f"benchmark {name} is gone"
+    if found == metrics["fingerprint"]:
+        return ""
+    return f"benchmark {name} changed since: fingerprint {found}, the run has {metrics['fingerprint']}"
+
+
+def train_data(operative: Path) -> tuple[str, ...]:
+    """TRAIN_DATA of a run's operative.gin.
+
+    Raises:
+        DataError: it has none.
+    """
+    text = operative.read_text() if operative.is_file() else ""
+    found = re.search(r"(?:^TRAIN_DATA|\.train_data)\s*=\s*\\?\s*(\([^)]*\)|\[[^\]]*\])", text, re.MULTILINE)
+    if found is None:
+        raise DataError(f"{operative} names no TRAIN_DATA, the folders below train/; train the run again")
+    return tuple(ast.literal_eval(found[1]))
+
+
+def read_record(path: Path) -> dict:
+    """Raises DataError where there is no JSON object."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}); expected a run directory as core.train leaves it") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} holds no JSON object; train or evaluate the run again")
+    return content

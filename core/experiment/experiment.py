@@ -1,0 +1,87 @@
+"""What one training run consists of: a frozen dataclass that gin fills (sections III and IV-A)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from core import config
+from core.data.augment import RandAugment
+from core.experiment.identity import training_identity
+from core.experiment.meta_device import Blank
+from core.experiment.optim import Optimisation
+from core.experiment.protocol import Protocol
+from core.files import file_digest, in_repository
+from core.model.clip4str import CLIP4STR
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A training run, without its data root, seed and output folder (those are said where it is started).
+
+    Args:
+        model: makes the model from `load_weights`: with the towers' pretrained weights, or without reading any file.
+        augment: applied to training images.
+        normalisation: of training images, "clip" or "half".
+        train_data: folders below DATA/train that the run learns from, together.
+        optimisation: optimiser, schedule, batch, precision.
+    """
+
+    model: Callable[..., CLIP4STR]
+    augment: RandAugment
+    normalisation: str
+    train_data: tuple[str, ...]
+    optimisation: Optimisation
+
+    def __post_init__(self):
+        if isinstance(self.train_data, str) or not self.train_data:
+            raise ValueError(f"TRAIN_DATA = {self.train_data!r}: expected folders below DATA/train, e.g. ('real',)")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A gin file, read: what it trains, how it is scored, and the text that says so.
+
+    `training` is the gin text of everything training reads (defaults included): two files that train the same thing
+    have the same text. `operative` adds the protocol. `files` holds digests of the architecture and weights files, so
+    that other towers under the same name are another run. `blueprint` is the model without memory for its weights (on
+    the meta device), for counting.
+    """
+
+    experiment: Experiment
+    protocol: Protocol
+    training: str
+    operative: str
+    files: str
+    blueprint: CLIP4STR = field(repr=False, compare=False)
+
+    @property
+    def identity(self) -> str:
+        """Everything that decides what is trained, but data and seed."""
+        return training_identity(self.training, self.files)
+
+    @property
+    def digest(self) -> str:
+        return config.digest(self.identity)
+
+
+def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -> Loaded:
+    """Read a row's gin file, build everything in it once (the model without memory), refuse what nothing read.
+
+    Raises:
+        ConfigError: naming file and binding.
+    """
+    config.parse(path, scale, bindings)
+    experiment = config.construct(Experiment, path)
+    with Blank():
+        model = config.construct_with(partial(experiment.model, load_weights=False), path)
+    training = config.operative()
+    protocol = config.construct(Protocol, path)
+    if protocol.output == "cross" and model.cross_decoder is None:
+        raise config.ConfigError(f"{path}: OUTPUT = 'cross', but the model has the visual branch alone; say 'visual'")
+    if protocol.fast_cross and model.cross_decoder is None:
+        raise config.ConfigError(f"{path}: FAST_CROSS = True changes nothing: the model has no cross-modal branch")
+    config.refuse_unread(path, bindings)
+    named = (in_repository(str(name)) for name in (model.towers.arch, model.towers.weights))
+    files = " ".join(file_digest(file) for file in named if file.is_file())
+    return Loaded(experiment, protocol, training, config.operative(), files, model)

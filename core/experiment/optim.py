@@ -1,0 +1,188 @@
+"""Optimiser and schedule as released (Table II, section IV-A): AdamW, linear LR scaling, one cycle."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.optim import AdamW
+
+from core.runtime.precision import DTYPES
+
+REFERENCE_BATCH = 512  # the batch at which encoder_lr holds (Table II)
+UNDECAYED = ("position_queries", "token_embedding.weight", "context_embedding.weight")
+RATES = ("towers", "scratch")
+FIRST, LAST = 25, 250_000  # the peak learning rate over the first and the last: defaults of torch's OneCycleLR
+
+
+@dataclass(frozen=True)
+class Averaging:
+    """Stochastic weight averaging (Izmailov et al. 2018) as in PARSeq's recipe: the mean of snapshots is the trained model.
+
+    Snapshots are taken at evenly spaced steps from `start` on, the first at `start` itself. Until `start` the learning rate
+    follows its schedule; from there on it stays.
+
+    Args:
+        start: share of the steps, above 0 and below 1.
+        snapshots: how many; with 20 epochs, 5 from 0.75 on are the starts of the last five epochs.
+    """
+
+    start: float
+    snapshots: int
+
+    def __post_init__(self):
+        if not 0 < self.start < 1:
+            raise ValueError(f"Averaging.start = {self.start}: a share of the steps lies between 0 and 1")
+        if self.snapshots < 2:
+            raise ValueError(f"Averaging.snapshots = {self.snapshots}: at least two make a mean; or set AVERAGING = None")
+
+    def steps(self, steps: int) -> list[int]:
+        """After which of 1 ... `steps` snapshots are taken; fewer in a run that is too short to tell them apart."""
+        spaced = (self.start + (1 - self.start) * number / self.snapshots for number in range(self.snapshots))
+        return sorted({max(1, round(share * steps)) for share in spaced})
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How a model is trained. Exactly one of `epochs` and `steps` is given.
+
+    Args:
+        encoder_lr: for the towers, at a batch of 512; scaled linearly with the batch.
+        scratch_multiplier: times that, for what is trained from scratch.
+        adapter_rate: "towers" or "scratch", whose learning rate an adapter's own weights have.
+        averaging: of weights, None for the last ones.
+        batch: images an optimiser step, over all devices and accumulation.
+        block: images of a step that are read in the same orders (one draw of K permutations per block).
+        device_batch: most images at once on one device; the rest is accumulated.
+        warmup: share of the steps with a growing learning rate.
+        clip_grad_norm: largest norm of the gradient.
+        precision: "no" (float32), "bf16" or "fp16", as accelerate names them; where the device has no bfloat16, see
+            `core.runtime.precision.fit_for`.
+        workers: loader processes a device.
+        save_every: steps between resumable states.
+        validate_every: steps between validations.
+        fused: AdamW's update of all weights in one kernel, on GPUs and on the CPU.
+        compile: the towers' blocks through torch.compile, which takes a minute before the first step and pays on GPUs.
+        explosion: a loss above this many times the median of the last 100 steps (taken as at least 1) stops the run.
+        most_skipped: steps of the last 100 that may be left out because their loss or gradient is not finite; one more
+            stops the run.
+    """
+
+    encoder_lr: float
+    scratch_multiplier: float
+    adapter_rate: str
+    weight_decay: float
+    betas: tuple[float, float]
+    eps: float
+    averaging: Averaging | None
+    batch: int
+    block: int
+    device_batch: int
+    epochs: float | None
+    steps: int | None
+    warmup: float
+    clip_grad_norm: float
+    precision: str
+    workers: int
+    save_every: int
+    validate_every: int
+    fused: bool
+    compile: bool
+    explosion: float
+    most_skipped: int
+
+    def __post_init__(self):
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError(f"EPOCHS = {self.epochs} and TRAIN_STEPS = {self.steps}: give exactly one, the other None")
+        if (self.epochs or self.steps) <= 0:
+            raise ValueError(f"EPOCHS = {self.epochs}, TRAIN_STEPS = {self.steps}: nothing would be trained")
+        for name in ("encoder_lr", "batch", "block", "device_batch", "save_every", "validate_every"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"Optimisation.{name} = {getattr(self, name)} is not positive")
+        if self.precision not in DTYPES:
+            raise ValueError(f"Optimisation.precision = {self.precision!r}: expected one of {', '.join(DTYPES)}")
+        if self.adapter_rate not in RATES:
+            raise ValueError(f"ADAPTER_RATE = {self.adapter_rate!r}: expected one of {', '.join(RATES)}")
+        if not 0 < self.warmup < 1:
+            raise ValueError(f"Optimisation.warmup = {self.warmup}: a share of the steps lies between 0 and 1")
+        if self.explosion <= 1:
+            raise ValueError(f"Optimisation.explosion = {self.explosion}: a loss like the others would stop the run; say 10")
+        if self.most_skipped < 0:
+            raise ValueError(f"Optimisation.most_skipped = {self.most_skipped}: expected 0 or more steps")
+        if self.batch % self.device_batch:
+            raise ValueError(f"BATCH = {self.batch} is not a multiple of DEVICE_BATCH = {self.device_batch}")
+
+    def total_steps(self, images: int) -> int:
+        """Optimiser steps for a training set of that many images."""
+        return self.steps if self.steps is not None else max(1, round(self.epochs * (images // self.batch)))
+
+    def accumulation(self, devices: int) -> int:
+        """Forward passes an optimiser step on each device: as few as DEVICE_BATCH allows.
+
+        Raises:
+            ValueError: the batch cannot be shared out evenly.
+        """
+        share, rest = divmod(self.batch, devices)
+        if rest:
+            raise ValueError(f"BATCH = {self.batch} is not a multiple of the {devices} processes that share it")
+        return next(passes for passes in range(1, share + 1) if share % passes == 0 and share <= passes * self.device_batch)
+
+    def micro_batch(self, devices: int) -> int:
+        """Images of one forward pass."""
+        return self.batch // devices // self.accumulation(devices)
+
+    @property
+    def lr(self) -> float:
+        """The towers' peak learning rate."""
+        return self.encoder_lr * self.batch / REFERENCE_BATCH
+
+    def optimiser(self, model: nn.Module) -> AdamW:
+        return AdamW(self.groups(model), betas=self.betas, eps=self.eps, fused=self.fused)
+
+    def groups(self, model: nn.Module) -> list[dict]:
+        """Parameter groups: at the towers' rate or from scratch, decayed or not; frozen weights are in none.
+
+        Args:
+            model: `CLIP4STR`, whose `tower_names` and `adapter_names` say which parameters are the towers' own and which
+                an adapter brought.
+        """
+        gentle = model.tower_names | (model.adapter_names if self.adapter_rate == "towers" else frozenset())
+        sorted_out: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                decayed = parameter.squeeze().ndim >= 2 and not name.endswith(UNDECAYED)
+                sorted_out.setdefault((name in gentle, decayed), []).append(parameter)
+        return [
+            {
+                "name": f"{'towers' if tower_rate else 'scratch'}, {'decayed' if decayed else 'not decayed'}",
+                "params": parameters,
+                "peak_lr": self.lr * (1 if tower_rate else self.scratch_multiplier),
+                "weight_decay": self.weight_decay if decayed else 0.0,
+            }
+            for (tower_rate, decayed), parameters in sorted(sorted_out.items(), reverse=True)
+        ]
+
+    def set_lr(self, optimiser: torch.optim.Optimizer, step: int, steps: int) -> float:
+        """Set every group's learning rate for step 0 ... steps - 1; returns the towers' rate, peak x schedule."""
+        held = step if self.averaging is None else min(step, self.averaging.steps(steps)[0])
+        factor = one_cycle(held, steps, self.warmup)
+        for group in optimiser.param_groups:
+            group["lr"] = group["peak_lr"] * factor
+        return self.lr * factor
+
+
+def one_cycle(step: int, steps: int, warmup: float) -> float:
+    """Share of the peak learning rate at step 0 ... steps - 1, as torch's OneCycleLR has it.
+
+    A cosine from 1/25 up over the share `warmup` of the steps, and a cosine down to 1/250,000. A function of the step, so
+    that no scheduler's state has to survive a restart.
+    """
+    top, end = warmup * steps - 1, steps - 1
+    if top > 0 and step <= top:
+        return between(1 / FIRST, 1.0, step / top)
+    return between(1.0, 1 / LAST, (step - top) / (end - top))
+
+
+def between(first: float, last: float, share: float) -> float:
+    """Half a cosine wave from `first` to `last`."""
+    return last + (first - last) / 2 * (1 + math.cos(math.pi * share))

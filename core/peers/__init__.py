@@ -1,0 +1,1 @@
+"""Readers made by others, one a file, run through our data, label rules and scoring (`python -m core.peers`)."""

@@ -1,0 +1,37 @@
+"""Run a reader made by others through our data, label rules and scoring: a check of the harness from outside.
+
+python -m core.peers rapidocr --data DIR --out results/peers/rapidocr
+
+Its accuracies on public test sets are known from elsewhere; where ours agree, so do data, label rules and scoring. It
+shares neither training nor design with any row, so it is printed beside a table and never enters its statistics.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from core import config
+from core.peers.run import READERS
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description="Read every benchmark below DATA/test with a reader made by others, to check data, label rules and "
+        "scoring from outside. Needs the optional packages: pip install 'clip4str-ablations[peers]'.",
+        epilog="An interrupted run goes on from the last whole benchmark when the same command is given again.",
+    )
+    parser.add_argument("reader", choices=sorted(READERS), help="rapidocr: RapidOCR's recogniser alone, on the CPU")
+    parser.add_argument("--data", type=Path, required=True, help="folder with test/<benchmark>/data.mdb")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write predictions.parquet and metrics.json into")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads of the reader (default: all cores)")
+    options = parser.parse_args(arguments)
+
+    from core.peers.run import read_benchmarks
+
+    with config.user_errors():
+        read_benchmarks(READERS[options.reader](options.threads), options.data, options.out)
+        print(f"written to {options.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Run a reader made by others through our data, label rules and scoring: a check of the harness from outside.
+
+python -m core.peers rapidocr --data DIR --out results/peers/rapidocr
+
+Its accuracies on public test sets are known from elsewhere; where ours agree, so do data, label rules and scoring. It
+shares neither training nor design with any row, so it is printed beside a table and never enters its statistics.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.progress import track
+
+from core.charset import CHARSETS, RejectedLabel, normalise_label
+from core.data.benchmarks import benchmarks_of
+from core.data.lmdb import fingerprint
+from core.data.loading import Words, in_order, open_words
+from core.errors import DataError
+from core.evaluate.metrics import score
+from core.files import atomic_file, atomic_folder, write_json
+from core.peers import rapidocr
+from core.peers.reader import Reader, as_entry
+from core.runtime.provenance import git, now
+
+READERS: dict[str, Callable[[int], Reader]] = {rapidocr.NAME: rapidocr.open_reader}
+MAX_LETTERS = 25  # the label rule of section IV-A, which every model here keeps too
+SCORED = 36  # characters: what the readers and the published test sets have in common
+NOTE = "An outside reader: it checks data, label rules and scoring, and enters no statistics of an ablation."
+
+
+def read_benchmark(reader: Reader, folder: Path, name: str) -> tuple[pd.DataFrame, dict]:
+    """One benchmark: a row an image, with strings as the reader writes them, and what metrics.json says beside scores.
+
+    Raises:
+        DataError: it cannot be opened, or no label passes the label rules.
+    """
+    words = Words(open_words(folder, CHARSETS[94], MAX_LETTERS), None)
+    ledger, rows, reader_seconds, start = words.ledger(), [], 0.0, time.perf_counter()
+    for batch in track(in_order(words, 1, 0), f"reading {name}", transient=True):
+        for reason, key in batch.skipped:
+            ledger.add(reason, key)
+        for image, index, label in zip(batch.images, batch.indices, batch.labels, strict=True):
+            pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())  # H W 3
+            before = time.perf_counter()
+            text, confidence = reader.read(pixels)
+            reader_seconds += time.perf_counter() - before
+            rows.append((name, index, label, len(label), text, confidence))
+    frame = pd.DataFrame(rows, columns=["benchmark", "index", "label", "length", "reading", "confidence"])
+    images = max(1, len(frame))
+    circumstances = {
+        "stored": sum(lmdb.stored for lmdb in words.lmdbs),
+        "left_out": ledger.as_dict(),
+        "fingerprint": fingerprint(folder),
+        "threads": reader.threads,
+        "model_seconds_per_image": reader_seconds / images,
+        "seconds_per_image": (time.perf_counter() - start) / images,
+    }
+    return frame, circumstances
+
+
+def scores(rows: pd.DataFrame) -> dict:
+    """Scores of the strings as they are, and once more with the label rules applied to both sides."""
+    alike = [as_labels_are(reading) for reading in rows.reading]
+    return {**scores_of(rows.label, rows.reading), "read_as_labels_are": scores_of(rows.label, alike)}
+
+
+def scores_of(labels: Iterable[str], readings: Iterable[str]) -> dict:
+    found = score(list(labels), list(readings), CHARSETS[SCORED])
+    return {"n": found.n, "correct": found.correct, "accuracy": found.accuracy, "one_minus_ned": found.one_minus_ned}
+
+
+def as_labels_are(reading: str) -> str:
+    """A reading under the label rules: "Café" becomes "Cafe", as the label did; our own readers know no other letters."""
+    try:
+        return normalise_label(reading, CHARSETS[94], sys.maxsize)
+    except RejectedLabel:
+        return ""
+
+
+def kept(part: Path, reader: Reader, folder: Path) -> tuple[pd.DataFrame, dict] | None:
+    """What an interrupted run finished, if the same reader read the same data; None otherwise."""
+    if not (part / "metrics.json").is_file():
+        return None
+    found = json.loads((part / "metrics.json").read_text())
+    if found["reader"] != asdict(reader.identity) or found["read"]["fingerprint"] != fingerprint(folder):
+        return None
+    return pd.read_parquet(part / "predictions.parquet"), found["read"]
+
+
+def read_benchmarks(reader: Reader, data: Path, out: Path) -> dict:
+    """Read every benchmark below data/test; write out/predictions.parquet and, last, out/metrics.json.
+
+    Every benchmark is kept in out/state when it is finished and read only once, however often the run is interrupted.
+    One that cannot be opened is reported and left out, the others are read all the same.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        DataError: no benchmark could be read.
+    """
+    frames, entries, benchmarks = [], {}, benchmarks_of(data)
+    (out / "metrics.json").unlink(missing_ok=True)  # from here on it does not belong to what lies beside it
+    for name, folder in benchmarks.items():
+        part = out / "state" / name
+        try:
+            done = kept(part, reader, folder)
+            frame, circumstances = done or read_benchmark(reader, folder, name)
+        except DataError as error:
+            entries[name] = {"error": str(error)}
+            print(f"{name}: left out: {error}")
+            continue
+        if done is None:
+            with atomic_folder(part) as whole:
+                frame.to_parquet(whole / "predictions.parquet", index=False)
+                write_json(whole / "metrics.json", {"reader": asdict(reader.identity), "read": circumstances})
+        frames.append(frame)
+        entries[name] = entry = {**scores(frame), **circumstances}
+        reused = ", read before" if done else ""
+        print(f"{name:20} {entry['accuracy']:5.1f} %  of {entry['n']} words{reused}")
+    if not frames:
+        raise DataError(f"{data / 'test'}: no benchmark could be read; the messages above say why")
+    metrics = {
+        "reader": as_entry(reader.identity),
+        "note": NOTE,
+        "scoring_charset_size": SCORED,
+        "benchmarks": entries,
+        "commit": git("rev-parse", "HEAD"),
+        "written": now(),
+    }
+    with atomic_file(out / "predictions.parquet") as partial:
+        pd.concat(frames, ignore_index=True).to_parquet(partial, index=False)
+    write_json(out / "metrics.json", metrics)
+    return metrics

@@ -1,0 +1,1 @@
+"""Pretrain the micro world's towers (`python -m core.pretrain`): words with captions, or pictures with classes."""

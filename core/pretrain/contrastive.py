@@ -1,0 +1,83 @@
+"""Image-text pretraining: rendered words and their captions, as CLIP learns (section II-A), through open_clip's loss.
+
+Half of the captions are the word ("table"), half its spelling ("t a b l e"): as web captions do, they say the same
+thing in tokens that words share, which takes the loss off chance within 200 steps.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from open_clip.loss import ClipLoss
+from PIL import Image
+from torch import Tensor
+
+from core.data.micro import World
+from core.data.render.lexicon import lexicon
+from core.model.captions import CaptionTokenizer
+from core.model.memory import text_tokens
+from core.model.towers import ClipTowers
+from core.weights.pretrained import save_sparse
+
+LARGEST_SCALE = np.log(100)  # CLIP's clamp of the logit scale
+
+
+@dataclass(frozen=True)
+class DrawWord:
+    """Image number `index` of the world's pretraining stage and its word."""
+
+    world: World
+    words: list[str]
+
+    def __call__(self, index: int) -> tuple[Image.Image, str]:
+        return self.world.draw("pretrain", None, index, self.words)
+
+
+class Contrastive:
+    """Words and captions find each other in a batch; the accuracy is the share of images that find theirs.
+
+    Args:
+        world: images are drawn as its training images are; its unseen words are never shown.
+        towers: with random weights.
+        lexicon_size: words captions are made of, the most frequent of CLIP's vocabulary.
+        spelled: share of captions that spell the word.
+    """
+
+    def __init__(self, world: World, towers: ClipTowers, lexicon_size: int, spelled: float):
+        self.network, self.spelled = towers, spelled
+        unseen = set(world.words()[1])
+        known = lexicon(lexicon_size, world.min_letters, world.max_letters)
+        self.draw = DrawWord(world, [word for word in known if word not in unseen])
+        self.image_size = towers.image_size
+        self.tokenize = CaptionTokenizer(towers.context_length)
+        self.contrast = ClipLoss()
+        self.trained_rows: set[int] = set()
+        self.by_word: dict[str, list[int]] = {}  # positions of a word's images, filled by the first batch
+
+    def choose(self, labels: list[str], batch: int, rng: np.random.Generator) -> list[int]:
+        """Images of a batch, no word twice."""
+        if not self.by_word:
+            for position, word in enumerate(labels):
+                self.by_word.setdefault(word, []).append(position)
+        drawable = sorted(self.by_word)
+        chosen = [drawable[i] for i in rng.choice(len(drawable), batch, replace=False)]
+        return [self.by_word[word][rng.integers(len(self.by_word[word]))] for word in chosen]
+
+    def loss(self, images: Tensor, words: list[str], rng: np.random.Generator) -> tuple[Tensor, float]:
+        """Symmetric cross-entropy of images B 3 H W and their captions, and the in-batch accuracy."""
+        clip = self.network.clip
+        with torch.no_grad():
+            clip.logit_scale.clamp_(0, LARGEST_SCALE)
+        ids = self.tokenize([" ".join(word) if rng.random() < self.spelled else word for word in words])
+        self.trained_rows.update(ids.unique().tolist())
+        image_features = F.normalize(self.network.encode_image(images)[:, 0], dim=-1)
+        text_features = F.normalize(text_tokens(self.network, ids)[torch.arange(len(ids)), ids.argmax(1)], dim=-1)
+        best = (image_features @ text_features.T).argmax(1)
+        loss = self.contrast(image_features, text_features, clip.logit_scale.exp())
+        return loss, (best == torch.arange(len(best))).float().mean().item()
+
+    def save(self, path: Path) -> None:
+        """Both towers, without the token embeddings that no caption used."""
+        save_sparse(self.network.clip, torch.tensor(sorted(self.trained_rows)), path)

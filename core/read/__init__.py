@@ -1,0 +1,1 @@
+"""Read words from image files (`python -m core.read`)."""

@@ -1,1 +1,0 @@
-"""Readers made by others, one a file, that `core.peers` runs through our data, label rules and scoring."""

@@ -1,0 +1,1 @@
+"""The machine: devices and their lease, processes, precision, locks, provenance, tracking."""

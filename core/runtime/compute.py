@@ -1,0 +1,51 @@
+"""Which kind of device this process computes on, and when its memory is too small."""
+
+import shutil
+import subprocess
+
+import torch
+
+from core.runtime.devices import VISIBLE, DeviceError, usable
+
+
+def pick_device() -> str:
+    """The name of the device: "cuda", or "cpu" where there is no GPU or none is to be used (CUDA_VISIBLE_DEVICES is empty).
+
+    Raises:
+        DeviceError: there is a GPU, and torch cannot use it; a training on the CPU in its place would take weeks unnoticed.
+    """
+    if torch.cuda.is_available():
+        return "cuda"
+    devices = usable()
+    if devices:
+        made_for = f"CUDA {torch.version.cuda}" if torch.version.cuda else "the CPU alone"
+        raise DeviceError(
+            f"torch {torch.__version__}, made for {made_for}, cannot use the GPU {devices[0]} (driver {driver_version()}): "
+            f"install a newer driver, or a torch made for this one; to compute on the CPU say so: {VISIBLE}="
+        )
+    return "cpu"
+
+
+def driver_version() -> str:
+    """The NVIDIA driver's version, as nvidia-smi tells it."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return "unknown"
+    query = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return (answer.stdout.split() or ["unknown"])[0]
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch could not get memory, on a GPU or for the CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def device_memory() -> str:
+    """The device and how much memory it has, as messages name it."""
+    if not torch.cuda.is_available():
+        return "this machine"
+    return f"{torch.cuda.get_device_name()} ({torch.cuda.get_device_properties(0).total_memory / 2**30:.0f} GiB)"

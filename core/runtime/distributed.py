@@ -1,0 +1,106 @@
+"""The processes that share one run or one evaluation, as `core.runtime.launch` starts them."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from accelerate import PartialState
+
+from core.runtime import lease
+from core.runtime.compute import pick_device
+
+
+@dataclass(frozen=True)
+class Team:
+    """Agreement between processes over the CPU, so that no question waits for a GPU; alone, every answer is one's own."""
+
+    index: int = 0
+    size: int = 1
+    group: dist.ProcessGroup | None = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that writes files and talks."""
+        return self.index == 0
+
+    def gather(self, mine: Any) -> list[Any]:
+        """What every process has, in order of processes; all of them have to ask."""
+        if self.size == 1:
+            return [mine]
+        everyones = [None] * self.size
+        dist.all_gather_object(everyones, mine, group=self.group)
+        return everyones
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.size > 1:
+            dist.barrier(group=self.group)
+
+
+ALONE = Team()
+MOST_WORKERS = 8  # loaders of one process that reads: a core loads well over a thousand images a second (docs/performance.md)
+
+
+def launched() -> bool:
+    """Whether a launcher started this process as one of a team."""
+    return "LOCAL_RANK" in os.environ
+
+
+def leads() -> bool:
+    """Whether this process is its team's first, or alone."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def on_cpu() -> bool:
+    """What accelerate has to be told: a team without a GPU talks through gloo."""
+    return launched() and pick_device() == "cpu"
+
+
+def join_team() -> Team:
+    """The team this process was launched into; a process that was not launched is alone."""
+    if not launched():
+        return ALONE
+    lease.join()  # a process that outlives its launcher still uses its device
+    state = PartialState(cpu=on_cpu())
+    if state.num_processes == 1:
+        return ALONE
+    group = dist.group.WORLD if dist.get_backend() == "gloo" else dist.new_group(backend="gloo")
+    return Team(state.process_index, state.num_processes, group)
+
+
+def leave_team() -> None:
+    """At the end of a program that may have been one of a team."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def device() -> torch.device:
+    """Where this process computes: its own GPU of the team, the only one, or the CPU."""
+    if launched():
+        return PartialState(cpu=on_cpu()).device
+    return torch.device(pick_device())
+
+
+def threads_each(asked: int) -> int:
+    """CPU threads of one process, when those asked for (0: all cores) are shared by the machine's processes."""
+    return max(1, (asked or os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+
+
+def workers_each(asked: int | None, threads: int, reader: torch.device) -> int:
+    """Loader processes of one process that reads on this device.
+
+    Args:
+        asked: None chooses: beside a GPU one for each of its threads but one, at most MOST_WORKERS. On a CPU none: the model
+            takes every core, and many times as long as loading does.
+        threads: of this process, as `threads_each` shares them out.
+
+    Raises:
+        ValueError: fewer than none are asked for.
+    """
+    if asked is None:
+        return min(MOST_WORKERS, threads - 1) if reader.type == "cuda" else 0
+    if asked < 0:
+        raise ValueError(f"--workers {asked} is below 0")
+    return asked

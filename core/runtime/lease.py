@@ -1,0 +1,187 @@
+"""Run a command on GPUs that no other command has, for exactly as long as it lives.
+
+    python -m core.runtime.lease --gpus 1 -- python -m core.train ROW.gin --data DATA --out RUN
+    python -m core.runtime.lease --list
+
+The command takes this process's place (exec): its exit status and signals are its own, and it inherits the locks of its
+devices. They end with the last process that has them, also when it is killed. A loader process that outlives its killed
+parent keeps the device taken until it ends, since the driver keeps the parent's memory on the GPU until then.
+"""
+
+import argparse
+import datetime
+import os
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from core import config
+from core.runtime.devices import LIST, VISIBLE, DeviceError, usable
+from core.runtime.locks import Note, alone, holders, is_held, line, queue_up, read_note, share, take_slot, wait_until_free
+
+FOLDER = "CLIP4STR_LEASES"
+LEASE = "CLIP4STR_LEASE"  # set for the command: the process that took the lease, and its slots
+POLL = 0.2  # seconds between looks at what has become free
+LONGEST_SHOWN = 100  # characters of a command in messages
+
+
+def folder() -> Path:
+    """Where the locks lie: the same for all commands that share devices; inside a lease, one for what it lent.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    default = Path(tempfile.gettempdir()) / f"clip4str-leases-{os.getuid()}"
+    path = Path(os.environ.get(FOLDER) or default)
+    if outer := enclosing():
+        path = outer[0].parent / f"inside-{outer[0].name}"
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def enclosing() -> list[Path]:
+    """The slots of the lease this process runs under, if that is still what its environment says."""
+    pid, *paths = os.environ.get(LEASE, "0").split(os.pathsep)
+    slots = [Path(path) for path in paths]
+    return slots if all(is_held(path) and str(read_note(path).pid) == pid for path in slots) else []
+
+
+def join() -> None:
+    """Hold the lease this process runs under as well, until it ends.
+
+    For processes that were started without inherited descriptors and that may outlive their launcher.
+    """
+    for path in enclosing():
+        share(path)
+
+
+def take(gpus: int, shared_by: int, command: Sequence[str]) -> tuple[list[str], list[Path]]:
+    """Wait for `gpus` devices and take them at once; returns their names and their slots, none if the machine has none.
+
+    First come, first served: who waits has claimed every device that it could take, so that a wish for many is not
+    starved by wishes for few, and no two wait for each other.
+
+    Args:
+        shared_by: commands that may use each of the devices at once, this one counted.
+
+    Raises:
+        DeviceError: there are never that many.
+    """
+    devices = usable()
+    if not devices:
+        return [], []
+    if gpus > len(devices):
+        raise DeviceError(
+            f"--gpus {gpus}: this machine lets us use {len(devices)} ({', '.join(devices)}; {VISIBLE}: "
+            f"{os.environ.get(VISIBLE, 'not set')}); ask for fewer (workflow: gpus_per_run)"
+        )
+    if gpus > 1 and any(device.startswith("MIG-") for device in devices):
+        raise DeviceError(f"--gpus {gpus}: CUDA shows a process one MIG instance only; ask for 1 (workflow: gpus_per_run)")
+    where, said = folder(), ""
+    words = shlex.join(command)[:LONGEST_SHOWN]
+    note = Note(where, os.getpid(), words, f"{datetime.datetime.now():%d %b %H:%M:%S}", shared_by, tuple(devices))
+    with alone(where):
+        place, held = queue_up(where, note)
+    try:
+        while True:
+            with alone(where):
+                before = [one for one in line(where) if one.path.name < place.name]
+                claimed = {device for one in before for device in one.devices}
+                users = {device: holders(where, device) for device in devices}
+                free = [device for device in devices if device not in claimed and has_room(users[device], shared_by)]
+                if len(free) >= gpus:
+                    chosen = sorted(free, key=lambda device: len(users[device]))[:gpus]
+                    place.unlink()
+                    return chosen, [take_slot(where, device, note) for device in chosen]
+            waiting = message(gpus, users, before)
+            if waiting != said:
+                print(waiting, file=sys.stderr, flush=True)
+                said = waiting
+            if before and set(devices) <= set(before[-1].devices):
+                wait_until_free(before[-1].path)  # nothing for us before it has gone
+            else:
+                time.sleep(POLL)
+    finally:
+        os.close(held)
+
+
+def has_room(users: Sequence[Note], shared_by: int) -> bool:
+    """Whether all who use a device, and one more that shares it by so many, put up with each other."""
+    return len(users) < min([shared_by, *(user.share for user in users)])
+
+
+def message(gpus: int, users: dict[str, list[Note]], before: Sequence[Note]) -> str:
+    """Who holds what, and who comes first."""
+    held = [f"  {device}: {user}" for device, notes in users.items() for user in notes]
+    ahead = [f"  first in line: {note}" for note in before[:1]]
+    return "\n".join([f"waiting for {gpus} of {len(users)} GPUs", *held, *ahead])
+
+
+def lend(gpus: int, shared_by: int, command: Sequence[str]) -> None:
+    """Become `command`, with its devices; returns only if there is no such program.
+
+    Raises:
+        OSError: it is none that can be run.
+    """
+    join()  # what a lease around this one lent stays taken while the command lives
+    devices, slots = take(gpus, shared_by, command)
+    environment = dict(os.environ)
+    if devices:
+        share(slots[0].parent)  # what clears old files out of folders for temporary ones leaves a locked folder alone
+        environment |= {VISIBLE: ",".join(devices), LEASE: os.pathsep.join([str(os.getpid()), *map(str, slots)])}
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and exec would hand that on
+    os.execvpe(command[0], list(command), environment)
+
+
+def show() -> None:
+    """Print every usable device and who has it."""
+    devices = usable()
+    with alone(where := folder()):
+        for device in devices:
+            print(f"{device}: {'; '.join(map(str, holders(where, device))) or 'free'}")
+        for number, note in enumerate(line(where), 1):
+            print(f"waits as number {number}: {note}")
+    if not devices:
+        print(f"no GPU here ({VISIBLE}: {os.environ.get(VISIBLE, 'not set')}): commands run at once, on the CPU")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        usage="python -m core.runtime.lease [--gpus N] [--share S] -- COMMAND... | --list",
+        description="Run COMMAND on N GPUs of this machine that no other leased command uses; wait until they are free. "
+        "Without GPUs it just runs. Of an outer CUDA_VISIBLE_DEVICES (numbers, UUIDs, MIG ids) only those are handed out.",
+        epilog=f"environment: {FOLDER}, the folder of the lock files (default: clip4str-leases-<user> in the folder for "
+        "temporary files); make it one for people or containers that share GPUs, and keep it on a local disk. "
+        f"{LIST}, the machine's GPUs, where nvidia-smi cannot be asked: {LIST}=0,1 (empty: none). "
+        "The status is COMMAND's; 127 if there is no such program.",
+    )
+    parser.add_argument("--gpus", metavar="N", type=int, default=1, help="devices to take, all at once (default: 1)")
+    parser.add_argument(
+        "--share", metavar="S", type=int, default=1, help="commands on a device at once, this one counted (default: 1, alone)"
+    )
+    parser.add_argument("--list", action="store_true", help="say who holds and who waits for what, and end")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    ours = words.index("--") if "--" in words else len(words)
+    options, command = parser.parse_args(words[:ours]), words[ours + 1 :]
+    if not command and not options.list:
+        parser.error("which command? python -m core.runtime.lease --gpus 1 -- COMMAND...")
+    with config.user_errors():
+        for name, value in (("--gpus", options.gpus), ("--share", options.share)):
+            if value < 1:
+                raise ValueError(f"{name} {value}: expected 1 or more")
+        if options.list:
+            show()
+        elif shutil.which(command[0]) is None:
+            print(f"error: {command[0]}: there is no such program", file=sys.stderr)
+            sys.exit(127)
+        else:
+            lend(options.gpus, options.share, command)
+
+
+if __name__ == "__main__":
+    main()

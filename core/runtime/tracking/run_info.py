@@ -1,0 +1,157 @@
+"""What wandb is told of a run: read from the run's folder, so that a run can be recorded while it trains or afterwards."""
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core import config
+from core.errors import DataError
+from core.evaluate.staleness import read_record
+from core.files import write_json
+from core.runtime.tracking.client import RECORD
+
+PROJECT = "clip4str-ablations"  # unless WANDB_PROJECT says otherwise
+LONGEST_TAG = 64  # wandb refuses longer ones
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """One run as wandb knows it.
+
+    Args:
+        folder: where tracking.json is kept: the run's, or the evaluation's.
+        belongs_to: digest of what was trained; another digest in the same folder is another run.
+        rows: table/row, in the tables' order; the first names the run and its group.
+    """
+
+    folder: Path
+    id: str
+    belongs_to: str
+    job_type: str
+    rows: tuple[str, ...]
+    name: str
+    tags: tuple[str, ...]
+    config: dict[str, Any]
+
+    @property
+    def project(self) -> str:
+        return os.environ.get("WANDB_PROJECT") or PROJECT
+
+    @property
+    def group(self) -> str | None:
+        return self.rows[0].split("/")[0] if self.rows else None
+
+    def keep(self, mode: str, folder: str | None = None, url: str | None = None) -> None:
+        """Write tracking.json: the id that a resumed run goes on under, and where reports find what was recorded."""
+        known = {"id": self.id, "belongs_to": self.belongs_to, "project": self.project, "group": self.group}
+        known |= {"name": self.name, "job_type": self.job_type, "mode": mode, "url": url, "folder": folder}
+        write_json(self.folder / RECORD, known)
+
+
+def training(run: Path, row: str = "") -> Tracked:
+    """A training run, from operative.gin and provenance.json.
+
+    Args:
+        row: table/row that the run was started for by hand; the workflow leaves rows.json beside the run's gin files.
+
+    Raises:
+        DataError, OSError: it is no run directory.
+    """
+    provenance, gin = read_record(run / "provenance.json"), (run / "operative.gin").read_text()
+    rows = tuple(rows_of(run, row))
+    seed, data = provenance.get("seed"), provenance.get("data_fingerprint")
+    belongs_to = config.digest(f"{config.values_of(gin)}{seed}{data}")
+    known = {name: provenance.get(name) for name in ("seed", "data", "data_fingerprint", "commit", "device", "packages")}
+    return Tracked(
+        folder=run,
+        id=kept_id(run, belongs_to),
+        belongs_to=belongs_to,
+        job_type="train",
+        rows=rows,
+        name=f"{title(run, rows)}-seed{seed}",
+        tags=tags(rows, seed),
+        config={"gin": nested(config.bindings_of(gin)), **known, "rows": list(rows), "run": "/".join(run.parts[-2:])},
+    )
+
+
+def evaluation(run: Path, folder: Path, row: str = "") -> Tracked:
+    """One evaluation of a run, which is in the run's group under a name and an id that follow from the run's.
+
+    Raises:
+        DataError: there is no evaluation, or no run.
+    """
+    trained = training(run, row)
+    rows = tuple(rows_of(run, row, folder.name)) or trained.rows
+    settings = {"protocol": read_record(folder / "metrics.json").get("protocol"), "evaluation": folder.name}
+    return Tracked(
+        folder=folder,
+        id=f"{trained.id}-{folder.name}",
+        belongs_to=trained.belongs_to,
+        job_type="evaluate",
+        rows=rows,
+        name=f"{title(run, rows)}-seed{trained.config['seed']}-test",
+        tags=tags(rows, trained.config["seed"]),
+        config={**trained.config, **settings, "rows": list(rows), "trained_as": trained.id},
+    )
+
+
+def scores(folder: Path) -> dict[str, float]:
+    """Every number of an evaluation's metrics.json as benchmark/output/score and benchmark/cost.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
+    found = {}
+    for benchmark, entry in read_record(folder / "metrics.json").get("benchmarks", {}).items():
+        for name, value in entry.items():
+            inner = {f"{name}/{score}": number for score, number in value.items()} if isinstance(value, dict) else {name: value}
+            found |= {f"{benchmark}/{key}": number for key, number in numbers(inner).items()}
+    return found
+
+
+def numbers(entry: dict[str, Any]) -> dict[str, float]:
+    """The numbers of a JSON object; wandb draws nothing else."""
+    return {key: value for key, value in entry.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+
+
+def rows_of(run: Path, row: str = "", evaluation: str = "") -> list[str]:
+    """The rows that ask for a run (or for one evaluation of it), as the workflow wrote them; else the one given."""
+    path = run.parent / "rows.json"
+    if not path.is_file():
+        return [row] if row else []
+    asking = read_record(path).get("rows", [])
+    return [f"{entry['table']}/{entry['row']}" for entry in asking if evaluation in ("", entry.get("evaluation"))]
+
+
+def title(run: Path, rows: tuple[str, ...]) -> str:
+    """The first row's name; without rows, the name of the folder that holds the seeds."""
+    return rows[0].split("/")[-1] if rows else run.resolve().parent.name
+
+
+def tags(rows: tuple[str, ...], seed: int | None) -> tuple[str, ...]:
+    """Every table, every row, and the seed."""
+    found = [*(row.split("/")[0] for row in rows), *rows, f"seed{seed}"]
+    return tuple(dict.fromkeys(tag[:LONGEST_TAG] for tag in found))
+
+
+def nested(bindings: dict[str, object]) -> dict[str, Any]:
+    """Bindings as wandb shows them: a level a dot."""
+    found: dict[str, Any] = {}
+    for name, value in bindings.items():
+        *path, last = name.split(".")
+        level = found
+        for part in path:
+            level = level.setdefault(part, {})
+        level[last] = value
+    return found
+
+
+def kept_id(folder: Path, belongs_to: str) -> str:
+    """The id this run was recorded under before, or a new one where the folder held none, or another run's."""
+    try:
+        known = read_record(folder / RECORD)
+    except DataError:
+        known = {}
+    return known["id"] if known.get("belongs_to") == belongs_to else secrets.token_hex(4)

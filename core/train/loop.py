@@ -1,0 +1,222 @@
+"""The steps of a run, and what happens between them."""
+
+import contextlib
+import json
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from core.data.lmdb import Ledger
+from core.data.loading import Batch, Words
+from core.experiment.experiment import Loaded
+from core.files import append_json, write_json
+from core.model.clip4str import CLIP4STR
+from core.runtime.distributed import Team
+from core.runtime.provenance import now
+from core.train.batches import batches_of, shuffled
+from core.train.loss_monitor import BadStep, Watch, refuse
+from core.train.orders import Orders
+from core.train.record import identity, log_entry, state_identity, train_record
+from core.train.state import Interrupted, Stopper, save_state
+from core.train.step import backward, share_of, step_seed
+from core.train.validation import validate
+from core.weights.checkpoint import save_model
+
+LOG_EVERY = 10
+
+
+@dataclass
+class Run:
+    """A run that is open: everything its steps need.
+
+    Args:
+        record: provenance.
+        network: `Trained` of the model, prepared by the accelerator.
+        validation: the val/ set, None where there is none.
+        average: of the weights, where the recipe has one.
+        parts: of the resumable state (`core.train.state.save_state`).
+        log_every: steps between lines of metrics.jsonl.
+    """
+
+    loaded: Loaded
+    record: dict
+    out: Path
+    accelerator: Accelerator
+    team: Team
+    model: CLIP4STR
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    words: Words
+    validation: Words | None
+    watch: Watch
+    average: AveragedModel | None
+    parts: dict
+    steps: int
+    log_every: int
+
+    def __post_init__(self):
+        self.optimisation = self.loaded.experiment.optimisation
+        self.identity = identity(self.loaded, self.record)
+        self.snapshots = frozenset() if self.average is None else self.optimisation.averaging.steps(self.steps)
+        self.ledger = Ledger()
+        self.images = 0
+
+    def step(self, step: int, batches: Iterator[Batch], starts: Sequence[int]) -> tuple[Tensor, Tensor, float]:
+        """One optimiser step; returns its losses (total, visual, cross), gradient norm and learning rate.
+
+        Args:
+            starts: where this process's passes begin among the images of the step.
+
+        Raises:
+            BadStep: its loss, or that of the step before, must not reach weights that are kept.
+        """
+        seed, model = self.record["seed"], self.model
+        mine = [next(batches) for _ in starts]
+        torch.manual_seed(step_seed(seed, step, self.team.index))  # after the data: a loader that starts draws a number
+        shares = self.team.gather(share_of(mine))
+        for share in shares:
+            self.images += share.words
+            for reason, key in share.skipped:
+                self.ledger.add(reason, key)
+        orders = Orders(seed, step, self.optimisation.block, model.num_permutations, model.mirrored)
+        losses = backward(self.network, model, mine, starts, shares, self.accelerator, orders)
+        norm = self.accelerator.clip_grad_norm_(self.network.parameters(), self.optimisation.clip_grad_norm)
+        self.watch.note(step, losses, norm)
+        lr = self.optimisation.set_lr(self.optimiser, step - 1, self.steps)
+        self.update(torch.isfinite(losses[0]) & torch.isfinite(norm))
+        if step in self.snapshots:
+            self.average.update_parameters(model)
+        return losses, norm, lr
+
+    def update(self, finite: Tensor) -> None:
+        """Change the weights, unless loss or gradient is not finite: a fused optimiser sees to that without being waited for.
+
+        Of a float16 step the scaler decides.
+        """
+        if self.accelerator.scaler is not None:
+            self.optimiser.step()
+        elif self.optimisation.fused:
+            self.optimiser.optimizer.found_inf = (~finite).float()  # the name under which torch's scaler says the same
+            self.optimiser.step()
+        elif finite:
+            self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+
+    def take_average(self) -> None:
+        """The averaged weights become the model's; the last thing that happens to them."""
+        if self.average is not None:
+            self.model.load_state_dict(self.average.module.state_dict())
+
+    def log(self, entry: dict) -> None:
+        """One more line of metrics.jsonl."""
+        if self.team.leads:
+            append_json(self.out / "metrics.jsonl", entry)
+
+    def save(self, step: int) -> None:
+        """The resumable state after a step; all losses so far have been looked at."""
+        self.watch.settle()
+        if self.team.leads:
+            save_state(self.parts, self.out, step, state_identity(self.loaded, self.record))
+        self.team.wait()
+
+    def validation_due(self, step: int) -> bool:
+        return self.validation is not None and (step % self.optimisation.validate_every == 0 or step == self.steps)
+
+    def validate(self, step: int, stopper: Stopper) -> None:
+        """A line of metrics.jsonl, unless the run is asked to stop meanwhile: it comes when the run goes on."""
+        entry = validate(self.model, self.validation, self.loaded.protocol, step, self.team, stopper.asked)
+        if entry is not None:
+            self.log(entry)
+
+    def finish(self) -> None:
+        """The trained model; the state is no longer needed."""
+        self.watch.settle()
+        if self.team.leads:
+            found = {"train": train_record(self.words, self.steps), "finished": now(), "undecodable": self.ledger.as_dict()}
+            found |= {"captions_cut": self.model.captions_cut, "skipped_steps": self.watch.skipped}
+            write_json(self.out / "provenance.json", {**self.record, **found})
+            save_model(self.model, self.loaded.training, self.identity, self.out)
+            shutil.rmtree(self.out / "state", ignore_errors=True)
+        self.team.wait()
+
+
+def go_on(run: Run, start: int) -> None:
+    """All steps after `start`, then the model.
+
+    Raises:
+        Interrupted: a signal asked to stop, and the state is saved.
+        TrainingError: a loss is no number or has exploded, or a whole batch cannot be decoded.
+        DataError: the data went away.
+    """
+    optimisation, team = run.optimisation, run.team
+    order = shuffled(run.words, optimisation, team, run.record["seed"], start, run.steps)
+    with (
+        Stopper() as stopper,
+        contextlib.closing(batches_of(run.words, order, optimisation.workers, run.accelerator.device)) as batches,
+        progress(run) as bar,
+    ):
+        shown = bar.add_task("train", total=run.steps, completed=start, note="")
+        run.network.train()
+        try:
+            if start == run.steps:
+                run.take_average()
+            if start and run.validation_due(start) and not validated(run.out / "metrics.jsonl", start):
+                run.validate(start, stopper)
+                stop_if_asked(run, stopper, start)
+            clock = time.perf_counter()
+            for step in range(start + 1, run.steps + 1):
+                losses, norm, lr = run.step(step, batches, order.starts())
+                if step % run.log_every == 0 or step == run.steps:
+                    run.watch.settle()
+                    seconds = time.perf_counter() - clock
+                    entry = log_entry(step, run.steps, losses, norm, lr, run.images, seconds, run.ledger, run.watch)
+                    clock, run.images = time.perf_counter(), 0
+                    while run.watch.news:
+                        bar.console.print(run.watch.news.pop(0))
+                    run.log(entry)
+                    note = f"loss {losses[0].item():.3f}  {entry['images_per_s']:.0f} images/s"
+                    bar.update(shown, completed=step, note=note)
+                asked, due = max(team.gather(stopper.asked())), run.validation_due(step)
+                if asked or due or (step % optimisation.save_every == 0 and step < run.steps):
+                    run.save(step)
+                if step == run.steps:  # after its state: a run that goes on from it still has both
+                    run.take_average()
+                if due and not asked:
+                    run.validate(step, stopper)
+                    clock = time.perf_counter()
+                if asked or due:
+                    stop_if_asked(run, stopper, step)
+            run.finish()
+        except BadStep as bad:
+            raise refuse(bad, run.words, order, run.out, team) from None
+
+
+def stop_if_asked(run: Run, stopper: Stopper, step: int) -> None:
+    """All processes of the team leave together; the state of `step` is saved already.
+
+    Raises:
+        Interrupted: one of them was asked to stop.
+    """
+    asked = max(run.team.gather(stopper.asked()))
+    if asked:
+        raise Interrupted(asked, step)
+
+
+def validated(log: Path, step: int) -> bool:
+    """Whether metrics.jsonl has the validation after a step."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
+    return any(line["step"] == step and "val_n" in line for line in lines)
+
+
+def progress(run: Run) -> Progress:
+    """The bar, shown by one process."""
+    columns = (TextColumn(run.out.parent.name), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+    return Progress(*columns, TimeRemainingColumn(), disable=not run.team.leads)

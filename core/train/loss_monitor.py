@@ -1,0 +1,146 @@
+"""Leaves out steps with a non-finite loss or gradient, and stops a run that has too many of them or explodes."""
+
+import math
+import statistics
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from core.data.loading import ShuffledBatches, Words
+from core.files import write_json
+from core.runtime.distributed import Team
+from core.train.errors import TrainingError
+
+WINDOW = 100  # steps, of the running median and of the count of skipped ones
+SMALLEST = 1.0  # the median counts as no less: late losses are near 0, where one wrong label is many times the median
+SHOWN = 8  # samples named in the message; the file has all
+
+
+@dataclass
+class Watch:
+    """Judges every step: left out where loss or gradient is not finite, an error where the loss explodes.
+
+    Without lag a step is judged before its update. A GPU should not be waited for: its figures are read one step later, and
+    all of them before a state or the model is saved. That a step is left out is decided on the device (`core.train.loop`).
+
+    Args:
+        explosion: `Optimisation.explosion`.
+        most_skipped: `Optimisation.most_skipped`.
+        norms: whether the gradient's norm is judged too (float16's scaler lowers its scale after an infinite one).
+        lag: steps that may wait to be judged.
+    """
+
+    explosion: float
+    most_skipped: int
+    norms: bool
+    lag: int = 0
+    history: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    recent: deque[bool] = field(default_factory=lambda: deque(maxlen=WINDOW))  # whether a step was left out
+    skipped: int = 0  # steps left out so far
+    news: list[str] = field(default_factory=list)  # what has not been shown of them
+    waiting: deque[tuple[int, Tensor, torch.cuda.Event | None]] = field(default_factory=deque)
+
+    def note(self, step: int, losses: Tensor, norm: Tensor) -> None:
+        """Take a step's figures.
+
+        Args:
+            losses: total, visual, cross.
+            norm: of the gradient.
+
+        Raises:
+            BadStep: this step, or one that lagged behind, is bad.
+        """
+        figures = torch.cat([losses, norm.detach().float().reshape(1).to(losses.device)])
+        copied = None
+        if figures.device.type == "cuda":
+            on_device, figures = figures, torch.empty(len(figures), pin_memory=True)
+            figures.copy_(on_device, non_blocking=True)
+            copied = torch.cuda.Event()
+            copied.record()
+        self.waiting.append((step, figures, copied))
+        self.settle(but=self.lag)
+
+    def settle(self, but: int = 0) -> None:
+        """Judge everything noted, but the newest `but` steps.
+
+        Raises:
+            BadStep: one is bad.
+        """
+        while len(self.waiting) > but:
+            step, figures, copied = self.waiting.popleft()
+            if copied is not None:
+                copied.synchronize()
+            self.judge(step, figures[0].item(), figures[3].item())
+
+    def judge(self, step: int, loss: float, norm: float) -> None:
+        if not math.isfinite(loss):
+            self.skip(step, f"the loss is {loss}")
+        elif self.norms and not math.isfinite(norm):
+            self.skip(step, f"the gradient's norm is {norm} (loss {loss:.4g})")
+        else:
+            self.recent.append(False)
+            self.keep(step, loss)
+
+    def keep(self, step: int, loss: float) -> None:
+        """Remember a loss like the others."""
+        if self.history:
+            usual = max(SMALLEST, statistics.median(self.history))
+            if loss > self.explosion * usual:
+                raise BadStep(
+                    step,
+                    f"the loss is {loss:.4g}, more than {self.explosion:g} times {usual:.4g}, the median of the last "
+                    f"{len(self.history)} steps (Optimisation.explosion)",
+                )
+        self.history.append(loss)
+
+    def skip(self, step: int, reason: str) -> None:
+        """Count a step that was left out."""
+        self.recent.append(True)
+        self.skipped += 1
+        left_out = sum(self.recent)
+        if left_out > self.most_skipped:
+            raise BadStep(
+                step,
+                f"{reason}, in {left_out} of the last {len(self.recent)} steps, more than the {self.most_skipped} that may be "
+                "left out (Optimisation.most_skipped)",
+            )
+        self.news.append(f"step {step} left out: {reason} ({left_out} of the last {len(self.recent)} steps)")
+
+    def state_dict(self) -> dict:
+        return {"history": list(self.history), "recent": list(self.recent), "skipped": self.skipped}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.history.extend(state["history"])
+        self.recent.extend(state["recent"])
+        self.skipped = state["skipped"]
+
+
+class BadStep(Exception):
+    """A step that must not be kept."""
+
+    def __init__(self, step: int, reason: str):
+        super().__init__(reason)
+        self.step, self.reason = step, reason
+
+
+def refuse(bad: BadStep, words: Words, order: ShuffledBatches, out: Path, team: Team) -> TrainingError:
+    """The error that ends the run; out/bad-step.json lists the step's samples."""
+    epoch, positions = order.samples_of(bad.step - 1)
+    samples = []
+    for position in positions:
+        lmdb, sample = words.sample(position)
+        key = f"image-{sample.index:09d}"
+        samples.append({"index": position, "lmdb": str(lmdb.path), "key": key, "label": sample.label})
+    if team.leads:
+        content = {"step": bad.step, "reason": bad.reason, "epoch": epoch, "samples": samples}
+        write_json(out / "bad-step.json", content)
+    team.wait()
+    shown = ", ".join(f"{sample['index']} ({sample['lmdb']} {sample['key']})" for sample in samples[:SHOWN])
+    more = f" and {len(samples) - SHOWN} more" if len(samples) > SHOWN else ""
+    return TrainingError(
+        f"{bad.reason} at step {bad.step}, which read samples {shown}{more} (all in {out / 'bad-step.json'}); no weights of "
+        f"this step are kept, {out / 'state'} holds the last good ones. Look at these images and labels, or lower ENCODER_LR"
+    )

@@ -1,0 +1,93 @@
+"""What a run says and writes about itself."""
+
+import json
+import math
+from pathlib import Path
+
+import torch
+
+from core.data.lmdb import Ledger
+from core.data.loading import Words
+from core.experiment.experiment import Loaded
+from core.model.clip4str import CLIP4STR
+from core.train.errors import TrainingError
+from core.train.loss_monitor import Watch
+
+
+def describe(model: CLIP4STR, loaded: Loaded, words: Words, steps: int, devices: int) -> None:
+    """Say before the first step what will happen."""
+    optimisation = loaded.experiment.optimisation
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    lmdbs = len(words.lmdbs)
+    division = f"{devices} device{'s' * (devices != 1)} x {optimisation.micro_batch(devices)}"
+    print(
+        f"{trainable:,} trainable parameters; {len(words):,} images from {lmdbs} LMDB{'s' * (lmdbs != 1)}; {steps} steps of "
+        f"{optimisation.batch} ({division} x {optimisation.accumulation(devices)}); "
+        f"learning rate {optimisation.lr:.3g}, from scratch {optimisation.lr * optimisation.scratch_multiplier:.3g}"
+    )
+    for reason, entry in words.ledger().as_dict().items():
+        print(f"left out {entry['count']} training labels: {reason} (e.g. {entry['examples'][0]})")
+
+
+def train_record(words: Words, steps: int) -> dict:
+    """What the training set was: every LMDB in order, and what the label rules dropped."""
+    lmdbs = [{"path": str(lmdb.path), "stored": lmdb.stored, "used": len(lmdb)} for lmdb in words.lmdbs]
+    return {"images": len(words), "steps": steps, "lmdbs": lmdbs, "left_out": words.ledger().as_dict()}
+
+
+def log_entry(
+    step: int,
+    steps: int,
+    losses: torch.Tensor,
+    norm: torch.Tensor,
+    lr: float,
+    images: int,
+    seconds: float,
+    undecodable: Ledger,
+    watch: Watch,
+) -> dict:
+    """A line of metrics.jsonl; losses are total, visual, cross (NaN for none)."""
+    total, visual, cross = losses.tolist()
+    return {
+        "step": step,
+        "of": steps,
+        "loss": finite(total),
+        "loss_visual": finite(visual),
+        "loss_cross": finite(cross),
+        "lr": lr,
+        "grad_norm": finite(float(norm)),
+        "images_per_s": images / seconds,
+        "seconds": seconds,
+        "undecodable": sum(undecodable.counts.values()),
+        "skipped_steps": watch.skipped,
+    }
+
+
+def finite(number: float) -> float | None:
+    """A number as JSON can hold it."""
+    return number if math.isfinite(number) else None
+
+
+def finished(out: Path, expected: dict) -> bool:
+    """Whether `out` holds this run's trained model.
+
+    Raises:
+        TrainingError: it holds another run's.
+    """
+    description = out / "model.json"
+    if not (out / "model.safetensors").is_file():
+        return False
+    found = json.loads(description.read_text()).get("identity") if description.is_file() else None
+    if found != expected:
+        raise TrainingError(f"{out} holds a model trained from something else ({found}); choose another --out")
+    return True
+
+
+def identity(loaded: Loaded, record: dict) -> dict:
+    """What tells a finished run from others."""
+    return {"training": loaded.digest, "seed": record["seed"], "data_fingerprint": record["data_fingerprint"]}
+
+
+def state_identity(loaded: Loaded, record: dict) -> dict:
+    """What a state must agree with before a run goes on from it: a run that changes its rounding ends in other weights."""
+    return {**identity(loaded, record), "precision": record["precision"]}

@@ -1,0 +1,143 @@
+"""Train one row's model.
+
+    python -m core.train ablations/table_VI/image0-text6.gin --data results/data/micro --out results/runs/mine/seed0
+
+Killed or interrupted, the same command goes on from the last saved state and ends in the same weights: data order,
+augmentation, permutations and dropout depend on nothing but the seed and the step.
+"""
+
+import contextlib
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from torch.optim.swa_utils import AveragedModel
+
+from core.data.lmdb import fingerprint, train_roots
+from core.data.loading import Words, open_words
+from core.data.transforms import ToTensor
+from core.experiment.experiment import Loaded
+from core.files import atomic_file, write_json
+from core.model.clip4str import CLIP4STR
+from core.runtime.compute import pick_device
+from core.runtime.distributed import join_team, on_cpu
+from core.runtime.precision import fit_for, name_of
+from core.runtime.provenance import provenance
+from core.runtime.tracking.client import OFF, Tracking
+from core.train.errors import TrainingError
+from core.train.loop import LOG_EVERY, Run, go_on
+from core.train.loss_monitor import Watch
+from core.train.record import describe, finished, identity, state_identity, train_record
+from core.train.state import alone_in, drop_after, resume
+from core.train.step import Trained
+from core.train.validation import validation_words
+
+
+def build_model(loaded: Loaded, seed: int) -> CLIP4STR:
+    """The model as training starts: seeded random weights, then the towers' pretrained ones."""
+    torch.manual_seed(seed)
+    model = loaded.experiment.model(load_weights=True)
+    model.normalisation = loaded.experiment.normalisation
+    if loaded.experiment.optimisation.compile:
+        compile_blocks(model)
+    return model
+
+
+def compile_blocks(model: CLIP4STR) -> None:
+    """torch.compile every block of the towers in place: names, weights and files stay as they are."""
+    for layers in (model.towers.image_layers(), model.towers.text_layers()):
+        for block in layers.blocks if layers is not None else ():
+            block.compile()
+
+
+def train(loaded: Loaded, data: Path, out: Path, seed: int, log_every: int = LOG_EVERY, tracking: Tracking = OFF) -> None:
+    """One whole training run, or the rest of one, into the run directory `out`; as one of a team where it was launched.
+
+    Raises:
+        DataError: the data cannot be used, or went away.
+        Interrupted: a signal asked to stop.
+        TrainingError: too many losses are not finite, one has exploded, or a whole batch cannot be decoded.
+        OSError: a file could not be written, or another process trains here.
+    """
+    experiment, optimisation = loaded.experiment, loaded.experiment.optimisation
+    precision = fit_for(pick_device(), optimisation.precision)
+    unreached = any(weight.requires_grad for weight in loaded.blueprint.towers.unreached())
+    ddp = DistributedDataParallelKwargs(gradient_as_bucket_view=True, find_unused_parameters=unreached)
+    accelerator = Accelerator(mixed_precision=precision, cpu=on_cpu(), kwargs_handlers=[ddp])
+    team = join_team()
+    if len(kinds := set(team.gather(precision))) > 1:
+        raise TrainingError(f"the processes would compute in {' and '.join(sorted(kinds))}; set Optimisation.precision = 'no'")
+    optimisation.accumulation(team.size)  # refuses a team that cannot share the batch before anything is opened
+    roots = train_roots(data, experiment.train_data)
+    record = {**provenance(data, fingerprint(*roots), seed), "processes": team.size, "precision": name_of(precision)}
+    if finished(out, identity(loaded, record)):
+        if team.leads:
+            print(f"{out} is trained already")
+        return
+
+    model = build_model(loaded, seed)
+    words = Words(
+        open_words(roots, model.tokenizer.charset, model.max_letters),
+        ToTensor(model.towers.image_size, experiment.normalisation),
+        experiment.augment,
+        seed,
+    )
+    steps = optimisation.total_steps(len(words))
+    network, optimiser = accelerator.prepare(Trained(model), optimisation.optimiser(model))
+    lag = int(accelerator.device.type == "cuda")
+    watch = Watch(optimisation.explosion, optimisation.most_skipped, norms=precision != "fp16", lag=lag)
+    parts = {"model": model, "optimiser": optimiser, "watch": watch}
+    average = AveragedModel(model) if optimisation.averaging else None
+    if average is not None:
+        parts["average"] = average
+    if accelerator.scaler is not None:
+        parts["scaler"] = accelerator.scaler
+    validation = validation_words(data, model, loaded.protocol)
+    run = Run(
+        loaded=loaded,
+        record=record,
+        out=out,
+        accelerator=accelerator,
+        team=team,
+        model=model,
+        network=network,
+        optimiser=optimiser,
+        words=words,
+        validation=validation,
+        watch=watch,
+        average=average,
+        parts=parts,
+        steps=steps,
+        log_every=log_every,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    with alone_in(out) if team.leads else contextlib.nullcontext():
+        if team.gather(finished(out, run.identity))[0]:  # by another process, while this one waited
+            return
+        start = take_up(run)
+        with tracking.following(out) if team.leads else contextlib.nullcontext():
+            go_on(run, start)
+
+
+def take_up(run: Run) -> int:
+    """Load the last saved state, say what will happen, write what is known; returns the step to go on from.
+
+    Raises:
+        TrainingError: the processes do not see the same states.
+    """
+    start = resume(run.parts, run.out, state_identity(run.loaded, run.record))
+    starts = run.team.gather(start)
+    if len(set(starts)) > 1:
+        raise TrainingError(f"the processes find states of different steps {starts} in {run.out}: put it on a shared disk")
+    if run.team.leads:
+        if start:
+            print(f"going on from step {start} ({run.out / 'state'})")
+        describe(run.model, run.loaded, run.words, run.steps, run.team.size)
+        with atomic_file(run.out / "operative.gin") as partial:
+            partial.write_text(run.loaded.operative)
+        write_json(run.out / "provenance.json", {**run.record, "train": train_record(run.words, run.steps)})
+        drop_after(run.out / "metrics.jsonl", start)
+        (run.out / "bad-step.json").unlink(missing_ok=True)
+    run.team.wait()
+    return start

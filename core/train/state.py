@@ -1,0 +1,163 @@
+"""Resumable states of a run, and how a run is asked to stop."""
+
+import contextlib
+import fcntl
+import json
+import os
+import platform
+import shutil
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from core.files import atomic_file, atomic_folder, write_json
+from core.runtime.distributed import launched
+from core.weights.pickles import read_pickle
+
+GRACE = (signal.SIGINT, signal.SIGTERM)
+STATE = "state.pt"
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; its state is saved."""
+
+    def __init__(self, signal_number: int, step: int):
+        super().__init__(f"stopped after step {step} with its state saved; the same command goes on from there")
+        self.exit_status = 128 + signal_number
+
+
+@dataclass
+class Stopper:
+    """Remembers SIGINT and SIGTERM until a step is over; a second SIGINT stops at once.
+
+    More SIGTERMs are the same request: a scheduler signals a job, its shell and its launcher, and each passes it on. A
+    process of a team whose launcher was killed is asked to stop too.
+    """
+
+    received: int | None = None
+    parent: int = field(default_factory=os.getppid)
+
+    def __enter__(self) -> "Stopper":
+        self.before = {number: signal.signal(number, self.note) for number in GRACE}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def note(self, number: int, _frame: object) -> None:
+        if self.received is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = self.received or number
+
+    def asked(self) -> int:
+        """The signal that asks this process to stop, 0 for none."""
+        if self.received is None and launched() and os.getppid() != self.parent:
+            self.received = signal.SIGTERM
+        return self.received or 0
+
+
+class Stateful(Protocol):
+    """What a state is made of: the model, its optimiser, what watches the loss."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+
+
+def save_state(parts: Mapping[str, Stateful], out: Path, step: int, belongs_to: dict) -> None:
+    """Write a resumable state as state/step-<n>, whole or not at all, and drop older ones.
+
+    Raises:
+        OSError: it could not be written; earlier states are untouched.
+    """
+    path = out / "state" / f"step-{step:09d}"
+    try:
+        with atomic_folder(path) as folder:
+            with (folder / STATE).open("wb") as file:
+                torch.save({name: part.state_dict() for name, part in parts.items()}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            write_json(folder / "belongs_to.json", belongs_to)
+    except RuntimeError as error:  # how torch reports a full disk
+        raise OSError(f"{path} could not be written: {error}") from error
+    for old in saved_states(out)[:-1]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def saved_states(out: Path) -> list[Path]:
+    """Whole states, oldest first."""
+    return sorted(path for path in (out / "state").glob("step-*") if path.suffix != ".partial")
+
+
+def resume(parts: Mapping[str, Stateful], out: Path, expected: dict) -> int:
+    """Load the newest state of this run, if there is one; returns the step it was saved after.
+
+    Raises:
+        ValueError: the state belongs to another configuration, seed, training set or precision, or is damaged.
+    """
+    states = saved_states(out)
+    if not states:
+        return 0
+    newest = states[-1]
+    found = json.loads((newest / "belongs_to.json").read_text())
+    for key, value in expected.items():
+        if found.get(key, value) != value:  # states from before a key was recorded lack it
+            raise ValueError(
+                f"{newest} was saved with {key} {found.get(key)}, this run has {value}: "
+                f"delete {out / 'state'} to start over, or choose another --out"
+            )
+    try:
+        content = read_pickle(newest / STATE)
+        for name, part in parts.items():
+            part.load_state_dict(content[name])
+    except Exception as error:  # damaged bytes make the unpickler raise nearly anything
+        raise ValueError(f"{newest / STATE} cannot be read ({error}): delete {out / 'state'} to start over") from error
+    return int(newest.name.removeprefix("step-"))
+
+
+def drop_after(log: Path, step: int) -> None:
+    """Remove lines of steps that will be run again."""
+    if log.is_file():
+        kept = [line for line in log.read_text().splitlines() if line.endswith("}") and json.loads(line)["step"] <= step]
+        with atomic_file(log) as partial:
+            partial.write_text("".join(line + "\n" for line in kept))
+
+
+@contextlib.contextmanager
+def alone_in(out: Path, patience: float = 5) -> Iterator[None]:
+    """Hold a run directory by a lock on out/lock, so that a second process cannot write there; it ends with the process.
+
+    Args:
+        patience: seconds that are waited: a process that is ending may need a few.
+
+    Raises:
+        OSError: another process trains there.
+    """
+    path, deadline = out / "lock", time.monotonic() + patience
+    with path.open("a+") as file:
+        while True:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of this process alone, not of loaders forked from it
+                break
+            except (BlockingIOError, PermissionError) as error:
+                if time.monotonic() > deadline:
+                    file.seek(0)
+                    raise OSError(
+                        f"{out} is being trained by process {file.read()}: stop it, or choose another --out"
+                    ) from error
+                time.sleep(0.2)
+            except OSError:  # a file system without locks
+                break
+        file.truncate(0)
+        file.write(f"{os.getpid()} on {platform.node()}")
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,101 @@
+"""One optimiser step's gradient, the same however many processes and passes share its images.
+
+The loss is a mean over target tokens (Eq. 7), so a share counts by its tokens among all of the step's; and every image is
+read in the orders of its block, over the longest word of the whole step, as in the undivided batch.
+"""
+
+import contextlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from core.data.loading import Batch
+from core.model.clip4str import CLIP4STR, Losses
+from core.train.errors import TrainingError
+from core.train.orders import Orders
+
+
+def step_seed(seed: int, step: int, process: int = 0) -> int:
+    """A seed of its own for every step and process, so that no generator's state has to survive a restart."""
+    return (seed * 1_000_003 + step) * 16 + (process << 48)
+
+
+class Trained(nn.Module):
+    """A model whose forward pass is its losses, as autocast and DistributedDataParallel want it."""
+
+    def __init__(self, model: CLIP4STR):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor, words: list[str], permutations: Tensor) -> Losses:
+        return self.model.losses(images, words, permutations)
+
+
+class Share(NamedTuple):
+    """What a process brings to a step."""
+
+    longest: int
+    words: int
+    letters: int
+    skipped: list[tuple[str, str]]  # (reason, key) of samples that could not be decoded
+
+
+def share_of(batches: Sequence[Batch]) -> Share:
+    lengths = [len(word) for batch in batches for word in batch.labels]
+    return Share(max(lengths, default=0), len(lengths), sum(lengths), [skip for batch in batches for skip in batch.skipped])
+
+
+def target_tokens(words: int, letters: int, orders: int) -> int:
+    """Targets of so many words: their letters in every order, their [E] in the first two (`CLIP4STR.losses`)."""
+    return orders * letters + min(orders, 2) * words
+
+
+def backward(
+    network: nn.Module,
+    model: CLIP4STR,
+    batches: Sequence[Batch],
+    starts: Sequence[int],
+    shares: Sequence[Share],
+    accelerator: Accelerator,
+    orders: Orders,
+) -> Tensor:
+    """Add the whole step's gradient up, on every process; returns its loss and the two parts of it (NaN for none).
+
+    Args:
+        network: `Trained` of `model`, prepared by the accelerator.
+        batches: this process's, one per pass.
+        starts: where each of them begins among the images of the step.
+        shares: of all processes.
+        orders: the step's.
+
+    Raises:
+        TrainingError: no image of the step could be decoded.
+    """
+    words, letters = sum(share.words for share in shares), sum(share.letters for share in shares)
+    if not words:
+        example = next(skip for share in shares for skip in share.skipped)
+        raise TrainingError(f"no image of a whole batch could be decoded, e.g. {example[1]}")
+    longest = max(share.longest for share in shares)
+    losses = torch.zeros(3, device=accelerator.device)
+    for number, (batch, start) in enumerate(zip(batches, starts, strict=True)):
+        permutations = orders.of([start + place for place in batch.places], longest)
+        count = permutations.shape[-2]
+        weight = target_tokens(len(batch.labels), sum(map(len, batch.labels)), count) / target_tokens(words, letters, count)
+        meets = contextlib.nullcontext() if number == len(batches) - 1 else accelerator.no_sync(network)
+        with meets:  # gradients travel once a step
+            found = forward(network, model, batch, accelerator.device, permutations)
+            accelerator.backward(found.total * (weight * len(shares)))  # DistributedDataParallel takes the mean
+        cross = torch.full_like(found.visual, torch.nan) if found.cross is None else found.cross
+        losses += weight * torch.stack([found.total, found.visual, cross]).detach()
+    return accelerator.reduce(losses, "sum")
+
+
+def forward(network: nn.Module, model: CLIP4STR, batch: Batch, device: torch.device, permutations: Tensor) -> Losses:
+    """The losses of one pass; where nothing could be decoded, of a blank image that will weigh nothing."""
+    if not batch.labels:
+        blank = torch.zeros(1, 3, *model.towers.image_size, device=device)
+        return network(blank, [model.tokenizer.charset[0]], permutations)
+    return network(batch.normalised(device), batch.labels, permutations)

@@ -1,0 +1,32 @@
+"""Word accuracy on val/ while a model is trained."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from core.data.loading import Words, open_words
+from core.data.transforms import ToTensor
+from core.evaluate.readings import Stopped, read_words
+from core.experiment.protocol import Protocol
+from core.model.clip4str import CLIP4STR
+from core.runtime.distributed import Team
+
+
+def validation_words(data: Path, model: CLIP4STR, protocol: Protocol) -> Words | None:
+    """The val/ set under the protocol's normalisation, or None where there is none."""
+    if not (data / "val").is_dir():
+        return None
+    transform = ToTensor(model.towers.image_size, protocol.normalisation)
+    return Words(open_words(data / "val", model.tokenizer.charset, model.max_letters), transform)
+
+
+def validate(model: CLIP4STR, words: Words, protocol: Protocol, step: int, team: Team, asked: Callable[[], int]) -> dict | None:
+    """Word accuracy on val/, decoded exactly as in a test; None when any process was asked to stop before the end."""
+    try:
+        (readings,) = read_words(model, words, [protocol], "val", team=team, asked=asked)
+    except Stopped:
+        return None
+    entry = {"step": step, "val_n": len(readings.rows)}
+    for output in ("visual", "cross"):
+        if readings.rows[output].notna().all():
+            entry[f"val_{output}"] = readings.accuracy(output, protocol.scoring_charset_size)
+    return entry

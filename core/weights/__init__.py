@@ -1,0 +1,1 @@
+"""What models are read from and written to: pretrained towers, our checkpoints, released ones; opened safely."""

@@ -1,0 +1,42 @@
+"""The gin text in a trained model's model.json comes with the weights, so it may be anyone's: it names our classes or nothing.
+
+gin calls whatever a file imports. A row's file is the user's own program; a model's description is data, and is held to
+what `core.weights.checkpoint.save_model` writes: classes of the model and of its training, by their own names.
+"""
+
+import importlib
+import inspect
+from collections.abc import Iterable
+
+REGISTRATION = "__gin__.dynamic_registration"
+PACKAGES = ("core.model", "adapters")
+MODULES = ("core.experiment.experiment", "core.experiment.optim", "core.experiment.protocol", "core.data.augment")
+FUNCTIONS = "core.model.memory"  # which a model is given uncalled
+
+
+def foreign(imports: Iterable[tuple[str, str]], names: Iterable[str]) -> str | None:
+    """What is not ours in a gin text, None where all is.
+
+    Args:
+        imports: modules in full, and the name each is given (empty where it is the package's).
+        names: everything configured or referred to, as `<name of the module>.<name in it>`.
+    """
+    known: dict[str, str] = {}
+    for module, bound in imports:
+        if module == REGISTRATION:
+            continue
+        known_module = module in MODULES or module.startswith(tuple(f"{package}." for package in PACKAGES))
+        if not bound or known.setdefault(bound, module) != module or not known_module:
+            return f"import {module}"
+    for name in names:
+        bound, _, inner = name.rpartition("/")[2].partition(".")
+        if bound not in known or not ours(known[bound], inner):
+            return name
+    return None
+
+
+def ours(module: str, name: str) -> bool:
+    """Whether `name` is a class that this module of ours defines (or one of the functions that pick tokens)."""
+    found = getattr(importlib.import_module(module), name, None) if "." not in name else None
+    allowed = inspect.isclass(found) or (inspect.isfunction(found) and module == FUNCTIONS)
+    return allowed and found.__module__ == module

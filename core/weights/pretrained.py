@@ -1,0 +1,152 @@
+"""Weights files of towers: found, read whatever their kind, resampled to another size, checked tensor by tensor."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import open_clip
+from safetensors.torch import load_file, save_file
+from timm.layers import resample_abs_pos_embed, resample_patch_embed
+from torch import Tensor, nn
+
+from core.files import in_repository
+from core.weights.pickles import UnsafeFile, read_tensors
+
+ROWS = "token_embedding.rows"  # in a file that keeps only some rows of the token embedding: which
+NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # in OpenAI's archives
+
+
+class TrainedAt(NamedTuple):
+    """The sizes an architecture was described, and its weights trained, with."""
+
+    patch_size: tuple[int, int]
+    grid: tuple[int, int]  # rows and columns of patches
+
+
+def find_clip(arch: str, weights: str) -> Path:
+    """A weights file: the path itself, or what an open_clip tag stands for (downloaded once, where there is a network).
+
+    Raises:
+        ValueError: it is not there; the message says which file to place where.
+    """
+    path = in_repository(weights)
+    if path.suffix:
+        return existing(path, weights)
+    entry = open_clip.get_pretrained_cfg(arch, weights)
+    if not entry:
+        known = [tag for name, tag in open_clip.list_pretrained() if name == arch]
+        raise ValueError(f"open_clip has no weights {weights!r} for {arch}; it has: {', '.join(known) or 'none'}")
+    quick = bool(entry.get("quick_gelu"))
+    if quick != bool(open_clip.get_model_config(arch).get("quick_gelu")):
+        other = f"{arch}-quickgelu" if quick else arch.removesuffix("-quickgelu")
+        raise ValueError(f"weights {weights!r} of {arch} were trained with another activation: use ARCH = {other!r}")
+    try:
+        return Path(open_clip.download_pretrained(entry))
+    except Exception as error:  # the hub client raises many kinds, all of them mean: not here
+        hub = entry.get("hf_hub", "").strip("/")
+        source = entry.get("url") or f"open_clip_model.safetensors of {hub} on the Hugging Face hub"
+        raise ValueError(not_downloaded(f"weights {weights!r} of {arch}", source, error)) from error
+
+
+def existing(path: Path, written: str) -> Path:
+    if not path.is_file():
+        raise ValueError(f"weights file {written} does not exist (paths count from the repository root)")
+    return path
+
+
+def not_downloaded(what: str, source: str, error: Exception) -> str:
+    """What to do about weights that are neither here nor to be had."""
+    return (
+        f"{what} could not be downloaded ({type(error).__name__}). Where there is a network, fetch {source}; place it "
+        "anywhere here, and set the WEIGHTS macro to its path: --set \"WEIGHTS = 'weights/NAME'\", or in the gin file"
+    )
+
+
+def read_clip(path: Path, token_embedding: Tensor | None) -> dict[str, Tensor]:
+    """The tensors of a CLIP weights file: safetensors, open_clip's .pt and .bin, or OpenAI's TorchScript archive.
+
+    Args:
+        token_embedding: completes a file that keeps only the trained rows of it; None where no text tower is read.
+
+    Raises:
+        UnsafeFile: reading the file would run something.
+        ValueError: it cannot be read as any of these.
+    """
+    try:
+        tensors = load_file(path) if path.suffix == ".safetensors" else read_tensors(path)
+        tensors = {name: tensor for name, tensor in tensors.items() if name not in NOT_WEIGHTS}
+    except UnsafeFile:
+        raise
+    except Exception as error:  # a wrong or damaged file makes the loaders raise nearly anything
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(f"{path} cannot be read as weights, it is damaged or of another kind: {lines[0]}") from error
+    if ROWS in tensors:
+        rows, kept = tensors.pop(ROWS).long(), tensors.pop("token_embedding.weight")
+        if token_embedding is not None:
+            tensors["token_embedding.weight"] = fill_rows(token_embedding, rows, kept, path)
+    return {name: tensor.float() for name, tensor in tensors.items()}
+
+
+def fill_rows(embedding: Tensor, rows: Tensor, kept: Tensor, path: Path) -> Tensor:
+    """The whole token embedding of a sparse file; tokens that were not trained keep their random start."""
+    if kept.shape[1] != embedding.shape[1]:
+        raise ValueError(f"{path}: token embeddings are {kept.shape[1]} wide, the architecture's {embedding.shape[1]}")
+    whole = embedding.detach().clone()
+    whole[rows] = kept.to(whole)
+    return whole
+
+
+def save_sparse(clip: nn.Module, rows: Tensor, path: Path) -> None:
+    """Write the towers in half precision with only the given rows of the token embedding (the trained ones)."""
+    tensors = {name: tensor.half().contiguous() for name, tensor in clip.state_dict().items()}
+    tensors["token_embedding.weight"] = tensors["token_embedding.weight"][rows].contiguous()
+    tensors[ROWS] = rows.int()
+    save_file(tensors, path)
+
+
+def resample(tensors: dict[str, Tensor], visual: nn.Module, trained_at: TrainedAt) -> dict[str, Tensor]:
+    """Position and patch embeddings of an image tower at the size of `visual`, through timm.
+
+    Patches of a size that is not the architecture's are another architecture's: they are left as they are, for `fit`
+    to refuse.
+
+    Args:
+        tensors: of a CLIP file; those of the image tower begin with "visual.".
+        trained_at: what the architecture was described with; a file of another number of positions is taken as square.
+    """
+    positions, patches = tensors.get("visual.positional_embedding"), tensors.get("visual.conv1.weight")
+    if positions is None or patches is None or tuple(patches.shape[2:]) != trained_at.patch_size:
+        return tensors
+    grid = trained_at.grid
+    wanted = tuple(visual.conv1.kernel_size)
+    if tuple(patches.shape[2:]) != wanted:
+        tensors["visual.conv1.weight"] = resample_patch_embed(patches, list(wanted))
+    side = round((len(positions) - 1) ** 0.5)
+    if len(positions) not in (1 + grid[0] * grid[1], 1 + side * side):
+        return tensors
+    old = list(grid) if len(positions) == 1 + grid[0] * grid[1] else None
+    tensors["visual.positional_embedding"] = resample_abs_pos_embed(positions[None], list(visual.grid_size), old)[0]
+    return tensors
+
+
+def fit(module: nn.Module, tensors: dict[str, Tensor], path: Path, arch: str | dict) -> None:
+    """Load exactly these tensors into a module.
+
+    Raises:
+        ValueError: naming the first tensor that is missing, too many or of another shape.
+    """
+    expected = module.state_dict()
+    if "logit_scale" in tensors and "logit_scale" in expected:
+        tensors["logit_scale"] = tensors["logit_scale"].reshape(expected["logit_scale"].shape)
+    difference = first_difference(expected, tensors)
+    if difference:
+        raise ValueError(f"{path} does not fit {arch}: {difference}")
+    module.load_state_dict(tensors)
+
+
+def first_difference(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str | None:
+    """The first tensor, by name, that two collections do not share in shape, as a sentence; None where all agree."""
+    for name in sorted(expected.keys() | found.keys()):
+        here, there = (tuple(tensors[name].shape) if name in tensors else "no such tensor" for tensors in (expected, found))
+        if here != there:
+            return f"{name}: the model has {here}, the file {there}"
+    return None
