@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from core.experiment.identity import training_identity
+from core.experiment.identity import UNDECISIVE, training_identity
 from core.files import ROOT, atomic_file, file_digest, in_repository
 
-MACHINE = ("device_batch", "workers", "save_every", "validate_every", "compile", "explosion")  # decide no result
+MACHINE = tuple(sorted(name.rpartition(".")[2] for name in UNDECISIVE))  # values that decide no result
 CODE = ("core", "adapters")  # packages whose Python decides what a gin file means
 LIBRARIES = ("gin-config", "torch", "open_clip_torch", "timm", "peft")
 MOST = 2000  # entries, of about 10 kB
