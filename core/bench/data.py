@@ -31,7 +31,7 @@ from core.data.loading import AHEAD, Words, collate
 from core.data.render.lexicon import vocabulary_words
 from core.data.render.sheet import png_bytes
 from core.data.transforms import NORMALISATIONS, ToTensor
-from core.data.words import Recipe
+from core.data.words import FAMILIES, Recipe
 from core.errors import DataError
 
 NORMALISATION = "clip"
@@ -180,8 +180,7 @@ def passing(
 
 def rendered_words(folder: Path, count: int = RENDERED) -> list[WordLmdb]:
     """Words of the project's own renderer, scaled to the sizes of real crops, as an LMDB in `folder`."""
-    world = config.build(World, WORLD)
-    recipe = Recipe(seed=0, families=world.families, words=vocabulary_words(), page=world.page)
+    recipe = Recipe(seed=0, families=tuple(FAMILIES), words=vocabulary_words())
 
     def samples() -> Iterable[tuple[bytes, str]]:
         for index in range(count):

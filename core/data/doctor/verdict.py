@@ -9,7 +9,7 @@ import yaml
 from core import config
 from core.data.benchmarks import AVERAGES
 from core.data.doctor.counts import Size
-from core.data.micro import WORLD, World
+from core.data.words import FAMILIES
 from core.errors import DataError
 
 ANSWERS = {
