@@ -8,16 +8,16 @@ shares its run, and tables share runs; editing a comment changes nothing.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
 from ablations.reading import Memory, Reading
-from ablations.rows import TABLES, Row, plan_row, row_files, table_names
+from ablations.replicates import replicate_seeds
+from ablations.rows import TABLES, Row, evaluations_of, plan_row, row_files, table_names
 from ablations.source import Source, data_source
 from core import config
 from core.data.micro import PARTS
@@ -227,15 +227,6 @@ def unlike_a_validation(row: Row) -> bool:
     return (protocol["decode"], protocol["fast_cross"], protocol["refine_steps"]) != ("ar", False, 1)
 
 
-def evaluations_of(rows: Iterable[Row]) -> dict[str, list[str]]:
-    """The evaluations that rows ask for, by run."""
-    wanted: dict[str, list[str]] = {}
-    for row in rows:
-        if not row.reason and row.evaluation not in wanted.setdefault(row.run, []):
-            wanted[row.run].append(row.evaluation)
-    return wanted
-
-
 def named_after(asking: list[tuple[str, Row]]) -> dict:
     """Who asks for a run (`rows.json`), for trackers and people; nothing depends on it."""
     rows = [{"table": table, "row": row.name, "evaluation": row.evaluation} for table, row in asking]
@@ -283,27 +274,6 @@ def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = 
         wanted_peers=list(settings.get("peers", [])),
         replicates=replicate_seeds(settings.get("replicates"), seeds, layouts),
     )
-
-
-def replicate_seeds(wanted: int | str | None, seeds: list[int], layouts: dict[str, Layout]) -> list[int]:
-    """The seeds of a baseline that is trained `wanted` times: those of all rows, then the smallest others, sorted.
-
-    Raises:
-        ConfigError: they would be no more than the seeds of all rows, or no table has a baseline.
-    """
-    if wanted is None:
-        return []
-    where, count = TABLES / "workflow.yaml", int(wanted)
-    if count <= len(seeds):
-        raise config.ConfigError(
-            f"{where}: replicates is {count}, which adds nothing to the {len(seeds)} of seeds; give {len(seeds) + 1} or more, "
-            "or null"
-        )
-    if not any(layout.baseline for layout in layouts.values()):
-        path = next(iter(layouts.values())).path
-        raise config.ConfigError(f"{where}: replicates is {count}, but {path} has no 'baseline' to train again; name one there")
-    others = (seed for seed in range(count) if seed not in seeds)
-    return sorted([*seeds, *islice(others, count - len(seeds))])
 
 
 def remembered(results: Path) -> Memory:

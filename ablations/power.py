@@ -123,7 +123,8 @@ def answer(plan: Plan, table: str, asked: Question, left: Callable[[Plan], list[
             least = image_limit(asked.image_variance, level)
             lines.append(f"For {which}: no number of seeds is enough; these images show {least:.2g} points and more.")
         else:
-            wanted = replace(plan, seeds=(plan.seeds + [seed for seed in range(seeds) if seed not in plan.seeds])[:seeds])
+            others = [seed for seed in range(seeds) if seed not in plan.seeds]
+            wanted = replace(plan, seeds=[*plan.seeds, *others][:seeds], replicates=[])
             lines.append(f"For {which}: {seeds} seeds per row ({100 * POWER:.0f} % power). {cost(wanted, left(wanted), price)}")
     return lines
 

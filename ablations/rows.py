@@ -1,5 +1,6 @@
 """The rows of tables: their gin files, the data they ask for, and the run each of them is."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,3 +89,12 @@ def run_of(reading: Reading, scale: str, source: Source) -> tuple[str, str]:
     except DataError as error:
         return "", f"not run: {error}"
     return f"{scale}-{config.digest(reading.identity + train_data)}", ""
+
+
+def evaluations_of(rows: Iterable[Row]) -> dict[str, list[str]]:
+    """The evaluations that rows ask for, by run."""
+    wanted: dict[str, list[str]] = {}
+    for row in rows:
+        if not row.reason and row.evaluation not in wanted.setdefault(row.run, []):
+            wanted[row.run].append(row.evaluation)
+    return wanted

@@ -39,13 +39,9 @@ class Comparison:
     outside: Noise | None = None
 
     @cached_property
-    def means(self) -> pd.DataFrame:
-        """The printed mean of every row and seed, in per cent."""
-        return pd.DataFrame({row: self.mean(row) for row in self.correct}).T
-
-    def mean(self, row: str) -> pd.Series:
-        frame = self.correct[row]
-        return pd.Series(self.strata.mean(100 * frame.to_numpy(float)), index=frame.columns)
+    def means(self) -> dict[str, np.ndarray]:
+        """The printed mean of every row, one number per seed, in per cent."""
+        return {row: self.strata.mean(100 * frame.to_numpy(float)) for row, frame in self.correct.items()}
 
     def noise(self, weights: Mapping[str, float]) -> Noise | None:
         """What is known of training noise beside the compared rows' own spread over seeds; None where they share a run.
@@ -59,9 +55,9 @@ class Comparison:
         if len({self.runs[row] for row in weights}) < len(weights):
             return None
         first = {self.runs[name]: name for name in reversed([*weights, *self.correct])}  # of every run one row
-        pooled = noise_of_rows(self.means.loc[list(first.values())], weights)
+        pooled = noise_of_rows({row: self.means[row] for row in first.values()}, weights)
         found = combined([noise for noise in (pooled, self.outside) if noise])
-        by_seed = sum(weight * self.means.loc[row].to_numpy() for row, weight in weights.items())
+        by_seed = sum(weight * self.means[row] for row, weight in weights.items())
         return beside(by_seed, found, sum(weight**2 for weight in weights.values()))
 
     def contrast(self, weights: Mapping[str, float]) -> stats.Paired:

@@ -42,24 +42,24 @@ def noise_of_replicates(correct: pd.DataFrame, strata: Strata) -> Noise:
     return Noise(float(means.var(ddof=1)), len(means) - 1, f"{len(means)} trainings of the baseline", residual)
 
 
-def noise_of_rows(means: pd.DataFrame, weights: Mapping[str, float]) -> Noise | None:
+def noise_of_rows(means: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> Noise | None:
     """Noise pooled over the rows of a table: residual mean square of rows x seeds without what the compared rows say.
 
     Of its (R - 1)(K - 1) degrees of freedom, K - 1 are those of the difference itself and are left out.
 
     Args:
-        means: R rows x K seeds, the printed mean in points; rows that share a run stand there once.
+        means: of R rows, the printed mean of each of K seeds in points; rows that share a run stand there once.
         weights: of the rows whose sum is compared, summing to zero; of two rows 1 and -1.
 
     Returns:
         None where there is no third row, or no second seed.
     """
-    rows, seeds = means.shape
+    values = np.stack(list(means.values()))
+    rows, seeds = values.shape
     if rows < 3 or seeds < 2:
         return None
-    values = means.to_numpy(float)
     residuals = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
-    factors = np.array([weights.get(row, 0.0) for row in means.index])
+    factors = np.array([weights.get(row, 0.0) for row in means])
     own = (seeds - 1) * (factors @ values).var(ddof=1) / (factors @ factors)
     df = (rows - 2) * (seeds - 1)
     return Noise(max(0.0, float((residuals**2).sum() - own)) / df, df, f"the {rows} trained rows of this table")

@@ -96,7 +96,7 @@ def paired(table: Noted) -> str:
         f"Difference: {over} less that of {table.layout.baseline}, in points, on the same {int(rows.n.max()):,} images, with a "
         f"95 % interval over {seen} (t, df {span_of(rows.df, 0)}); intervals are not corrected for the number of rows. Before "
         f"any correction, such a study finds differences of {span_of(rows.detectable, 1)} points in 80 of 100 cases; smaller "
-        "ones may be missed. Pooled: the difference on all images together, each once, so weighted by images."
+        "ones may be missed. Pooled, where it differs: on all images together, each once, so weighted by images."
     )
 
 

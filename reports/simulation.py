@@ -40,9 +40,9 @@ SHAPES = {  # noise of each row, in units of the above
     "quiet baseline": np.array([1 / 3, *[1.0] * 9]),
 }
 EXTREMES = SHAPES | {"loud baseline": np.array([2.0, *[1.0] * 9]), "one loud row": np.array([*[1.0] * 9, 4.0])}
-TABLES = {600: 300, 14_315: 150}  # how many are simulated, by images
+TABLES = {600: 200, 14_315: 100}  # how many are simulated, by images
 QUICK = {600: 15}
-CHOICES = 400  # tables of trainings alone
+CHOICES = 200  # tables of trainings alone
 
 
 class Case(NamedTuple):
@@ -125,7 +125,7 @@ def choices(tables: int, seed: int) -> pd.DataFrame:
         for seeds in SEEDS[1:]:
             drawn = sizes[:, None] * rng.standard_normal((tables, len(ROWS), seeds))
             for values in drawn:
-                means = pd.DataFrame(values, index=list(ROWS))
+                means = dict(zip(ROWS, values, strict=True))
                 lines += [(shape, seeds, row, *line) for row in ROWS[1:] for line in ways(means, row)]
     frame = pd.DataFrame(lines, columns=["shape", "seeds", "row", "way", "covered", "width"])
     by_row = 100 * frame.groupby(["shape", "seeds", "way", "row"], sort=False).covered.mean()
@@ -134,9 +134,9 @@ def choices(tables: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame({"coverage": groups.mean(), "worst": groups.min(), "width": width}).round(2).reset_index()
 
 
-def ways(means: pd.DataFrame, row: str) -> Iterator[tuple[str, bool, float]]:
+def ways(means: dict[str, np.ndarray], row: str) -> Iterator[tuple[str, bool, float]]:
     """Whether the interval of a row without any gain covers zero, and how wide it is, by each way."""
-    by_seed = (means.loc[row] - means.loc[ROWS[0]]).to_numpy()
+    by_seed = means[row] - means[ROWS[0]]
     pooled = noise.noise_of_rows(means, {row: 1, ROWS[0]: -1})
     known = norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt(2 / len(by_seed))
     for way, elsewhere in (("own", None), ("all rows", pooled), ("shipped", noise.beside(by_seed, pooled))):

@@ -203,6 +203,13 @@ def test_one_training_per_row_supports_nothing(tmp_path):
     assert interval.high < -50  # over images alone
 
 
+def test_tables_that_are_gone_are_no_part_of_a_study(tmp_path):
+    study = study_of(tmp_path, {BASELINE: [[1, 0]], OTHER: [[1, 0]]})
+    (tmp_path / "tables/a_table_of_mine.runs.csv").write_bytes((tmp_path / "tables/table_VI.runs.csv").read_bytes())
+    assert study.scale == "micro" and study.table("table_V") is None
+    assert StudyResults(tmp_path, tmp_path / "nowhere").scale == ""
+
+
 def test_what_was_not_run_says_why(tmp_path):
     study = study_of(tmp_path, {BASELINE: readings(0.9, 2), OTHER: readings(0.1, 2)})
     rows = [f"+table_VI/{THIRD}", f"-table_VI/{BASELINE}"]

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-MODULES = ("tables", "cells", "markdown", "html", "latex")
+MODULES = ("tables", "cells", "markdown", "html", "latex", "claims.__main__")
 
 
 def test_reports_run_without_torch():

@@ -116,11 +116,12 @@ def test_weights_name_every_benchmark_and_sum_to_one():
 
 def test_a_rows_own_noise_is_not_counted_twice():
     """Two rows of three seeds: nothing is left for the pool; a third row's residuals are worked by hand."""
-    means = pd.DataFrame([[80.0, 82, 84], [80, 80, 80], [70, 73, 70]], index=["a", "b", "c"])
-    assert noise_of_rows(means.iloc[:2], {"a": 1, "b": -1}) is None and noise_of_rows(means[[0]], {"a": 1, "b": -1}) is None
-    rest = means.loc["c"] - means.loc[["a", "b"]].mean()  # the contrast that is left, of squared length 3 / 2
+    means = {"a": np.array([80.0, 82, 84]), "b": np.array([80.0, 80, 80]), "c": np.array([70.0, 73, 70])}
+    of_two, of_one_seed = {row: means[row] for row in "ab"}, {row: values[:1] for row, values in means.items()}
+    assert noise_of_rows(of_two, {"a": 1, "b": -1}) is None and noise_of_rows(of_one_seed, {"a": 1, "b": -1}) is None
+    rest = means["c"] - (means["a"] + means["b"]) / 2  # the contrast that is left, of squared length 3 / 2
     found = noise_of_rows(means, {"a": 1, "b": -1})
-    assert found.variance == pytest.approx(rest.var() / 1.5) and found.df == 2
+    assert found.variance == pytest.approx(rest.var(ddof=1) / 1.5) and found.df == 2
 
 
 def test_noise_from_elsewhere_counts_little_and_not_against_a_noisier_row():

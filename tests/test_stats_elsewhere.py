@@ -76,11 +76,11 @@ def test_standard_errors_are_those_of_a_two_way_bootstrap(table):
 
 def test_pooled_noise_is_statsmodels_mixed_model(table):
     """Rows fixed and seeds random, by restricted maximum likelihood: the residual variance is of one training."""
-    means = table.means.rename_axis("row").reset_index().melt(id_vars="row", var_name="seed", value_name="mean")
+    means = pd.DataFrame(table.means).rename_axis("seed").reset_index().melt(id_vars="seed", var_name="row", value_name="mean")
     model = smf.mixedlm("mean ~ C(row)", means, groups="seed").fit(reml=True)
     pooled = noise_of_rows(table.means, {"row 3": 1, "row 0": -1})
-    seeds = table.means.shape[1]
-    own = (table.means.loc["row 3"] - table.means.loc["row 0"]).var() / 2
+    seeds = len(table.means["row 0"])
+    own = (table.means["row 3"] - table.means["row 0"]).var(ddof=1) / 2
     assert model.cov_re.iloc[0, 0] > 0
     assert (pooled.df * pooled.variance + (seeds - 1) * own) / (pooled.df + seeds - 1) == pytest.approx(model.scale, rel=1e-3)
 

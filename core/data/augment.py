@@ -8,6 +8,7 @@ expands the canvas, so that no letter is cut off.
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -16,6 +17,7 @@ from timm.data.auto_augment import AugmentOp
 
 PROBABILITY = 0.5  # that a chosen operation is applied: timm's own
 LARGEST = 10  # magnitude at which an operation has its full strength
+EXPANDING = partial(auto_augment.rotate, expand=True)
 
 
 def side_limited(strength: float, image: Image.Image, share: float) -> int:
@@ -36,15 +38,14 @@ def poisson_noise(image: Image.Image, rate: float, rng: np.random.Generator) -> 
     return Image.fromarray(np.clip(pixels + signed[..., None], 0, 255).astype(np.uint8))
 
 
-def either_way(change: Callable, image: Image.Image, strength: float, **options: object) -> Image.Image:
+def either_way(change: Callable, image: Image.Image, strength: float) -> Image.Image:
     """One of timm's geometric operations, to a random side, on grey where the image ends."""
     side = strength if random.random() < 0.5 else -strength
-    fill = {"fillcolor": auto_augment._FILL, "resample": auto_augment._RANDOM_INTERPOLATION}
-    return change(image, side, **fill, **options)
+    return change(image, side, fillcolor=auto_augment._FILL, resample=auto_augment._RANDOM_INTERPOLATION)
 
 
 SCALED: dict[str, Callable[[Image.Image, float, np.random.Generator], Image.Image]] = {
-    "Rotate": lambda image, degrees, rng: either_way(auto_augment.rotate, image, degrees, expand=True),
+    "Rotate": lambda image, degrees, rng: either_way(EXPANDING, image, degrees),
     "ShearX": lambda image, factor, rng: either_way(auto_augment.shear_x, image, factor),
     "ShearY": lambda image, factor, rng: either_way(auto_augment.shear_y, image, factor),
     "TranslateXRel": lambda image, share, rng: either_way(auto_augment.translate_x_rel, image, share),

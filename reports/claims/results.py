@@ -27,8 +27,8 @@ class StudyResults:
     @property
     def scale(self) -> str:
         """Of the tables that were planned; empty where none was."""
-        planned = [self.table(path.name.removesuffix(".runs.csv")) for path in sorted(self.tables.glob("*.runs.csv"))]
-        return planned[0].scale if planned else ""
+        planned = sorted(self.tables.glob("*.runs.csv"))
+        return read_runs(self.tables, planned[0].name.removesuffix(".runs.csv")).scale.iloc[0] if planned else ""
 
     def table(self, name: str) -> "TableResults | None":
         """A table of this study; None where the plan never listed it."""

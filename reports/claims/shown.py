@@ -69,7 +69,7 @@ def summary(judged: list[JudgedClaim], scale: str) -> str:
     for name, side in sides.items():
         counts = Counter(getattr(claim, side).word for claim in judged)
         sentences.append(f"{name}: {', '.join(f'{count} {word}' for word, count in counts.most_common())}.")
-    return f"{len(judged)} claims. {' '.join(sentences)}"
+    return f"{len(judged)} claim{'s' * (len(judged) > 1)}. {' '.join(sentences)}"
 
 
 def overview(judged: list[JudgedClaim]) -> pd.DataFrame:

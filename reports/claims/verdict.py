@@ -67,7 +67,7 @@ def needed(effect: Effect, margin: float | None) -> str:
         level = EQUIVALENCE_LEVEL if abs(effect.value) < margin else LEVEL
     seeds = seeds_needed(distance, effect.seed_variance, effect.seed_df, np.nan_to_num(effect.floor_variance), level)
     if seeds is None:
-        return "no number of seeds decides a difference this small on these images"
+        return "no number of seeds decides it on these images"
     least = "at least " if np.isnan(effect.floor_variance) else ""
     return f"{least}{seeds:,} seeds per row would decide it"
 

@@ -8,7 +8,7 @@ from reports.figures import style
 
 WANTED = 93, 99  # per cent
 WIDE, HIGH = 2.1, 1.1  # inches of a panel
-LEFT, RIGHT, BETWEEN, FOOT, TOP = 0.45, 1.4, 0.3, 0.4, 0.25  # inches
+LEFT, RIGHT, BETWEEN, BELOW, FOOT, TOP = 0.45, 1.2, 0.3, 0.45, 0.4, 0.25  # inches
 
 
 @matplotlib.rc_context(style.RC)
@@ -24,10 +24,10 @@ def coverage(found: pd.DataFrame) -> Figure:
     width = LEFT + len(images) * (WIDE + BETWEEN) + RIGHT
     text = "Lines: all rows. Dots: the row that is covered least. Shaded: wanted. Studies that print a p-value."
     foot = FOOT + style.note_height([text])
-    figure = style.canvas(width, foot + len(shapes) * (HIGH + BETWEEN) + TOP)
+    figure = style.canvas(width, foot + len(shapes) * (HIGH + BELOW) - BELOW + TOP)
     for down, shape in enumerate(shapes):
         for across, n in enumerate(images):
-            bottom = foot + (len(shapes) - 1 - down) * (HIGH + BETWEEN)
+            bottom = foot + (len(shapes) - 1 - down) * (HIGH + BELOW)
             axes = style.axes_at(figure, LEFT + across * (WIDE + BETWEEN), bottom, WIDE, HIGH)
             axes.axhspan(*WANTED, color=style.PALE, linewidth=0)
             axes.set_title(f"{shape}, {n:,} images")

@@ -1,0 +1,51 @@
+"""The quick simulation keeps its promises, and the page shows what the full one gave."""
+
+import pandas as pd
+import pytest
+
+from core.files import ROOT
+from reports.figures.coverage import WANTED, coverage
+from reports.simulation import NOISES, QUICK, SHAPES, Case, choices_in_words, in_words, main, outcomes, summary
+
+
+@pytest.fixture(scope="module")
+def found():
+    """Without training noise, and with most of it; trainings of one baseline serve all numbers of seeds."""
+    cases = [Case("equal", 0.0, 600), Case("equal", 6.0, 600), Case("unequal", 6.0, 600)]
+    return pd.concat([summary(case, outcomes(case, 12, seed=1)) for case in cases], ignore_index=True)
+
+
+def test_intervals_hold_the_truth_and_p_is_honest(found):
+    """Twelve tables of nine rows: the bounds that the page reports of many more, with room for their chance."""
+    tested = found[found.false_positives.notna()]
+    assert set(tested.seeds) == {"1 seed, 5 of the baseline", "2 seeds", "3 seeds", "5 seeds"}
+    assert tested.coverage.min() > 88 and tested.coverage.mean() > 93 and tested.false_positives.mean() < 6
+
+
+def test_one_seed_alone_covers_its_own_images_and_prints_no_p(found):
+    alone = found[found.seeds == "1 seed"].set_index(["shape", "points"])
+    assert alone.false_positives.isna().all()
+    assert alone.coverage["equal", 0.0] > 90 > 70 > alone.coverage["equal", 6.0]
+
+
+def test_the_figure_shows_studies_with_a_p(found):
+    figure = coverage(found)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["equal, 600 images", "unequal, 600 images"]
+    assert len(figure.axes[0].get_legend().get_texts()) == 4
+
+
+def test_the_command_explains_itself(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "python -m reports.simulation" in text and "seconds instead of minutes" in text and list(QUICK) == [600]
+
+
+def test_the_page_shows_what_the_full_simulation_gave():
+    page = (ROOT / "docs" / "statistics.md").read_text()
+    full = pd.read_csv(ROOT / "docs" / "statistics.csv")
+    assert in_words(full) in page and choices_in_words(pd.read_csv(ROOT / "docs" / "choices.csv")) in page
+    assert set(full["shape"]) == set(SHAPES) and set(full.points) == set(NOISES) and set(full.images) == {600, 14315}
+    tested = full[full.false_positives.notna() & (full["shape"] != "quiet baseline")]
+    assert tested.coverage.between(*WANTED).all() and (tested.false_positives <= 7).all()
+    assert (tested.false_positives[tested.seeds.isin(["2 seeds", "3 seeds", "5 seeds"])] <= 6).all()
