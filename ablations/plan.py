@@ -177,13 +177,11 @@ class Plan:
 
         A file whose content would not change is left alone, so nothing is remade because of it.
         """
-        trained: set[str] = set()
-        for row in sorted(self.rows, key=unlike_a_validation):
-            folder = self.results / "runs" / row.run
-            if row.run not in trained:  # written again where DEVICE_BATCH and its like changed, which make no other run
-                keep(folder / "train.gin", row.reading.operative)
-            trained.add(row.run)
-            keep(folder / f"{row.evaluation}.gin", row.reading.operative, overwrite=False)
+        rows = sorted(self.rows, key=unlike_a_validation, reverse=True)
+        for row in {row.run: row for row in rows}.values():  # again where DEVICE_BATCH or its like changed: no other run
+            keep(self.results / "runs" / row.run / "train.gin", row.reading.operative)
+        for row in reversed(rows):
+            keep(self.results / "runs" / row.run / f"{row.evaluation}.gin", row.reading.operative, overwrite=False)
         for run, asking in self.asked.items():
             keep(self.results / "runs" / run / "rows.json", json.dumps(named_after(asking), indent=2) + "\n")
         for table, rows in self.tables.items():
