@@ -106,9 +106,8 @@ def test_what_decides_a_result_is_part_of_a_run(binding):
 
 def test_the_identity_reads_values_and_neither_imports_nor_macros():
     """A module that moved and a macro that was renamed change nothing; a value does."""
-    text = (
-        "from core import optim\nEPS = 1e-6\noptim.Optimisation.eps = %EPS\noptim.Optimisation.averaging = @optim.Averaging()\n"
-    )
+    imported = "from core.experiment import optim\n"
+    text = imported + "EPS = 1e-6\noptim.Optimisation.eps = %EPS\noptim.Optimisation.averaging = @optim.Averaging()\n"
     other = (
         "import core.experiment.optim as o\n# moved\no.Optimisation.averaging = @o.Averaging()\no.Optimisation.eps = 1e-06\n"
     )
