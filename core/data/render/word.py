@@ -26,19 +26,13 @@ def render(word: str, family: Family, page: Page, rng: np.random.Generator, back
 
     Args:
         word: printable, not empty.
-        rng: the only source of randomness.
+        rng: the only source of randomness; every step draws from it, so that another order of steps gives other images.
         backgrounds: picture files, a patch of one lies behind the word; none: plain grey levels.
+
+    Raises:
+        DataError: a font or a background cannot be read, or the font draws nothing for the word.
     """
-    # Every step draws from `rng`: another order gives other images.
-    font = load_font(page.fonts[rng.integers(len(page.fonts))], page.font_size)
-    mask = bend(draw_mask(word, font), rng.uniform(-1, 1) * family.curvature)
-    if family.rotation:
-        mask = turn(mask, rng.choice((-1, 1)) * rng.uniform(family.least_rotation, 1) * family.rotation)
-    mask = project(mask, page, family.perspective, rng)
-    if family.downscale > 1:
-        least = family.least_downscale * family.downscale + (1 - family.least_downscale)
-        mask = shrink(mask, rng.uniform(least, family.downscale))
-    ink = np.asarray(mask, dtype=np.float32) / 255
+    ink = np.asarray(shaped(word, family, page, rng), dtype=np.float32) / 255
     if backgrounds:
         behind = patch(backgrounds[rng.integers(len(backgrounds))], page, rng)
         pixels = paint_over(ink, behind, family.contrast, rng)
@@ -52,3 +46,16 @@ def render(word: str, family: Family, page: Page, rng: np.random.Generator, back
         pixels = np.asarray(blurred, dtype=np.float32)
     pixels = pixels + rng.normal(0, family.noise * rng.uniform(family.least_noise, 1), pixels.shape)
     return Image.fromarray(to_bytes(pixels))
+
+
+def shaped(word: str, family: Family, page: Page, rng: np.random.Generator) -> Image.Image:
+    """The word's ink as a mask of the page's size: bent, turned, in perspective, and with the resolution it has left."""
+    font = load_font(page.fonts[rng.integers(len(page.fonts))], page.font_size)
+    mask = bend(draw_mask(word, font), rng.uniform(-1, 1) * family.curvature)
+    if family.rotation:
+        mask = turn(mask, rng.choice((-1, 1)) * rng.uniform(family.least_rotation, 1) * family.rotation)
+    mask = project(mask, page, family.perspective, rng)
+    if family.downscale > 1:
+        least = family.least_downscale * family.downscale + (1 - family.least_downscale)
+        mask = shrink(mask, rng.uniform(least, family.downscale))
+    return mask
