@@ -9,11 +9,10 @@ from core import config
 from core.data.benchmarks import PUBLISHED, BenchmarkFolder, benchmarks_of, count
 from core.data.doctor.counts import TRAINING
 from core.data.lmdb import find_lmdbs, fingerprint, stored_samples, train_roots
-from core.data.micro import World
-from core.data.words import FAMILIES
+from core.data.micro import WORLD, World
 from core.errors import DataError
+from core.experiment.identity import world_identity
 
-WORLD = "ablations/micro/world.gin"
 UNCOUNTED = ("IC13_857", "IC13_1095", "IC15_1811")  # in no column of the paper, or all in another one
 
 
@@ -73,7 +72,7 @@ class Source:
     def benchmarks(self) -> dict[str, BenchmarkFolder]:
         """What an evaluation reads, by benchmark; of the rendered world its families, of which none need be there yet."""
         if self.world is not None:
-            return {name: BenchmarkFolder(self.root / "test" / name, self.world.test, "") for name in FAMILIES}
+            return {name: BenchmarkFolder(self.root / "test" / name, self.world.test, "") for name in self.world.names}
         return {name: count(folder) for name, folder in self.folders.items()}
 
     def test_images(self) -> int:
@@ -85,7 +84,7 @@ class Source:
     def benchmark_images(self) -> dict[str, int]:
         """Images of every benchmark, also of those that others hold already."""
         if self.world is not None:
-            return dict.fromkeys(FAMILIES, self.world.test)
+            return dict.fromkeys(self.world.names, self.world.test)
         if self.published:
             return dict(PUBLISHED)
         return {folder.name: stored(folder) for folder in sorted((self.root / "test").iterdir()) if folder.is_dir()}
@@ -133,7 +132,19 @@ def data_source(data: str | None, scale: str, results: Path, published: bool = F
         if published:
             return Source(Path("as-published"), "published", published=True)
         raise config.ConfigError("scale: paper trains on real data: add --config data=DIR with train/<set>/, val/ and test/")
-    config.parse(WORLD)
-    world = config.construct(World, WORLD)
-    recipe = config.values_of(config.operative())
+    world, recipe = rendered_world()
     return Source(results / "data" / f"micro-{config.digest(recipe)}", recipe, recipe, world)
+
+
+def rendered_world(bindings: Sequence[str] = ()) -> tuple[World, str]:
+    """The world that micro scale trains on, and its identity.
+
+    Args:
+        bindings: gin bindings that change it.
+
+    Raises:
+        ConfigError: its gin file cannot be built.
+    """
+    config.parse(WORLD, bindings=bindings)
+    world = config.construct(World, WORLD)
+    return world, world_identity(config.operative(), world.materials())

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def lines_digest(lines: Iterable[str]) -> str:
+    """16 hex digits that change with any of the lines and with their order."""
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def file_digest(path: Path, edge: int = 1 << 20) -> str:

@@ -8,12 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
+from core import config
 from core.data.lmdb import WordLmdb, environment, find_lmdbs, fingerprint, write_lmdb
 from core.data.loading import InOrder, ShuffledBatches, Words, collate, in_order, open_words
-from core.data.micro import PARTS, render_world
+from core.data.micro import PARTS, WORLD, World, render_world
 from core.data.render.lexicon import lexicon, split_unseen
+from core.data.render.word import render
 from core.data.transforms import ToTensor
-from core.data.words import FAMILIES, HEIGHT, WIDTH, render
 from core.errors import DataError, UnreadableImage
 from tests.conftest import small_world
 
@@ -159,19 +160,21 @@ def test_batches_start_anywhere_and_share_evenly():
 
 def test_renderer_repeats_in_another_process():
     program = (
-        "import hashlib, numpy as np; from core.data.words import FAMILIES, render\n"
-        "print(*[hashlib.sha256(render('table', f, np.random.default_rng([1, i])).tobytes()).hexdigest()"
-        " for i, f in enumerate(FAMILIES.values())])"
+        "import hashlib, numpy as np; from core import config; from core.data.micro import WORLD, World\n"
+        "from core.data.render.word import render\nworld = config.build(World, WORLD)\n"
+        "print(*[hashlib.sha256(render('table', f, world.page, np.random.default_rng([1, i])).tobytes()).hexdigest()"
+        " for i, f in enumerate(world.families)])"
     )
     runs = [subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True) for _ in range(2)]
-    assert runs[0].stdout == runs[1].stdout and len(runs[0].stdout.split()) == len(FAMILIES)
+    assert runs[0].stdout == runs[1].stdout and len(runs[0].stdout.split()) == 6
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_families_show_the_word(family):
-    for i in range(30):
-        image = render("gypsum", FAMILIES[family], np.random.default_rng(i))
-        assert image.size == (WIDTH, HEIGHT) and np.asarray(image).std() > 5
+def test_families_show_the_word():
+    world = config.build(World, WORLD)
+    for family in world.families:
+        for i in range(30):
+            image = render("gypsum", family, world.page, np.random.default_rng(i))
+            assert image.size == (world.page.width, world.page.height) and np.asarray(image).std() > 5, family.name
 
 
 def test_lexicon_and_unseen_words():
@@ -184,10 +187,7 @@ def test_lexicon_and_unseen_words():
 
 
 def test_world_keeps_its_unseen_words_out_of_training(world_folder):
-    from core import config
-    from core.data.micro import World
-
-    world = config.build(World, "ablations/micro/world.gin")
+    world = config.build(World, WORLD)
     _, unseen = world.words()
     for part in ("train", "val"):
         labels = {
@@ -196,7 +196,7 @@ def test_world_keeps_its_unseen_words_out_of_training(world_folder):
             for sample in lmdb.samples
         }
         assert labels and not labels & set(unseen)
-    assert sorted(path.name for path in (world_folder / "test").iterdir()) == sorted(FAMILIES)
+    assert sorted(path.name for path in (world_folder / "test").iterdir()) == sorted(world.names)
 
 
 def test_parts_of_the_world_are_the_same_alone(world_folder, tmp_path):

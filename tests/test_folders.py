@@ -3,7 +3,7 @@
 from core.data.benchmarks import benchmarks_of
 from core.data.convert.source import ImageFinder
 from core.data.folders import folders_below, lmdbs_below
-from core.data.render.fonts import FONTS, font_path, fonts_in
+from core.data.render.fonts import font_path, fonts_in
 from tests.formats import put
 
 
@@ -30,7 +30,7 @@ def test_linked_benchmarks_fonts_and_images_are_found(tmp_path):
     assert list(benchmarks_of(tmp_path / "data")) == ["IC15", "IC15_2077"]
     put(tmp_path / "pictures" / "b" / "two.png", "x")
     (tmp_path / "fonts").mkdir()
-    (tmp_path / "fonts" / "mine").symlink_to(font_path(FONTS[0]).parent)
+    (tmp_path / "fonts" / "mine").symlink_to(font_path("DejaVuSans.ttf").parent)
     assert any(name.endswith("fonts/mine/DejaVuSans.ttf") for name in fonts_in(tmp_path / "fonts"))
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "linked").symlink_to(tmp_path / "pictures")

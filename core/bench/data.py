@@ -23,15 +23,17 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import Compose, InterpolationMode, Normalize, Resize
 from torchvision.transforms import ToTensor as FloatTensor
 
+from core import config
 from core.bench.timing import Ready, by_clock, by_processor, ratios, spread, take_turns
 from core.data.augment import RandAugment
 from core.data.environments import environment
 from core.data.lmdb import WordLmdb, write_lmdb
 from core.data.loading import AHEAD, Words, collate
+from core.data.micro import WORLD, World
 from core.data.render.lexicon import vocabulary_words
 from core.data.render.sheet import png_bytes
 from core.data.transforms import NORMALISATIONS, ToTensor
-from core.data.words import FAMILIES, Recipe
+from core.data.words import Recipe
 from core.errors import DataError
 
 NORMALISATION = "clip"
@@ -180,7 +182,8 @@ def passing(
 
 def rendered_words(folder: Path, count: int = RENDERED) -> list[WordLmdb]:
     """Words of the project's own renderer, scaled to the sizes of real crops, as an LMDB in `folder`."""
-    recipe = Recipe(seed=0, families=tuple(FAMILIES), words=vocabulary_words())
+    world = config.build(World, WORLD)
+    recipe = Recipe(seed=0, families=world.families, words=vocabulary_words(), page=world.page)
 
     def samples() -> Iterable[tuple[bytes, str]]:
         for index in range(count):

@@ -25,25 +25,32 @@ from core import config
 from core.charset import LOWER
 from core.data.lmdb import write_lmdb
 from core.data.render.drawing import numbered
+from core.data.render.family import Family
+from core.data.render.fonts import font_digest
 from core.data.render.lexicon import lexicon, split_unseen
-from core.data.words import FAMILIES, render
-from core.files import atomic_folder
+from core.data.render.page import Page
+from core.data.render.word import RENDERER, render
+from core.files import atomic_folder, lines_digest
 
+WORLD = "ablations/micro/world.gin"  # the world that micro scale trains on, and whose families other tools draw
+REGULAR = "regular"  # the family of easy words, which every world has
 PARTS = ("train/real", "train/more", "train/synth", "val", "test")  # can be rendered apart; labels/ comes with test
 STAGES = {"train": 0, "val": 1, "test": 2, "pretrain": 3, "more": 4, "synth": 5, "mistakes": 6}  # streams that never meet
 
 
 @dataclass(frozen=True)
 class World:
-    """Sizes and words of the micro world.
+    """Sizes, words and looks of the micro world.
 
     Args:
+        families: one benchmark each, in the order that numbers their images; one is named REGULAR.
+        page: what every word is written on.
         lexicon_size: words in all, the most frequent of CLIP's vocabulary.
         unseen: share of them that training never shows.
         regular: share of training images drawn from the regular family; the rest is spread over all families.
         distortion: factor on every family's perspective, curvature and rotation.
         mislabelled: share of test labels with one wrong letter.
-        train, synth, more, val: images of train/real, train/synth, train/more and val/; test: images a benchmark.
+        train, synth, more, val: images of train/real, train/synth, train/more and val/; test: images per benchmark.
     """
 
     lexicon_size: int
@@ -59,11 +66,20 @@ class World:
     val: int
     test: int
     seed: int
+    families: tuple[Family, ...]
+    page: Page
 
     def __post_init__(self):
         for name in ("unseen", "regular", "mislabelled"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"World.{name} = {getattr(self, name)}: a share lies in [0, 1]")
+        if REGULAR not in self.names or len(set(self.names)) < len(self.names):
+            raise ValueError(f"World.families {', '.join(self.names)}: expected different names, {REGULAR!r} among them")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The families' names, which are the benchmarks' too."""
+        return tuple(family.name for family in self.families)
 
     def words(self) -> tuple[list[str], list[str]]:
         """(words that training may show, words kept for testing)."""
@@ -73,24 +89,33 @@ class World:
         """The image and label number `index` of a stage, the same in any process.
 
         Args:
-            family: a key of FAMILIES, or None for the training mixture.
+            family: the name of one, or None for the training mixture.
             words: what may be written.
         """
-        names = list(FAMILIES)
+        names = self.names
         rng = np.random.default_rng([self.seed, STAGES[stage], 0 if family is None else 1 + names.index(family), index])
         word = words[rng.integers(len(words))]
         if family is None:
-            family = "regular" if rng.random() < self.regular else names[rng.integers(len(names))]
-        return render(word, FAMILIES[family].bent(self.distortion), rng), word
+            family = REGULAR if rng.random() < self.regular else names[rng.integers(len(names))]
+        return render(word, self.families[names.index(family)].bent(self.distortion), self.page, rng), word
 
     def stored_label(self, family: str, index: int, word: str) -> str:
         """The label that test image number `index` of a family comes with: now and then one letter is wrong."""
-        rng = np.random.default_rng([self.seed, STAGES["mistakes"], list(FAMILIES).index(family), index])
+        rng = np.random.default_rng([self.seed, STAGES["mistakes"], self.names.index(family), index])
         if rng.random() >= self.mislabelled:
             return word
         place = int(rng.integers(len(word)))
         others = LOWER.replace(word[place], "")
         return word[:place] + others[rng.integers(len(others))] + word[place + 1 :]
+
+    def materials(self) -> str:
+        """What decides images beside this object's values, as a line of text each: fonts by content, words, renderer.
+
+        Raises:
+            OSError: a font's file is missing.
+        """
+        fonts, words = map(font_digest, self.page.fonts), map(lines_digest, self.words())
+        return f"fonts {' '.join(fonts)}\nwords {' '.join(words)}\nrenderer {RENDERER}"
 
 
 @dataclass(frozen=True)
@@ -123,7 +148,7 @@ def render_world(world: World, out: Path, workers: int, parts: Sequence[str] = P
         stage, family, count = {
             "train/real": ("train", None, world.train),
             "train/more": ("more", None, world.more),
-            "train/synth": ("synth", "regular", world.synth),
+            "train/synth": ("synth", REGULAR, world.synth),
             "val": ("val", None, world.val),
         }[part]
         with atomic_folder(out / part) as folder:
@@ -134,7 +159,7 @@ def render_world(world: World, out: Path, workers: int, parts: Sequence[str] = P
 def render_tests(world: World, out: Path, words: list[str], workers: int) -> None:
     """Every family's benchmark, and the labels without its mistakes."""
     with atomic_folder(out / "labels") as labels, atomic_folder(out / "test") as tests:
-        for family in FAMILIES:
+        for family in world.names:
             images = list(drawn(Draw(world, "test", family, words), f"test/{family}", world.test, workers))
             stored = [(png, world.stored_label(family, i, word)) for i, (png, word) in enumerate(images)]
             write_lmdb(tests / family, stored)

@@ -1,108 +1,39 @@
-"""The synthetic word renderer: one word, one family, one random generator -> one grey 32x128 image.
+"""Rendered words as an LMDB: the micro world's renderer as a tool of its own.
 
     python -m core.data.words OUT --n 10000 --seed 7
 
-The families mirror the columns of the paper's tables (section IV-A): what makes real benchmarks hard, each alone.
-Everything random comes from the generator passed in, so the same seed gives the same pixels in any process; on the
-command line image number i depends on (seed, i) and the lists given alone, whatever the number of processes.
+The families and the page are those of a world's gin file; the families mirror the columns of the paper's tables
+(section IV-A): what makes real benchmarks hard, each alone. Image number i depends on that file, (seed, i) and the lists
+given alone, whatever the number of processes.
 """
 
 import argparse
-import hashlib
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import PIL
-from PIL import Image, ImageFilter
+from PIL import Image
 from rich.progress import track
 
 from core import config
 from core.data.lmdb import write_lmdb
-from core.data.render.backgrounds import patch, pictures_in
+from core.data.micro import WORLD, World
+from core.data.render.backgrounds import pictures_in
 from core.data.render.drawing import numbered
-from core.data.render.fonts import FONTS, font_path, fonts_in, load_font, missing_letters
-from core.data.render.ink import HEIGHT, WIDTH, bend, draw_mask, occlude, paint, paint_over, project, to_bytes
+from core.data.render.family import Family
+from core.data.render.fonts import font_digest, font_path, fonts_in, missing_letters
 from core.data.render.lexicon import vocabulary_words
+from core.data.render.page import Page
 from core.data.render.sheet import contact_sheet, png_bytes
+from core.data.render.word import RENDERER, render
 from core.data.render.wordlist import read_words
 from core.errors import DataError
-from core.files import atomic_folder, file_digest, write_json
-
-
-@dataclass(frozen=True)
-class Family:
-    """What happens to a word of this family; 0 switches an effect off, strengths are drawn up to the value given."""
-
-    like: str  # the paper's benchmark this family stands for
-    perspective: float = 0.06  # corner shift, fraction of the image side
-    curvature: float = 0.05  # sagitta of the baseline, fraction of the height
-    rotation: float = 0.0  # degrees, at least half of it, either way
-    blur: float = 0.4  # Gaussian radius, pixels
-    noise: float = 6.0  # standard deviation, grey levels
-    occlusion: float = 0.0  # share of the word's width that is painted over
-    opacity: float = 1.0  # of the occluding bar
-    downscale: float = 1.0  # linear factor lost by low resolution
-
-    def bent(self, distortion: float) -> "Family":
-        """The same family with its geometry (perspective, curvature, rotation) times `distortion`."""
-        return replace(
-            self,
-            perspective=distortion * self.perspective,
-            curvature=distortion * self.curvature,
-            rotation=distortion * self.rotation,
-        )
-
-
-FAMILIES = {
-    "regular": Family(like="IIIT5k"),
-    "incidental": Family(like="IC15_2077", perspective=0.14, curvature=0.08, blur=1.9, noise=16.0),
-    "weakly_occluded": Family(like="WOST", occlusion=0.14, opacity=0.8),
-    "heavily_occluded": Family(like="HOST", occlusion=0.24, opacity=1.0),
-    "low_resolution": Family(like="COCO", downscale=3.2, noise=10.0),
-    "rotated": Family(like="Uber", rotation=14.0, perspective=0.10, curvature=0.12),
-}
-
-
-def render(
-    word: str, family: Family, rng: np.random.Generator, fonts: Sequence[str] = FONTS, backgrounds: Sequence[str] = ()
-) -> Image.Image:
-    """One grey image of `word`, HEIGHT x WIDTH.
-
-    Args:
-        word: printable, not empty.
-        rng: the only source of randomness.
-        fonts: names as `load_font` takes them; one is drawn.
-        backgrounds: picture files, a patch of one lies behind the word; none: plain grey levels.
-    """
-    mask = draw_mask(word, load_font(fonts[rng.integers(len(fonts))]))
-    mask = bend(mask, rng.uniform(-1, 1) * family.curvature)
-    if family.rotation:
-        angle = rng.choice((-1, 1)) * rng.uniform(0.5, 1) * family.rotation
-        mask = mask.rotate(angle, Image.Resampling.BILINEAR, expand=True)
-        mask = mask.crop(mask.getbbox())
-    mask = project(mask, family.perspective, rng)
-    if family.downscale > 1:
-        factor = rng.uniform(0.6 * family.downscale + 0.4, family.downscale)
-        small = mask.resize((round(WIDTH / factor), round(HEIGHT / factor)), Image.Resampling.BOX)
-        mask = small.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
-    ink = np.asarray(mask, dtype=np.float32) / 255
-    if backgrounds:
-        pixels = paint_over(ink, patch(backgrounds[rng.integers(len(backgrounds))], rng), rng)
-    else:
-        pixels = paint(ink, rng)
-    if family.occlusion:
-        occlude(pixels, family.occlusion, family.opacity, rng)
-    if family.blur:
-        radius = family.blur * rng.uniform(0.4, 1)
-        blurred = Image.fromarray(to_bytes(pixels)).filter(ImageFilter.GaussianBlur(radius))
-        pixels = np.asarray(blurred, dtype=np.float32)
-    pixels = pixels + rng.normal(0, family.noise * rng.uniform(0.3, 1), pixels.shape)
-    return Image.fromarray(to_bytes(pixels))
+from core.files import atomic_folder, file_digest, lines_digest, write_json
 
 
 class Drawn(NamedTuple):
@@ -117,29 +48,29 @@ class Recipe:
 
     Args:
         seed: not negative.
-        families: keys of FAMILIES; one is drawn for each image.
+        families: one is drawn for each image.
         words: a word listed twice is drawn twice as often.
-        fonts, backgrounds: as `render` takes them.
+        page, backgrounds: as `render` takes them.
+
+    Raises:
+        DataError: the seed is negative.
     """
 
     seed: int
-    families: tuple[str, ...]
+    families: tuple[Family, ...]
     words: tuple[str, ...]
-    fonts: tuple[str, ...] = FONTS
+    page: Page
     backgrounds: tuple[str, ...] = ()
 
     def __post_init__(self):
         if self.seed < 0:
             raise DataError(f"seed {self.seed}: take 0 or more")
-        unknown = [name for name in self.families if name not in FAMILIES]
-        if unknown or not self.families:
-            raise DataError(f"families {', '.join(unknown) or 'none'}: expected some of {', '.join(FAMILIES)}")
 
     def draw(self, index: int) -> Drawn:
         rng = np.random.default_rng([self.seed, index])
         family = self.families[rng.integers(len(self.families))]
         word = self.words[rng.integers(len(self.words))]
-        return Drawn(render(word, FAMILIES[family], rng, self.fonts, self.backgrounds), word, family)
+        return Drawn(render(word, family, self.page, rng, self.backgrounds), word, family.name)
 
     def encoded(self, index: int) -> tuple[bytes, str]:
         """Image number `index` as PNG bytes, and its label."""
@@ -151,17 +82,17 @@ class Recipe:
         pictures = [file_digest(Path(name)) for name in self.backgrounds]
         return {
             "seed": self.seed,
-            "families": list(self.families),
+            "families": [asdict(family) for family in self.families],
             "words": counted(self.words),
-            "fonts": [f"{font_path(name).name} {file_digest(font_path(name))}" for name in self.fonts],
+            "page": asdict(self.page) | {"fonts": [f"{font_path(name).name} {font_digest(name)}" for name in self.page.fonts]},
             "backgrounds": counted(pictures),
-            "versions": {"numpy": np.__version__, "pillow": PIL.__version__},
+            "versions": {"renderer": RENDERER, "numpy": np.__version__, "pillow": PIL.__version__},
         }
 
 
 def counted(lines: Sequence[str]) -> dict[str, int | str]:
     """How many, and 16 hex digits that change with any of them or their order."""
-    return {"count": len(lines), "digest": hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]}
+    return {"count": len(lines), "digest": lines_digest(lines)}
 
 
 def write_words(recipe: Recipe, out: Path, count: int, workers: int) -> None:
@@ -180,13 +111,25 @@ def write_words(recipe: Recipe, out: Path, count: int, workers: int) -> None:
         write_json(folder / "words.json", {"n": count, **recipe.summary()})
 
 
-def usable_fonts(words: Sequence[str], folder: Path | None) -> tuple[str, ...]:
-    """The fonts of a folder, or of matplotlib those that can draw every word (the others are named on stderr).
+def chosen(names: Sequence[str], world: World) -> tuple[Family, ...]:
+    """The families of these names.
+
+    Raises:
+        DataError: the world has no such family, or there is no name.
+    """
+    unknown = [name for name in names if name not in world.names]
+    if unknown or not names:
+        raise DataError(f"families {', '.join(unknown) or 'none'}: expected some of {', '.join(world.names)}")
+    return tuple(world.families[world.names.index(name)] for name in names)
+
+
+def usable_fonts(words: Sequence[str], page: Page, folder: Path | None) -> tuple[str, ...]:
+    """The fonts of a folder, or of the page those that can draw every word (the others are named on stderr).
 
     Raises:
         DataError: a font of the folder lacks a letter, or there is no font.
     """
-    names = fonts_in(folder) if folder else FONTS
+    names = fonts_in(folder) if folder else page.fonts
     lacking = {name: missing for name in names if (missing := missing_letters(name, "".join(words)))}
     for name, missing in lacking.items():
         first = next(word for word in words if missing[0] in word)
@@ -205,9 +148,10 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder to write; must not hold anything yet")
     parser.add_argument("--n", type=int, required=True, help="how many images; the first ones do not depend on it")
     parser.add_argument("--seed", type=int, required=True, help="0 or more; image i follows from (seed, i)")
-    parser.add_argument("--families", default=",".join(FAMILIES), help="some of %(default)s (default: all), equally often")
+    parser.add_argument("--world", default=WORLD, help="gin file of the families and the page (default: %(default)s)")
+    parser.add_argument("--families", help="some of the world's, like regular,rotated, equally often (default: all)")
     parser.add_argument(
-        "--fonts", type=Path, help="folder of .ttf, .otf, .ttc files (default: eight that come with matplotlib)"
+        "--fonts", type=Path, help="folder of .ttf, .otf, .ttc files (default: the world's, which come with matplotlib)"
     )
     parser.add_argument("--lexicon", type=Path, help="text file, one word a line (default: the words of CLIP's vocabulary)")
     parser.add_argument("--backgrounds", type=Path, help="folder of pictures to write on (default: plain grey levels)")
@@ -216,12 +160,16 @@ def main() -> None:
     arguments = parser.parse_args()
     with config.user_errors():
         words = read_words(arguments.lexicon) if arguments.lexicon else vocabulary_words()
-        families = tuple(name.strip() for name in arguments.families.split(",") if name.strip())
+        world = config.build(World, arguments.world)
+        named = None if arguments.families is None else arguments.families.split(",")
+        families = world.families if named is None else chosen([name.strip() for name in named if name.strip()], world)
+        page = replace(world.page, fonts=usable_fonts(words, world.page, arguments.fonts))
         backgrounds = pictures_in(arguments.backgrounds) if arguments.backgrounds else ()
-        recipe = Recipe(arguments.seed, families, words, usable_fonts(words, arguments.fonts), backgrounds)
+        recipe = Recipe(arguments.seed, families, words, page, backgrounds)
         write_words(recipe, arguments.out, arguments.n, arguments.workers)
         if arguments.sheet:
-            contact_sheet(map(recipe.draw, range(min(arguments.n, 200))), families, arguments.sheet)
+            first = map(recipe.draw, range(min(arguments.n, 200)))
+            contact_sheet(first, [family.name for family in families], page, arguments.sheet)
         print(f"{arguments.n} words in {arguments.out}")
 
 

@@ -1,4 +1,6 @@
-"""What makes two trainings the same: the values that decide their result, by the dotted names of what they configure."""
+"""What makes two trainings, or two rendered worlds, the same: the values that decide them, by full dotted names."""
+
+from collections.abc import Collection
 
 from core import config
 from core.moved import with_first_names
@@ -15,17 +17,33 @@ UNDECISIVE = frozenset(  # how a machine gets there: recorded with a run, no par
         "workers",
     )
 )
+BY_CONTENT = frozenset({"core.data.render.page.Page.fonts"})  # where a font lies decides no pixel, its digest is counted
 
 
 def training_identity(text: str, files: str) -> str:
     """One line per value that decides what is trained, data and seed aside.
 
-    Import lines, macros' names, comments and order do not count, only what each argument is given in the end.
-
     Args:
         text: the gin text of everything that training reads, defaults included.
         files: digests of the architecture and weights files.
     """
+    return "\n".join([*decisive(text, UNDECISIVE), files])
+
+
+def world_identity(text: str, materials: str) -> str:
+    """One line per value that decides what the images and labels of a rendered world are.
+
+    Args:
+        text: the gin text of everything that rendering reads, defaults included.
+        materials: what else decides them, see `core.data.micro.World.materials`.
+    """
+    return "\n".join([*decisive(text, BY_CONTENT), materials])
+
+
+def decisive(text: str, left_out: Collection[str]) -> list[str]:
+    """Sorted lines `full dotted name = value` of gin text, named as at first where a module has moved.
+
+    Import lines, macros' names, comments and order do not count, only what each argument is given in the end.
+    """
     values = config.values_by_path(text)
-    lines = sorted(with_first_names(f"{name} = {values[name]!r}") for name in values.keys() - UNDECISIVE)
-    return "\n".join([*lines, files])
+    return sorted(with_first_names(f"{name} = {value!r}") for name, value in values.items() if name not in left_out)

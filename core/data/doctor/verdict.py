@@ -9,7 +9,7 @@ import yaml
 from core import config
 from core.data.benchmarks import AVERAGES
 from core.data.doctor.counts import Size
-from core.data.words import FAMILIES
+from core.data.micro import WORLD, World
 from core.errors import DataError
 
 ANSWERS = {
@@ -28,6 +28,7 @@ class Needs:
         columns: benchmarks of each, by its name; those of several make an average.
         rows: the training sets of each, by its name.
         labels: a folder below labels/ that its scores are counted with.
+        rendered: benchmarks that stand for them all at micro scale.
     """
 
     table: str
@@ -35,6 +36,7 @@ class Needs:
     columns: dict[str, tuple[str, ...]]
     rows: dict[str, tuple[str, ...]]
     labels: str | None
+    rendered: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,11 @@ def read_needs(tables: Path) -> list[Needs]:
     found = sorted(tables.glob("table_*/table.yaml"), key=lambda path: (roman(path.parent.name), path.parent.name))
     if not found:
         raise DataError(f"{tables}: no table_*/table.yaml here; expected the repository's ablations/")
-    return [needs_of(path) for path in found]
+    rendered = config.build(World, WORLD).names
+    return [needs_of(path, rendered) for path in found]
 
 
-def needs_of(path: Path) -> Needs:
+def needs_of(path: Path, rendered: tuple[str, ...]) -> Needs:
     content = yaml.safe_load(path.read_text())
     columns, rows = {}, {}
     for column in content["columns"]:
@@ -72,7 +75,7 @@ def needs_of(path: Path) -> Needs:
     for row in sorted(path.parent.glob("*.gin")):
         config.parse(row, "paper")
         rows[row.stem] = tuple(config.macro("TRAIN_DATA"))
-    return Needs(path.parent.name, content["title"], columns, rows, content.get("labels"))
+    return Needs(path.parent.name, content["title"], columns, rows, content.get("labels"), rendered)
 
 
 def roman(table: str) -> int:
@@ -136,4 +139,4 @@ def decide(needs: Needs, columns: tuple, rows: tuple, benchmarks: set[str], trai
         return "yes"
     if rows and (columns or not needs.columns):
         return "in part"
-    return "rendered" if training and benchmarks.issuperset(FAMILIES) else "no"
+    return "rendered" if training and benchmarks.issuperset(needs.rendered) else "no"

@@ -8,7 +8,7 @@ from PIL import Image
 
 from core.data.folders import files_below
 from core.data.images import decode_image
-from core.data.render.ink import HEIGHT, WIDTH
+from core.data.render.page import Page
 from core.errors import DataError, UnreadableImage
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -41,12 +41,12 @@ def load_picture(path: str) -> Image.Image:
         raise DataError(f"{path}: {error}; take it out of the backgrounds folder") from error
 
 
-def patch(path: str, rng: np.random.Generator) -> np.ndarray:
-    """A random part of a picture, of the image's shape, scaled to it."""
+def patch(path: str, page: Page, rng: np.random.Generator) -> np.ndarray:
+    """A random part of a picture, of the page's shape, scaled to it: height x width, grey levels."""
     picture = load_picture(path)
-    widest = min(picture.width, picture.height * WIDTH / HEIGHT)
+    widest = min(picture.width, picture.height * page.width / page.height)
     width = widest * rng.uniform(0.4, 1)
-    height = width * HEIGHT / WIDTH
+    height = width * page.height / page.width
     left, top = rng.uniform(0, picture.width - width), rng.uniform(0, picture.height - height)
-    part = picture.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR, box=(left, top, left + width, top + height))
-    return np.asarray(part, dtype=np.float32)  # HEIGHT WIDTH
+    part = picture.resize((page.width, page.height), Image.Resampling.BILINEAR, box=(left, top, left + width, top + height))
+    return np.asarray(part, dtype=np.float32)

@@ -1,7 +1,9 @@
 """Fonts of the word renderer: the ones shipped with matplotlib, or a folder of the user's."""
 
+import hashlib
 from collections.abc import Iterable
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import ImageFont
@@ -9,31 +11,20 @@ from PIL import ImageFont
 from core.data.folders import files_below
 from core.errors import DataError
 
-FONT_SIZE = 30
 SUFFIXES = (".otf", ".ttc", ".ttf")
-FONTS = (  # shipped with matplotlib; letters of every one are told apart at 16 pixels height
-    "DejaVuSans.ttf",
-    "DejaVuSans-Bold.ttf",
-    "DejaVuSans-Oblique.ttf",
-    "DejaVuSansMono-Bold.ttf",
-    "DejaVuSerif.ttf",
-    "DejaVuSerif-Bold.ttf",
-    "STIXGeneralBol.ttf",
-    "cmss10.ttf",
-)
 OTHER_SIGNS = {"cmss10.ttf": '"<>\\_{|}'}  # TeX's own encoding: at these code points it draws other signs
 
 
 @lru_cache(maxsize=64)
-def load_font(name: str) -> ImageFont.FreeTypeFont:
-    """A font file by its path, or by file name where matplotlib ships it.
+def load_font(name: str, size: int) -> ImageFont.FreeTypeFont:
+    """A font file by its path, or by file name where matplotlib ships it, at a size in pixels an em.
 
     Raises:
         DataError: it is no font.
     """
     path = font_path(name)
     try:
-        return ImageFont.truetype(str(path), FONT_SIZE, layout_engine=ImageFont.Layout.BASIC)
+        return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
     except OSError as error:
         raise DataError(f"{path} is no font that can be drawn ({error}): take it out of the fonts folder") from error
 
@@ -42,9 +33,17 @@ def font_path(name: str) -> Path:
     """Where the font lies: matplotlib's folder for a bare file name."""
     if Path(name).name != name:
         return Path(name)
-    import matplotlib
+    (folder,) = find_spec("matplotlib").submodule_search_locations  # found, not imported: that would take a third of a second
+    return Path(folder) / "mpl-data" / "fonts" / "ttf" / name
 
-    return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name
+
+def font_digest(name: str) -> str:
+    """16 hex digits of the whole file of a font.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    return hashlib.sha256(font_path(name).read_bytes()).hexdigest()[:16]
 
 
 def fonts_in(folder: Path) -> tuple[str, ...]:
@@ -69,7 +68,7 @@ def missing_letters(name: str, letters: Iterable[str]) -> str:
     """
     from matplotlib.ft2font import FT2Font
 
-    load_font(name)
+    load_font(name, 10)  # any size: says what is wrong with a file that is not a font
     known = FT2Font(str(font_path(name))).get_charmap()
     wrong = OTHER_SIGNS.get(Path(name).name, "")
     return "".join(sorted(c for c in set(letters) if not c.isspace() and (ord(c) not in known or c in wrong)))

@@ -6,10 +6,9 @@ Everything random comes from the generator passed in.
 import numpy as np
 from PIL import Image, ImageFont
 
+from core.data.render.page import Page
 from core.errors import DataError
 
-HEIGHT, WIDTH = 32, 128
-CONTRAST = 90  # least difference between the grey levels of ink and background
 SPREAD = 25.0  # standard deviation a background photograph keeps at most, grey levels
 
 
@@ -44,15 +43,21 @@ def bend(mask: Image.Image, sagitta: float) -> Image.Image:
     return Image.fromarray(bent)
 
 
-def project(mask: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
-    """Stretch the ink over the whole image, its corners moved inwards at random (a homography)."""
-    margin = rng.uniform(0.02, 0.02 + strength, size=(4, 2))
+def turn(mask: Image.Image, angle: float) -> Image.Image:
+    """Rotate by degrees, cropped to the ink."""
+    mask = mask.rotate(angle, Image.Resampling.BILINEAR, expand=True)
+    return mask.crop(mask.getbbox())
+
+
+def project(mask: Image.Image, page: Page, strength: float, rng: np.random.Generator) -> Image.Image:
+    """Stretch the ink over the whole page, its corners moved inwards from the margin at random (a homography)."""
+    margin = rng.uniform(page.margin, page.margin + strength, size=(4, 2))
     inward = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) + inward * margin
-    target = corners * (WIDTH, HEIGHT)
+    target = corners * (page.width, page.height)
     source = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * (mask.width, mask.height)
     coefficients = homography(target, source)
-    return mask.transform((WIDTH, HEIGHT), Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR)
+    return mask.transform((page.width, page.height), Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR)
 
 
 def homography(source: np.ndarray, target: np.ndarray) -> list[float]:
@@ -64,28 +69,46 @@ def homography(source: np.ndarray, target: np.ndarray) -> list[float]:
     return np.linalg.solve(np.array(rows), np.array(values)).tolist()
 
 
-def paint(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Give ink and background a grey level each, at least CONTRAST apart, and the background a slow gradient."""
+def shrink(mask: Image.Image, factor: float) -> Image.Image:
+    """Lose resolution: smaller by a linear factor, and back."""
+    small = mask.resize((round(mask.width / factor), round(mask.height / factor)), Image.Resampling.BOX)
+    return small.resize(mask.size, Image.Resampling.BILINEAR)
+
+
+def paint(mask: np.ndarray, contrast: float, gradient: float, rng: np.random.Generator) -> np.ndarray:
+    """Give ink and background a grey level each, at least `contrast` apart, and the background a slow gradient.
+
+    Args:
+        mask: share of ink in each pixel, rows x columns.
+        gradient: up to so many grey levels from middle to edge, across and down each.
+    """
+    height, width = mask.shape
     ink = rng.uniform(0, 255)
-    background = rng.choice([level for level in (ink - CONTRAST, ink + CONTRAST) if 0 <= level <= 255])
+    background = rng.choice([level for level in (ink - contrast, ink + contrast) if 0 <= level <= 255])
     background = rng.uniform(min(background, 255 * (background > ink)), max(background, 255 * (background > ink)))
-    slope = rng.uniform(-20, 20) * np.linspace(-1, 1, WIDTH) + rng.uniform(-20, 20) * np.linspace(-1, 1, HEIGHT)[:, None]
+    across = rng.uniform(-gradient, gradient) * np.linspace(-1, 1, width)
+    down = rng.uniform(-gradient, gradient) * np.linspace(-1, 1, height)[:, None]
+    slope = across + down
     return mask * ink + (1 - mask) * np.clip(background + slope, 0, 255)
 
 
-def paint_over(mask: np.ndarray, patch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Write on a photograph's patch, calmed to SPREAD, in a grey level at least CONTRAST from its mean."""
+def paint_over(mask: np.ndarray, patch: np.ndarray, contrast: float, rng: np.random.Generator) -> np.ndarray:
+    """Write on a photograph's patch, calmed to SPREAD, in a grey level at least `contrast` from its mean."""
     mean, spread = float(patch.mean()), float(patch.std())
     calm = mean + (patch - mean) * min(1.0, SPREAD / max(spread, 1.0))
-    sides = [(low, high) for low, high in ((0, mean - CONTRAST), (mean + CONTRAST, 255)) if low <= high]
+    sides = [(low, high) for low, high in ((0, mean - contrast), (mean + contrast, 255)) if low <= high]
     ink = rng.uniform(*sides[rng.integers(len(sides))])
     return mask * ink + (1 - mask) * calm
 
 
 def occlude(pixels: np.ndarray, share: float, opacity: float, rng: np.random.Generator) -> None:
-    """Paint a bar over part of the word, in place, as the WOST and HOST sets do (one grey level, full height)."""
-    width = max(2, round(share * rng.uniform(0.7, 1) * WIDTH))
-    left = rng.integers(0, WIDTH - width + 1)
+    """Paint a bar over part of the word, in place, as the WOST and HOST sets do (one grey level, full height).
+
+    Args:
+        share: of the image's width.
+    """
+    width = max(2, round(share * pixels.shape[1]))
+    left = rng.integers(0, pixels.shape[1] - width + 1)
     level = rng.uniform(0, 255)
     pixels[:, left : left + width] *= 1 - opacity
     pixels[:, left : left + width] += opacity * level

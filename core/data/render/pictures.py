@@ -12,9 +12,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from core.data.micro import World
-from core.data.words import HEIGHT, WIDTH, load_font, to_bytes
+from core.data.render.fonts import load_font
+from core.data.render.ink import to_bytes
 
 FONT = "DejaVuSans.ttf"
+FONT_SIZE = 30  # pixels an em, before a symbol is scaled
 LEAST = 10  # pixels a symbol measures each way, at the font's size
 ROW_BLOCKS = (0x26, 0x27, 0x1F0, 0x1F6, 0x2B, 0x1D3, 0x23, 0x25, 0x21, 0x22, 0x2A)  # of 256 code points, pictures first
 CONTRAST = 70  # grey levels between a symbol and what is below it
@@ -23,7 +25,7 @@ CONTRAST = 70  # grey levels between a symbol and what is below it
 @lru_cache(maxsize=1)
 def all_symbols() -> list[str]:
     """Every symbol of the font that looks like no other at the size drawn, pictures before arrows and operators."""
-    font, seen, symbols = load_font(FONT), set(), []
+    font, seen, symbols = load_font(FONT, FONT_SIZE), set(), []
     absent = bytes(font.getmask("\U0010fffe"))  # what the font draws for a code point it has no glyph for
     for block in ROW_BLOCKS:
         for code in range(block << 8, (block + 1) << 8):
@@ -66,28 +68,28 @@ class Pictures:
         rng = np.random.default_rng([self.seed, index])
         word_image, _ = self.world.draw("pretrain", None, index, words)
         label = int(rng.integers(self.classes))
-        pixels = np.asarray(word_image, dtype=np.float32) + texture(rng)
+        pixels = np.asarray(word_image, dtype=np.float32) + texture(word_image.size, rng)
         stamp(pixels, self.symbols()[label], rng)
         return Image.fromarray(to_bytes(pixels)), label
 
 
-def texture(rng: np.random.Generator) -> np.ndarray:
-    """A smooth random field of grey levels, HEIGHT x WIDTH."""
+def texture(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """A smooth random field of grey levels, height x width, of a size (width, height)."""
     coarse = rng.normal(0, rng.uniform(0, 25), (4, 16)).astype(np.float32)
-    return np.asarray(Image.fromarray(coarse).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))
+    return np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC))
 
 
 def stamp(pixels: np.ndarray, symbol: str, rng: np.random.Generator) -> None:
     """Paint a symbol somewhere, in place: turned, scaled, in a grey level that stands out from what it covers."""
-    font = load_font(FONT)
+    font, (height, width) = load_font(FONT, FONT_SIZE), pixels.shape
     left, top, right, bottom = font.getbbox(symbol)
     mask = Image.new("L", (right - left, bottom - top))
     ImageDraw.Draw(mask).text((-left, -top), symbol, font=font, fill=255)
     mask = mask.rotate(rng.uniform(-15, 15), Image.Resampling.BILINEAR, expand=True)
-    scale = rng.uniform(0.7, 1.0) * HEIGHT / mask.height
-    size = (min(WIDTH, max(4, round(mask.width * scale))), max(4, round(mask.height * scale)))
+    scale = rng.uniform(0.7, 1.0) * height / mask.height
+    size = (min(width, max(4, round(mask.width * scale))), max(4, round(mask.height * scale)))
     ink = np.asarray(mask.resize(size, Image.Resampling.BILINEAR), dtype=np.float32) / 255
-    x, y = rng.integers(0, WIDTH - size[0] + 1), rng.integers(0, HEIGHT - size[1] + 1)
+    x, y = rng.integers(0, width - size[0] + 1), rng.integers(0, height - size[1] + 1)
     covered = pixels[y : y + size[1], x : x + size[0]]
     below = float(covered.mean())
     levels = [level for level in rng.uniform(0, 255, 8) if abs(level - below) >= CONTRAST]

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from core.data.render.fonts import load_font
-from core.data.render.ink import HEIGHT, WIDTH
+from core.data.render.page import Page
 from core.files import atomic_file
 
 COLUMNS, GAP, CAPTION, MARGIN = 6, 6, 13, 116  # images a row; pixels between, under and left of them
@@ -21,21 +21,21 @@ def png_bytes(image: Image.Image) -> bytes:
     return stream.getvalue()
 
 
-def contact_sheet(drawn: Iterable[tuple[Image.Image, str, str]], families: Sequence[str], out: Path) -> None:
+def contact_sheet(drawn: Iterable[tuple[Image.Image, str, str]], families: Sequence[str], page: Page, out: Path) -> None:
     """One row a family, its first COLUMNS images each over its word; (image, word, family) may come in any order."""
     rows = {family: [] for family in families}
     for image, word, family in drawn:
         if len(rows[family]) < COLUMNS:
             rows[family].append((image, word))
-    across, down = WIDTH + GAP, HEIGHT + CAPTION + GAP
+    across, down = page.width + GAP, page.height + CAPTION + GAP
     sheet = Image.new("L", (MARGIN + COLUMNS * across, GAP + len(rows) * down), 255)
-    pen, font = ImageDraw.Draw(sheet), load_font("DejaVuSans.ttf").font_variant(size=11)
+    pen, font = ImageDraw.Draw(sheet), load_font("DejaVuSans.ttf", 11)
     for row, (family, images) in enumerate(rows.items()):
         top = GAP + row * down
-        pen.text((GAP, top + HEIGHT // 2 - 7), family.replace("_", " "), font=font, fill=0)
+        pen.text((GAP, top + page.height // 2 - 7), family.replace("_", " "), font=font, fill=0)
         for column, (image, word) in enumerate(images):
             left = MARGIN + column * across
             sheet.paste(image, (left, top))
-            pen.text((left, top + HEIGHT), word, font=font, fill=90)
+            pen.text((left, top + page.height), word, font=font, fill=90)
     with atomic_file(out) as partial:
         partial.write_bytes(png_bytes(sheet))

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
+from core.data.render.fonts import load_font
+from core.data.render.ink import draw_mask, to_bytes
 from core.data.render.pictures import FONT as SYMBOL_FONT
 from core.data.render.pictures import texture
-from core.data.words import draw_mask, load_font, to_bytes
 
 VARIANTS = ("clean", "noise", "rotation", "occlusion")
 WORD_FONT = "DejaVuSans-Bold.ttf"
 PAPER, INK, BAR = 240, 20, 128  # grey levels of a sticker, its word and what covers it
+TEXTURE = (128, 32)  # width and height that a texture is made in, before it is stretched over the picture
 JITTER = 0.1  # of the height: how far a symbol lies from the middle of its square
 
 
@@ -66,7 +68,7 @@ class Sticker:
 
     def board(self, word: str, width: int, height: int) -> np.ndarray:
         """The clean sticker in grey levels: height x width."""
-        mask = draw_mask(word, load_font(WORD_FONT).font_variant(size=height))
+        mask = draw_mask(word, load_font(WORD_FONT, height))
         edge = round(self.margin * height)
         room = np.array([max(1, width - 2 * edge), max(1, height - 2 * edge)])
         size = room if self.stretched else np.maximum(1, (min(room / mask.size) * np.array(mask.size)).astype(int))
@@ -85,9 +87,9 @@ def draw_picture(symbol: str, size: tuple[int, int], rng: np.random.Generator) -
     """
     height, width = size
     level = rng.uniform(90, 160)
-    field = Image.fromarray(level + texture(rng)).resize((width, height), Image.Resampling.BICUBIC)
+    field = Image.fromarray(level + texture(TEXTURE, rng)).resize((width, height), Image.Resampling.BICUBIC)
     picture = Image.fromarray(to_bytes(np.asarray(field)))
-    font = load_font(SYMBOL_FONT).font_variant(size=round(0.9 * height))
+    font = load_font(SYMBOL_FONT, round(0.9 * height))
     count = max(1, round(width / height))
     for number in range(count):
         x, y = (number + 0.5) * width / count, height / 2

@@ -1,0 +1,61 @@
+"""The word renderer: one word, one family, one page, one random generator -> one grey image.
+
+Everything random comes from the generator passed in, so the same seed gives the same pixels in any process.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from core.data.render.backgrounds import patch
+from core.data.render.family import Family
+from core.data.render.fonts import load_font
+from core.data.render.ink import bend, draw_mask, occlude, paint, paint_over, project, shrink, to_bytes, turn
+from core.data.render.page import Page
+
+# The version of what no gin file says: the order of the steps and of their random draws, the formulas and filters behind
+# the values, CLIP's words taken for the lexicon, wrong labels. Raise it with every change (also of Pillow or numpy) after
+# which some image or label differs; test_words.py pins images and fails then. It stands in for a digest of the source,
+# which would render and train everything anew after each renamed variable.
+RENDERER = 1
+
+
+def render(word: str, family: Family, page: Page, rng: np.random.Generator, backgrounds: Sequence[str] = ()) -> Image.Image:
+    """One grey image of `word`, page.height x page.width.
+
+    Args:
+        word: printable, not empty.
+        rng: the only source of randomness; every step draws from it, so that another order of steps gives other images.
+        backgrounds: picture files, a patch of one lies behind the word; none: plain grey levels.
+
+    Raises:
+        DataError: a font or a background cannot be read, or the font draws nothing for the word.
+    """
+    ink = np.asarray(shaped(word, family, page, rng), dtype=np.float32) / 255
+    if backgrounds:
+        behind = patch(backgrounds[rng.integers(len(backgrounds))], page, rng)
+        pixels = paint_over(ink, behind, family.contrast, rng)
+    else:
+        pixels = paint(ink, family.contrast, family.gradient, rng)
+    if family.occlusion:
+        occlude(pixels, family.occlusion * rng.uniform(family.least_occlusion, 1), family.opacity, rng)
+    if family.blur:
+        radius = family.blur * rng.uniform(family.least_blur, 1)
+        blurred = Image.fromarray(to_bytes(pixels)).filter(ImageFilter.GaussianBlur(radius))
+        pixels = np.asarray(blurred, dtype=np.float32)
+    pixels = pixels + rng.normal(0, family.noise * rng.uniform(family.least_noise, 1), pixels.shape)
+    return Image.fromarray(to_bytes(pixels))
+
+
+def shaped(word: str, family: Family, page: Page, rng: np.random.Generator) -> Image.Image:
+    """The word's ink as a mask of the page's size: bent, turned, in perspective, and with the resolution it has left."""
+    font = load_font(page.fonts[rng.integers(len(page.fonts))], page.font_size)
+    mask = bend(draw_mask(word, font), rng.uniform(-1, 1) * family.curvature)
+    if family.rotation:
+        mask = turn(mask, rng.choice((-1, 1)) * rng.uniform(family.least_rotation, 1) * family.rotation)
+    mask = project(mask, page, family.perspective, rng)
+    if family.downscale > 1:
+        least = family.least_downscale * family.downscale + (1 - family.least_downscale)
+        mask = shrink(mask, rng.uniform(least, family.downscale))
+    return mask
