@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from ablations.rows import TABLES
-from core.config import ConfigError
+from core.errors import ConfigError
 
 DEVICES = TABLES / "devices.yaml"
 MAX_LETTERS = 25  # the label rule of section IV-A

@@ -32,6 +32,7 @@ from ablations.rows import TABLES, Row, table_names
 from ablations.why import why
 from ablations.words import longest_word, mean_longest
 from core import config
+from core.errors import user_errors
 
 RELEASED_BATCH = 128  # images per GPU of the released code, each batch padded to its own longest word
 
@@ -92,7 +93,7 @@ def add_power(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parsed(arguments)
-    with config.user_errors():
+    with user_errors():
         settings = yaml.safe_load((TABLES / "workflow.yaml").read_text())
         settings |= {key: value for key in ("scale", "data", "results", "replicates") if (value := getattr(options, key))}
         plan = make(settings, [options.power] if options.power else options.tables or None, published=True)

@@ -19,8 +19,8 @@ import yaml
 from ablations.reading import Memory, Reading
 from ablations.rows import TABLES, Row, plan_row, row_files, table_names
 from ablations.source import Source, data_source
-from core import config
 from core.data.micro import PARTS
+from core.errors import ConfigError
 from core.files import ROOT, atomic_file
 from reports.layout import Layout, drawable, read_layout
 
@@ -266,7 +266,7 @@ def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = 
     tables, layouts = {}, {}
     for table in wanted or table_names():
         if not (TABLES / table / "table.yaml").is_file():
-            raise config.ConfigError(f"no table {table!r}: there are {', '.join(table_names())}")
+            raise ConfigError(f"no table {table!r}: there are {', '.join(table_names())}")
         layouts[table] = read_layout(table)
         tables[table] = [plan_row(path, layouts[table], scale, source, memory) for path in row_files(layouts[table])]
         refuse_baseline(layouts[table], tables[table])
@@ -295,13 +295,13 @@ def replicate_seeds(wanted: int | str | None, seeds: list[int], layouts: dict[st
         return []
     where, count = TABLES / "workflow.yaml", int(wanted)
     if count <= len(seeds):
-        raise config.ConfigError(
+        raise ConfigError(
             f"{where}: replicates is {count}, which adds nothing to the {len(seeds)} of seeds; give {len(seeds) + 1} or more, "
             "or null"
         )
     if not any(layout.baseline for layout in layouts.values()):
         path = next(iter(layouts.values())).path
-        raise config.ConfigError(f"{where}: replicates is {count}, but {path} has no 'baseline' to train again; name one there")
+        raise ConfigError(f"{where}: replicates is {count}, but {path} has no 'baseline' to train again; name one there")
     others = (seed for seed in range(count) if seed not in seeds)
     return sorted([*seeds, *islice(others, count - len(seeds))])
 
@@ -323,7 +323,7 @@ def refuse_baseline(layout: Layout, rows: list[Row]) -> None:
     for key, said in (("baseline", [layout.baseline] if layout.baseline else []), ("not_at_micro", layout.not_at_micro)):
         for name in said:
             if name not in names:
-                raise config.ConfigError(f"{layout.path}: {key} names {name!r}, there is no {name}.gin beside it")
+                raise ConfigError(f"{layout.path}: {key} names {name!r}, there is no {name}.gin beside it")
 
 
 if __name__ == "__main__":

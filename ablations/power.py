@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from ablations.page import hours
 from ablations.plan import Plan
 from ablations.price import Job
-from core.config import ConfigError
 from core.data.benchmarks import INSIDE
+from core.errors import ConfigError
 from reports.averages import mean_columns
 from reports.claims.results import StudyResults
 from reports.compare import weights_of

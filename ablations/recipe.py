@@ -16,7 +16,7 @@ import yaml
 
 from ablations.reading import INCLUDE, included
 from core import config
-from core.config import ConfigError
+from core.errors import ConfigError, user_errors
 from core.experiment.experiment import Loaded, load
 from core.experiment.optim import one_cycle
 from core.experiment.summary import summarise
@@ -195,7 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Write docs/recipe.md: published, released and our value of every knob.")
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is not up to date")
     options = parser.parse_args(arguments)
-    with config.user_errors():
+    with user_errors():
         text = page()
         if options.check:
             if not PAGE.is_file() or PAGE.read_text() != text:

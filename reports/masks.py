@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from core.errors import ReportError
 from core.files import ROOT, atomic_file
-from reports.layout import ReportError
 from reports.tex import escaped
 
 PUBLISHED = ROOT / "reports" / "published" / "table_I.csv"

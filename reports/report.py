@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from rich.progress import track
 
+from core.errors import ReportError
 from core.files import atomic_file
 from reports.appendix import appendix
 from reports.cells import build
@@ -22,7 +23,7 @@ from reports.claims.shown import claim_blocks
 from reports.collect import read_runs
 from reports.document import Block, Drawing, Heading, Items, Listing, Masks, Study, Text, to_html, to_latex, to_markdown
 from reports.flipped import flips_of_table
-from reports.layout import ReportError, drawable
+from reports.layout import drawable
 from reports.table import Table
 
 CAPTIONS = {

@@ -15,10 +15,10 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
+from core.errors import ReportError
 from core.files import atomic_file, write_json
 from reports import stats
 from reports.figures import style
-from reports.layout import ReportError
 
 KEYS = ("row", "macro", "share", "scale", "data", "own", "low", "high", "output", "seed", "chosen", "trials")
 COLUMNS = ("value", "accuracy", "low", "high", "n", "loss", "steps", "seconds", "own", "chosen", "reason")

@@ -6,8 +6,8 @@ import pytest
 from ablations.plan import MICRO_TOWERS
 from ablations.rows import row_files, table_names
 from core import config
-from core.config import ConfigError
 from core.data.micro import World
+from core.errors import ConfigError
 from core.experiment.experiment import load
 from core.files import ROOT
 from core.pretrain.pretraining import Pretraining

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ablations.rows import row_files, table_names
-from core.config import ConfigError
+from core.errors import ConfigError
 from core.experiment import summary
 from core.experiment.experiment import load
 from core.experiment.summary import compare

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
+from core.errors import ReportError
 from core.figures.masks import main as make_json
 from core.figures.masks import masks
 from core.model.permutations import query_mask, ranks_of
-from reports.layout import ReportError
 from reports.masks import html, latex, main, make_masks, markdown, order_of, published_masks, read_masks
 
 SEED_OF_THE_PAPER = 1  # draws the order that the paper prints

@@ -15,10 +15,10 @@ from PIL import Image
 
 from core.data.environments import close_all
 from core.data.lmdb import WordLmdb, write_lmdb
-from core.errors import DataError
+from core.errors import DataError, ReaderUnavailable
 from core.peers import rapidocr
 from core.peers import run as peers
-from core.peers.reader import Identity, Reader, ReaderUnavailable, Reading, as_entry, require
+from core.peers.reader import Identity, Reader, Reading, as_entry, require
 
 READS = {1: "w1", 2: "W-2", 3: "wrong", 4: "Café", 5: ""}  # by the red value of the image
 

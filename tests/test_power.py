@@ -8,8 +8,8 @@ from ablations import plan as planning
 from ablations.command import main
 from ablations.power import answer, known_noise, question
 from ablations.price import Pace, jobs
-from core.config import ConfigError
 from core.data.doctor.counts import PUBLISHED
+from core.errors import ConfigError
 from reports.layout import StatedNoise, read_layout
 from tests.results import write_results, write_run
 

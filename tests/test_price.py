@@ -16,8 +16,8 @@ from ablations.progress import missing, wanted
 from ablations.reading import Work
 from ablations.source import data_source
 from ablations.words import longest_word, mean_longest
-from core.config import ConfigError
 from core.data.lmdb import sample_labels, write_lmdb
+from core.errors import ConfigError
 from core.experiment.experiment import load
 from core.experiment.protocol import evaluation_digest
 from core.peers.run import READERS

@@ -5,7 +5,7 @@ import yaml
 
 from ablations import recipe
 from core import config
-from core.config import ConfigError
+from core.errors import ConfigError
 from core.experiment.experiment import load
 from core.experiment.summary import summarise
 

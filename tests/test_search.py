@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 
 from core import config
+from core.errors import ConfigError, ReportError, TrialError
 from core.search import run as search
 from core.search import tuner
 from core.search.study import Search, budget
-from core.search.trial import OUTCOME, Training, TrialError, finished, identity, outcome_of, run_trial
+from core.search.trial import OUTCOME, Training, finished, identity, outcome_of, run_trial
 from reports import search as report
-from reports.layout import ReportError
 from tests.conftest import BASELINE
 
 PLAN = "ablations/lr_search.gin"
@@ -51,14 +51,14 @@ def test_the_budget_is_a_share_of_the_rows_own_training(scale, own, length):
     ],
 )
 def test_a_search_that_makes_no_sense_is_refused(binding, message):
-    with pytest.raises(config.ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message):
         config.build(Search, PLAN, bindings=[binding])
 
 
 @pytest.mark.parametrize("macro", ["NORMALISATION", "EPOCHS", "MIRRORED"])
 def test_only_a_positive_number_can_be_searched(macro):
     plan = config.build(Search, PLAN, bindings=[f"study.Search.macro = '{macro}'"])
-    with pytest.raises(config.ConfigError, match=f"Search.macro = '{macro}': .*image0-text6.gin sets it to"):
+    with pytest.raises(ConfigError, match=f"Search.macro = '{macro}': .*image0-text6.gin sets it to"):
         budget(plan, "micro")
 
 

@@ -34,6 +34,7 @@ from core.bench.trained import measure_trained
 from core.bench.words import LENGTHS
 from core.charset import CHARSET_94
 from core.data.loading import open_words
+from core.errors import UserError, user_errors
 from core.experiment.experiment import load
 from core.experiment.protocol import Protocol
 from core.files import write_json
@@ -80,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tokens = "time from predicted characters to the text tower's tokens, beside open_clip's tokenizer word by word"
     captions.add_arguments(verbs.add_parser("captions", help=tokens, description=captions.DESCRIPTION))
     options = parser.parse_args(arguments)
-    with config.user_errors():
+    with user_errors():
         options.run(options)
 
 
@@ -151,7 +152,7 @@ def add_index(index: argparse.ArgumentParser) -> None:
 
 def at_least_one(option: str, value: int) -> None:
     if value < 1:
-        raise ValueError(f"{option} {value} is below 1")
+        raise UserError(f"{option} {value} is below 1")
 
 
 def run_memory(options: argparse.Namespace) -> None:
@@ -236,20 +237,20 @@ def run_index(options: argparse.Namespace) -> None:
 def run_random(options: argparse.Namespace) -> None:
     given = [f"--{name}" for name in ("data", "out", "images") if getattr(options, name) is not None]
     if given:
-        raise ValueError(f"{', '.join(given)} goes with a trained model: add --model RUN_DIR")
+        raise UserError(f"{', '.join(given)} goes with a trained model: add --model RUN_DIR")
     say_as_found(of_rows(read_costs, options, [1, 8, 32]), options, show_costs)
 
 
 def run_trained(options: argparse.Namespace) -> None:
     if missing := [name for name in ("--data", "--out") if getattr(options, name[2:]) is None]:
-        raise ValueError(f"--model also needs {' and '.join(missing)}")
+        raise UserError(f"--model also needs {' and '.join(missing)}")
     if not options.rows:
-        raise ValueError("--model needs a ROW, a gin file that says how to decode, e.g. ablations/table_IX/cross-ar.gin")
+        raise UserError("--model needs a ROW, a gin file that says how to decode, e.g. ablations/table_IX/cross-ar.gin")
     for name in ("lengths", "guesses"):
         if given := getattr(options, name):
-            raise ValueError(f"--{name} {given}: a trained model ends its words itself; leave one of the two away")
+            raise UserError(f"--{name} {given}: a trained model ends its words itself; leave one of the two away")
     if len(options.batch or [32]) > 1:
-        raise ValueError(f"--batch {' '.join(map(str, options.batch))}: with --model give one batch size")
+        raise UserError(f"--batch {' '.join(map(str, options.batch))}: with --model give one batch size")
     images = 256 if options.images is None else options.images
     at_least_one("--images", images)
     found = measure_trained(
@@ -272,12 +273,12 @@ def protocols_of(rows: Sequence[str], scale: str) -> dict[str, Protocol]:
     """The protocols of gin files, by the files' stems.
 
     Raises:
-        ValueError: two files have the same stem.
+        UserError: two files have the same stem.
     """
     protocols: dict[str, Protocol] = {}
     for row in rows:
         if Path(row).stem in protocols:
-            raise ValueError(f"{row}: another ROW has the stem {Path(row).stem!r}, the key of the file; rename one of them")
+            raise UserError(f"{row}: another ROW has the stem {Path(row).stem!r}, the key of the file; rename one of them")
         protocols[Path(row).stem] = load(row, scale).protocol
     return protocols
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from core.bench.timing import Compared, Ready, compared, take_turns
 from core.bench.words import random_words, typical_lengths
 from core.charset import CHARSET_36, CHARSET_94, reduce_text
+from core.errors import UserError
 from core.model.captions import CaptionReader, CaptionTokenizer
 from core.model.tokenizer import Tokenizer
 
@@ -140,7 +141,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     for name in ("captions", "repeats"):
         if getattr(options, name) < 1:
-            raise ValueError(f"--{name} {getattr(options, name)} is below 1")
+            raise UserError(f"--{name} {getattr(options, name)} is below 1")
     torch.set_num_threads(1)
     costs = caption_costs(options.captions, options.repeats)
     if options.json:

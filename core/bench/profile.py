@@ -21,6 +21,7 @@ from core.bench.read import floor, forget_captions, reading, way_of
 from core.bench.timing import WARMUP, device_name
 from core.bench.train import floor_step, training_steps
 from core.bench.words import LENGTHS, draw_words
+from core.errors import UserError
 from core.experiment.experiment import load
 from core.model.clip4str import CLIP4STR
 from core.runtime.clock import clock
@@ -164,7 +165,7 @@ def add_arguments(verb: argparse.ArgumentParser, baseline: str) -> None:
 def run(options: argparse.Namespace) -> None:
     for name in ("batch", "passes", "threads"):
         if getattr(options, name) < 1:
-            raise ValueError(f"--{name} {getattr(options, name)} is below 1")
+            raise UserError(f"--{name} {getattr(options, name)} is below 1")
     torch.set_num_threads(options.threads)
     found = parts_of(options.what, options.row, options.scale, options.batch, options.lengths, options.passes)
     if options.json:

@@ -17,6 +17,7 @@ from core.bench.read import reading, way_of
 from core.bench.timing import by_clock, device_name, spread, take_turns
 from core.bench.train import training_steps
 from core.bench.words import random_words
+from core.errors import UserError
 from core.experiment.experiment import Loaded, load
 from core.files import write_json
 from core.model.clip4str import CLIP4STR
@@ -138,7 +139,7 @@ def add_arguments(verb: argparse.ArgumentParser, baseline: str) -> None:
 def run(options: argparse.Namespace) -> None:
     for name in ("repeats", "threads"):
         if getattr(options, name) < 1:
-            raise ValueError(f"--{name} {getattr(options, name)} is below 1")
+            raise UserError(f"--{name} {getattr(options, name)} is below 1")
     torch.set_num_threads(options.threads)
     device = device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     title = f"{options.row}, scale {options.scale}, {device}, {options.threads} threads"

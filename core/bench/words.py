@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 
 from core.charset import LOWER
+from core.errors import UserError
 
 LENGTHS = ("full", "typical")
 
@@ -26,7 +27,7 @@ def draw_words(lengths: str, batch: int, batches: int, max_outputs: int, seed: i
         max_outputs: positions of the decoder, [E] included.
 
     Raises:
-        ValueError: another name of lengths.
+        UserError: another name of lengths.
     """
     rng = random.Random(seed)
     count = batch * batches
@@ -35,7 +36,7 @@ def draw_words(lengths: str, batch: int, batches: int, max_outputs: int, seed: i
     elif lengths == "typical":
         letters = [min(length, max_outputs - 1) for length in typical_lengths(count, rng)]
     else:
-        raise ValueError(f"--lengths {lengths}: expected one of {', '.join(LENGTHS)}")
+        raise UserError(f"--lengths {lengths}: expected one of {', '.join(LENGTHS)}")
     words = ["".join(rng.choices(LOWER, k=length)) for length in letters]
     return [words[start : start + batch] for start in range(0, count, batch)]
 

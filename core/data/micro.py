@@ -27,6 +27,7 @@ from core.data.lmdb import write_lmdb
 from core.data.render.drawing import numbered
 from core.data.render.lexicon import lexicon, split_unseen
 from core.data.words import FAMILIES, render
+from core.errors import UserError, user_errors
 from core.files import atomic_folder
 
 PARTS = ("train/real", "train/more", "train/synth", "val", "test")  # can be rendered apart; labels/ comes with test
@@ -63,7 +64,7 @@ class World:
     def __post_init__(self):
         for name in ("unseen", "regular", "mislabelled"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"World.{name} = {getattr(self, name)}: a share lies in [0, 1]")
+                raise UserError(f"World.{name} = {getattr(self, name)}: a share lies in [0, 1]")
 
     def words(self) -> tuple[list[str], list[str]]:
         """(words that training may show, words kept for testing)."""
@@ -162,7 +163,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to render (default: everything)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
     arguments = parser.parse_args()
-    with config.user_errors():
+    with user_errors():
         render_world(config.build(World, arguments.world), arguments.out, arguments.workers, arguments.parts)
 
 

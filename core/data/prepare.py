@@ -18,13 +18,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from core import config
 from core.data.convert.catalogue import FORMATS, Format, guess
 from core.data.convert.load import CROP_FORMS, Load, source_size
 from core.data.convert.parts import Parts, make_parts, parts_of
 from core.data.convert.source import Item, LeftOut, Listing, Wanted, numbered_lines
 from core.data.lmdb import write_lmdb
-from core.errors import DataError
+from core.errors import DataError, UserError, user_errors
 from core.files import file_digest, write_json
 
 
@@ -44,7 +43,7 @@ class Filter:
         try:
             re.compile(self.match or "")
         except re.error as error:
-            raise ValueError(f"--match {self.match!r} is no regular expression: {error}") from error
+            raise UserError(f"--match {self.match!r} is no regular expression: {error}") from error
 
     def __call__(self, entries: Listing) -> Iterator[Item | LeftOut]:
         """The entries, those that are not used with the reason."""
@@ -217,7 +216,7 @@ def arguments_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = arguments_parser().parse_args(arguments)
-    with config.user_errors():
+    with user_errors():
         name = options.format or guess(options.sources[0])
         load = Load(options.crop, FORMATS[name].pad if options.pad is None else options.pad, options.min_side)
         wanted = Wanted(options.images, options.split, options.legibility, options.language, options.writing)

@@ -21,7 +21,6 @@ import PIL
 from PIL import Image, ImageFilter
 from rich.progress import track
 
-from core import config
 from core.data.lmdb import write_lmdb
 from core.data.render.backgrounds import patch, pictures_in
 from core.data.render.drawing import numbered
@@ -30,7 +29,7 @@ from core.data.render.ink import HEIGHT, WIDTH, bend, draw_mask, occlude, paint,
 from core.data.render.lexicon import vocabulary_words
 from core.data.render.sheet import contact_sheet, png_bytes
 from core.data.render.wordlist import read_words
-from core.errors import DataError
+from core.errors import DataError, user_errors
 from core.files import atomic_folder, file_digest, write_json
 
 
@@ -214,7 +213,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
     parser.add_argument("--sheet", type=Path, help="also write a contact sheet of the set's first images to this PNG")
     arguments = parser.parse_args()
-    with config.user_errors():
+    with user_errors():
         words = read_words(arguments.lexicon) if arguments.lexicon else vocabulary_words()
         families = tuple(name.strip() for name in arguments.families.split(",") if name.strip())
         backgrounds = pictures_in(arguments.backgrounds) if arguments.backgrounds else ()

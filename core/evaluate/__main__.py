@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core import config
+from core.errors import UserError, user_errors
 from core.runtime.distributed import MOST_WORKERS
 from core.runtime.tracking.client import MODES
 
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from core.runtime.distributed import device, join_team, leave_team, threads_each, workers_each
     from core.runtime.tracking.client import tracking_for
 
-    with config.user_errors():
+    with user_errors():
         torch.set_num_threads(threads_each(options.threads))
         team = join_team()
         run = options.model if options.model.is_dir() else options.model.parent
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             digest = evaluation_digest(protocol, test_data)
             folder = options.out / Path(row).stem if options.out else run / "evaluations" / digest
             if wanted.get(folder, protocol).settings != protocol.settings:
-                raise ValueError(f"{row}: another row of that name is written to {folder} already; leave --out away")
+                raise UserError(f"{row}: another row of that name is written to {folder} already; leave --out away")
             wanted[folder], scored[row] = protocol, (folder, protocol.output)
         workers = workers_each(options.workers, threads_each(options.threads), device())
         model = load_model(options.model).to(device())

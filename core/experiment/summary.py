@@ -15,6 +15,7 @@ from rich.table import Table
 from torch import nn
 
 from core import config
+from core.errors import user_errors
 from core.experiment.difference import Difference, difference
 from core.experiment.experiment import load
 from core.model.clip4str import CLIP4STR
@@ -108,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="'NAME = value'", help="override a macro, repeatable")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     options = parser.parse_args(arguments)
-    with config.user_errors():
+    with user_errors():
         if options.against:
             found = compare(options.row, options.against, options.scale, options.set)
             print(json.dumps(asdict(found)) if options.json else found.text(options.row, options.against))

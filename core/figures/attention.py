@@ -19,7 +19,7 @@ from core.charset import CHARSET_94
 from core.data.benchmarks import benchmarks_of
 from core.data.loading import open_words
 from core.data.transforms import ToTensor
-from core.errors import DataError, UnreadableImage
+from core.errors import DataError, UnreadableImage, UserError, user_errors
 from core.figures.explain import ROLLOUT, class_attention, tower_record
 from core.figures.maps import Maps
 from core.model.towers import ClipTower
@@ -45,7 +45,7 @@ class Attention:
 
     def __post_init__(self):
         if self.images < 1:
-            raise ValueError(f"Attention.images = {self.images}: at least one a benchmark")
+            raise UserError(f"Attention.images = {self.images}: at least one a benchmark")
 
 
 def choose(folder: Path, count: int, rng: np.random.Generator) -> list[tuple[dict, Image.Image]]:
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="'NAME = value'", help="override a macro, repeatable")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all cores)")
     options = parser.parse_args(arguments)
-    with config.user_errors():
+    with user_errors():
         torch.set_num_threads(options.threads or os.cpu_count() or 1)
         plan = config.build(Attention, options.plan, options.scale, options.set)
         plan.tower.load_pretrained()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from core import config
+from core.errors import UserError, user_errors
 from core.files import write_json
 from core.model.permutations import cloze_mask, forward_ranks, query_mask, ranks_of, sample_permutations
 
@@ -20,10 +20,10 @@ def masks(letters: int, seed: int) -> dict:
     """The left-to-right, the cloze and one random mask over [B] y1 ... yT [E], with the names of outputs and context.
 
     Raises:
-        ValueError: there are too few letters for a random order.
+        UserError: there are too few letters for a random order.
     """
     if letters < LEAST:
-        raise ValueError(f"--letters {letters}: at least {LEAST}, fewer have no order but forward and reverse")
+        raise UserError(f"--letters {letters}: at least {LEAST}, fewer have no order but forward and reverse")
     positions = ["[B]", *(f"y{letter}" for letter in range(1, letters + 1)), "[E]"]
     forward, _, shuffled = sample_permutations(letters, 3, mirrored=False, generator=torch.Generator().manual_seed(seed))
     drawn = query_mask(ranks_of(shuffled[None]))[0]
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the random order (default: 0)")
     parser.add_argument("--out", type=Path, required=True, help="file to write (.json)")
     options = parser.parse_args(arguments)
-    with config.user_errors():
+    with user_errors():
         found = masks(options.letters, options.seed)
         write_json(options.out, found)
         print(f"random order: {' '.join(found['masks'][2]['order'])}; written to {options.out}")

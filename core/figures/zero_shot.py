@@ -20,6 +20,7 @@ from torch import Tensor
 from core import config
 from core.data.render.stickers import VARIANTS, Sticker, draw_picture, fit_picture
 from core.data.transforms import ToTensor
+from core.errors import UserError, user_errors
 from core.figures.explain import GRAD_CAM, grad_cam, tower_record
 from core.figures.maps import Maps
 from core.model.byte_pairs import byte_pairs
@@ -59,13 +60,13 @@ class ZeroShot:
         for name in ("candidates", "prompts", "stickers"):
             given = getattr(self, name)
             if isinstance(given, str) or not given or len(set(given)) < len(given):
-                raise ValueError(f"ZeroShot.{name} = {given!r}: expected one or more texts, none twice, like ('cat', 'dog')")
+                raise UserError(f"ZeroShot.{name} = {given!r}: expected one or more texts, none twice, like ('cat', 'dog')")
         for word in self.stickers:
             if word not in self.candidates:
-                raise ValueError(f"ZeroShot: {word!r} is none of the candidates {', '.join(self.candidates)}; add it there")
+                raise UserError(f"ZeroShot: {word!r} is none of the candidates {', '.join(self.candidates)}; add it there")
         for prompt in self.prompts:
             if "{word}" not in prompt and "{letters}" not in prompt:
-                raise ValueError(f"ZeroShot.prompts: {prompt!r} names no word; write {{word}} or {{letters}} in it")
+                raise UserError(f"ZeroShot.prompts: {prompt!r} names no word; write {{word}} or {{letters}} in it")
 
     def captions(self, word: str) -> list[str]:
         """A word in every prompt."""
@@ -88,14 +89,14 @@ def text_features(plan: ZeroShot) -> Tensor:
     """Unit features of the candidates, averaged over their captions as CLIP averages prompts: C D.
 
     Raises:
-        ValueError: a caption has more tokens than the text tower reads.
+        UserError: a caption has more tokens than the text tower reads.
     """
     towers, tokenize = plan.towers, CaptionTokenizer(plan.towers.context_length)
     captions = [caption for word in plan.candidates for caption in plan.captions(word)]
     ids = tokenize(captions).to(towers.clip.logit_scale.device)
     if tokenize.truncated:
         longest = max(captions, key=lambda caption: len(byte_pairs().encode(caption.encode())))
-        raise ValueError(f"caption {longest!r} is cut at CONTEXT_LENGTH = {towers.context_length}; shorten it or raise that")
+        raise UserError(f"caption {longest!r} is cut at CONTEXT_LENGTH = {towers.context_length}; shorten it or raise that")
     features = F.normalize(eos_token(towers, ids)[:, 0], dim=-1)
     return F.normalize(features.unflatten(0, (len(plan.candidates), -1)).mean(1), dim=-1)
 
@@ -160,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all cores)")
     parser.add_argument("--image", type=Path, help="picture to put the stickers on (default: a symbol over a texture)")
     options = parser.parse_args(arguments)
-    with config.user_errors():
+    with user_errors():
         torch.set_num_threads(options.threads or os.cpu_count() or 1)
         torch.manual_seed(0)  # token embeddings that the weights file leaves out
         picture = open_image(options.image) if options.image else None

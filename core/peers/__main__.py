@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from core import config
+from core.errors import user_errors
 from core.peers.run import READERS
 
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     from core.peers.run import read_benchmarks
 
-    with config.user_errors():
+    with user_errors():
         read_benchmarks(READERS[options.reader](options.threads), options.data, options.out)
         print(f"written to {options.out}")
 

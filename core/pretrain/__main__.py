@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core import config
+from core.errors import user_errors
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     from core.pretrain.pretraining import Pretraining, pretrain
 
-    with config.user_errors():
+    with user_errors():
         threads = options.threads or os.cpu_count() or 1
         torch.set_num_threads(threads)
         torch.manual_seed(0)

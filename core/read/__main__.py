@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from core import config
 from core.data.transforms import NORMALISATIONS
+from core.errors import UserError, user_errors
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,13 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from core.read.run import read_images
     from core.weights.checkpoint import load_model
 
-    with config.user_errors():
+    with user_errors():
         model = load_model(options.model).to("cuda" if torch.cuda.is_available() else "cpu")
         results, failed = [], False
         for path in options.images:
             try:
                 results += read_images(model, [path], options.normalisation, options.refine_steps)
-            except ValueError as error:
+            except UserError as error:
                 print(f"error: {error}", file=sys.stderr)
                 failed = True
     if options.json:

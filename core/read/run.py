@@ -9,7 +9,7 @@ from PIL import Image
 
 from core.data.images import decode_image
 from core.data.transforms import ToTensor
-from core.errors import UnreadableImage
+from core.errors import UnreadableImage, UserError
 from core.model.clip4str import CLIP4STR
 
 
@@ -17,14 +17,14 @@ def open_image(path: Path) -> Image.Image:
     """An image file in RGB.
 
     Raises:
-        ValueError: it is missing, or no image.
+        UserError: it is missing, or no image.
     """
     try:
         return decode_image(path)
     except FileNotFoundError as error:
-        raise ValueError(f"{path}: no such file") from error
+        raise UserError(f"{path}: no such file") from error
     except UnreadableImage as error:
-        raise ValueError(f"{path}: not an image that can be decoded ({error})") from error
+        raise UserError(f"{path}: not an image that can be decoded ({error})") from error
 
 
 def read_images(model: CLIP4STR, paths: list[Path], normalisation: str | None, refine_steps: int) -> list[dict]:

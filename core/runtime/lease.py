@@ -20,8 +20,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from core import config
-from core.runtime.devices import LIST, VISIBLE, DeviceError, usable
+from core.errors import DeviceError, UserError, user_errors
+from core.runtime.devices import LIST, VISIBLE, usable
 from core.runtime.locks import Note, alone, holders, is_held, line, queue_up, read_note, share, take_slot, wait_until_free
 
 FOLDER = "CLIP4STR_LEASES"
@@ -170,10 +170,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options, command = parser.parse_args(words[:ours]), words[ours + 1 :]
     if not command and not options.list:
         parser.error("which command? python -m core.runtime.lease --gpus 1 -- COMMAND...")
-    with config.user_errors():
+    with user_errors():
         for name, value in (("--gpus", options.gpus), ("--share", options.share)):
             if value < 1:
-                raise ValueError(f"{name} {value}: expected 1 or more")
+                raise UserError(f"{name} {value}: expected 1 or more")
         if options.list:
             show()
         elif shutil.which(command[0]) is None:

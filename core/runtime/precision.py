@@ -2,6 +2,8 @@
 
 import torch
 
+from core.errors import UserError
+
 DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 NATIVE = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")  # instructions for bfloat16, as `torch.cpu.get_capabilities` says
 
@@ -24,11 +26,11 @@ def fit_for(device: torch.device | str, precision: str) -> str:
     scaled loss, as the released code does everywhere.
 
     Raises:
-        ValueError: "fp16" on a CPU, which has no scaled loss.
+        UserError: "fp16" on a CPU, which has no scaled loss.
     """
     on_cpu = torch.device(device).type == "cpu"
     if precision == "fp16" and on_cpu:
-        raise ValueError("Optimisation.precision = 'fp16': only a GPU trains in float16; say 'bf16' or 'no' (float32)")
+        raise UserError("Optimisation.precision = 'fp16': only a GPU trains in float16; say 'bf16' or 'no' (float32)")
     if precision != "bf16":
         return precision
     if on_cpu:

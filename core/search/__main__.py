@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core import config
+from core.errors import user_errors
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from core.search.tuner import require_ray
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that Ray and the trainings end with the search
-    with config.user_errors():
+    with user_errors():
         require_ray()
         plan = config.build(Search, options.plan, options.scale)
         shortened = budget(plan, options.scale, tuple(options.set))

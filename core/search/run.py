@@ -8,6 +8,7 @@ Interrupted, the same command goes on: finished trials are kept, a started one g
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from core.errors import UserError
 from core.search.study import Budget, Search
 from core.search.trial import Training
 from core.search.tuner import draw, run_trials
@@ -19,11 +20,11 @@ def best(outcomes: Sequence[dict]) -> dict:
     """The outcome of the highest validation accuracy; of equal ones the lowest training loss.
 
     Raises:
-        ValueError: every trial diverged.
+        UserError: every trial diverged.
     """
     ended = [outcome for outcome in outcomes if outcome["accuracy"] is not None]
     if not ended:
-        raise ValueError("every trial diverged; lower Search.span, or the row's own value, in ablations/lr_search.gin")
+        raise UserError("every trial diverged; lower Search.span, or the row's own value, in ablations/lr_search.gin")
     return max(ended, key=lambda outcome: (outcome["accuracy"], -outcome["loss"]))
 
 
@@ -32,7 +33,7 @@ def search(plan: Search, shortened: Budget, training: Training, jobs: int) -> di
 
     Raises:
         TrialError: a training could not be done.
-        ValueError: every trial diverged.
+        UserError: every trial diverged.
     """
     values = draw(shortened.own, shortened.low, shortened.high, plan.trials, plan.seed)
     outcomes = run_trials(training, values, jobs)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core import config
+from core.errors import UserError, user_errors
 from core.runtime.tracking.client import MODES
 from core.train.loop import LOG_EVERY
 
@@ -58,10 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from core.train.state import Interrupted
 
     faulthandler.enable()  # a disk that goes away under LMDB ends the process with SIGBUS: say where
-    with config.user_errors():
+    with user_errors():
         torch.set_num_threads(threads_each(options.threads))
         if options.log_every < 1:
-            raise ValueError(f"--log-every {options.log_every}: expected a number of steps")
+            raise UserError(f"--log-every {options.log_every}: expected a number of steps")
         loaded = load(options.row, options.scale, options.set)
         if not options.data.is_dir():
             raise FileNotFoundError(f"data root {options.data} does not exist; it should hold train/, val/ and test/")

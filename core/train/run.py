@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from core.data.lmdb import fingerprint, train_roots
 from core.data.loading import Words, open_words
 from core.data.transforms import ToTensor
+from core.errors import TrainingError
 from core.experiment.experiment import Loaded
 from core.files import atomic_file, write_json
 from core.model.clip4str import CLIP4STR
@@ -25,7 +26,6 @@ from core.runtime.distributed import join_team, on_cpu
 from core.runtime.precision import fit_for, name_of
 from core.runtime.provenance import provenance
 from core.runtime.tracking.client import OFF, Tracking
-from core.train.errors import TrainingError
 from core.train.loop import LOG_EVERY, Run, go_on
 from core.train.loss_monitor import Watch
 from core.train.record import describe, finished, identity, state_identity, train_record

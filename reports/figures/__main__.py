@@ -16,6 +16,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from core.charset import CHARSETS
+from core.errors import ReportError
 from reports.cells import build
 from reports.collect import read_runs
 from reports.figures import style
@@ -24,7 +25,7 @@ from reports.figures.forest import forest
 from reports.figures.parameters import parameters
 from reports.figures.qualitative import qualitative, readings_of
 from reports.flips import stored_images
-from reports.layout import ReportError, read_layout
+from reports.layout import read_layout
 
 
 def draw_forest(options: argparse.Namespace) -> Figure:

@@ -15,8 +15,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from core.errors import ReportError
 from reports.figures import style
-from reports.layout import ReportError
 
 ACROSS, WIDE, HIGH = 2, 2.55, 1.35  # panels in a line; inches of a panel
 LEFT, BETWEEN, FOOT, TOP = 0.5, 0.62, 0.42, 0.3  # inches

@@ -11,8 +11,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from core import config
 from core.data.doctor.diagnosis import PARTS
+from core.errors import UserError, user_errors
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -41,11 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from core.data.doctor.verdict import read_needs
     from core.files import ROOT, atomic_file
 
-    with config.user_errors():
+    with user_errors():
         if not options.root.is_dir():
             raise FileNotFoundError(f"data root {options.root} does not exist; it should hold train/, val/ and test/")
         if not 0 <= options.confident <= 1 or options.workers < 1:
-            raise ValueError(f"--confident {options.confident} lies in [0, 1], --workers {options.workers} is 1 or more")
+            raise UserError(f"--confident {options.confident} lies in [0, 1], --workers {options.workers} is 1 or more")
         with bar("look") as advance:
             diagnosis = examine(options.root, read_needs(ROOT / "ablations"), options.workers, advance)
         old, elsewhere = stale_runs(options.runs, options.root) if options.runs else ({}, 0)

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from core.data.micro import World
 from core.data.words import HEIGHT, WIDTH, load_font, to_bytes
+from core.errors import UserError
 
 FONT = "DejaVuSans.ttf"
 LEAST = 10  # pixels a symbol measures each way, at the font's size
@@ -45,7 +46,7 @@ class Pictures:
         classes: how many symbols, spread over all that the font has.
 
     Raises:
-        ValueError: the font has fewer symbols.
+        UserError: the font has fewer symbols.
     """
 
     world: World
@@ -54,7 +55,7 @@ class Pictures:
 
     def __post_init__(self):
         if not 2 <= self.classes <= len(all_symbols()):
-            raise ValueError(f"Pictures.classes = {self.classes}: the font has {len(all_symbols())} symbols, the least is 2")
+            raise UserError(f"Pictures.classes = {self.classes}: the font has {len(all_symbols())} symbols, the least is 2")
 
     def symbols(self) -> list[str]:
         """The symbol of each class."""
