@@ -16,12 +16,12 @@ from typing import TypeVar
 import gin
 from gin import config_parser
 
+from core.choices import SCALES
 from core.errors import ConfigError
 from core.files import ROOT
 from core.moved import with_new_names
 from core.weights.allowlist import foreign
 
-SCALES = sorted(path.stem for path in (ROOT / "ablations" / "scale").glob("*.gin"))
 Built = TypeVar("Built")
 
 

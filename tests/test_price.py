@@ -20,7 +20,7 @@ from core.data.lmdb import sample_labels, write_lmdb
 from core.errors import ConfigError
 from core.experiment.experiment import load
 from core.experiment.protocol import evaluation_digest
-from core.peers.run import READERS
+from core.peers.registry import READERS
 
 SETTINGS = {"scale": "smoke", "data": None, "seeds": [0], "threads": 1, "peers": []}
 BASELINE, TABLE = "image0-text6", "table_VI"

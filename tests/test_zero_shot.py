@@ -7,7 +7,8 @@ from core import config
 from core.data.render.lexicon import lexicon
 from core.data.render.stickers import VARIANTS, Sticker, draw_picture, fit_picture
 from core.figures.maps import load_maps
-from core.figures.zero_shot import ZeroShot, classify, main, text_features, zero_shot
+from core.figures.zero_shot import main
+from core.figures.zero_shot_maps import ZeroShot, classify, text_features, zero_shot
 from core.model.captions import CaptionTokenizer
 from core.pretrain.pretraining import Pretraining
 

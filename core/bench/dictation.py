@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from core.bench.words import GUESSES
 from core.charset import LOWER
 from core.errors import UserError
 from core.model.attention import KeysValues
@@ -20,7 +21,6 @@ from core.model.clip4str import CLIP4STR
 from core.model.decoder import Decoder
 
 LOUD = 1e4  # far above any logit, within the range of half precision
-GUESSES = ("right", "wrong")
 
 
 def other(word: str) -> str:

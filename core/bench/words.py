@@ -7,6 +7,7 @@ from core.charset import LOWER
 from core.errors import UserError
 
 LENGTHS = ("full", "typical")
+GUESSES = ("right", "wrong")  # see `core.bench.dictation`
 
 # How many of IIIT5K's 3,000 test words (Mishra et al., BMVC 2012) have 0, 1, 2, ... letters, white space removed.
 IIIT5K_TEST = (0, 84, 350, 432, 559, 478, 318, 308, 186, 129, 75, 35, 15, 7, 2, 0, 3, 3, 7, 1, 2, 0, 6)

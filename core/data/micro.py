@@ -12,7 +12,6 @@ V-G).
 import argparse
 import csv
 import io
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from rich.progress import track
 
 from core import config
 from core.charset import LOWER
+from core.cli import add_workers
 from core.data.lmdb import write_lmdb
 from core.data.render.drawing import numbered
 from core.data.render.lexicon import lexicon, split_unseen
@@ -157,11 +157,13 @@ def write_labels(path: Path, words: list[str]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Render the micro world as LMDBs (train/, val/, test/<family>/).")
+    parser = argparse.ArgumentParser(
+        prog="python -m core.data.micro", description="Render the micro world as LMDBs (train/, val/, test/<family>/)."
+    )
     parser.add_argument("world", help="gin file that binds micro.World, e.g. ablations/micro/world.gin")
     parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to render (default: everything)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
+    add_workers(parser)
     arguments = parser.parse_args()
     with user_errors():
         render_world(config.build(World, arguments.world), arguments.out, arguments.workers, arguments.parts)

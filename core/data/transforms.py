@@ -12,12 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from core.choices import NORMALISATIONS
 from core.errors import UserError
-
-NORMALISATIONS = {  # name: mean and standard deviation of the three channels, on a 0-1 scale
-    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
-    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # what the released evaluation code does
-}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ command line image number i depends on (seed, i) and the lists given alone, what
 
 import argparse
 import hashlib
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ import PIL
 from PIL import Image, ImageFilter
 from rich.progress import track
 
+from core.cli import add_workers
 from core.data.lmdb import write_lmdb
 from core.data.render.backgrounds import patch, pictures_in
 from core.data.render.drawing import numbered
@@ -198,6 +198,7 @@ def usable_fonts(words: Sequence[str], folder: Path | None) -> tuple[str, ...]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
+        prog="python -m core.data.words",
         description="Render words as an LMDB: the same seed, lists and versions give the same bytes on any machine.",
         epilog="example: python -m core.data.words data/train/rendered --n 10000 --seed 7 --families regular,rotated",
     )
@@ -210,7 +211,7 @@ def main() -> None:
     )
     parser.add_argument("--lexicon", type=Path, help="text file, one word a line (default: the words of CLIP's vocabulary)")
     parser.add_argument("--backgrounds", type=Path, help="folder of pictures to write on (default: plain grey levels)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
+    add_workers(parser)
     parser.add_argument("--sheet", type=Path, help="also write a contact sheet of the set's first images to this PNG")
     arguments = parser.parse_args()
     with user_errors():

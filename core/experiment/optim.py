@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.optim import AdamW
 
+from core.choices import PRECISIONS
 from core.errors import UserError
-from core.runtime.precision import DTYPES
 
 REFERENCE_BATCH = 512  # the batch at which encoder_lr holds (Table II)
 UNDECAYED = ("position_queries", "token_embedding.weight", "context_embedding.weight")
@@ -100,8 +100,8 @@ class Optimisation:
         for name in ("encoder_lr", "batch", "block", "device_batch", "save_every", "validate_every"):
             if getattr(self, name) <= 0:
                 raise UserError(f"Optimisation.{name} = {getattr(self, name)} is not positive")
-        if self.precision not in DTYPES:
-            raise UserError(f"Optimisation.precision = {self.precision!r}: expected one of {', '.join(DTYPES)}")
+        if self.precision not in PRECISIONS:
+            raise UserError(f"Optimisation.precision = {self.precision!r}: expected one of {', '.join(PRECISIONS)}")
         if self.adapter_rate not in RATES:
             raise UserError(f"ADAPTER_RATE = {self.adapter_rate!r}: expected one of {', '.join(RATES)}")
         if not 0 < self.warmup < 1:

@@ -5,10 +5,9 @@ from dataclasses import asdict, dataclass
 
 from core import config
 from core.charset import CHARSETS
-from core.data.transforms import NORMALISATIONS
+from core.choices import NORMALISATIONS, PRECISIONS
 from core.errors import UserError
 from core.model.decoding import DECODE
-from core.runtime.precision import DTYPES
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,8 @@ class Protocol:
             raise UserError(f"NORMALISATION = {self.normalisation!r}: expected one of {', '.join(NORMALISATIONS)}")
         if not isinstance(self.refine_steps, int) or self.refine_steps < 0:
             raise UserError(f"REFINE_STEPS = {self.refine_steps!r}: expected a whole number, 0 or more")
-        if self.precision not in DTYPES:
-            raise UserError(f"Protocol.precision = {self.precision!r}: expected one of {', '.join(DTYPES)}")
+        if self.precision not in PRECISIONS:
+            raise UserError(f"Protocol.precision = {self.precision!r}: expected one of {', '.join(PRECISIONS)}")
         if self.scoring_charset_size not in CHARSETS:
             raise UserError(f"Protocol.scoring_charset_size = {self.scoring_charset_size}: expected 36 or 94")
 

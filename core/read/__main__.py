@@ -9,20 +9,24 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from core.data.transforms import NORMALISATIONS
+from core.choices import NORMALISATIONS
+from core.cli import add_json, add_model, at_least
 from core.errors import UserError, user_errors
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Read the word in each image: text, confidence, both branches.")
-    parser.add_argument("model", type=Path, help="run directory, model.safetensors or released checkpoint")
+    parser = argparse.ArgumentParser(
+        prog="python -m core.read", description="Read the word in each image: text, confidence, both branches."
+    )
+    add_model(parser)
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image files of one word each")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of a table")
-    parser.add_argument("--refine-steps", type=int, default=1, help="refinement steps of Algorithm 1 (default: 1)")
+    add_json(parser, "one JSON object per image")
+    about = "refinement steps of Algorithm 1 (default: 1)"
+    parser.add_argument("--refine-steps", type=at_least(0), default=1, help=about)
     parser.add_argument(
         "--normalisation",
         choices=sorted(NORMALISATIONS),
-        help="of the image (default: what the model was trained with; half for released checkpoints, as they are tested)",
+        help="normalisation of the images (default: the model's own, from its training; half for released checkpoints)",
     )
     options = parser.parse_args(arguments)
 

@@ -1,7 +1,4 @@
-"""Read words from image files.
-
-python -m core.read results/runs/<run>/seed0 word.png other.jpg
-"""
+"""Words read from image files: text and confidence of every output."""
 
 from pathlib import Path
 

@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 from accelerate import PartialState
 
+from core.choices import MOST_WORKERS
 from core.errors import UserError
 from core.runtime import lease
 from core.runtime.compute import pick_device
@@ -41,7 +42,6 @@ class Team:
 
 
 ALONE = Team()
-MOST_WORKERS = 8  # loaders of one process that reads: a core loads well over a thousand images a second (docs/performance.md)
 
 
 def launched() -> bool:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
+from core.cli import at_least
 from core.errors import UserError, user_errors
 
 PORTS = range(20_000, 40_000)  # below those that systems hand out by themselves
@@ -30,9 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument(
         "--processes",
-        type=int,
+        type=at_least(1),
         required=True,
-        help="processes on this machine, one a GPU (without GPUs: they share its CPU threads); BATCH is divided among them",
+        help="processes on this machine, one per GPU (without GPUs: they share its CPU threads); BATCH is divided among them",
     )
     options = parser.parse_args(words[:ours])
     with user_errors():
@@ -50,8 +51,6 @@ def refuse_missing_devices(processes: int) -> None:
     """Raise UserError unless every process gets a GPU of its own (or all share the CPU)."""
     import torch
 
-    if processes < 1:
-        raise UserError(f"--processes {processes}: at least one is needed")
     found = torch.cuda.device_count()
     if 0 < found < processes:
         seen = os.environ.get("CUDA_VISIBLE_DEVICES", "all of them")

@@ -7,31 +7,33 @@ docs/data.md says what is checked and how to read the verdict.
 
 import argparse
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from core.cli import add_json, add_workers, share
 from core.data.doctor.diagnosis import PARTS
-from core.errors import UserError, user_errors
+from core.errors import user_errors
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
+        prog="python -m core.data.doctor",
         description="Look at every image and label below a data root (train/<set>/**/data.mdb, val/**/data.mdb, "
         "test/<benchmark>/data.mdb, labels/): what is there, what is broken, what two splits share, and which of the "
         "paper's tables it can reproduce.",
         epilog="Example: python -m core.data.doctor data --html doctor.html --runs results/runs",
     )
     parser.add_argument("root", type=Path, help="data root, as given to core.train as --data")
-    parser.add_argument("--json", action="store_true", help="print everything as one JSON object instead of the summary")
+    add_json(parser)
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with thumbnails of what to look at")
     parser.add_argument("--runs", type=Path, help="folder of runs, e.g. results/runs: list those on data that changed since")
     parser.add_argument("--model", type=Path, help="trained model: list labels that it contradicts with confidence")
-    parser.add_argument("--confident", type=float, default=0.9, help="what a contradiction takes, 0 to 1 (default: 0.9)")
+    about = "confidence from which a reading contradicts its label, 0 to 1 (default: 0.9)"
+    parser.add_argument("--confident", type=share, default=0.9, help=about)
     parser.add_argument(
         "--read", nargs="+", choices=PARTS, default=["val", "test"], help="splits the model reads (default: val test)"
     )
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    add_workers(parser)
     options = parser.parse_args(arguments)
 
     from core.data.doctor.diagnosis import examine
@@ -44,8 +46,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with user_errors():
         if not options.root.is_dir():
             raise FileNotFoundError(f"data root {options.root} does not exist; it should hold train/, val/ and test/")
-        if not 0 <= options.confident <= 1 or options.workers < 1:
-            raise UserError(f"--confident {options.confident} lies in [0, 1], --workers {options.workers} is 1 or more")
         with bar("look") as advance:
             diagnosis = examine(options.root, read_needs(ROOT / "ablations"), options.workers, advance)
         old, elsewhere = stale_runs(options.runs, options.root) if options.runs else ({}, 0)

@@ -1,9 +1,4 @@
-"""What lies in a folder of data, what is wrong with it, and which of the paper's tables it can reproduce.
-
-    python -m core.data.doctor data --html doctor.html
-
-docs/data.md says what is checked and how to read the verdict.
-"""
+"""What the doctor adds to a diagnosis of the data: runs that are stale, labels that a trained model contradicts."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
