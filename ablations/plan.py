@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import yaml
 
 from ablations.reading import Memory, Reading
@@ -23,6 +23,9 @@ from core.data.micro import PARTS
 from core.errors import ConfigError
 from core.files import ROOT, atomic_file
 from reports.layout import Layout, drawable, read_layout
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MICRO_TOWERS = ("clip", "clip_large", "clip_more", "classes_50", "classes_1000")  # made by ablations/micro/<name>.gin
 SCHEMA = yaml.safe_load((TABLES / "workflow.schema.yaml").read_text())
@@ -189,8 +192,10 @@ class Plan:
         for table, rows in self.tables.items():
             keep(self.tables_folder / f"{table}.runs.csv", self.listed(table, rows).to_csv(index=False))
 
-    def listed(self, table: str, rows: list[Row]) -> pd.DataFrame:
+    def listed(self, table: str, rows: list[Row]) -> "pd.DataFrame":
         """What reports read of a table's rows (`<table>.runs.csv`)."""
+        import pandas as pd  # nothing else of a plan needs it, and `--help` need not wait for it
+
         labels, replicated = self.layouts[table].labels, self.replicated(table)
         return pd.DataFrame(
             {

@@ -1,6 +1,7 @@
 """Options that several commands share: one name, one wording, one check. Imports nothing that makes `--help` wait."""
 
 import argparse
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -24,15 +25,30 @@ def at_least(least: int) -> Callable[[str], int]:
     return number
 
 
-def share(text: str) -> float:
-    """A type for argparse: numbers from 0 to 1."""
+def in_range(text: str, holds: Callable[[float], bool], expected: str) -> float:
+    """A number that `holds` accepts; anything else is an argument error that says what was expected."""
     try:
         value = float(text)
     except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
+        value = math.nan
+    if not holds(value):
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
     return value
+
+
+def share(text: str) -> float:
+    """A type for argparse: numbers from 0 to 1."""
+    return in_range(text, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+
+
+def positive_share(text: str) -> float:
+    """A type for argparse: numbers above 0, at most 1."""
+    return in_range(text, lambda value: 0 < value <= 1, "a number above 0 and at most 1")
+
+
+def positive(text: str) -> float:
+    """A type for argparse: finite numbers above 0."""
+    return in_range(text, lambda value: 0 < value < math.inf, "a positive number")
 
 
 def add_scale(parser: argparse.ArgumentParser, default: str | None = "micro", default_text: str = "%(default)s") -> None:

@@ -13,7 +13,8 @@ from core.errors import ReportError
 from core.figures.decoder_masks import masks
 from core.figures.masks import main as make_json
 from core.model.permutations import query_mask, ranks_of
-from reports.masks import html, latex, main, make_masks, markdown, order_of, published_masks, read_masks
+from reports.mask_table import html, latex, make_masks, markdown, order_of, published_masks, read_masks
+from reports.masks import main
 
 SEED_OF_THE_PAPER = 1  # draws the order that the paper prints
 

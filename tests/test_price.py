@@ -9,11 +9,12 @@ import yaml
 from ablations import plan as planning
 from ablations.assumptions import DEVICES, read_assumptions
 from ablations.calibration import Check, checks, utilisation
-from ablations.command import configuration, main
+from ablations.command import main
 from ablations.page import advice
 from ablations.price import Pace, best_gpus_per_run, disk_peak, elapsed, formula, jobs, wall_clock
 from ablations.progress import missing, wanted
 from ablations.reading import Work
+from ablations.show import configuration
 from ablations.source import data_source
 from ablations.words import longest_word, mean_longest
 from core.data.lmdb import sample_labels, write_lmdb

@@ -14,7 +14,8 @@ from core.search import run as search
 from core.search import tuner
 from core.search.study import Search, budget
 from core.search.trial import OUTCOME, Training, finished, identity, outcome_of, run_trial
-from reports import search as report
+from reports import search_table as report
+from reports.search import main
 from tests.conftest import BASELINE
 
 PLAN = "ablations/lr_search.gin"
@@ -189,5 +190,5 @@ def test_a_damaged_search_is_named(tmp_path, capsys):
     with pytest.raises(ReportError, match=r"search\.json: key 'macro' is missing"):
         report.read_search(tmp_path / "search.json")
     with pytest.raises(SystemExit):
-        report.main([str(tmp_path / "search.json"), str(tmp_path / "x")])
+        main([str(tmp_path / "search.json"), str(tmp_path / "x")])
     assert "error: " in capsys.readouterr().err
