@@ -10,8 +10,8 @@ import pytest
 
 from core import config
 from core.errors import ConfigError, ReportError, TrialError
-from core.search import run as search
 from core.search import tuner
+from core.search.__main__ import main as search
 from core.search.study import Search, budget
 from core.search.trial import OUTCOME, Training, finished, identity, outcome_of, run_trial
 from reports import search_table as report
@@ -66,7 +66,7 @@ def test_only_a_positive_number_can_be_searched(macro):
 def test_without_ray_the_error_says_what_to_install(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(tuner, "NEEDED", ("no_such_package",))
     with pytest.raises(SystemExit) as end:
-        search.main([PLAN, "--data", str(tmp_path), "--out", str(tmp_path / "out")])
+        search([PLAN, "--data", str(tmp_path), "--out", str(tmp_path / "out")])
     assert end.value.code == 1 and "pip install '.[search]'" in capsys.readouterr().err
 
 
@@ -133,9 +133,9 @@ def trial(value, accuracy, loss=1.0):
 
 def test_the_best_is_the_most_accurate_then_the_lowest_loss():
     trials = [trial(1, 40.0, 0.1), trial(2, 50.0, 2.0), trial(3, 50.0, 1.5), trial(4, None)]
-    assert search.best(trials)["value"] == 3
+    assert best(trials)["value"] == 3
     with pytest.raises(ValueError, match="every trial diverged"):
-        search.best(trials[3:])
+        best(trials[3:])
 
 
 def write_search(tmp_path, trials, chosen, own=0.01):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from core.choices import NORMALISATIONS
 from core.cli import add_json, add_model, at_least
-from core.errors import UserError, user_errors
+from core.errors import user_errors
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -30,35 +30,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
 
-    import torch
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from core.read.run import read_images
-    from core.weights.checkpoint import load_model
+    from core.read.run import read_files, show_readings
 
     with user_errors():
-        model = load_model(options.model).to("cuda" if torch.cuda.is_available() else "cpu")
-        results, failed = [], False
-        for path in options.images:
-            try:
-                results += read_images(model, [path], options.normalisation, options.refine_steps)
-            except UserError as error:
-                print(f"error: {error}", file=sys.stderr)
-                failed = True
-    if options.json:
-        for result in results:
-            print(json.dumps(result, ensure_ascii=False))
-    elif results:
-        table = Table("image", "text", "confidence", "visual branch", "cross-modal branch")
-        for column in table.columns:
-            column.overflow = "fold"
-        for result in results:
-            image, text, visual, cross = (escape(result[name] or "") for name in ("image", "text", "visual", "cross"))
-            table.add_row(image, text, f"{result['confidence']:.3f}", visual, cross)
-        Console().print(table)
-    if failed:
+        readings, unreadable = read_files(options)
+        for error in unreadable:
+            print(f"error: {error}", file=sys.stderr)
+        if options.json:
+            for reading in readings:
+                print(json.dumps(reading, ensure_ascii=False))
+        elif readings:
+            show_readings(readings)
+    if unreadable:
         sys.exit(1)
 
 

@@ -6,7 +6,6 @@ docs/data.md says what is checked and how to read the verdict.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,40 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_workers(parser)
     options = parser.parse_args(arguments)
 
-    from core.data.doctor.diagnosis import examine
-    from core.data.doctor.page import page
-    from core.data.doctor.run import bar, read_doubts, stale_runs
-    from core.data.doctor.summary import summary
-    from core.data.doctor.verdict import read_needs
-    from core.files import ROOT, atomic_file
+    from core.data.doctor.run import look
 
     with user_errors():
-        if not options.root.is_dir():
-            raise FileNotFoundError(f"data root {options.root} does not exist; it should hold train/, val/ and test/")
-        with bar("look") as advance:
-            diagnosis = examine(options.root, read_needs(ROOT / "ablations"), options.workers, advance)
-        old, elsewhere = stale_runs(options.runs, options.root) if options.runs else ({}, 0)
-        doubted = read_doubts(diagnosis, options.model, options.read, options.confident) if options.model else []
-        if options.html:
-            with atomic_file(options.html) as partial:
-                partial.write_text(page(diagnosis, old, doubted), encoding="utf-8")
-        if options.json:
-            runs = {"stale_runs": old, "runs_on_other_data": elsewhere} if options.runs else {}
-            found = {"doubts": [doubt._asdict() for doubt in doubted]} if options.model else {}
-            print(json.dumps({**diagnosis.as_dict(), **runs, **found}, ensure_ascii=False))
-            return
-        print(summary(diagnosis))
-        if options.runs:
-            print(f"\nRuns below {options.runs}")
-            lines = [f"{run} is stale: {reason}" for run, reason in old.items()] or ["none is stale"]
-            lines += [f"{elsewhere} runs were on other data"] if elsewhere else []
-            print("\n".join(f"  {line}" for line in lines))
-        if options.model:
-            print(f"\nLabels that {options.model} contradicts with confidence {options.confident} or more: {len(doubted)}")
-            for place, label, reading, sure in doubted[:20]:
-                print(f"  {place.lmdb} {place.index}: label {label}, read {reading} ({sure:.3f})")
-        if options.html:
-            print(f"\nwritten to {options.html}")
+        look(options)
 
 
 if __name__ == "__main__":
