@@ -6,11 +6,12 @@ from pathlib import Path
 import yaml
 
 from ablations.rows import TABLES
-from core.config import ConfigError
+from core.choices import PRECISIONS
+from core.errors import ConfigError
 
 DEVICES = TABLES / "devices.yaml"
 MAX_LETTERS = 25  # the label rule of section IV-A
-PRECISIONS = ("no", "bf16", "fp16")
+DISCORDANT = 0.05  # share of images; rows of 91 % that misread independently of each other would have 0.16
 SHARES = ("utilisation", "distinct_captions", "mixed_saved", "usable_memory")
 NUMBERS = (*SHARES, "prediction_bytes")
 

@@ -3,8 +3,8 @@
 from ablations.reading import MACHINE, Counts, Reading, Work
 from core.experiment.experiment import load
 from core.experiment.operations import cost, released
+from core.experiment.parameters import summarise
 from core.experiment.step_memory import saved_bytes
-from core.experiment.summary import summarise
 
 
 def read(gin: str, scale: str) -> Reading:

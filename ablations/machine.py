@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core.config import ConfigError
+from core.errors import ConfigError, DeviceError
 from core.runtime.devices import VISIBLE, usable
 
 FILE = "ablations/workflow.yaml"
@@ -34,7 +34,7 @@ def survey(settings: Mapping, cores: int, scheduled: bool) -> Machine:
     gpus, share = settings["gpus_per_run"], settings["gpu_share"]
     try:
         devices = [] if scheduled else usable()
-    except ValueError as error:
+    except DeviceError as error:
         raise ConfigError(str(error)) from error
     if devices and gpus > len(devices):
         raise ConfigError(

@@ -11,18 +11,21 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import yaml
 
 from ablations.reading import Memory, Reading
 from ablations.replicates import replicate_seeds
 from ablations.rows import TABLES, Row, evaluations_of, plan_row, row_files, table_names
 from ablations.source import Source, data_source
-from core import config
 from core.data.micro import PARTS
+from core.errors import ConfigError
 from core.files import ROOT, atomic_file
 from reports.layout import Layout, drawable, read_layout
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MICRO_TOWERS = ("clip", "clip_large", "clip_more", "classes_50", "classes_1000")  # made by ablations/micro/<name>.gin
 SCHEMA = yaml.safe_load((TABLES / "workflow.schema.yaml").read_text())
@@ -187,8 +190,10 @@ class Plan:
         for table, rows in self.tables.items():
             keep(self.tables_folder / f"{table}.runs.csv", self.listed(table, rows).to_csv(index=False))
 
-    def listed(self, table: str, rows: list[Row]) -> pd.DataFrame:
+    def listed(self, table: str, rows: list[Row]) -> "pd.DataFrame":
         """What reports read of a table's rows (`<table>.runs.csv`)."""
+        import pandas as pd  # nothing else of a plan needs it, and `--help` need not wait for it
+
         labels, replicated = self.layouts[table].labels, self.replicated(table)
         return pd.DataFrame(
             {
@@ -255,7 +260,7 @@ def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = 
     tables, layouts = {}, {}
     for table in wanted or table_names():
         if not (TABLES / table / "table.yaml").is_file():
-            raise config.ConfigError(f"no table {table!r}: there are {', '.join(table_names())}")
+            raise ConfigError(f"no table {table!r}: there are {', '.join(table_names())}")
         layouts[table] = read_layout(table)
         tables[table] = [plan_row(path, layouts[table], scale, source, memory) for path in row_files(layouts[table])]
         refuse_baseline(layouts[table], tables[table])
@@ -291,7 +296,7 @@ def refuse_baseline(layout: Layout, rows: list[Row]) -> None:
     for key, said in (("baseline", [layout.baseline] if layout.baseline else []), ("not_at_micro", layout.not_at_micro)):
         for name in said:
             if name not in names:
-                raise config.ConfigError(f"{layout.path}: {key} names {name!r}, there is no {name}.gin beside it")
+                raise ConfigError(f"{layout.path}: {key} names {name!r}, there is no {name}.gin beside it")
 
 
 if __name__ == "__main__":

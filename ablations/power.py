@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from ablations.page import hours
 from ablations.plan import Plan
 from ablations.price import Job
-from core.config import ConfigError
 from core.data.benchmarks import INSIDE
+from core.errors import ConfigError
 from reports.averages import mean_columns
 from reports.claims.results import StudyResults
 from reports.compare import weights_of
@@ -19,7 +19,6 @@ from reports.noise import Noise, noise_of_replicates
 from reports.stats import LEVEL, POWER, image_limit, seeds_needed
 from reports.strata import Strata
 
-DISCORDANT = 0.05  # share of images; rows of 91 % that misread independently of each other would have 0.16
 KNOWN = 1000  # degrees of freedom of a training noise that is given as known
 
 

@@ -13,6 +13,7 @@ from ablations.plan import Plan
 from ablations.progress import Missing, missing, wanted
 from ablations.reading import Reading, Work
 from ablations.rows import Row
+from core.errors import UserError
 
 HOUR = 3600
 CLOSE = 1.05  # wall clocks that are as good as each other
@@ -121,10 +122,10 @@ def elapsed(found: Sequence[Job], gpus: int, gpus_per_run: int) -> float | None:
     """Hours until all jobs are done on `gpus` devices, `gpus_per_run` of them a run, shared without loss.
 
     Raises:
-        ValueError: a run does not fit.
+        UserError: a run does not fit.
     """
     if not 1 <= gpus_per_run <= gpus:
-        raise ValueError(f"--gpus {gpus} are fewer than the {gpus_per_run} of gpus_per_run")
+        raise UserError(f"--gpus {gpus} are fewer than the {gpus_per_run} of gpus_per_run")
     if any(job.hours is None for job in found):
         return None
     return wall_clock((job.hours / gpus_per_run for job in found), gpus // gpus_per_run)

@@ -27,7 +27,7 @@ IMPORT = re.compile(r"^\s*(?:from|import)\s+(?P<package>\w+)")
 
 @dataclass(frozen=True)
 class Counts:
-    """Parameters, as `core.experiment.summary` counts them."""
+    """Parameters, as `core.experiment.parameters` counts them."""
 
     total: int
     trainable: int

@@ -5,205 +5,23 @@ python -m ablations.recipe --check    fails if the page, or a line of ablations/
 """
 
 import argparse
-import re
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Sequence
 
-import yaml
-
-from ablations.reading import INCLUDE, included
-from core import config
-from core.config import ConfigError
-from core.experiment.experiment import Loaded, load
-from core.experiment.optim import one_cycle
-from core.experiment.summary import summarise
-from core.files import ROOT, atomic_file
-
-SOURCE, PAGE = ROOT / "ablations" / "recipe.yaml", ROOT / "docs" / "recipe.md"
-SCALE = "paper"
-STEPS = 10_000  # of the schedule whose ends are shown
-HEAD = """\
-# The recipe
-
-Every hyper-parameter of the study at paper scale: as the paper prints it, as the authors' released code has it, as the rows
-build it, and where that is set. Where paper and code differ, the default is what produced the published numbers; the other
-way is a value of a gin file. Written by `python -m ablations.recipe` from `ablations/recipe.yaml`; a test holds every line
-against what the rows build.
-"""
-FACTS: dict[str, Callable[[Loaded], object]] = {
-    "frozen": lambda loaded: summarise(loaded.blueprint).frozen,
-    "encoders": lambda loaded: summarise(loaded.blueprint).encoders_trainable,
-    "operations": lambda loaded: len(loaded.experiment.augment.operations),
-    "invert": lambda loaded: "Invert" in loaded.experiment.augment.operations,
-    "lr": lambda loaded: loaded.experiment.optimisation.lr,
-    "scratch_lr": lambda loaded: loaded.experiment.optimisation.lr * loaded.experiment.optimisation.scratch_multiplier,
-    "schedule": lambda loaded: "torch's OneCycleLR",
-    "first_lr": lambda loaded: one_cycle(0, STEPS, loaded.experiment.optimisation.warmup),
-    "last_lr": lambda loaded: one_cycle(STEPS - 1, STEPS, loaded.experiment.optimisation.warmup),
-    "image_heads": lambda loaded: loaded.blueprint.towers.visual.transformer.resblocks[0].attn.num_heads,
-    "eq8": lambda loaded: "nothing after the first [E]",
-}
-SET_BY = {  # what a fact is made of
-    "frozen": "core.model.freezing.Freezing.text",
-    "encoders": "core.model.freezing.Freezing.text",
-    "operations": "core.data.augment.RandAugment.operations",
-    "invert": "core.data.augment.RandAugment.operations",
-    "lr": "core.experiment.optim.Optimisation.encoder_lr",
-    "scratch_lr": "core.experiment.optim.Optimisation.scratch_multiplier",
-    "first_lr": "core.experiment.optim.Optimisation.warmup",
-    "last_lr": "core.experiment.optim.Optimisation.warmup",
-}
-CODE = {
-    "schedule": "core/experiment/optim.py, `one_cycle`",
-    "image_heads": "the architecture's own (open_clip)",
-    "eq8": "core/model/decoding.py",
-}
-
-
-@dataclass(frozen=True)
-class Line:
-    """One hyper-parameter of one row.
-
-    Args:
-        ours: the value that the row builds.
-        place: the file and line that set it.
-    """
-
-    what: str
-    published: str
-    released: object
-    ours: object
-    place: str
-    departure: str
-
-
-@lru_cache
-def loaded_row(row: str) -> Loaded:
-    return load(f"ablations/{row}.gin", SCALE)
-
-
-def lines_of(section: dict) -> Iterator[Line]:
-    """The lines of one section of recipe.yaml.
-
-    Raises:
-        ConfigError: a line names a value that the row does not have, or its departure and its values do not agree.
-    """
-    loaded = loaded_row(section["row"])
-    values = config.values_by_path(loaded.operative)
-    for entry in section["lines"]:
-        key = entry["ours"]
-        if key not in FACTS and key not in values:
-            raise ConfigError(f"{SOURCE.name}: {section['row']}, {entry['what']}: the row has no value {key!r}")
-        ours = FACTS[key](loaded) if key in FACTS else values[key]
-        departure = entry.get("departure", "")
-        if same(ours, entry["released"]) == bool(departure):
-            problem = "differ, and no departure says why" if not departure else "agree, so there is no departure"
-            raise ConfigError(
-                f"{SOURCE.name}: {section['row']}, {entry['what']}: ours {shown(ours)} and released {shown(entry['released'])} "
-                f"{problem}"
-            )
-        place = CODE.get(key) or where_set(section["row"], SET_BY.get(key, key))
-        yield Line(entry["what"], entry["published"], entry["released"], ours, place, departure)
-
-
-def same(ours: object, released: object) -> bool:
-    """Whether two values are one, sequences by their items and numbers to six digits."""
-    if isinstance(ours, (tuple, list)) and isinstance(released, (tuple, list)):
-        return len(ours) == len(released) and all(map(same, ours, released))
-    if isinstance(ours, dict) and isinstance(released, dict):
-        return ours.keys() == released.keys() and all(same(ours[name], released[name]) for name in ours)
-    numbers = [isinstance(value, (int, float)) and not isinstance(value, bool) for value in (ours, released)]
-    if all(numbers):
-        return abs(ours - released) <= 1e-6 * abs(released)
-    return not any(numbers) and ours == released
-
-
-def where_set(row: str, key: str) -> str:
-    """File and line of the last assignment of a value, or of the macro that it is bound to.
-
-    Raises:
-        ConfigError: no file that the row includes assigns it.
-    """
-    name = key.split(".")[-2] + "." + key.split(".")[-1]
-    found, macro = last_assignment(row, rf"^\s*(?:\w+\.)?{re.escape(name)}\s*=\s*(?P<value>.*)")
-    if macro.startswith("%"):
-        bound = re.match(r"%(\w+)", macro)[1]
-        found, _ = last_assignment(row, rf"^{bound}\s*=\s*(?P<value>.*)")
-        name = bound
-    if not found:
-        raise ConfigError(f"{SOURCE.name}: {row}: no gin file assigns {key}")
-    return f"{found}, `{name}`"
-
-
-def last_assignment(row: str, pattern: str) -> tuple[str, str]:
-    """Where a pattern last matches as the row and its includes are read in order, and the value there; empty for nowhere."""
-    found, value = "", ""
-    for path, line in read_in_order(ROOT / "ablations" / f"{row}.gin"):
-        match = re.match(pattern, line)
-        if match and not match["value"].startswith("%gin.REQUIRED"):
-            found, value = path.relative_to(ROOT).as_posix(), match["value"]
-    return found, value
-
-
-def read_in_order(path: Path) -> Iterator[tuple[Path, str]]:
-    """The lines of a gin file, includes in their place."""
-    for line in path.read_text().splitlines():
-        include = INCLUDE.match(line)
-        below = next(included(include["path"], SCALE), None) if include else None
-        if below:
-            yield from read_in_order(ROOT / below)
-        else:
-            yield path, line
-
-
-def shown(value: object) -> str:
-    """A value as the page prints it."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {shown(item)}" for name, item in value.items())
-    if isinstance(value, (tuple, list)):
-        return ", ".join(map(shown, value))
-    return str(value)
-
-
-def page() -> str:
-    """docs/recipe.md."""
-    text = [HEAD]
-    for section in yaml.safe_load(SOURCE.read_text())["sections"]:
-        lines = list(lines_of(section))
-        text += [f"## {section['title']}", "", f"As built by `ablations/{section['row']}.gin`.", ""]
-        text += ["| | published | released | ours | set in |", "|:--|:--|:--|:--|:--|"]
-        for line in lines:
-            ours = f"**{shown(line.ours)}** (departure)" if line.departure else shown(line.ours)
-            text.append(f"| {line.what} | {line.published} | {shown(line.released)} | {ours} | {line.place} |")
-        departures = [f"- {line.what}: {line.departure}." for line in lines if line.departure]
-        text += ["", *(["Departures:", "", *departures, ""] if departures else [])]
-    return "\n".join(text).rstrip("\n") + "\n"
+from core.errors import user_errors
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Write docs/recipe.md: published, released and our value of every knob.")
+    parser = argparse.ArgumentParser(
+        prog="python -m ablations.recipe",
+        description="Write docs/recipe.md: published, released and our value of every knob.",
+    )
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is not up to date")
     options = parser.parse_args(arguments)
-    with config.user_errors():
-        text = page()
-        if options.check:
-            if not PAGE.is_file() or PAGE.read_text() != text:
-                sys.exit(f"{PAGE.relative_to(ROOT)} is not what the rows build: run python -m ablations.recipe")
-            return
-        with atomic_file(PAGE) as partial:
-            partial.write_text(text)
-        print(PAGE.relative_to(ROOT))
+
+    from ablations.recipe_page import check, write
+
+    with user_errors():
+        check() if options.check else write()
 
 
 if __name__ == "__main__":

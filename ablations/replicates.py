@@ -3,7 +3,7 @@
 from itertools import islice
 
 from ablations.rows import TABLES
-from core import config
+from core.errors import ConfigError
 from reports.layout import Layout
 
 
@@ -17,12 +17,12 @@ def replicate_seeds(wanted: int | str | None, seeds: list[int], layouts: dict[st
         return []
     where, count = TABLES / "workflow.yaml", int(wanted)
     if count <= len(seeds):
-        raise config.ConfigError(
+        raise ConfigError(
             f"{where}: replicates is {count}, which adds nothing to the {len(seeds)} of seeds; give {len(seeds) + 1} or more, "
             "or null"
         )
     if not any(layout.baseline for layout in layouts.values()):
         path = next(iter(layouts.values())).path
-        raise config.ConfigError(f"{where}: replicates is {count}, but {path} has no 'baseline' to train again; name one there")
+        raise ConfigError(f"{where}: replicates is {count}, but {path} has no 'baseline' to train again; name one there")
     others = (seed for seed in range(count) if seed not in seeds)
     return sorted([*seeds, *islice(others, count - len(seeds))])

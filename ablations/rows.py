@@ -7,7 +7,7 @@ from pathlib import Path
 from ablations.reading import Counts, Memory, Reading
 from ablations.source import Source
 from core import config
-from core.errors import DataError
+from core.errors import ConfigError, DataError
 from core.files import ROOT
 from reports.layout import Layout
 
@@ -23,7 +23,7 @@ def table_names() -> list[str]:
     paper = {f"table_{numeral}": place for place, numeral in enumerate(NUMERALS)}
     found = [path.parent.name for path in TABLES.glob("*/table.yaml")]
     for name in sorted(RULES & set(found)):
-        raise config.ConfigError(f"{TABLES / name}: {name!r} is the name of a rule of the workflow; rename the folder")
+        raise ConfigError(f"{TABLES / name}: {name!r} is the name of a rule of the workflow; rename the folder")
     return sorted(found, key=lambda name: (paper.get(name, len(paper)), name))
 
 
@@ -36,7 +36,7 @@ def row_files(layout: Layout) -> list[Path]:
     found = {path.stem: path for path in sorted(layout.path.parent.glob("*.gin"))}
     missing = [name for name in layout.order if name not in found]
     if missing:
-        raise config.ConfigError(f"{layout.path}: order names {missing[0]!r}, there is no {missing[0]}.gin")
+        raise ConfigError(f"{layout.path}: order names {missing[0]!r}, there is no {missing[0]}.gin")
     return [found[name] for name in layout.order] + [path for name, path in found.items() if name not in layout.order]
 
 

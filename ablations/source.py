@@ -10,7 +10,7 @@ from core.data.benchmarks import PUBLISHED, BenchmarkFolder, benchmarks_of, coun
 from core.data.doctor.counts import TRAINING
 from core.data.lmdb import find_lmdbs, fingerprint, stored_samples, train_roots
 from core.data.micro import WORLD, World
-from core.errors import DataError
+from core.errors import ConfigError, DataError
 from core.experiment.identity import world_identity
 
 UNCOUNTED = ("IC13_857", "IC13_1095", "IC15_1811")  # in no column of the paper, or all in another one
@@ -126,12 +126,12 @@ def data_source(data: str | None, scale: str, results: Path, published: bool = F
     """
     if data:
         if not Path(data).is_dir():
-            raise config.ConfigError(f"data: {data} does not exist; it should hold train/<set>/, val/ and test/<benchmark>/")
+            raise ConfigError(f"data: {data} does not exist; it should hold train/<set>/, val/ and test/<benchmark>/")
         return Source(Path(data), fingerprint(Path(data) / "test"), folders=benchmarks_of(Path(data)))
     if scale == "paper":
         if published:
             return Source(Path("as-published"), "published", published=True)
-        raise config.ConfigError("scale: paper trains on real data: add --config data=DIR with train/<set>/, val/ and test/")
+        raise ConfigError("scale: paper trains on real data: add --config data=DIR with train/<set>/, val/ and test/")
     world, recipe = rendered_world()
     return Source(results / "data" / f"micro-{config.digest(recipe)}", recipe, recipe, world)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ablations.plan import Plan
 from ablations.progress import MODEL, PREDICTIONS, missing, wanted
-from core.config import ConfigError, values_of
-from core.errors import DataError
+from core.config import values_of
+from core.errors import ConfigError, DataError
 from core.evaluate.staleness import stale
 
 MOST_CHANGES = 12  # differing values that are listed

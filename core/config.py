@@ -4,30 +4,25 @@ Library code knows no gin. Files bind constructor arguments by their Python name
 repository root, and `{scale}` in one stands for the scale in use (paper, micro, smoke).
 """
 
-import contextlib
 import hashlib
 import importlib
 import io
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import gin
 from gin import config_parser
 
-from core.errors import DataError
+from core.choices import SCALES
+from core.errors import ConfigError
 from core.files import ROOT
 from core.moved import with_new_names
 from core.weights.allowlist import foreign
 
-SCALES = sorted(path.stem for path in (ROOT / "ablations" / "scale").glob("*.gin"))
 Built = TypeVar("Built")
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be built; the message names the file and the binding."""
 
 
 def parse(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -> None:
@@ -276,16 +271,3 @@ def digest(text: str) -> str:
 def macro(name: str) -> object:
     """The value of a macro of the parsed configuration."""
     return gin.query_parameter(f"{name}/gin.macro.value")
-
-
-@contextlib.contextmanager
-def user_errors() -> Iterator[None]:
-    """Turn what a user can get wrong into one line on stderr and exit status 1; anything else keeps its traceback."""
-    try:
-        yield
-    except (ConfigError, DataError, ValueError, OSError) as error:
-        print(f"error: {first_line(error)}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)

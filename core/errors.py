@@ -1,9 +1,65 @@
-"""Errors about data, apart so that nothing heavy is imported to catch them."""
+"""Errors that a user can cause, and how commands print them. Imports nothing heavy, so that catching them costs nothing."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
 
 
-class DataError(ValueError):
+class UserError(ValueError):
+    """What a user can get wrong: one line that names the culprit and the fix."""
+
+
+class ConfigError(UserError):
+    """A configuration that cannot be built; the message names the file and the binding."""
+
+
+class DataError(UserError):
     """Data that cannot be used as it lies; the message names the file, the key and the fix."""
 
 
-class UnreadableImage(ValueError):
+class UnreadableImage(UserError):
     """One sample's image cannot be decoded."""
+
+
+class UnsafeFile(UserError):
+    """A file that would run something if it were read; the message names it and what it asks for."""
+
+
+class TrainingError(UserError):
+    """A run that cannot go on; the last saved state is kept."""
+
+
+class TrialError(UserError):
+    """A trial's training that failed for another reason than its learning rate."""
+
+
+class SearchUnavailable(UserError):
+    """Ray Tune is not installed."""
+
+
+class DeviceError(UserError):
+    """A description of this machine's GPUs that cannot be followed."""
+
+
+class ReaderUnavailable(UserError):
+    """An outside reader cannot be opened; the message says what to install."""
+
+
+class ReportError(UserError):
+    """A table that cannot be made; the message names file, row and key, and the fix."""
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+    """Print a user's mistake, or a file that cannot be read or written, as one line on stderr and exit with status 1.
+
+    An interruption exits with status 130. Everything else, a bare ValueError included, is a bug and keeps its traceback.
+    """
+    try:
+        yield
+    except (UserError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

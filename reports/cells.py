@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from core.errors import ReportError
 from reports import stats
 from reports.averages import counted_twice, fill_averages
 from reports.collect import (
@@ -20,7 +21,7 @@ from reports.collect import (
     reading_time,
 )
 from reports.compare import Comparison, compare, comparison
-from reports.layout import Column, ReportError, columns_of, read_layout
+from reports.layout import Column, columns_of, read_layout
 from reports.notes import RENDERED, Noted, notes_of
 from reports.orderings import Agreement, agreement, with_interval
 from reports.outside import outside

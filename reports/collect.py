@@ -8,9 +8,10 @@ import pandas as pd
 
 from core.charset import CHARSETS, reduce_text
 from core.data.benchmarks import absence
+from core.errors import ReportError
 from core.files import ROOT
 from reports.labels import corrected, unlabelled
-from reports.layout import Column, Layout, ReportError
+from reports.layout import Column, Layout
 
 PUBLISHED = ROOT / "reports" / "published"
 BEYOND = "beyond num-samples"  # what core.data.lmdb calls samples that are not counted as stored

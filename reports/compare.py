@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from core.data.benchmarks import INSIDE, distinct
+from core.errors import ReportError
 from reports import stats
 from reports.collect import read_predictions
-from reports.layout import Column, Layout, ReportError
+from reports.layout import Column, Layout
 from reports.noise import Noise, beside, combined, noise_of_replicates, noise_of_rows
 from reports.strata import Strata
 

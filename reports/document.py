@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 from markupsafe import Markup
 
-from reports import masks
+from reports import mask_table
 from reports.flips import Flips
 from reports.html import Pictures, fragment, page
 from reports.latex import latex
@@ -101,7 +101,7 @@ def to_markdown(blocks: Sequence[Block], folder: Path) -> str:
             case Study(table, _):
                 parts.append(markdown(table, level=2).strip())
             case Masks(path):
-                parts.append("#" + masks.markdown(path).strip())
+                parts.append("#" + mask_table.markdown(path).strip())
     return "\n\n".join(parts) + "\n"
 
 
@@ -130,7 +130,7 @@ def to_latex(blocks: Sequence[Block], folder: Path) -> str:
                     rf"\section{{{escaped(table.layout.title)}}}" + "\n" + latex(table, standalone=False) + r"\clearpage"
                 )
             case Masks(path):
-                parts.append(masks.latex(path))
+                parts.append(mask_table.latex(path))
     return PREAMBLE + "\n\n".join(parts) + "\n\\end{document}\n"
 
 
@@ -162,7 +162,7 @@ def to_html(blocks: Sequence[Block], title: str) -> str:
                 parts.append(Markup(fragment(table, flips, pictures)))
             case Masks(path):
                 contents.append(("table_I", "Table I"))
-                parts.append(Markup(masks.html(path)))
+                parts.append(Markup(mask_table.html(path)))
     links = Markup("").join(Markup('<li><a href="#{}">{}</a></li>').format(anchor, text) for anchor, text in contents)
     parts.insert(1, Markup("<nav><ul>{}</ul></nav>").format(links))
     return page(title, Markup("\n").join(parts), pictures)

@@ -15,7 +15,7 @@ from core.data.benchmarks import benchmarks_of
 from core.data.environments import environment
 from core.data.folders import lmdbs_below
 from core.data.images import decode_image
-from core.errors import DataError, UnreadableImage
+from core.errors import DataError, UnreadableImage, UserError
 
 KEYS = ["benchmark", "index"]
 THUMBNAIL = (128, 128)  # pixels at most; smaller images stay as they are
@@ -71,11 +71,11 @@ def flips_of(ours: pd.DataFrame, baseline: pd.DataFrame, images: Callable[[str, 
         limit: at most so many of those won and so many of those lost.
 
     Raises:
-        ValueError: the two are not of the same images.
+        UserError: the two are not of the same images.
     """
     both = ours.merge(baseline[[*KEYS, "reading", "correct"]], on=KEYS, suffixes=("", "_baseline"))
     if not len(ours) == len(baseline) == len(both):
-        raise ValueError(
+        raise UserError(
             f"{len(both)} of {len(ours)} and {len(baseline)} images are in both rows, once each; give the readings of one "
             "seed on the same images"
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from core.charset import CHARSETS, RejectedLabel, normalise_label
-from reports.layout import ReportError
+from core.errors import ReportError
 
 MAX_LETTERS = 25  # the label rule of section IV-A
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from core.data.benchmarks import AVERAGES
+from core.errors import ReportError
 from core.files import ROOT
 
 REQUIRED_KEYS = {"title", "about", "columns"}
@@ -42,10 +43,6 @@ KINDS = {
     "not_at_micro": (dict, "rows, each with its reason"),
     "noise_sd": (dict, "points, df, source"),
 }
-
-
-class ReportError(ValueError):
-    """A table that cannot be made; the message names file, row and key, and the fix."""
 
 
 @dataclass(frozen=True)

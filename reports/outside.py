@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from core.charset import CHARSETS, reduce_text
+from core.errors import ReportError
 from reports import stats
 from reports.averages import counted_twice
 from reports.layout import Column
@@ -27,9 +28,16 @@ def names(columns: list[Column]) -> list[str]:
 
 
 def one_reader(folder: Path, columns: list[Column], charset: str) -> dict:
-    """Accuracies of a reader, scored as rows are."""
-    reader = json.loads((folder / "metrics.json").read_text())["reader"]
-    frame = pd.read_parquet(folder / "predictions.parquet", columns=["benchmark", "label", "reading"])
+    """Accuracies of a reader, scored as rows are.
+
+    Raises:
+        ReportError: a file is damaged.
+    """
+    try:
+        reader = json.loads((folder / "metrics.json").read_text())["reader"]
+        frame = pd.read_parquet(folder / "predictions.parquet", columns=["benchmark", "label", "reading"])
+    except (ValueError, KeyError) as error:
+        raise ReportError(f"{folder} cannot be read ({error}); delete it and run python -m core.peers again") from error
     label = frame.label.map(lambda text: reduce_text(text, charset))
     frame["correct"] = label == frame.reading.map(lambda text: reduce_text(text, charset))
     frame = frame[label != ""]

@@ -14,6 +14,7 @@ from scipy.stats import nct, norm, t
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
+from core.errors import UserError
 from reports.noise import Noise
 from reports.strata import Strata
 
@@ -114,10 +115,10 @@ def paired(ours: pd.DataFrame, baseline: pd.DataFrame, *, strata: Strata | None 
         noise: training noise measured elsewhere.
 
     Raises:
-        ValueError: they are not of the same images and seeds.
+        UserError: they are not of the same images and seeds.
     """
     if not ours.index.equals(baseline.index) or list(ours.columns) != list(baseline.columns):
-        raise ValueError("the rows were not evaluated on the same images with the same seeds")
+        raise UserError("the rows were not evaluated on the same images with the same seeds")
     gain = 100 * (ours.to_numpy(float) - baseline.to_numpy(float))
     return compared(gain, strata or Strata.single(len(gain)), noise)
 

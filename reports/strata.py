@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.errors import UserError
+
 
 @dataclass(frozen=True)
 class Strata:
@@ -45,11 +47,11 @@ class Strata:
             nested: smaller benchmark to the larger ones that hold its images.
 
         Raises:
-            ValueError: a benchmark has no weight, or the weights do not sum to 1.
+            UserError: a benchmark has no weight, or the weights do not sum to 1.
         """
         names, codes = np.unique(np.asarray(benchmarks, dtype=object).astype(str), return_inverse=True)
         if set(names) != set(weights) or abs(sum(weights.values()) - 1) > 1e-9:
-            raise ValueError(f"weights {dict(weights)} must sum to 1 and name the benchmarks {', '.join(names)}")
+            raise UserError(f"weights {dict(weights)} must sum to 1 and name the benchmarks {', '.join(names)}")
         sizes = np.bincount(codes)
         shares = np.array([weights[name] for name in names])
         factors = shares**2 / sizes

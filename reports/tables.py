@@ -6,84 +6,29 @@ Measured stands beside published, with intervals, paired differences and the agr
 """
 
 import argparse
-import json
-import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-import pandas as pd
-
-from core.files import atomic_file
-from reports.cells import build
-from reports.collect import read_runs
-from reports.compare import COMPARED
-from reports.flipped import flips_of_table
-from reports.html import html
-from reports.latex import latex
-from reports.markdown import markdown
-from reports.table import Table
-
-
-def tidy(table: Table, runs: pd.DataFrame) -> pd.DataFrame:
-    """One line a (row, column): value, interval, published value, where both come from, the row's paired difference."""
-    known = ["run", "output", "protocol", "evaluation", "labels", "params", "params_paper"]
-    frame = table.cells.merge(runs[known], left_on="row", right_index=True)
-    compared = [name for name in (*COMPARED, "noise") if name not in ("n", "seed_sd")]  # a cell has its own of these
-    frame = frame.merge(table.rows[["mean", "mean_published", *compared]], left_on="row", right_index=True)
-    frame["benchmark"] = frame.column.map({column.name: " ".join(column.benchmarks) for column in table.columns})
-    frame["published_protocol"] = frame.published.notna().map({True: "as_published", False: ""})
-    return frame
-
-
-def summary(table: Table) -> dict:
-    """What is said of the table as a whole."""
-    return {
-        "table": table.layout.table,
-        "title": table.layout.title,
-        "scale": table.scale,
-        "data": table.data,
-        "seeds": table.seeds,
-        "baseline": table.layout.baseline,
-        "averaged": list(table.averaged),
-        "kendall": table.agreement._asdict() if table.agreement else None,
-        "notes": list(table.notes),
-    }
-
-
-def write_table(table: Table, results: Path, folder: Path) -> Path:
-    """Write <table>.csv, .wide.csv, .json, .tex, .html and .md into `folder`; returns the Markdown file."""
-    runs = read_runs(folder, table.layout.table)
-    wide = table.cells.pivot(index="row", columns="column", values="value").loc[
-        table.rows.index, [c.name for c in table.columns]
-    ]
-    renderings: dict[str, Callable[[Path], object]] = {
-        "csv": lambda path: tidy(table, runs).to_csv(path, index=False),
-        "wide.csv": lambda path: wide.to_csv(path),
-        "json": lambda path: path.write_text(json.dumps(summary(table), indent=2, ensure_ascii=False) + "\n"),
-        "tex": lambda path: path.write_text(latex(table)),
-        "html": lambda path: path.write_text(html(table, flips_of_table(table, runs, results))),
-        "md": lambda path: path.write_text(markdown(table)),
-    }
-    for suffix, write in renderings.items():
-        with atomic_file(folder / f"{table.layout.table}.{suffix}") as partial:
-            write(partial)
-    return folder / f"{table.layout.table}.md"
+from core.errors import user_errors
+from reports.options import add_results, add_table, add_tables, tables_of
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Make a table from the predictions of its runs.")
-    parser.add_argument("table", help="a folder of ablations/ with a table.yaml, e.g. table_VI")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of all results (default: results)")
-    parser.add_argument("--tables", type=Path, help="folder with <table>.runs.csv, written to (default: RESULTS/tables)")
+    parser = argparse.ArgumentParser(
+        prog="python -m reports.tables", description="Make a table from the predictions of its runs, in the folder of tables."
+    )
+    add_table(parser)
+    add_results(parser)
+    add_tables(parser)
     options = parser.parse_args(arguments)
-    folder = options.tables or options.results / "tables"
-    try:
+
+    from reports.cells import build
+    from reports.table_files import write_table
+
+    folder = tables_of(options)
+    with user_errors():
         path = write_table(build(options.table, options.results, folder), options.results, folder)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    print(path.read_text())
-    print(f"written to {path} and beside it as .csv, .wide.csv, .json, .tex and .html")
+        print(path.read_text())
+        print(f"written to {path} and beside it as .csv, .wide.csv, .json, .tex and .html")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from adapters.injection import LinearAttention
 from adapters.ladder import LadderSideTuning
 from core.bench import __main__ as bench
 from core.bench.memory import kept_for_backward
-from core.config import ConfigError
+from core.errors import ConfigError
 from core.experiment.experiment import load
 from core.model.permutations import sample_permutations
 from core.model.timm_tower import TimmTower

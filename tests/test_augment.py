@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from core.config import ConfigError
+from core.errors import ConfigError
 from tests.published import augmentation
 
 RELEASED = {  # PARSeq's list, as the released code runs it

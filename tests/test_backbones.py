@@ -7,7 +7,7 @@ import pytest
 import timm
 import torch
 
-from core.config import ConfigError
+from core.errors import ConfigError
 from core.experiment import summary
 from core.experiment.experiment import load
 from core.model.timm_tower import TimmTower

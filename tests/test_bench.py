@@ -9,9 +9,10 @@ import torch
 
 from core.bench import __main__ as bench
 from core.bench import timing, trained
-from core.bench.dictation import GUESSES, dictated, other
+from core.bench.dictation import dictated, other
 from core.bench.read import Way, branch, floor, reading, way_of
-from core.bench.words import IIIT5K_TEST, draw_words, mean_letters, typical_lengths
+from core.bench.run import protocols_of
+from core.bench.words import GUESSES, IIIT5K_TEST, draw_words, mean_letters, typical_lengths
 from core.data.lmdb import WordLmdb, find_lmdbs
 from core.experiment.experiment import load
 from core.weights.checkpoint import save_model
@@ -258,22 +259,30 @@ def test_the_sampled_images_are_seeded_and_of_all_benchmarks(model, world_folder
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--batch", "1", "0"], "--batch 0 is below 1"),
-        (["--repeats", "0"], "--repeats 0 is below 1"),
-        (["--threads", "0"], "--threads 0 is below 1"),
+        (["--batch", "1", "0"], "--batch: expected a whole number of at least 1, got '0'"),
+        (["--repeats", "0"], "--repeats: expected a whole number of at least 1, got '0'"),
+        (["--threads", "0"], "--threads: expected a whole number of at least 1, got '0'"),
         (["--data", "world", "--images", "3"], "--data, --images goes with a trained model: add --model RUN_DIR"),
         (["--model", "run"], "--model also needs --data and --out"),
         (["--model", "run", "--data", "d", "--out", "o"], "--model needs a ROW, a gin file"),
         ([ROW, "--model", "run", "--data", "d", "--out", "o", "--lengths", "full"], "ends its words itself; leave"),
         ([ROW, "--model", "run", "--data", "d", "--out", "o", "--batch", "1", "8"], "--batch 1 8: with --model give one"),
-        ([ROW, "--model", "run", "--data", "d", "--out", "o", "--images", "0"], "--images 0 is below 1"),
-        ([ROW, "--model", "no-run", "--data", "d", "--out", "o"], "no-run: no such model file"),
+        (
+            [ROW, "--model", "run", "--data", "d", "--out", "o", "--images", "0"],
+            "--images: expected a whole number of at least 1",
+        ),
     ],
 )
 def test_wrong_options_are_refused_with_the_fix(arguments, message, capsys):
     with pytest.raises(SystemExit) as stop:
         bench.main(["read", *arguments])
-    assert stop.value.code == 1 and message in capsys.readouterr().err
+    assert stop.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_a_missing_model_is_named(capsys):
+    with pytest.raises(SystemExit) as stop:
+        bench.main(["read", ROW, "--model", "no-run", "--data", "d", "--out", "o"])
+    assert stop.value.code == 1 and "no-run: no such model file" in capsys.readouterr().err
 
 
 def test_rows_that_cannot_share_a_measurement_are_refused(model, smoke, tmp_path):
@@ -284,4 +293,4 @@ def test_rows_that_cannot_share_a_measurement_are_refused(model, smoke, tmp_path
         trained.ways_of(branch(model, "visual"), {"a": smoke.protocol})
     (tmp_path / "cross-ar.gin").write_text("include 'ablations/base.gin'\n")
     with pytest.raises(ValueError, match="another ROW has the stem 'cross-ar', the key of the file; rename one"):
-        bench.protocols_of([ROW, str(tmp_path / "cross-ar.gin")], "smoke")
+        protocols_of([ROW, str(tmp_path / "cross-ar.gin")], "smoke")

@@ -30,4 +30,4 @@ def test_every_setting_is_measured_as_it_says(monkeypatch, capsys):
 def test_impossible_settings_are_named(capsys):
     with pytest.raises(SystemExit):
         bench.main(["captions", "--captions", "0"])
-    assert "--captions 0 is below 1" in capsys.readouterr().err
+    assert "--captions: expected a whole number of at least 1, got '0'" in capsys.readouterr().err

@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 
 from core.data.benchmarks import INSIDE
+from core.errors import ReportError
 from reports.cells import build
 from reports.collect import read_runs
-from reports.layout import ReportError
 from reports.markdown import markdown
-from reports.tables import main, tidy
+from reports.table_files import tidy
+from reports.tables import main
 from reports.text import probability, shortened
 from tests.results import write_results, write_run
 

@@ -12,8 +12,9 @@ import yaml
 from scipy.stats import t
 
 from core.data.benchmarks import INSIDE
+from core.errors import ReportError
 from core.files import ROOT
-from reports.claims.__main__ import main, write_claims
+from reports.claims.__main__ import main
 from reports.claims.claim import TABLES, read_ledger
 from reports.claims.effect import Effect
 from reports.claims.judged import NOT_PUBLISHED, judge_claim, judge_printed
@@ -22,8 +23,9 @@ from reports.claims.printed import printed_effect, printed_margin
 from reports.claims.results import StudyResults
 from reports.claims.second_training import BENCHMARKS, SECOND, mean_of, published_noise, trainings
 from reports.claims.verdict import CONTRADICTED, NOT_RUN, SAME, SUPPORTED, UNDECIDED, Verdict, judge, together
+from reports.claims.write import write_claims
 from reports.figures.claims import claims_figure
-from reports.layout import ReportError, columns_of, read_layout
+from reports.layout import columns_of, read_layout
 from tests.conftest import shared_or_skip
 from tests.results import write_results, write_run
 from tests.test_latex import PROBLEMS, compiled

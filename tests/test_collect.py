@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from core.errors import ReportError
 from reports.collect import absent, check_protocols, facts, problems_of, read_predictions, read_runs
-from reports.layout import Column, ReportError, read_layout
+from reports.layout import Column, read_layout
 from tests.results import PROTOCOL, write_results, write_run
 
 

@@ -6,8 +6,9 @@ import pytest
 from ablations.plan import MICRO_TOWERS
 from ablations.rows import row_files, table_names
 from core import config
-from core.config import ConfigError
+from core.choices import SCALES
 from core.data.micro import World
+from core.errors import ConfigError
 from core.experiment.experiment import load
 from core.files import ROOT
 from core.pretrain.pretraining import Pretraining
@@ -17,7 +18,7 @@ from tests.conftest import BASELINE
 ROWS = [path.relative_to(ROOT).as_posix() for table in table_names() for path in row_files(read_layout(table))]
 
 
-@pytest.mark.parametrize("scale", config.SCALES)
+@pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("row", ROWS)
 def test_every_row_builds_at_every_scale(row, scale):
     load(row, scale)
@@ -46,7 +47,7 @@ def test_ways_of_decoding_train_nothing(scale):
     assert len({rows[name].protocol.settings for name in same}) == 5
 
 
-@pytest.mark.parametrize("scale", config.SCALES)
+@pytest.mark.parametrize("scale", SCALES)
 def test_the_operative_config_parses_back_to_itself(scale, tmp_path):
     first = load("ablations/table_VI/image0-token.gin", scale)
     (tmp_path / "operative.gin").write_text(first.operative)

@@ -5,9 +5,9 @@ import json
 import pandas as pd
 import pytest
 
+from core.errors import ReportError
 from reports.figures import style
 from reports.figures.curves import curves, read_curves, smoothed, table_curves, window_of
-from reports.layout import ReportError
 
 
 def write_log(folder, steps: int = 100, scale: float = 1.0, cross: bool = True):

@@ -2,8 +2,9 @@
 
 import pytest
 
+from core.errors import DeviceError
 from core.runtime import devices
-from core.runtime.devices import DeviceError, Gpu, parse, present, usable
+from core.runtime.devices import Gpu, parse, present, usable
 
 TWO = """GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-5d5ba0d6-d33d-2b2c-524d-9e3d8d2b8a77)
 GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-5e7f1b34-1111-2222-3333-444444444444)

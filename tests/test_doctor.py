@@ -10,7 +10,7 @@ from PIL import Image
 
 from core.data.benchmarks import AVERAGES, PUBLISHED, canonical
 from core.data.doctor import duplicates
-from core.data.doctor import run as doctor
+from core.data.doctor.__main__ import main
 from core.data.doctor.counts import benchmark_size, training_size
 from core.data.doctor.diagnosis import examine
 from core.data.doctor.duplicates import across, candidates_inside, inside
@@ -184,7 +184,7 @@ def test_the_averages_are_those_of_the_reports():
 
 def test_command_line_json_and_page(tmp_path, capsys):
     root = spoilt(tmp_path / "data")
-    doctor.main([str(root), "--json", "--html", str(tmp_path / "page.html"), "--workers", "1"])
+    main([str(root), "--json", "--html", str(tmp_path / "page.html"), "--workers", "1"])
     content = json.loads(capsys.readouterr().out)
     assert content["sets"]["train/real"]["fingerprint"] == fingerprint(root / "train" / "real")
     assert content["lmdbs"]["test/SVT"]["stored"] == 5 and len(content["pairs"]) == 4 and len(content["tables"]) == 10
@@ -196,5 +196,5 @@ def test_command_line_json_and_page(tmp_path, capsys):
 def test_command_line_errors_name_the_fix(made, said, tmp_path, capsys):
     root = tmp_path if made is not None else tmp_path / "nowhere"
     with pytest.raises(SystemExit) as end:
-        doctor.main([str(root)])
+        main([str(root)])
     assert end.value.code == 1 and said in capsys.readouterr().err

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from core.charset import CHARSET_94
+from core.choices import MOST_WORKERS
 from core.data.loading import Words, collate
 from core.errors import DataError
 from core.evaluate import readings
@@ -15,7 +16,7 @@ from core.evaluate.readings import OUTPUTS, read_batch
 from core.evaluate.run import evaluate
 from core.model.tokenizer import Tokenizer
 from core.model.transfer import Download
-from core.runtime.distributed import MOST_WORKERS, workers_each
+from core.runtime.distributed import workers_each
 from core.train.validation import validation_words
 
 
@@ -74,7 +75,7 @@ def test_fewer_loaders_than_none_are_refused(world_folder, tmp_path, capsys):
     arguments = [str(tmp_path), "ablations/table_IX/cross-ar.gin", "--scale", "smoke", "--data", str(world_folder)]
     with pytest.raises(SystemExit):
         main([*arguments, "--workers", "-1"])
-    assert "--workers -1 is below 0" in capsys.readouterr().err
+    assert "--workers: expected a whole number of at least 0" in capsys.readouterr().err
 
 
 def test_data_that_goes_away_under_a_loader_is_named(model, world_folder, smoke, monkeypatch):

@@ -8,11 +8,11 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Rectangle
 
+from core.errors import ReportError
 from reports.figures import style
 from reports.figures.forest import THICK, THIN, forest, p_text
 from reports.figures.parameters import log_places, parameters, points_of
 from reports.figures.placing import crossing, gaps, hits, shared
-from reports.layout import ReportError
 from tests.tables import TOO_LARGE, make_table
 
 

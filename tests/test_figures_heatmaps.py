@@ -16,7 +16,8 @@ from core.figures.attention import main as attend
 from core.figures.maps import Maps, load_maps
 from core.figures.zero_shot import main as zero_shot
 from reports.figures import style
-from reports.figures.heatmaps import FIGURES, cut, main, percent, shown
+from reports.figures.clip_maps import FIGURES, cut, percent, shown
+from reports.figures.heatmaps import main
 from reports.figures.overlay import overlay
 
 ATTENTION, ZERO_SHOT = "ablations/figures/attention.gin", "ablations/figures/zero_shot.gin"
@@ -122,7 +123,7 @@ def test_attention_takes_some_of_every_benchmark_by_name(folders, world_folder, 
     benchmarks = sorted(path.name for path in (world_folder / "test").iterdir())
     assert names == [name for name in benchmarks for _ in range(2)] and found.maps.shape == (12, 1, 16)
     shutil.copytree(world_folder / "test" / "rotated", tmp_path / "test" / "rotated")
-    attend([ATTENTION, "--data", str(tmp_path), "--out", str(tmp_path / "out"), "--set", "attention.Attention.images = 1"])
+    attend([ATTENTION, "--data", str(tmp_path), "--out", str(tmp_path / "out"), "--set", "attention_maps.Attention.images = 1"])
     alone = load_maps(tmp_path / "out", "figure_2")
     assert alone.about["cases"] == [found.about["cases"][names.index("rotated")]]
     np.testing.assert_allclose(alone.maps[0], found.maps[names.index("rotated")], rtol=1e-4)
@@ -143,7 +144,7 @@ def test_errors_of_the_verbs(tmp_path, capsys):
             attend([ATTENTION, "--data", str(tmp_path / data), "--out", str(tmp_path / "out")])
         assert message in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        attend([ATTENTION, "--data", "x", "--out", "y", "--set", "attention.Attention.images = 0"])
+        attend([ATTENTION, "--data", "x", "--out", "y", "--set", "attention_maps.Attention.images = 0"])
     assert "Attention.images = 0: at least one" in capsys.readouterr().err
 
 

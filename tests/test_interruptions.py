@@ -11,13 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core import config
 from core.data.lmdb import WordLmdb
-from core.errors import DataError
+from core.errors import ConfigError, DataError, TrainingError
 from core.experiment.experiment import load
 from core.files import append_json
 from core.train import validation
-from core.train.errors import TrainingError
 from core.train.loop import Run
 from core.train.loss_monitor import BadStep, Watch
 from core.train.run import train
@@ -192,7 +190,7 @@ def test_a_loss_is_judged_by_the_median_before_it():
     late.note(2, torch.tensor([9.9, 0.0, 0.0]), norm)  # a wrong label among right ones
     with pytest.raises(BadStep):
         late.note(3, torch.tensor([50.0, 0.0, 0.0]), norm)
-    with pytest.raises(config.ConfigError, match="Optimisation.explosion = 1: a loss like the others"):
+    with pytest.raises(ConfigError, match="Optimisation.explosion = 1: a loss like the others"):
         load(BASELINE, "smoke", ["optim.Optimisation.explosion = 1"])
 
 

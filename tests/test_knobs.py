@@ -5,10 +5,10 @@ import json
 import pytest
 
 from ablations.rows import row_files, table_names
-from core.config import ConfigError
+from core.errors import ConfigError
 from core.experiment import summary
+from core.experiment.difference import compare
 from core.experiment.experiment import load
-from core.experiment.summary import compare
 from reports.layout import read_layout
 from tests.conftest import BASELINE
 

@@ -59,7 +59,6 @@ def test_no_scontrol(monkeypatch):
     [
         (["--processes", "2"], "what to start is ''; expected -m core.train"),
         (["--processes", "2", "--", "python", "x.py"], "what to start is 'python x.py'"),
-        (["--processes", "0", "-m", "core.train"], "--processes 0: at least one is needed"),
     ],
 )
 def test_wrong_commands_say_what_is_expected(arguments, message, capsys):

@@ -5,9 +5,10 @@ import pytest
 import yaml
 
 from ablations.rows import row_files, table_names
+from core.errors import ReportError
 from reports.averages import fill_averages, images_of, published_average
 from reports.collect import read_published
-from reports.layout import FAMILIES, LAYOUT_KEYS, ReportError, columns_of, read_layout
+from reports.layout import FAMILIES, LAYOUT_KEYS, columns_of, read_layout
 
 
 @pytest.fixture

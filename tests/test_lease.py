@@ -171,7 +171,7 @@ def test_without_gpus_the_command_just_runs(monkeypatch):
     ("arguments", "command", "status", "said"),
     [
         (["--gpus", "3"], SHOW, 1, "--gpus 3: this machine lets us use 2 (GPU-a, GPU-b; CUDA_VISIBLE_DEVICES: not set)"),
-        (["--share", "0"], SHOW, 1, "--share 0: expected 1 or more"),
+        (["--share", "0"], SHOW, 2, "--share: expected a whole number of at least 1"),
         ([], ["no-such-program"], 127, "no-such-program: there is no such program"),
         ([], [], 2, "which command?"),
     ],

@@ -9,9 +9,10 @@ from PIL import Image
 
 from core.bench.data import Released
 from core.charset import CHARSET_94
+from core.choices import NORMALISATIONS
 from core.data.lmdb import WordLmdb, write_lmdb
 from core.data.loading import Batch, ShuffledBatches, Words, collate, open_words
-from core.data.transforms import NORMALISATIONS, ToTensor, normalise
+from core.data.transforms import ToTensor, normalise
 from core.train.batches import batches_of
 from tests.published import augmentation
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from ablations.machine import Machine, survey
-from core.config import ConfigError
+from core.errors import ConfigError
 from core.files import ROOT
 
 ONE = {"gpus_per_run": 1, "gpu_share": 1, "threads": None}

@@ -7,12 +7,11 @@ import sys
 import pytest
 import torch
 
+from core.errors import DeviceError, TrainingError
 from core.experiment.experiment import load
 from core.runtime import compute
 from core.runtime.compute import pick_device
-from core.runtime.devices import DeviceError
 from core.train.__main__ import main
-from core.train.errors import TrainingError
 from core.train.loop import Run
 from core.train.memory import MARK, fitting
 from tests.conftest import BASELINE

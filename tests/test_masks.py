@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 import torch
 
+from core.errors import ReportError
+from core.figures.decoder_masks import masks
 from core.figures.masks import main as make_json
-from core.figures.masks import masks
 from core.model.permutations import query_mask, ranks_of
-from reports.layout import ReportError
-from reports.masks import html, latex, main, make_masks, markdown, order_of, published_masks, read_masks
+from reports.mask_table import html, latex, make_masks, markdown, order_of, published_masks, read_masks
+from reports.masks import main
 
 SEED_OF_THE_PAPER = 1  # draws the order that the paper prints
 
@@ -136,7 +137,7 @@ def test_four_files_are_written(tmp_path, capsys):
 def test_errors_name_file_key_and_fix(tmp_path, capsys):
     with pytest.raises(SystemExit):
         written(tmp_path, letters=2)
-    assert "--letters 2: at least 3" in capsys.readouterr().err
+    assert "--letters: expected a whole number of at least 3" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([str(tmp_path / "none.json"), str(tmp_path)])
     assert (

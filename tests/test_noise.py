@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from core.errors import ReportError
 from reports import layout as layouts
 from reports.cells import build
 from reports.claims.second_training import published_noise
-from reports.layout import ReportError, columns_of, read_layout
+from reports.layout import columns_of, read_layout
 from reports.markdown import markdown
 from tests.results import write_results, write_run
 

@@ -15,10 +15,11 @@ from PIL import Image
 
 from core.data.environments import close_all
 from core.data.lmdb import WordLmdb, write_lmdb
-from core.errors import DataError
+from core.errors import DataError, ReaderUnavailable
 from core.peers import rapidocr
 from core.peers import run as peers
-from core.peers.reader import Identity, Reader, ReaderUnavailable, Reading, as_entry, require
+from core.peers.__main__ import main
+from core.peers.reader import Identity, Reader, Reading, as_entry, require
 
 READS = {1: "w1", 2: "W-2", 3: "wrong", 4: "Café", 5: ""}  # by the red value of the image
 
@@ -145,7 +146,7 @@ def test_a_missing_package_names_the_extra(data, tmp_path, monkeypatch, capsys):
         require("nobody", ["json", "no_such_package"])
     monkeypatch.setitem(sys.modules, "rapidocr", None)
     with pytest.raises(SystemExit) as stopped:
-        peers.main(["rapidocr", "--data", str(data), "--out", str(tmp_path / "out")])
+        main(["rapidocr", "--data", str(data), "--out", str(tmp_path / "out")])
     assert stopped.value.code == 1 and not (tmp_path / "out").exists()
     assert "pip install 'clip4str-ablations[peers]'" in capsys.readouterr().err
 
@@ -189,7 +190,7 @@ def test_rapidocr_reads_street_view(package, realdata, tmp_path, monkeypatch):
         raise AssertionError("a reader reached for the network")
 
     monkeypatch.setattr(socket.socket, "connect", no_network)
-    peers.main(["rapidocr", "--data", str(tmp_path), "--out", str(tmp_path / "out"), "--threads", "1"])
+    main(["rapidocr", "--data", str(tmp_path), "--out", str(tmp_path / "out"), "--threads", "1"])
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     assert metrics["benchmarks"]["SVT"]["n"] == 60 and metrics["benchmarks"]["SVT"]["accuracy"] > 75
     reader = metrics["reader"]

@@ -10,7 +10,7 @@ import pytest
 from ablations import plan as planning
 from ablations.reading import Counts, Memory, Reading, content_of
 from ablations.why import why
-from core.config import ConfigError
+from core.errors import ConfigError
 from core.files import ROOT
 
 SETTINGS = {"scale": "smoke", "data": None, "seeds": [0], "threads": 1, "peers": []}

@@ -8,8 +8,8 @@ from ablations import plan as planning
 from ablations.command import main
 from ablations.power import answer, known_noise, question
 from ablations.price import Pace, jobs
-from core.config import ConfigError
 from core.data.doctor.counts import PUBLISHED
+from core.errors import ConfigError
 from reports.layout import StatedNoise, read_layout
 from tests.results import write_results, write_run
 
@@ -74,10 +74,10 @@ def test_noise_is_measured_or_stated_or_asked_for(tmp_path):
     ("arguments", "message"),
     [
         (["--power", "table_II", "--points", "1"], "table.yaml: no 'baseline', so there are no differences to show"),
-        (["--power", TABLE, "--points", "0"], "--points 0.0: a positive number"),
-        (["--power", TABLE, "--points", "nan"], "--points nan: a positive number"),
-        (["--power", TABLE, "--points", "1", "--noise", "-1"], "--noise -1.0: a positive number"),
-        (["--power", TABLE, "--points", "1", "--discordant", "5"], "--discordant 5.0: a share above 0 and at most 1"),
+        (["--power", TABLE, "--points", "0"], "--points: expected a positive number, got '0'"),
+        (["--power", TABLE, "--points", "nan"], "--points: expected a positive number, got 'nan'"),
+        (["--power", TABLE, "--points", "1", "--noise", "-1"], "--noise: expected a positive number, got '-1'"),
+        (["--power", TABLE, "--points", "1", "--discordant", "5"], "--discordant: expected a number above 0 and at most 1"),
         (["--power", TABLE], "--power and --points go together"),
         (["--points", "1"], "--power and --points go together"),
         (["table_V", "--power", TABLE, "--points", "1"], "and with no other table"),

@@ -11,12 +11,12 @@ from safetensors.torch import load_file
 
 from core.bench import __main__ as bench
 from core.bench.probe import probe
+from core.errors import TrainingError
 from core.experiment.experiment import load
 from core.model.clip4str import CLIP4STR
 from core.runtime.distributed import Team
 from core.runtime.precision import autocast, fit_for, name_of
 from core.train import validation
-from core.train.errors import TrainingError
 from core.train.run import train
 from core.train.state import Interrupted
 from tests.conftest import BASELINE

@@ -9,18 +9,19 @@ import yaml
 from ablations import plan as planning
 from ablations.assumptions import DEVICES, read_assumptions
 from ablations.calibration import Check, checks, utilisation
-from ablations.command import configuration, main
+from ablations.command import main
 from ablations.page import advice
 from ablations.price import Pace, best_gpus_per_run, disk_peak, elapsed, formula, jobs, wall_clock
 from ablations.progress import missing, wanted
 from ablations.reading import Work
+from ablations.show import configuration
 from ablations.source import data_source
 from ablations.words import longest_word, mean_longest
-from core.config import ConfigError
 from core.data.lmdb import sample_labels, write_lmdb
+from core.errors import ConfigError
 from core.experiment.experiment import load
 from core.experiment.protocol import evaluation_digest
-from core.peers.run import READERS
+from core.peers.registry import READERS
 
 SETTINGS = {"scale": "smoke", "data": None, "seeds": [0], "threads": 1, "peers": []}
 BASELINE, TABLE = "image0-text6", "table_VI"

@@ -7,7 +7,8 @@ import torch
 
 from core.bench import __main__ as bench
 from core.bench import profile
-from core.bench.profile import ALL, FLOOR, REST, WHAT, Stopwatch, named_parts
+from core.bench.options import PROFILED
+from core.bench.profile import ALL, FLOOR, REST, Stopwatch, named_parts
 from core.bench.read import forget_captions
 from core.bench.train import AFTERWARDS
 from core.experiment.experiment import load
@@ -27,7 +28,7 @@ PASSES = {"read": {"visual decoder: passes": 2, "cross decoder: passes": 1}}  # 
 PASSES["train"] = {"visual decoder: passes": 1, "cross decoder: passes": 1} | dict.fromkeys(AFTERWARDS, 1)
 
 
-@pytest.mark.parametrize("what", WHAT)
+@pytest.mark.parametrize("what", PROFILED)
 def test_every_part_is_timed_and_what_no_part_has(what, capsys):
     bench.main(["profile", what, "--scale", "smoke", "--batch", "2", "--passes", "1", "--threads", "1", "--json"])
     parts = {line["part"]: line for line in map(json.loads, capsys.readouterr().out.splitlines())}
@@ -37,7 +38,7 @@ def test_every_part_is_timed_and_what_no_part_has(what, capsys):
     assert sum(part["ms"] for name, part in parts.items() if name not in (ALL, FLOOR)) == pytest.approx(parts[ALL]["ms"])
 
 
-@pytest.mark.parametrize("what", WHAT)
+@pytest.mark.parametrize("what", PROFILED)
 def test_captions_are_tokenized_in_every_pass(what, monkeypatch):
     tokenized, encode = [], CaptionTokenizer.tokenize
     monkeypatch.setattr(CaptionTokenizer, "tokenize", lambda *given: tokenized.append(given[1]) or encode(*given))
@@ -67,4 +68,4 @@ def test_a_visual_branch_has_no_captions(capsys):
 def test_impossible_settings_are_named(capsys):
     with pytest.raises(SystemExit):
         bench.main(["profile", "read", "--passes", "0"])
-    assert "--passes 0 is below 1" in capsys.readouterr().err
+    assert "--passes: expected a whole number of at least 1, got '0'" in capsys.readouterr().err

@@ -12,13 +12,13 @@ from rapidfuzz.distance import Levenshtein
 
 from core.charset import CHARSET_36, CHARSET_94
 from core.data.lmdb import write_lmdb
-from core.errors import UnreadableImage
+from core.errors import ReportError, UnreadableImage
 from reports.collect import read_runs
 from reports.figures import style
 from reports.figures.__main__ import main
 from reports.figures.marking import marked
 from reports.figures.qualitative import chosen, qualitative, readings_of
-from reports.layout import ReportError, read_layout
+from reports.layout import read_layout
 from tests.results import BENCHMARKS, write_results
 
 SIGNS = {"right": ".", "wrong": "x", "missing": "_", "unscored": "-"}

@@ -3,11 +3,11 @@
 import pytest
 import yaml
 
-from ablations import recipe
+from ablations import recipe_page as recipe
 from core import config
-from core.config import ConfigError
+from core.errors import ConfigError
 from core.experiment.experiment import load
-from core.experiment.summary import summarise
+from core.experiment.parameters import summarise
 
 TABLE_VI = {  # learnable encoder parameters, as the released code leaves them
     "image0-text0": 149_620_737,

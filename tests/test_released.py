@@ -8,7 +8,7 @@ import torch
 
 from core.evaluate.run import evaluate
 from core.experiment.experiment import load
-from core.experiment.summary import summarise
+from core.experiment.parameters import summarise
 from core.model.towers import read_architecture
 from core.weights.checkpoint import load_model
 from core.weights.released import architecture, build_released, is_released

@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 
 from core import config
-from core.search import run as search
+from core.errors import ConfigError, ReportError, TrialError
 from core.search import tuner
+from core.search.__main__ import main as search
+from core.search.run import best
 from core.search.study import Search, budget
-from core.search.trial import OUTCOME, Training, TrialError, finished, identity, outcome_of, run_trial
-from reports import search as report
-from reports.layout import ReportError
+from core.search.trial import OUTCOME, Training, finished, identity, outcome_of, run_trial
+from reports import search_table as report
+from reports.search import main
 from tests.conftest import BASELINE
 
 PLAN = "ablations/lr_search.gin"
@@ -51,21 +53,21 @@ def test_the_budget_is_a_share_of_the_rows_own_training(scale, own, length):
     ],
 )
 def test_a_search_that_makes_no_sense_is_refused(binding, message):
-    with pytest.raises(config.ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message):
         config.build(Search, PLAN, bindings=[binding])
 
 
 @pytest.mark.parametrize("macro", ["NORMALISATION", "EPOCHS", "MIRRORED"])
 def test_only_a_positive_number_can_be_searched(macro):
     plan = config.build(Search, PLAN, bindings=[f"study.Search.macro = '{macro}'"])
-    with pytest.raises(config.ConfigError, match=f"Search.macro = '{macro}': .*image0-text6.gin sets it to"):
+    with pytest.raises(ConfigError, match=f"Search.macro = '{macro}': .*image0-text6.gin sets it to"):
         budget(plan, "micro")
 
 
 def test_without_ray_the_error_says_what_to_install(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(tuner, "NEEDED", ("no_such_package",))
     with pytest.raises(SystemExit) as end:
-        search.main([PLAN, "--data", str(tmp_path), "--out", str(tmp_path / "out")])
+        search([PLAN, "--data", str(tmp_path), "--out", str(tmp_path / "out")])
     assert end.value.code == 1 and "pip install '.[search]'" in capsys.readouterr().err
 
 
@@ -132,9 +134,9 @@ def trial(value, accuracy, loss=1.0):
 
 def test_the_best_is_the_most_accurate_then_the_lowest_loss():
     trials = [trial(1, 40.0, 0.1), trial(2, 50.0, 2.0), trial(3, 50.0, 1.5), trial(4, None)]
-    assert search.best(trials)["value"] == 3
+    assert best(trials)["value"] == 3
     with pytest.raises(ValueError, match="every trial diverged"):
-        search.best(trials[3:])
+        best(trials[3:])
 
 
 def write_search(tmp_path, trials, chosen, own=0.01):
@@ -189,5 +191,5 @@ def test_a_damaged_search_is_named(tmp_path, capsys):
     with pytest.raises(ReportError, match=r"search\.json: key 'macro' is missing"):
         report.read_search(tmp_path / "search.json")
     with pytest.raises(SystemExit):
-        report.main([str(tmp_path / "search.json"), str(tmp_path / "x")])
+        main([str(tmp_path / "search.json"), str(tmp_path / "x")])
     assert "error: " in capsys.readouterr().err

@@ -6,7 +6,7 @@ import pytest
 
 from core.search import run as search
 from core.search import tuner
-from reports import search as report
+from reports import search_table as report
 from tests.test_search import PLAN
 
 pytest.importorskip("ray", reason="Ray is not installed (the optional extra: pip install '.[search]')")

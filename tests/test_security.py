@@ -11,11 +11,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from core.errors import UnsafeFile
 from core.model.timm_tower import TimmTower
 from core.model.towers import ClipTowers
 from core.weights import torchscript
 from core.weights.checkpoint import load_model
-from core.weights.pickles import UnsafeFile, read_pickle, read_tensors
+from core.weights.pickles import read_pickle, read_tensors
 from core.weights.pretrained import read_clip
 from tests.hostile import KINDS, Touch, torch_zip
 from tests.test_weights import SMALL

@@ -13,7 +13,7 @@ from ablations.rows import TABLES
 from core import config
 from core.data.convert import iiit5k
 from core.data.convert.source import Wanted
-from core.errors import DataError
+from core.errors import ConfigError, DataError
 from core.experiment.experiment import load
 from core.figures.maps import ARRAYS, DESCRIPTION, load_maps
 from core.train.state import resume, save_state
@@ -44,7 +44,7 @@ def test_the_gin_text_of_a_model_names_our_classes_or_is_refused(asked, added, t
     text = load(BASELINE, "smoke").training + added.format(pwned=str(pwned))
     (tmp_path / "model.safetensors").write_bytes(b"")
     (tmp_path / "model.json").write_text(json.dumps({"gin": text}))
-    with pytest.raises(config.ConfigError) as refusal:
+    with pytest.raises(ConfigError) as refusal:
         load_model(tmp_path)
     assert str(refusal.value).startswith(f"{tmp_path / 'model.json'} is refused: its gin text says `{asked}`")
     assert not pwned.exists()

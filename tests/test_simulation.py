@@ -5,7 +5,8 @@ import pytest
 
 from core.files import ROOT
 from reports.figures.coverage import WANTED, coverage
-from reports.simulation import NOISES, QUICK, SHAPES, Case, choices_in_words, in_words, main, outcomes, summary
+from reports.simulated import NOISES, QUICK, SHAPES, Case, choices_in_words, in_words, outcomes, summary
+from reports.simulation import main
 
 
 @pytest.fixture(scope="module")

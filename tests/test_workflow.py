@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from ablations import plan
-from core.config import ConfigError
+from core.errors import ConfigError
 from core.files import ROOT
 
 PARTS = ("core", "ablations", "adapters", "reports", "Snakefile")

@@ -7,7 +7,8 @@ from core import config
 from core.data.render.lexicon import lexicon
 from core.data.render.stickers import VARIANTS, Sticker, draw_picture, fit_picture
 from core.figures.maps import load_maps
-from core.figures.zero_shot import ZeroShot, classify, main, text_features, zero_shot
+from core.figures.zero_shot import main
+from core.figures.zero_shot_maps import ZeroShot, classify, text_features, zero_shot
 from core.model.captions import CaptionTokenizer
 from core.pretrain.pretraining import Pretraining
 
@@ -144,7 +145,7 @@ def test_features_of_prompts_are_averaged_word_by_word():
         (["--set", "STICKER_WIDTH = 2.0"], "Sticker.width = 2.0: a share lies in (0, 1]"),
         (["--set", "STICKRS = ('dog',)"], "nothing reads STICKRS"),
         (["--image", "none.png"], "none.png: no such file"),
-        (["--scale", "huge"], "scale 'huge': expected one of"),
+        (["--scale", "huge"], "--scale: invalid choice: 'huge'"),
     ],
 )
 def test_errors_name_what_is_wrong(tmp_path, capsys, arguments, message):

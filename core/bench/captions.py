@@ -25,10 +25,6 @@ from core.model.tokenizer import Tokenizer
 CONTEXT = 16  # tokens, as at paper scale
 OUTPUTS = 26
 LONGEST = 25  # letters
-DESCRIPTION = """\
-Milliseconds from predicted characters to the text tower's tokens, for words as long as IIIT5K's and of 25 letters, seen for
-the first time (cold) or before (warm). In turns with the same by strings: open_clip's tokenizer, a tensor for each caption.
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,17 +126,7 @@ def ids_of(words: list[str]) -> Tensor:
     return ids.masked_fill(ids == tokenizer.pad, tokenizer.eos)
 
 
-def add_arguments(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--captions", type=int, default=768, help="words (default: 768, of 128 images under 6 orders)")
-    verb.add_argument("--repeats", type=int, default=7, help="measurements of each, after one that is not counted (default: 7)")
-    verb.add_argument("--json", action="store_true", help="JSON, one object a line, instead of a table")
-    verb.set_defaults(run=run)
-
-
 def run(options: argparse.Namespace) -> None:
-    for name in ("captions", "repeats"):
-        if getattr(options, name) < 1:
-            raise ValueError(f"--{name} {getattr(options, name)} is below 1")
     torch.set_num_threads(1)
     costs = caption_costs(options.captions, options.repeats)
     if options.json:

@@ -25,6 +25,7 @@ from torchvision.transforms import ToTensor as FloatTensor
 
 from core import config
 from core.bench.timing import Ready, by_clock, by_processor, ratios, spread, take_turns
+from core.choices import NORMALISATIONS
 from core.data.augment import RandAugment
 from core.data.environments import environment
 from core.data.lmdb import WordLmdb, write_lmdb
@@ -32,7 +33,7 @@ from core.data.loading import AHEAD, Words, collate
 from core.data.micro import WORLD, World
 from core.data.render.lexicon import vocabulary_words
 from core.data.render.sheet import png_bytes
-from core.data.transforms import NORMALISATIONS, ToTensor
+from core.data.transforms import ToTensor
 from core.data.words import Recipe
 from core.errors import DataError
 

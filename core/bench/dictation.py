@@ -13,13 +13,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from core.bench.words import GUESSES
 from core.charset import LOWER
+from core.errors import UserError
 from core.model.attention import KeysValues
 from core.model.clip4str import CLIP4STR
 from core.model.decoder import Decoder
 
 LOUD = 1e4  # far above any logit, within the range of half precision
-GUESSES = ("right", "wrong")
 
 
 def other(word: str) -> str:
@@ -103,10 +104,10 @@ class Dictation:
                 refinement changes every caption, and the branches agree in no letter.
 
         Raises:
-            ValueError: a word has more letters than a decoder has outputs, or `guesses` is something else.
+            UserError: a word has more letters than a decoder has outputs, or `guesses` is something else.
         """
         if guesses not in GUESSES:
-            raise ValueError(f"--guesses {guesses}: expected one of {', '.join(GUESSES)}")
+            raise UserError(f"--guesses {guesses}: expected one of {', '.join(GUESSES)}")
         letters = self.bonus(words)
         if guesses == "right":
             for speech in self.speeches:
@@ -124,7 +125,7 @@ class Dictation:
         bonus = torch.zeros(len(words), outputs, self.tokenizer.num_classes)
         for row, word in enumerate(words):
             if len(word) > outputs:
-                raise ValueError(f"word {word!r} has {len(word)} letters, a decoder {outputs} outputs")
+                raise UserError(f"word {word!r} has {len(word)} letters, a decoder {outputs} outputs")
             ids = self.tokenizer.encode([word])[0, 1 : outputs + 1]  # letters, and [E] where there is room
             bonus[row, torch.arange(len(ids)), ids] = LOUD
         return bonus.to(self.visual.letters.device)

@@ -19,7 +19,6 @@ from core.charset import CHARSET_94, DIGITS, LOWER, RejectedLabel, normalise_lab
 from core.data.environments import close, environment
 from core.data.lmdb import COUNT_KEY, WordLmdb
 
-LABELS = 3_300_000  # of Real(3.3M), section IV-A
 MAX_LETTERS = 25
 ODD = {50: "naïve café", 200: "a label that is longer than all that is kept", 1000: " \n"}  # every so many labels: one of these
 TRANSACTION = 100_000  # entries

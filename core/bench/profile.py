@@ -15,22 +15,16 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from core import config
 from core.bench.dictation import dictated
 from core.bench.read import floor, forget_captions, reading, way_of
 from core.bench.timing import WARMUP, device_name
 from core.bench.train import floor_step, training_steps
-from core.bench.words import LENGTHS, draw_words
+from core.bench.words import draw_words
 from core.experiment.experiment import load
 from core.model.clip4str import CLIP4STR
 from core.runtime.clock import clock
 
 FLOOR, ALL, REST = "the image tower alone", "all of it", "everything else"
-WHAT = ("read", "train")
-DESCRIPTION = """\
-Milliseconds of every part of reading, or of a training step, in float32, and its share of the image tower's own pass, which
-is timed in turns with it. Random weights and images; the words are dictated, and guesses are right.
-"""
 
 
 @dataclass(frozen=True)
@@ -149,22 +143,7 @@ def parts_of(what: str, row: str, scale: str, batch: int, lengths: str, passes: 
     ]
 
 
-def add_arguments(verb: argparse.ArgumentParser, baseline: str) -> None:
-    verb.add_argument("what", choices=WHAT, help="of reading or of a training step")
-    verb.add_argument("row", nargs="?", default=baseline, metavar="ROW", help="gin file (default: %(default)s)")
-    verb.add_argument("--scale", default="paper", help=f"of the row: one of {', '.join(config.SCALES)} (default: paper)")
-    verb.add_argument("--batch", type=int, default=8, metavar="N", help="images at once (default: 8)")
-    verb.add_argument("--lengths", choices=LENGTHS, default="full", help="of the words dictated (default: full)")
-    verb.add_argument("--passes", type=int, default=5, help="to take the median of, after one that is not counted (default: 5)")
-    verb.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
-    verb.add_argument("--json", action="store_true", help="JSON, one object a line, instead of a table")
-    verb.set_defaults(run=run)
-
-
 def run(options: argparse.Namespace) -> None:
-    for name in ("batch", "passes", "threads"):
-        if getattr(options, name) < 1:
-            raise ValueError(f"--{name} {getattr(options, name)} is below 1")
     torch.set_num_threads(options.threads)
     found = parts_of(options.what, options.row, options.scale, options.batch, options.lengths, options.passes)
     if options.json:

@@ -4,14 +4,12 @@ import argparse
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from core import config
 from core.bench.dictation import dictated
 from core.bench.read import reading, way_of
 from core.bench.timing import by_clock, device_name, spread, take_turns
@@ -125,20 +123,7 @@ def growths(row: str, scale: str, repeats: int) -> Iterator[Growth]:
     yield bench.growth("orders K", "train", {n: bench.train(built, BATCH, LETTERS) for n, built in orders.items()})
 
 
-def add_arguments(verb: argparse.ArgumentParser, baseline: str) -> None:
-    verb.add_argument("row", nargs="?", default=baseline, metavar="ROW", help="gin file (default: %(default)s)")
-    verb.add_argument("--scale", default="micro", help=f"of the row: one of {', '.join(config.SCALES)} (default: micro)")
-    verb.add_argument("--repeats", type=int, default=5, help="measurements of each, after one that is not counted (default: 5)")
-    verb.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
-    verb.add_argument("--out", type=Path, help="JSON file to write, which python -m reports.figures.scaling draws")
-    verb.add_argument("--json", action="store_true", help="JSON, one object a line, instead of a table")
-    verb.set_defaults(run=run)
-
-
 def run(options: argparse.Namespace) -> None:
-    for name in ("repeats", "threads"):
-        if getattr(options, name) < 1:
-            raise ValueError(f"--{name} {getattr(options, name)} is below 1")
     torch.set_num_threads(options.threads)
     device = device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     title = f"{options.row}, scale {options.scale}, {device}, {options.threads} threads"

@@ -16,7 +16,7 @@ from core.charset import CHARSET_94
 from core.data.benchmarks import benchmarks_of
 from core.data.loading import Words, collate, open_words
 from core.data.transforms import ToTensor
-from core.errors import DataError
+from core.errors import DataError, UserError
 from core.experiment.protocol import Protocol
 from core.model.clip4str import CLIP4STR
 from core.runtime.precision import name_of
@@ -55,7 +55,7 @@ def ways_of(model: CLIP4STR, protocols: Mapping[str, Protocol]) -> dict[str, dic
     """Of each row the ways to every output the model has.
 
     Raises:
-        ValueError: rows that do not share their images' normalisation and precision, or that ask for a branch that
+        UserError: rows that do not share their images' normalisation and precision, or that ask for a branch that
             the model does not have.
     """
     first_name, first = next(iter(protocols.items()))
@@ -63,9 +63,9 @@ def ways_of(model: CLIP4STR, protocols: Mapping[str, Protocol]) -> dict[str, dic
         for key in ("normalisation", "precision"):
             here, there = getattr(protocol, key), getattr(first, key)
             if here != there:
-                raise ValueError(f"{name}: {key} = {here!r}, but {first_name} has {there!r}; measure them in two calls")
+                raise UserError(f"{name}: {key} = {here!r}, but {first_name} has {there!r}; measure them in two calls")
         if protocol.output == "cross" and model.cross_decoder is None:
-            raise ValueError(f"{name}: OUTPUT = 'cross', but the model has the visual branch alone; say 'visual'")
+            raise UserError(f"{name}: OUTPUT = 'cross', but the model has the visual branch alone; say 'visual'")
     outputs = ("visual",) if model.cross_decoder is None else ("visual", "cross")
     return {name: {output: way_of(protocol, output) for output in outputs} for name, protocol in protocols.items()}
 

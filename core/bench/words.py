@@ -4,8 +4,10 @@ import random
 from collections.abc import Sequence
 
 from core.charset import LOWER
+from core.errors import UserError
 
 LENGTHS = ("full", "typical")
+GUESSES = ("right", "wrong")  # see `core.bench.dictation`
 
 # How many of IIIT5K's 3,000 test words (Mishra et al., BMVC 2012) have 0, 1, 2, ... letters, white space removed.
 IIIT5K_TEST = (0, 84, 350, 432, 559, 478, 318, 308, 186, 129, 75, 35, 15, 7, 2, 0, 3, 3, 7, 1, 2, 0, 6)
@@ -26,7 +28,7 @@ def draw_words(lengths: str, batch: int, batches: int, max_outputs: int, seed: i
         max_outputs: positions of the decoder, [E] included.
 
     Raises:
-        ValueError: another name of lengths.
+        UserError: another name of lengths.
     """
     rng = random.Random(seed)
     count = batch * batches
@@ -35,7 +37,7 @@ def draw_words(lengths: str, batch: int, batches: int, max_outputs: int, seed: i
     elif lengths == "typical":
         letters = [min(length, max_outputs - 1) for length in typical_lengths(count, rng)]
     else:
-        raise ValueError(f"--lengths {lengths}: expected one of {', '.join(LENGTHS)}")
+        raise UserError(f"--lengths {lengths}: expected one of {', '.join(LENGTHS)}")
     words = ["".join(rng.choices(LOWER, k=length)) for length in letters]
     return [words[start : start + batch] for start in range(0, count, batch)]
 

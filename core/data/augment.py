@@ -15,6 +15,8 @@ from PIL import Image, ImageFilter
 from timm.data import auto_augment
 from timm.data.auto_augment import AugmentOp
 
+from core.errors import UserError
+
 PROBABILITY = 0.5  # that a chosen operation is applied: timm's own
 LARGEST = 10  # magnitude at which an operation has its full strength
 EXPANDING = partial(auto_augment.rotate, expand=True)
@@ -68,7 +70,7 @@ class RandAugment:
         magnitude: 0 to 10.
 
     Raises:
-        ValueError: an operation is unknown, or a strength is missing or belongs to no operation of the list.
+        UserError: an operation is unknown, or a strength is missing or belongs to no operation of the list.
     """
 
     operations: tuple[str, ...]
@@ -79,19 +81,19 @@ class RandAugment:
     def __post_init__(self):
         for name in self.operations:
             if name not in KNOWN:
-                raise ValueError(f"AUGMENTATIONS: unknown operation {name!r}; expected some of {', '.join(sorted(KNOWN))}")
+                raise UserError(f"AUGMENTATIONS: unknown operation {name!r}; expected some of {', '.join(sorted(KNOWN))}")
         if len(set(self.operations)) < len(self.operations):
-            raise ValueError(f"AUGMENTATIONS = {self.operations}: an operation stands there twice")
+            raise UserError(f"AUGMENTATIONS = {self.operations}: an operation stands there twice")
         if not 0 <= self.num_ops <= len(self.operations):
-            raise ValueError(f"RandAugment.num_ops = {self.num_ops}: expected 0 to {len(self.operations)}")
+            raise UserError(f"RandAugment.num_ops = {self.num_ops}: expected 0 to {len(self.operations)}")
         if not 0 <= self.magnitude <= LARGEST:
-            raise ValueError(f"RandAugment.magnitude = {self.magnitude}: expected 0 to {LARGEST}")
+            raise UserError(f"RandAugment.magnitude = {self.magnitude}: expected 0 to {LARGEST}")
         for name in self.operations:
             if name in SCALED and name not in self.strengths:
-                raise ValueError(f"RandAugment.strengths: no strength at magnitude {LARGEST} for {name}; add one")
+                raise UserError(f"RandAugment.strengths: no strength at magnitude {LARGEST} for {name}; add one")
         for name in self.strengths:
             if name not in SCALED:
-                raise ValueError(f"RandAugment.strengths: {name!r} takes none; expected {', '.join(SCALED)}")
+                raise UserError(f"RandAugment.strengths: {name!r} takes none; expected {', '.join(SCALED)}")
 
     def __call__(self, image: Image.Image, seed: list[int]) -> Image.Image:
         """The augmented image; `seed` decides everything, so a sample's augmentation does not depend on its worker."""

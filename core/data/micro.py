@@ -12,7 +12,6 @@ V-G).
 import argparse
 import csv
 import io
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from rich.progress import track
 
 from core import config
 from core.charset import LOWER
+from core.cli import add_workers
 from core.data.lmdb import write_lmdb
 from core.data.render.drawing import numbered
 from core.data.render.family import Family
@@ -30,6 +30,7 @@ from core.data.render.fonts import font_digest
 from core.data.render.lexicon import lexicon, split_unseen
 from core.data.render.page import Page
 from core.data.render.word import RENDERER, render
+from core.errors import UserError, user_errors
 from core.files import atomic_folder, lines_digest
 
 WORLD = "ablations/micro/world.gin"  # the world that micro scale trains on, and whose families other tools draw
@@ -72,9 +73,9 @@ class World:
     def __post_init__(self):
         for name in ("unseen", "regular", "mislabelled"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"World.{name} = {getattr(self, name)}: a share lies in [0, 1]")
+                raise UserError(f"World.{name} = {getattr(self, name)}: a share lies in [0, 1]")
         if REGULAR not in self.names or len(set(self.names)) < len(self.names):
-            raise ValueError(f"World.families {', '.join(self.names)}: expected different names, {REGULAR!r} among them")
+            raise UserError(f"World.families {', '.join(self.names)}: expected different names, {REGULAR!r} among them")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -181,13 +182,15 @@ def write_labels(path: Path, words: list[str]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Render the micro world as LMDBs (train/, val/, test/<family>/).")
+    parser = argparse.ArgumentParser(
+        prog="python -m core.data.micro", description="Render the micro world as LMDBs (train/, val/, test/<family>/)."
+    )
     parser.add_argument("world", help="gin file that binds micro.World, e.g. ablations/micro/world.gin")
     parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to render (default: everything)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
+    add_workers(parser)
     arguments = parser.parse_args()
-    with config.user_errors():
+    with user_errors():
         render_world(config.build(World, arguments.world), arguments.out, arguments.workers, arguments.parts)
 
 

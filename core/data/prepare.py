@@ -7,7 +7,6 @@ docs/data-formats.md shows a tiny example of each source format.
 
 import argparse
 import hashlib
-import os
 import re
 import shlex
 import shutil
@@ -18,13 +17,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from core import config
+from core.cli import add_workers, at_least
 from core.data.convert.catalogue import FORMATS, Format, guess
 from core.data.convert.load import CROP_FORMS, Load, source_size
 from core.data.convert.parts import Parts, make_parts, parts_of
 from core.data.convert.source import Item, LeftOut, Listing, Wanted, numbered_lines
 from core.data.lmdb import write_lmdb
-from core.errors import DataError
+from core.errors import DataError, UserError, user_errors
 from core.files import file_digest, write_json
 
 
@@ -44,7 +43,7 @@ class Filter:
         try:
             re.compile(self.match or "")
         except re.error as error:
-            raise ValueError(f"--match {self.match!r} is no regular expression: {error}") from error
+            raise UserError(f"--match {self.match!r} is no regular expression: {error}") from error
 
     def __call__(self, entries: Listing) -> Iterator[Item | LeftOut]:
         """The entries, those that are not used with the reason."""
@@ -191,6 +190,7 @@ def looks(name: str, form: Format) -> str:
 
 def arguments_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
+        prog="python -m core.data.prepare",
         description="Convert published word images into an LMDB (OUT/data.mdb) with a ledger of what was left out\n"
         "(OUT/prepare.json). Interrupted, the same command goes on. docs/data-formats.md shows each format.\n\n"
         "example: python -m core.data.prepare IIIT5K data/test/IIIT5k --split test",
@@ -199,25 +199,27 @@ def arguments_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("sources", nargs="+", type=Path, metavar="SOURCE", help="folder or annotation file; several are joined")
     parser.add_argument("out", type=Path, metavar="OUT", help="LMDB folder to make, e.g. data/test/IIIT5k")
-    parser.add_argument("--format", choices=sorted(FORMATS), help="of SOURCE (default: told from its files where certain)")
+    parser.add_argument("--format", choices=sorted(FORMATS), help="format of SOURCE (default: told by its files where certain)")
     parser.add_argument("--images", type=Path, help="folder of the images (default: beside the annotations)")
     parser.add_argument("--split", help="train, val or test, where SOURCE holds several (coco-text: also all)")
     parser.add_argument("--subset", type=Path, help="file of numbers, one a line: use these entries of the source, from 1")
     parser.add_argument("--match", help="regular expression that a whole label must match, e.g. '[A-Za-z0-9]+'")
-    parser.add_argument("--min-side", type=int, default=1, help="leave out images with a shorter side, pixels (default: 1)")
+    parser.add_argument(
+        "--min-side", type=at_least(1), default=1, help="leave out images of a shorter side in pixels (default: 1)"
+    )
     parser.add_argument("--crop", choices=sorted(CROP_FORMS), default="png", help="how crops are stored (default: png)")
-    parser.add_argument("--pad", type=int, help="pixels by which boxes are grown (default: 0; coco-text: 2)")
+    parser.add_argument("--pad", type=at_least(0), help="pixels by which boxes are grown (default: 0; coco-text: 2)")
     coco = parser.add_argument_group("coco-text", "attributes that a word must have; 'any' for every value")
     coco.add_argument("--legibility", default="legible", help="(default: legible)")
     coco.add_argument("--language", default="english", help="(default: english)")
     coco.add_argument("--writing", default="machine printed", help="(default: 'machine printed'; or handwritten)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
+    add_workers(parser)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = arguments_parser().parse_args(arguments)
-    with config.user_errors():
+    with user_errors():
         name = options.format or guess(options.sources[0])
         load = Load(options.crop, FORMATS[name].pad if options.pad is None else options.pad, options.min_side)
         wanted = Wanted(options.images, options.split, options.legibility, options.language, options.writing)

@@ -12,10 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-NORMALISATIONS = {  # name: mean and standard deviation of the three channels, on a 0-1 scale
-    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
-    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # what the released evaluation code does
-}
+from core.choices import NORMALISATIONS
+from core.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class ToTensor:
 
     def __post_init__(self):
         if self.normalisation not in NORMALISATIONS:
-            raise ValueError(f"normalisation {self.normalisation!r}: expected one of {', '.join(NORMALISATIONS)}")
+            raise UserError(f"normalisation {self.normalisation!r}: expected one of {', '.join(NORMALISATIONS)}")
 
     def __call__(self, image: Image.Image) -> Tensor:
         return normalise(self.pixels(image)[None], self.normalisation)[0]  # 3 H W

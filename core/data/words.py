@@ -8,7 +8,6 @@ given alone, whatever the number of processes.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +20,7 @@ from PIL import Image
 from rich.progress import track
 
 from core import config
+from core.cli import add_workers
 from core.data.lmdb import write_lmdb
 from core.data.micro import WORLD, World
 from core.data.render.backgrounds import pictures_in
@@ -32,7 +32,7 @@ from core.data.render.page import Page
 from core.data.render.sheet import contact_sheet, png_bytes
 from core.data.render.word import RENDERER, render
 from core.data.render.wordlist import read_words
-from core.errors import DataError
+from core.errors import DataError, user_errors
 from core.files import atomic_folder, file_digest, lines_digest, write_json
 
 
@@ -142,6 +142,7 @@ def usable_fonts(words: Sequence[str], page: Page, folder: Path | None) -> tuple
 
 def main() -> None:
     parser = argparse.ArgumentParser(
+        prog="python -m core.data.words",
         description="Render words as an LMDB: the same seed, lists and versions give the same bytes on any machine.",
         epilog="example: python -m core.data.words data/train/rendered --n 10000 --seed 7 --families regular,rotated",
     )
@@ -155,10 +156,10 @@ def main() -> None:
     )
     parser.add_argument("--lexicon", type=Path, help="text file, one word a line (default: the words of CLIP's vocabulary)")
     parser.add_argument("--backgrounds", type=Path, help="folder of pictures to write on (default: plain grey levels)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
+    add_workers(parser)
     parser.add_argument("--sheet", type=Path, help="also write a contact sheet of the set's first images to this PNG")
     arguments = parser.parse_args()
-    with config.user_errors():
+    with user_errors():
         words = read_words(arguments.lexicon) if arguments.lexicon else vocabulary_words()
         world = config.build(World, arguments.world)
         named = None if arguments.families is None else arguments.families.split(",")

@@ -9,79 +9,43 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from core import config
-from core.runtime.distributed import MOST_WORKERS
-from core.runtime.tracking.client import MODES
+from core.choices import MOST_WORKERS
+from core.cli import add_data, add_model, add_scale, add_threads, add_tracking, at_least
+from core.errors import user_errors
+
+
+def parser() -> argparse.ArgumentParser:
+    command = argparse.ArgumentParser(
+        prog="python -m core.evaluate",
+        description="Read every benchmark below DATA/test with a trained model; keep predictions and scores.",
+    )
+    add_model(command)
+    about = (
+        "gin files whose protocols are used, e.g. ablations/table_VI/image0-text6.gin; for a released checkpoint "
+        "ablations/released/as_published.gin or consistent.gin"
+    )
+    command.add_argument("rows", nargs="+", metavar="ROW", help=about)
+    add_data(command, "test/<benchmark>/data.mdb")
+    add_scale(command)
+    about = f"processes that load images (default: on a GPU one fewer than threads, at most {MOST_WORKERS}; on a CPU none)"
+    command.add_argument("--workers", type=at_least(0), help=about)
+    add_threads(command)
+    about = (
+        "folder to write: each ROW into a folder of its file's name (default: below MODEL/evaluations, into one named "
+        "after a digest of protocol and test data)"
+    )
+    command.add_argument("--out", type=Path, help=about)
+    add_tracking(command)
+    return command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    from core.experiment.experiment import load
-    from core.weights.checkpoint import load_model
+    options = parser().parse_args(arguments)
 
-    parser = argparse.ArgumentParser(
-        description="Read every benchmark below DATA/test with a trained model; keep predictions and scores."
-    )
-    parser.add_argument("model", type=Path, help="run directory, model.safetensors or released checkpoint")
-    parser.add_argument(
-        "rows",
-        nargs="+",
-        metavar="ROW",
-        help="gin files whose protocols are used, e.g. ablations/table_VI/image0-text6.gin; for a released checkpoint "
-        "ablations/released/as_published.gin or consistent.gin",
-    )
-    parser.add_argument("--data", type=Path, required=True, help="folder with test/<benchmark>/data.mdb")
-    parser.add_argument("--scale", default="micro", help=f"one of {', '.join(config.SCALES)} (default: micro)")
-    parser.add_argument(
-        "--workers",
-        type=int,
-        help=f"processes that load images (default: on a GPU one fewer than threads, at most {MOST_WORKERS}; on a CPU none)",
-    )
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all cores)")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        help="folder to write: each ROW into a folder of its file's name (default: below MODEL/evaluations, into one named "
-        "after a digest of protocol and test data)",
-    )
-    parser.add_argument(
-        "--tracking", choices=MODES, default="auto", help="wandb: online, offline, off; auto is online where it is logged in"
-    )
-    options = parser.parse_args(arguments)
+    from core.evaluate.run import evaluate_rows
 
-    import torch
-
-    from core.data.lmdb import fingerprint
-    from core.evaluate.run import evaluate
-    from core.experiment.protocol import evaluation_digest
-    from core.runtime.distributed import device, join_team, leave_team, threads_each, workers_each
-    from core.runtime.tracking.client import tracking_for
-
-    with config.user_errors():
-        torch.set_num_threads(threads_each(options.threads))
-        team = join_team()
-        run = options.model if options.model.is_dir() else options.model.parent
-        test_data = fingerprint(options.data / "test")
-        wanted, scored = {}, {}
-        for row in options.rows:
-            protocol = load(row, options.scale).protocol
-            digest = evaluation_digest(protocol, test_data)
-            folder = options.out / Path(row).stem if options.out else run / "evaluations" / digest
-            if wanted.get(folder, protocol).settings != protocol.settings:
-                raise ValueError(f"{row}: another row of that name is written to {folder} already; leave --out away")
-            wanted[folder], scored[row] = protocol, (folder, protocol.output)
-        workers = workers_each(options.workers, threads_each(options.threads), device())
-        model = load_model(options.model).to(device())
-        results = evaluate(model, options.data, wanted, workers, team)
-        for row, (folder, output) in scored.items() if team.leads else ():
-            print(row)
-            for name, metrics in results[folder]["benchmarks"].items():
-                if "n" in metrics:
-                    output = output if output in metrics else "visual"
-                    print(f"{name:20} {metrics[output]['accuracy']:5.1f} %  of {metrics['n']} words ({output})")
-            print(f"written to {folder}")
-        leave_team()
-        if team.leads:
-            tracking_for(options.tracking, options.rows[0]).evaluated(run, list(wanted))
+    with user_errors():
+        evaluate_rows(options)
 
 
 if __name__ == "__main__":

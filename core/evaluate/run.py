@@ -1,10 +1,6 @@
-"""Read every image of every benchmark and keep all four outputs; scoring happens on the kept strings.
+"""Reading all benchmarks with one model under several protocols, which share passes of its image tower where they can."""
 
-python -m core.evaluate results/runs/<run>/seed0 ablations/table_VI/image0-text6.gin --data results/data/micro
-
-Several rows that decode one model in several ways share one pass of its image tower.
-"""
-
+import argparse
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -17,13 +13,60 @@ from core.data.benchmarks import benchmarks_of
 from core.data.lmdb import fingerprint
 from core.data.loading import Words, open_words
 from core.data.transforms import ToTensor
-from core.errors import DataError
+from core.errors import DataError, UserError
 from core.evaluate.metrics import score
 from core.evaluate.readings import OUTPUTS, read_words
-from core.experiment.protocol import Protocol
+from core.experiment.experiment import load
+from core.experiment.protocol import Protocol, evaluation_digest
 from core.files import atomic_folder, write_json
 from core.model.clip4str import CLIP4STR
-from core.runtime.distributed import ALONE, Team
+from core.runtime.distributed import ALONE, Team, device, join_team, leave_team, threads_each, workers_each
+from core.runtime.tracking.client import tracking_for
+from core.weights.checkpoint import load_model
+
+
+def evaluate_rows(options: argparse.Namespace) -> None:
+    """Evaluate a model under the protocols of `core.evaluate`'s rows, print their scores, and record them with wandb."""
+    torch.set_num_threads(threads_each(options.threads))
+    team = join_team()
+    run = options.model if options.model.is_dir() else options.model.parent
+    folders, protocols = wanted_folders(options, run)
+    workers = workers_each(options.workers, threads_each(options.threads), device())
+    results = evaluate(load_model(options.model).to(device()), options.data, protocols, workers, team)
+    for row, (folder, output) in folders.items() if team.leads else ():
+        show_scores(row, results[folder]["benchmarks"], output)
+        print(f"written to {folder}")
+    leave_team()
+    if team.leads:
+        tracking_for(options.tracking, options.rows[0]).evaluated(run, list(protocols))
+
+
+def wanted_folders(options: argparse.Namespace, run: Path) -> tuple[dict[str, tuple[Path, str]], dict[Path, Protocol]]:
+    """Where each row is written and which output it is scored by, and the protocol of each folder.
+
+    Raises:
+        UserError: two rows of one name would be written to one folder.
+    """
+    test_data = fingerprint(options.data / "test")
+    folders: dict[str, tuple[Path, str]] = {}
+    protocols: dict[Path, Protocol] = {}
+    for row in options.rows:
+        protocol = load(row, options.scale).protocol
+        own = run / "evaluations" / evaluation_digest(protocol, test_data)
+        folder = options.out / Path(row).stem if options.out else own
+        if protocols.get(folder, protocol).settings != protocol.settings:
+            raise UserError(f"{row}: another row of that name is written to {folder} already; leave --out away")
+        protocols[folder], folders[row] = protocol, (folder, protocol.output)
+    return folders, protocols
+
+
+def show_scores(row: str, benchmarks: dict[str, dict], output: str) -> None:
+    """Print the accuracies of a row; those of the visual branch where the model has no other."""
+    print(row)
+    for name, metrics in benchmarks.items():
+        if "n" in metrics:
+            shown = output if output in metrics else "visual"
+            print(f"{name:20} {metrics[shown]['accuracy']:5.1f} %  of {metrics['n']} words ({shown})")
 
 
 def evaluate(

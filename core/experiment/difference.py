@@ -4,10 +4,11 @@ A row that differs from its baseline in nothing measures noise; this is how one 
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from core import config
-from core.experiment.experiment import Loaded
+from core.experiment.experiment import Loaded, load
 from core.experiment.optim import Optimisation
 from core.model.clip4str import CLIP4STR
 
@@ -118,3 +119,12 @@ def groups(optimisation: Optimisation, model: CLIP4STR) -> dict[str, str]:
 
 def length(optimisation: Optimisation) -> dict[str, object]:
     return {"batch": optimisation.batch, "steps": optimisation.steps, "epochs": optimisation.epochs}
+
+
+def compare(row: str, against: str, scale: str, bindings: Sequence[str]) -> Difference:
+    """What two rows do not share at a scale; `bindings` are for the first.
+
+    Raises:
+        ConfigError: a row cannot be built.
+    """
+    return difference(load(row, scale, bindings), load(against, scale))

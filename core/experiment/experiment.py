@@ -7,6 +7,7 @@ from pathlib import Path
 
 from core import config
 from core.data.augment import RandAugment
+from core.errors import ConfigError, UserError
 from core.experiment.identity import training_identity
 from core.experiment.meta_device import Blank
 from core.experiment.optim import Optimisation
@@ -35,7 +36,7 @@ class Experiment:
 
     def __post_init__(self):
         if isinstance(self.train_data, str) or not self.train_data:
-            raise ValueError(f"TRAIN_DATA = {self.train_data!r}: expected folders below DATA/train, e.g. ('real',)")
+            raise UserError(f"TRAIN_DATA = {self.train_data!r}: expected folders below DATA/train, e.g. ('real',)")
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,9 @@ def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -
     training = config.operative()
     protocol = config.construct(Protocol, path)
     if protocol.output == "cross" and model.cross_decoder is None:
-        raise config.ConfigError(f"{path}: OUTPUT = 'cross', but the model has the visual branch alone; say 'visual'")
+        raise ConfigError(f"{path}: OUTPUT = 'cross', but the model has the visual branch alone; say 'visual'")
     if protocol.fast_cross and model.cross_decoder is None:
-        raise config.ConfigError(f"{path}: FAST_CROSS = True changes nothing: the model has no cross-modal branch")
+        raise ConfigError(f"{path}: FAST_CROSS = True changes nothing: the model has no cross-modal branch")
     config.refuse_unread(path, bindings)
     named = (in_repository(str(name)) for name in (model.towers.arch, model.towers.weights))
     files = " ".join(file_digest(file) for file in named if file.is_file())

@@ -14,6 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from core.charset import CHARSET_36
+from core.errors import UserError
 from core.model.captions import Captions
 from core.model.clip4str import CLIP4STR
 from core.model.decoding import read_along
@@ -67,12 +68,12 @@ def cost(model: CLIP4STR, *, letters: int, captions: float, refine_steps: int = 
         refine_steps: T_i of Algorithm 1.
 
     Raises:
-        ValueError: `captions` is no share, or words are longer than the model's.
+        UserError: `captions` is no share, or words are longer than the model's.
     """
     if not 0 < captions <= 1:
-        raise ValueError(f"captions = {captions}: a share lies in (0, 1]")
+        raise UserError(f"captions = {captions}: a share lies in (0, 1]")
     if not 1 <= letters <= model.max_letters:
-        raise ValueError(f"letters = {letters}: the model reads 1 to {model.max_letters}")
+        raise UserError(f"letters = {letters}: the model reads 1 to {model.max_letters}")
     encode, decode = reading(model, refine_steps)
     return Cost(training(model, letters, captions, model.num_permutations), encode, decode)
 

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.optim import AdamW
 
-from core.runtime.precision import DTYPES
+from core.choices import PRECISIONS
+from core.errors import UserError
 
 REFERENCE_BATCH = 512  # the batch at which encoder_lr holds (Table II)
 UNDECAYED = ("position_queries", "token_embedding.weight", "context_embedding.weight")
@@ -32,9 +33,9 @@ class Averaging:
 
     def __post_init__(self):
         if not 0 < self.start < 1:
-            raise ValueError(f"Averaging.start = {self.start}: a share of the steps lies between 0 and 1")
+            raise UserError(f"Averaging.start = {self.start}: a share of the steps lies between 0 and 1")
         if self.snapshots < 2:
-            raise ValueError(f"Averaging.snapshots = {self.snapshots}: at least two make a mean; or set AVERAGING = None")
+            raise UserError(f"Averaging.snapshots = {self.snapshots}: at least two make a mean; or set AVERAGING = None")
 
     def steps(self, steps: int) -> list[int]:
         """After which of 1 ... `steps` snapshots are taken; fewer in a run that is too short to tell them apart."""
@@ -93,24 +94,24 @@ class Optimisation:
 
     def __post_init__(self):
         if (self.epochs is None) == (self.steps is None):
-            raise ValueError(f"EPOCHS = {self.epochs} and TRAIN_STEPS = {self.steps}: give exactly one, the other None")
+            raise UserError(f"EPOCHS = {self.epochs} and TRAIN_STEPS = {self.steps}: give exactly one, the other None")
         if (self.epochs or self.steps) <= 0:
-            raise ValueError(f"EPOCHS = {self.epochs}, TRAIN_STEPS = {self.steps}: nothing would be trained")
+            raise UserError(f"EPOCHS = {self.epochs}, TRAIN_STEPS = {self.steps}: nothing would be trained")
         for name in ("encoder_lr", "batch", "block", "device_batch", "save_every", "validate_every"):
             if getattr(self, name) <= 0:
-                raise ValueError(f"Optimisation.{name} = {getattr(self, name)} is not positive")
-        if self.precision not in DTYPES:
-            raise ValueError(f"Optimisation.precision = {self.precision!r}: expected one of {', '.join(DTYPES)}")
+                raise UserError(f"Optimisation.{name} = {getattr(self, name)} is not positive")
+        if self.precision not in PRECISIONS:
+            raise UserError(f"Optimisation.precision = {self.precision!r}: expected one of {', '.join(PRECISIONS)}")
         if self.adapter_rate not in RATES:
-            raise ValueError(f"ADAPTER_RATE = {self.adapter_rate!r}: expected one of {', '.join(RATES)}")
+            raise UserError(f"ADAPTER_RATE = {self.adapter_rate!r}: expected one of {', '.join(RATES)}")
         if not 0 < self.warmup < 1:
-            raise ValueError(f"Optimisation.warmup = {self.warmup}: a share of the steps lies between 0 and 1")
+            raise UserError(f"Optimisation.warmup = {self.warmup}: a share of the steps lies between 0 and 1")
         if self.explosion <= 1:
-            raise ValueError(f"Optimisation.explosion = {self.explosion}: a loss like the others would stop the run; say 10")
+            raise UserError(f"Optimisation.explosion = {self.explosion}: a loss like the others would stop the run; say 10")
         if self.most_skipped < 0:
-            raise ValueError(f"Optimisation.most_skipped = {self.most_skipped}: expected 0 or more steps")
+            raise UserError(f"Optimisation.most_skipped = {self.most_skipped}: expected 0 or more steps")
         if self.batch % self.device_batch:
-            raise ValueError(f"BATCH = {self.batch} is not a multiple of DEVICE_BATCH = {self.device_batch}")
+            raise UserError(f"BATCH = {self.batch} is not a multiple of DEVICE_BATCH = {self.device_batch}")
 
     def total_steps(self, images: int) -> int:
         """Optimiser steps for a training set of that many images."""
@@ -120,11 +121,11 @@ class Optimisation:
         """Forward passes an optimiser step on each device: as few as DEVICE_BATCH allows.
 
         Raises:
-            ValueError: the batch cannot be shared out evenly.
+            UserError: the batch cannot be shared out evenly.
         """
         share, rest = divmod(self.batch, devices)
         if rest:
-            raise ValueError(f"BATCH = {self.batch} is not a multiple of the {devices} processes that share it")
+            raise UserError(f"BATCH = {self.batch} is not a multiple of the {devices} processes that share it")
         return next(passes for passes in range(1, share + 1) if share % passes == 0 and share <= passes * self.device_batch)
 
     def micro_batch(self, devices: int) -> int:

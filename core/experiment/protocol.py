@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 
 from core import config
 from core.charset import CHARSETS
-from core.data.transforms import NORMALISATIONS
+from core.choices import NORMALISATIONS, PRECISIONS
+from core.errors import UserError
 from core.model.decoding import DECODE
-from core.runtime.precision import DTYPES
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,17 @@ class Protocol:
 
     def __post_init__(self):
         if self.output not in ("visual", "cross"):
-            raise ValueError(f"OUTPUT = {self.output!r}: expected visual or cross")
+            raise UserError(f"OUTPUT = {self.output!r}: expected visual or cross")
         if self.decode not in DECODE:
-            raise ValueError(f"DECODE = {self.decode!r}: expected one of {', '.join(DECODE)}")
+            raise UserError(f"DECODE = {self.decode!r}: expected one of {', '.join(DECODE)}")
         if self.normalisation not in NORMALISATIONS:
-            raise ValueError(f"NORMALISATION = {self.normalisation!r}: expected one of {', '.join(NORMALISATIONS)}")
+            raise UserError(f"NORMALISATION = {self.normalisation!r}: expected one of {', '.join(NORMALISATIONS)}")
         if not isinstance(self.refine_steps, int) or self.refine_steps < 0:
-            raise ValueError(f"REFINE_STEPS = {self.refine_steps!r}: expected a whole number, 0 or more")
-        if self.precision not in DTYPES:
-            raise ValueError(f"Protocol.precision = {self.precision!r}: expected one of {', '.join(DTYPES)}")
+            raise UserError(f"REFINE_STEPS = {self.refine_steps!r}: expected a whole number, 0 or more")
+        if self.precision not in PRECISIONS:
+            raise UserError(f"Protocol.precision = {self.precision!r}: expected one of {', '.join(PRECISIONS)}")
         if self.scoring_charset_size not in CHARSETS:
-            raise ValueError(f"Protocol.scoring_charset_size = {self.scoring_charset_size}: expected 36 or 94")
+            raise UserError(f"Protocol.scoring_charset_size = {self.scoring_charset_size}: expected 36 or 94")
 
     @property
     def encoding(self) -> tuple:

@@ -4,122 +4,31 @@ python -m core.figures.attention ablations/figures/attention.gin --data results/
 """
 
 import argparse
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-from PIL import Image
-from rich.progress import track
-
-from core import config
-from core.charset import CHARSET_94
-from core.data.benchmarks import benchmarks_of
-from core.data.loading import open_words
-from core.data.transforms import ToTensor
-from core.errors import DataError, UnreadableImage
-from core.figures.explain import ROLLOUT, class_attention, tower_record
-from core.figures.maps import Maps
-from core.model.towers import ClipTower
-from core.runtime.compute import pick_device
-
-LONGEST = 25  # letters of a label, as everywhere
-
-
-@dataclass(frozen=True)
-class Attention:
-    """Which tower looks at which images.
-
-    Args:
-        normalisation: of images, as `ToTensor` takes it.
-        images: chosen from each benchmark, fewer where it has fewer.
-        seed: of the choice.
-    """
-
-    tower: ClipTower
-    normalisation: str
-    images: int
-    seed: int
-
-    def __post_init__(self):
-        if self.images < 1:
-            raise ValueError(f"Attention.images = {self.images}: at least one a benchmark")
-
-
-def choose(folder: Path, count: int, rng: np.random.Generator) -> list[tuple[dict, Image.Image]]:
-    """Images of a benchmark at random: what each is (LMDB below the benchmark, index, label), and the image in RGB.
-
-    Images that cannot be decoded are passed over.
-
-    Raises:
-        DataError: none can be decoded.
-    """
-    lmdbs = open_words(folder, CHARSET_94, LONGEST)
-    places = [(lmdb, sample) for lmdb in lmdbs for sample in lmdb.samples]
-    chosen = []
-    for number in rng.permutation(len(places)):
-        lmdb, sample = places[number]
-        try:
-            image = lmdb.image(sample.index)
-        except UnreadableImage:
-            continue
-        where = lmdb.path.relative_to(folder).as_posix()
-        chosen.append(({"lmdb": where, "index": sample.index, "label": sample.label}, image))
-        if len(chosen) == count:
-            break
-    if not chosen:
-        raise DataError(f"{folder}: none of {len(places)} images can be decoded; copy or build the LMDB again")
-    return chosen
-
-
-def attend(plan: Attention, data: Path, scale: str) -> Maps:
-    """Rollout maps of the chosen images of every benchmark below data/test.
-
-    Raises:
-        DataError: there is no benchmark, or one has no image to show.
-    """
-    tower = plan.tower.eval()
-    device, transform = next(tower.parameters()).device, ToTensor(tower.image_size, plan.normalisation)
-    images, maps, cases = [], [], []
-    for name, folder in track(benchmarks_of(data).items(), "attending", transient=True):
-        chosen = choose(folder, plan.images, np.random.default_rng([plan.seed, *name.encode()]))
-        batch = torch.stack([transform(image) for _, image in chosen]).to(device)
-        maps.append(class_attention(tower, batch).cpu().numpy())
-        images += [np.asarray(image) for _, image in chosen]
-        cases += [{"benchmark": name, **about} for about, _ in chosen]
-    about = {
-        "figure": "figure_2",
-        "scale": scale,
-        "method": ROLLOUT,
-        "tower": tower_record(tower),
-        "seed": plan.seed,
-        "cases": cases,
-    }
-    return Maps(images, np.concatenate(maps), about)
+from core.cli import add_data, add_scale, add_settings, add_threads
+from core.errors import user_errors
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
+        prog="python -m core.figures.attention",
         description="Choose word images of every benchmark and keep what an image tower attends to in them (Figure 2); "
-        "python -m reports.figures.heatmaps figure_2 FOLDER STEM draws them."
+        "python -m reports.figures.heatmaps figure_2 FOLDER STEM draws them.",
     )
-    parser.add_argument("plan", help="gin file that binds attention.Attention: ablations/figures/attention.gin")
-    parser.add_argument("--data", type=Path, required=True, help="folder with test/<benchmark>/data.mdb")
+    parser.add_argument("plan", help="gin file that binds attention_maps.Attention: ablations/figures/attention.gin")
+    add_data(parser, "test/<benchmark>/data.mdb")
     parser.add_argument("--out", type=Path, required=True, help="folder to write: maps.npz and maps.json")
-    parser.add_argument("--scale", default="micro", help=f"one of {', '.join(config.SCALES)} (default: micro)")
-    parser.add_argument("--set", action="append", default=[], metavar="'NAME = value'", help="override a macro, repeatable")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all cores)")
+    add_scale(parser)
+    add_settings(parser)
+    add_threads(parser)
     options = parser.parse_args(arguments)
-    with config.user_errors():
-        torch.set_num_threads(options.threads or os.cpu_count() or 1)
-        plan = config.build(Attention, options.plan, options.scale, options.set)
-        plan.tower.load_pretrained()
-        plan.tower.to(pick_device())
-        found = attend(plan, options.data, options.scale)
-        found.save(options.out)
-        print(f"{len(found.images)} images of {len(benchmarks_of(options.data))} benchmarks; written to {options.out}")
+
+    from core.figures.attention_maps import keep_maps
+
+    with user_errors():
+        keep_maps(options)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.charset import CHARSETS
+from core.errors import UserError
 from core.model import early
 from core.model.attention import KeysValues
 from core.model.captions import CaptionReader, CaptionTokenizer
@@ -53,7 +54,7 @@ class CLIP4STR(nn.Module):
         load_weights: fill the towers with their pretrained weights before anything is frozen or adapted.
 
     Raises:
-        ValueError: a value is out of its range, or a switch is set that could change nothing.
+        UserError: a value is out of its range, or a switch is set that could change nothing.
     """
 
     def __init__(
@@ -76,16 +77,16 @@ class CLIP4STR(nn.Module):
         super().__init__()
         for key, size in (("charset_size", charset_size), ("caption_charset_size", caption_charset_size)):
             if size not in CHARSETS:
-                raise ValueError(f"CLIP4STR.{key} = {size}: expected one of {', '.join(map(str, CHARSETS))}")
+                raise UserError(f"CLIP4STR.{key} = {size}: expected one of {', '.join(map(str, CHARSETS))}")
         if not isinstance(num_permutations, int) or num_permutations < 1:
-            raise ValueError(f"PERMUTATIONS (num_permutations) = {num_permutations!r}: expected a whole number of at least 1")
+            raise UserError(f"PERMUTATIONS (num_permutations) = {num_permutations!r}: expected a whole number of at least 1")
         if not mirrored and num_permutations <= 2:
-            raise ValueError(f"MIRRORED = False changes nothing with PERMUTATIONS = {num_permutations}: no order is random")
+            raise UserError(f"MIRRORED = False changes nothing with PERMUTATIONS = {num_permutations}: no order is random")
         if read_caption is not None and towers.text_layers() is None:
-            raise ValueError(f"CLIP4STR.read_caption: {towers.arch} is used without a text tower; set it to None")
+            raise UserError(f"CLIP4STR.read_caption: {towers.arch} is used without a text tower; set it to None")
         if read_caption is None and (predicted_context or not block_image_gradient):
             knob = "PREDICTED_CONTEXT = True" if predicted_context else "BLOCK_IMAGE_GRADIENT = False"
-            raise ValueError(f"{knob} changes nothing: the model has no cross-modal branch")
+            raise UserError(f"{knob} changes nothing: the model has no cross-modal branch")
         self.tokenizer = Tokenizer(CHARSETS[charset_size])
         self.normalisation = "clip"  # of the images it is used to; set by whoever trains or loads it
         self.max_letters, self.num_permutations, self.mirrored = max_letters, num_permutations, mirrored

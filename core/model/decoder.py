@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from core.errors import UserError
 from core.model.attention import Attention, KeysValues
 from core.model.permutations import content_mask, query_mask
 
@@ -57,7 +58,7 @@ class Decoder(nn.Module):
         max_outputs: N, the longest word and its [E].
 
     Raises:
-        ValueError: the width is not a multiple of the heads, or a size is not positive.
+        UserError: the width is not a multiple of the heads, or a size is not positive.
     """
 
     def __init__(
@@ -72,9 +73,9 @@ class Decoder(nn.Module):
     ):
         super().__init__()
         if num_heads < 1 or embed_dim % num_heads:
-            raise ValueError(f"decoder width {embed_dim} is not a multiple of its {num_heads} heads")
+            raise UserError(f"decoder width {embed_dim} is not a multiple of its {num_heads} heads")
         if depth < 1:
-            raise ValueError(f"decoder depth {depth} is below 1")
+            raise UserError(f"decoder depth {depth} is below 1")
         self.embed_dim, self.num_heads, self.num_classes = embed_dim, num_heads, num_classes
         self.max_outputs = max_outputs
         self.position_queries = nn.Parameter(torch.empty(max_outputs, embed_dim))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from core.errors import UserError
 from core.model.attention import KeysValues
 from core.model.autoregressive import STEPS_A_PASS, autoregressive, letters, until_end
 from core.model.decoder import Decoder
@@ -138,9 +139,9 @@ def predict_and_refine(
         cloze_guess: the visual branch has learned to read without context, which guesses what "ar" will read.
     """
     if decode not in DECODE:
-        raise ValueError(f"decode={decode!r}: expected one of {', '.join(map(repr, DECODE))}")
+        raise UserError(f"decode={decode!r}: expected one of {', '.join(map(repr, DECODE))}")
     if refine_steps < 0:
-        raise ValueError(f"refine_steps={refine_steps} is negative")
+        raise UserError(f"refine_steps={refine_steps} is negative")
     guess = None
     if decode == "cloze" or cloze_guess:
         guess = without_context(visual_decoder, visual_memory, tokenizer)

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from torch import nn
 
+from core.errors import UserError
+
 
 class Layers(NamedTuple):
     """A tower from the input up: what freezing the first layers means for it."""
@@ -27,7 +29,7 @@ class Freezing:
     embedding, ln_pre, ln_post and projection are trained until the whole tower is frozen.
 
     Raises:
-        ValueError: a fraction is outside [0, 1].
+        UserError: a fraction is outside [0, 1].
     """
 
     image: float | None
@@ -37,13 +39,13 @@ class Freezing:
         for tower in ("image", "text"):
             fraction = getattr(self, tower)
             if fraction is not None and not (isinstance(fraction, (int, float)) and 0 <= fraction <= 1):
-                raise ValueError(f"{tower.upper()}_FROZEN = {fraction!r}: a fraction of the blocks lies in [0, 1]")
+                raise UserError(f"{tower.upper()}_FROZEN = {fraction!r}: a fraction of the blocks lies in [0, 1]")
 
     def apply(self, towers: nn.Module) -> None:
         """Set requires_grad on the towers' weights.
 
         Raises:
-            ValueError: a fraction does not fall on a whole number of blocks, or there is no text tower to freeze.
+            UserError: a fraction does not fall on a whole number of blocks, or there is no text tower to freeze.
         """
         towers.requires_grad_(True)
         freeze(self.image, "image", towers.image_layers())
@@ -51,14 +53,14 @@ class Freezing:
         if text is not None:
             freeze(self.text, "text", text)
         elif self.text is not None:
-            raise ValueError(f"TEXT_FROZEN = {self.text}: {towers.arch} is used without a text tower; set it to None")
+            raise UserError(f"TEXT_FROZEN = {self.text}: {towers.arch} is used without a text tower; set it to None")
 
 
 def frozen_blocks(fraction: float, blocks: int, tower: str) -> int:
     """How many of `blocks` a fraction freezes, refused where that is not a whole number."""
     count = fraction * blocks
     if abs(count - round(count)) > 1e-6:
-        raise ValueError(
+        raise UserError(
             f"{tower.upper()}_FROZEN = {fraction} of {blocks} layers is {count:g} layers: choose a multiple of 1/{blocks}"
         )
     return round(count)

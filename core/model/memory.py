@@ -6,6 +6,7 @@ B batch, M image tokens ([CLASS] first), L text tokens, D joint width.
 import torch
 from torch import Tensor, nn
 
+from core.errors import UserError
 from core.model.towers import ClipTowers
 
 
@@ -18,10 +19,10 @@ def class_token(towers: nn.Module, tokens: Tensor) -> Tensor:
     """[CLASS] alone (Table V, "[CLASS]"): B M D to B 1 D.
 
     Raises:
-        ValueError: the tower has no [CLASS] token.
+        UserError: the tower has no [CLASS] token.
     """
     if not getattr(towers, "class_token", True):
-        raise ValueError(f"memory.class_token: {towers.arch} is used without a [CLASS] token")
+        raise UserError(f"memory.class_token: {towers.arch} is used without a [CLASS] token")
     return tokens[:, :1]
 
 
@@ -43,10 +44,10 @@ def token_embeddings(towers: ClipTowers, ids: Tensor) -> Tensor:
     """The pretrained token embeddings alone, in place of the text tower (Table VI, "token"): B L D.
 
     Raises:
-        ValueError: they are not as wide as the memory.
+        UserError: they are not as wide as the memory.
     """
     if towers.text_width != towers.embed_dim:
-        raise ValueError(
+        raise UserError(
             f"token embeddings of {towers.arch} are {towers.text_width} wide, the memory is {towers.embed_dim}: "
             "the row needs an architecture where both agree"
         )

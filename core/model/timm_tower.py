@@ -8,10 +8,11 @@ from difflib import get_close_matches
 import timm
 from torch import Tensor, nn
 
+from core.errors import UnsafeFile, UserError
 from core.files import in_repository
 from core.model.freezing import Layers
 from core.model.towers import check_patches
-from core.weights.pickles import UnsafeFile, read_tensors
+from core.weights.pickles import read_tensors
 from core.weights.pretrained import existing, not_downloaded
 
 
@@ -27,7 +28,7 @@ class TimmTower(nn.Module):
         embed_dim: D; None for the architecture's own width, without a projection.
 
     Raises:
-        ValueError: timm has no such ViT, or a size does not fit it.
+        UserError: timm has no such ViT, or a size does not fit it.
     """
 
     def __init__(
@@ -46,9 +47,9 @@ class TimmTower(nn.Module):
             self.vit = self.create()
         except (AssertionError, RuntimeError, TypeError) as error:
             near = ", ".join(get_close_matches(arch, timm.list_models(), 6)) or "none"
-            raise ValueError(f"timm cannot build {arch!r} as a ViT ({error}); near it: {near}") from error
+            raise UserError(f"timm cannot build {arch!r} as a ViT ({error}); near it: {near}") from error
         if not isinstance(self.vit, timm.models.VisionTransformer):
-            raise ValueError(f"{arch} of timm is no plain ViT but a {type(self.vit).__name__}")
+            raise UserError(f"{arch} of timm is no plain ViT but a {type(self.vit).__name__}")
         check_patches(self.image_size, self.vit.patch_embed.patch_size, arch)
         width = self.vit.embed_dim
         self.embed_dim: int = embed_dim or width
@@ -57,7 +58,7 @@ class TimmTower(nn.Module):
         known = {id(p) for p in [*embeddings, *(p for block in blocks for p in block.parameters()), *rest]}
         unknown = [name for name, parameter in self.named_parameters() if id(parameter) not in known]
         if unknown:
-            raise ValueError(f"{arch} of timm is no plain ViT: it also has {unknown[0]}")
+            raise UserError(f"{arch} of timm is no plain ViT: it also has {unknown[0]}")
 
     def create(self, tag: str | None = None, source: dict | None = None) -> nn.Module:
         """The ViT, with random weights, those of a tag, or those of a `source`, as timm's configuration names one."""
@@ -98,7 +99,7 @@ class TimmTower(nn.Module):
 
         Raises:
             UnsafeFile: reading the file would run something.
-            ValueError: the file or tag is not there or does not fit; the message says what to do.
+            UserError: the file or tag is not there or does not fit; the message says what to do.
         """
         if self.weights is None:
             return
@@ -110,7 +111,7 @@ class TimmTower(nn.Module):
             except UnsafeFile:
                 raise
             except Exception as error:  # a wrong or damaged file makes the loaders raise nearly anything
-                raise ValueError(f"{path} does not fit {self.arch} or is damaged: {detail_of(error)}") from error
+                raise UserError(f"{path} does not fit {self.arch} or is damaged: {detail_of(error)}") from error
         else:
             loaded = self.download()
         self.vit.load_state_dict(loaded.state_dict())
@@ -119,14 +120,14 @@ class TimmTower(nn.Module):
         name = f"{self.arch}.{self.weights}"
         if name not in timm.list_pretrained(f"{self.arch}.*"):
             known = [full.split(".", 1)[1] for full in timm.list_pretrained(f"{self.arch}.*")]
-            raise ValueError(f"timm has no weights {self.weights!r} for {self.arch}; it has: {', '.join(known) or 'none'}")
+            raise UserError(f"timm has no weights {self.weights!r} for {self.arch}; it has: {', '.join(known) or 'none'}")
         try:
             return self.create(tag=self.weights)
         except RuntimeError as error:
-            raise ValueError(f"weights {self.weights!r} do not fit {self.arch} as built: {detail_of(error)}") from error
+            raise UserError(f"weights {self.weights!r} do not fit {self.arch} as built: {detail_of(error)}") from error
         except Exception as error:  # the hub client raises many kinds, all of them mean: not here
             source = f"model.safetensors of timm/{name} on the Hugging Face hub"
-            raise ValueError(not_downloaded(f"weights {self.weights!r} of {self.arch}", source, error)) from error
+            raise UserError(not_downloaded(f"weights {self.weights!r} of {self.arch}", source, error)) from error
 
 
 def detail_of(error: Exception) -> str:

@@ -16,6 +16,7 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
+from core.errors import UserError
 from core.files import in_repository
 from core.model.attention import own_attention
 from core.model.freezing import Layers
@@ -62,7 +63,7 @@ class ClipTowers(ClipTower):
         context_length: text positions used, at most what the architecture has.
 
     Raises:
-        ValueError: the architecture is unknown or not a ViT CLIP, or a size does not fit it.
+        UserError: the architecture is unknown or not a ViT CLIP, or a size does not fit it.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class ClipTowers(ClipTower):
         self.trained_at = set_image_size(config, image_size, patch_size, arch)
         positions = config["text_cfg"].get("context_length", 77)
         if not 3 <= context_length <= positions:
-            raise ValueError(f"context_length {context_length}: {arch} has {positions} text positions, the least is 3")
+            raise UserError(f"context_length {context_length}: {arch} has {positions} text positions, the least is 3")
         self.arch, self.weights, self.context_length = arch, weights, context_length
         self.image_size = tuple(image_size)
         self.clip = open_clip.CLIP(**config)
@@ -105,7 +106,7 @@ class ClipTowers(ClipTower):
         """Fill the towers with the weights named at construction.
 
         Raises:
-            ValueError: the file or tag is not there or does not fit; the message says what to do.
+            UserError: the file or tag is not there or does not fit; the message says what to do.
         """
         if self.weights is not None:
             path = find_clip(self.arch, self.weights)
@@ -120,7 +121,7 @@ class ClipImageTower(ClipTower):
         arch, weights, image_size, patch_size: as of `ClipTowers`; the weights file may hold the image tower alone.
 
     Raises:
-        ValueError: as `ClipTowers`.
+        UserError: as `ClipTowers`.
     """
 
     def __init__(self, arch: str | dict, weights: str | None, image_size: tuple[int, int], patch_size: tuple[int, int] | None):
@@ -153,7 +154,7 @@ def set_image_size(
     """Write the sizes into an architecture; returns those that it was described (and trained) with.
 
     Raises:
-        ValueError: the image is not a whole number of patches.
+        UserError: the image is not a whole number of patches.
     """
     vision = config["vision_cfg"]
     described, own = pair(vision.get("image_size", 224)), pair(vision["patch_size"])
@@ -167,9 +168,9 @@ def check_patches(image_size: tuple[int, int], patch_size: tuple[int, int], arch
     """Refuse an image that is not a whole number of patches, and sizes that are no height and width."""
     for name, size in (("IMAGE_SIZE", image_size), ("PATCH_SIZE", patch_size)):
         if not isinstance(size, (tuple, list)) or [type(side) for side in size] != [int, int]:
-            raise ValueError(f"{name} = {size!r}: expected height and width in pixels, like (32, 128)")
+            raise UserError(f"{name} = {size!r}: expected height and width in pixels, like (32, 128)")
     if any(step <= 0 or side <= 0 or side % step for side, step in zip(image_size, patch_size, strict=True)):
-        raise ValueError(f"image_size {tuple(image_size)} is not a multiple of the patch size {patch_size} of {arch}")
+        raise UserError(f"image_size {tuple(image_size)} is not a multiple of the patch size {patch_size} of {arch}")
 
 
 def pair(size: int | list[int]) -> tuple[int, int]:
@@ -180,23 +181,23 @@ def read_architecture(arch: str) -> dict:
     """An open_clip model configuration, by name or from a JSON file: the arguments of `open_clip.CLIP`.
 
     Raises:
-        ValueError: it is not there, or not a ViT CLIP of open_clip's own kind.
+        UserError: it is not there, or not a ViT CLIP of open_clip's own kind.
     """
     if arch.endswith(".json"):
         path = in_repository(arch)
         if not path.is_file():
-            raise ValueError(f"architecture file {arch} does not exist (paths count from the repository root)")
+            raise UserError(f"architecture file {arch} does not exist (paths count from the repository root)")
         config = json.loads(path.read_text())
     else:
         config = open_clip.get_model_config(arch)
         if config is None:
             near = ", ".join(get_close_matches(arch, open_clip.list_models(), 6)) or "none"
-            raise ValueError(f"open_clip knows no architecture {arch!r}; near it: {near}")
+            raise UserError(f"open_clip knows no architecture {arch!r}; near it: {near}")
     if not isinstance(config, dict) or not isinstance(config.get("vision_cfg"), dict) or "text_cfg" not in config:
-        raise ValueError(f"{arch} is no architecture in open_clip's format: it needs vision_cfg, text_cfg and embed_dim")
+        raise UserError(f"{arch} is no architecture in open_clip's format: it needs vision_cfg, text_cfg and embed_dim")
     vision, text = config["vision_cfg"], config["text_cfg"]
     convolutional = isinstance(vision.get("layers"), list)
     if convolutional or "timm_model_name" in vision or "hf_model_name" in text or "patch_size" not in vision:
-        raise ValueError(f"{arch} is not a ViT CLIP of open_clip's own kind")
+        raise UserError(f"{arch} is not a ViT CLIP of open_clip's own kind")
     config.pop("custom_text", None)
     return config

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from core.peers.reader import Reader, ReaderUnavailable, Reading, identify, require
+from core.errors import ReaderUnavailable
+from core.peers.reader import Reader, Reading, identify, require
 
 NAME = "rapidocr"
 PACKAGES = (NAME, "onnxruntime")

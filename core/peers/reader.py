@@ -10,9 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-
-class ReaderUnavailable(ValueError):
-    """An outside reader cannot be opened; the message says what to install."""
+from core.errors import ReaderUnavailable
 
 
 class Reading(NamedTuple):

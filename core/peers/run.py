@@ -1,15 +1,9 @@
-"""Run a reader made by others through our data, label rules and scoring: a check of the harness from outside.
-
-python -m core.peers rapidocr --data DIR --out results/peers/rapidocr
-
-Its accuracies on public test sets are known from elsewhere; where ours agree, so do data, label rules and scoring. It
-shares neither training nor design with any row, so it is printed beside a table and never enters its statistics.
-"""
+"""Benchmarks read by an outside reader, under our data, label rules and scoring."""
 
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,11 +18,9 @@ from core.data.loading import Words, in_order, open_words
 from core.errors import DataError
 from core.evaluate.metrics import score
 from core.files import atomic_file, atomic_folder, write_json
-from core.peers import rapidocr
 from core.peers.reader import Reader, as_entry
 from core.runtime.provenance import git, now
 
-READERS: dict[str, Callable[[int], Reader]] = {rapidocr.NAME: rapidocr.open_reader}
 MAX_LETTERS = 25  # the label rule of section IV-A, which every model here keeps too
 SCORED = 36  # characters: what the readers and the published test sets have in common
 NOTE = "An outside reader: it checks data, label rules and scoring, and enters no statistics of an ablation."

@@ -8,22 +8,26 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from core import config
+from core.cli import add_settings, add_threads
+from core.errors import user_errors
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Pretrain towers of the micro world (15 to 30 minutes on two cores).")
+    parser = argparse.ArgumentParser(
+        prog="python -m core.pretrain", description="Pretrain towers of the micro world (15 to 30 minutes on two cores)."
+    )
     parser.add_argument("plan", help="gin file that binds pretrain.Pretraining, e.g. ablations/micro/clip.gin")
     parser.add_argument("out", type=Path, help="weights file to write (.safetensors)")
-    parser.add_argument("--set", action="append", default=[], metavar="'NAME = value'", help="override a macro, repeatable")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads and rendering processes (default: all cores)")
+    add_settings(parser)
+    add_threads(parser)
     options = parser.parse_args(arguments)
 
     import torch
 
+    from core import config
     from core.pretrain.pretraining import Pretraining, pretrain
 
-    with config.user_errors():
+    with user_errors():
         threads = options.threads or os.cpu_count() or 1
         torch.set_num_threads(threads)
         torch.manual_seed(0)

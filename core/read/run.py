@@ -1,30 +1,60 @@
-"""Read words from image files.
+"""Words read from image files: text and confidence of every output."""
 
-python -m core.read results/runs/<run>/seed0 word.png other.jpg
-"""
-
+import argparse
 from pathlib import Path
 
+import torch
 from PIL import Image
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from core.data.images import decode_image
 from core.data.transforms import ToTensor
-from core.errors import UnreadableImage
+from core.errors import UnreadableImage, UserError
 from core.model.clip4str import CLIP4STR
+from core.weights.checkpoint import load_model
+
+
+def read_files(options: argparse.Namespace) -> tuple[list[dict], list[UserError]]:
+    """What a model reads in the files that `core.read`'s options name, and an error for every file that is no image.
+
+    Raises:
+        UserError: the model cannot be loaded.
+    """
+    model = load_model(options.model).to("cuda" if torch.cuda.is_available() else "cpu")
+    readings, unreadable = [], []
+    for path in options.images:
+        try:
+            readings += read_images(model, [path], options.normalisation, options.refine_steps)
+        except UserError as error:
+            unreadable.append(error)
+    return readings, unreadable
+
+
+def show_readings(readings: list[dict]) -> None:
+    """Print readings as a table."""
+    table = Table("image", "text", "confidence", "visual branch", "cross-modal branch")
+    for column in table.columns:
+        column.overflow = "fold"
+    for reading in readings:
+        image, text, visual, cross = (escape(reading[name] or "") for name in ("image", "text", "visual", "cross"))
+        table.add_row(image, text, f"{reading['confidence']:.3f}", visual, cross)
+    Console().print(table)
 
 
 def open_image(path: Path) -> Image.Image:
     """An image file in RGB.
 
     Raises:
-        ValueError: it is missing, or no image.
+        UserError: it is missing, or no image.
     """
     try:
         return decode_image(path)
     except FileNotFoundError as error:
-        raise ValueError(f"{path}: no such file") from error
+        raise UserError(f"{path}: no such file") from error
     except UnreadableImage as error:
-        raise ValueError(f"{path}: not an image that can be decoded ({error})") from error
+        raise UserError(f"{path}: not an image that can be decoded ({error})") from error
 
 
 def read_images(model: CLIP4STR, paths: list[Path], normalisation: str | None, refine_steps: int) -> list[dict]:

@@ -5,7 +5,8 @@ import subprocess
 
 import torch
 
-from core.runtime.devices import VISIBLE, DeviceError, usable
+from core.errors import DeviceError
+from core.runtime.devices import VISIBLE, usable
 
 
 def pick_device() -> str:

@@ -8,15 +8,13 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from core.errors import DeviceError
+
 LIST = "CLIP4STR_GPUS"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 NOTHING = ("", "-1", "NoDevFiles")  # where CUDA stops reading its list; the last is what older Slurms say
 WITHOUT_GPU = (6, 9, 12)  # nvidia-smi's exit status: no device, no driver, no NVML
 SMI_SECONDS = 120  # a node that wakes its GPUs up takes long
-
-
-class DeviceError(ValueError):
-    """What is said of this machine's GPUs cannot be followed."""
 
 
 @dataclass(frozen=True)

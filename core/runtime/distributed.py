@@ -8,6 +8,8 @@ import torch
 import torch.distributed as dist
 from accelerate import PartialState
 
+from core.choices import MOST_WORKERS
+from core.errors import UserError
 from core.runtime import lease
 from core.runtime.compute import pick_device
 
@@ -40,7 +42,6 @@ class Team:
 
 
 ALONE = Team()
-MOST_WORKERS = 8  # loaders of one process that reads: a core loads well over a thousand images a second (docs/performance.md)
 
 
 def launched() -> bool:
@@ -97,10 +98,10 @@ def workers_each(asked: int | None, threads: int, reader: torch.device) -> int:
         threads: of this process, as `threads_each` shares them out.
 
     Raises:
-        ValueError: fewer than none are asked for.
+        UserError: fewer than none are asked for.
     """
     if asked is None:
         return min(MOST_WORKERS, threads - 1) if reader.type == "cuda" else 0
     if asked < 0:
-        raise ValueError(f"--workers {asked} is below 0")
+        raise UserError(f"--workers {asked} is below 0")
     return asked

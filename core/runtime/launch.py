@@ -14,7 +14,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from core import config
+from core.cli import at_least
+from core.errors import UserError, user_errors
 
 PORTS = range(20_000, 40_000)  # below those that systems hand out by themselves
 
@@ -30,15 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument(
         "--processes",
-        type=int,
+        type=at_least(1),
         required=True,
-        help="processes on this machine, one a GPU (without GPUs: they share its CPU threads); BATCH is divided among them",
+        help="processes on this machine, one per GPU (without GPUs: they share its CPU threads); BATCH is divided among them",
     )
     options = parser.parse_args(words[:ours])
-    with config.user_errors():
+    with user_errors():
         command = words[ours + (words[ours:][:1] == ["--"]) :]
         if command[:1] != ["-m"] or len(command) < 2:
-            raise ValueError(f"what to start is {' '.join(command)!r}; expected -m core.train ... or -m core.evaluate ...")
+            raise UserError(f"what to start is {' '.join(command)!r}; expected -m core.train ... or -m core.evaluate ...")
         meeting = rendezvous(options.processes)
         if meeting == ["--standalone", "--nproc-per-node=1"]:
             os.execv(sys.executable, [sys.executable, *command])  # alone, a process needs nobody to bring it together
@@ -47,15 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def refuse_missing_devices(processes: int) -> None:
-    """Raise ValueError unless every process gets a GPU of its own (or all share the CPU)."""
+    """Raise UserError unless every process gets a GPU of its own (or all share the CPU)."""
     import torch
 
-    if processes < 1:
-        raise ValueError(f"--processes {processes}: at least one is needed")
     found = torch.cuda.device_count()
     if 0 < found < processes:
         seen = os.environ.get("CUDA_VISIBLE_DEVICES", "all of them")
-        raise ValueError(f"--processes {processes}: only {found} GPUs are here (CUDA_VISIBLE_DEVICES: {seen}); give as many")
+        raise UserError(f"--processes {processes}: only {found} GPUs are here (CUDA_VISIBLE_DEVICES: {seen}); give as many")
 
 
 def rendezvous(
@@ -70,7 +69,7 @@ def rendezvous(
         hostnames: node names of a Slurm node list; `scontrol` by default.
 
     Raises:
-        ValueError: the job has several nodes, and this is not one task of a step on all of them.
+        UserError: the job has several nodes, and this is not one task of a step on all of them.
     """
     nodes = int(environment.get("SLURM_JOB_NUM_NODES", 1))
     step = environment.get("SLURM_STEP_NUM_NODES")
@@ -78,7 +77,7 @@ def rendezvous(
         return ["--standalone", f"--nproc-per-node={processes}"]
     tasks = environment.get("SLURM_STEP_NUM_TASKS")
     if step is None or tasks != step:
-        raise ValueError(
+        raise UserError(
             f"this Slurm job has {nodes} nodes, and core.runtime.launch has to run once on each (step nodes {step}, tasks "
             f"{tasks}): srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 python -m core.runtime.launch ..., or "
             "--nodes=1 for this one"
@@ -98,12 +97,12 @@ def slurm_hostnames(nodes: str) -> list[str]:
     """The names in a Slurm node list like gpu[03-06].
 
     Raises:
-        ValueError: scontrol does not answer.
+        UserError: scontrol does not answer.
     """
     try:
         done = subprocess.run(["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True, timeout=60)
     except (OSError, subprocess.SubprocessError) as error:
-        raise ValueError(f"scontrol show hostnames {nodes} failed ({error}): no way to tell the nodes' names") from error
+        raise UserError(f"scontrol show hostnames {nodes} failed ({error}): no way to tell the nodes' names") from error
     return done.stdout.split()
 
 

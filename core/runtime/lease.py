@@ -20,8 +20,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from core import config
-from core.runtime.devices import LIST, VISIBLE, DeviceError, usable
+from core.cli import at_least
+from core.errors import DeviceError, user_errors
+from core.runtime.devices import LIST, VISIBLE, usable
 from core.runtime.locks import Note, alone, holders, is_held, line, queue_up, read_note, share, take_slot, wait_until_free
 
 FOLDER = "CLIP4STR_LEASES"
@@ -160,20 +161,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"{LIST}, the machine's GPUs, where nvidia-smi cannot be asked: {LIST}=0,1 (empty: none). "
         "The status is COMMAND's; 127 if there is no such program.",
     )
-    parser.add_argument("--gpus", metavar="N", type=int, default=1, help="devices to take, all at once (default: 1)")
-    parser.add_argument(
-        "--share", metavar="S", type=int, default=1, help="commands on a device at once, this one counted (default: 1, alone)"
-    )
+    parser.add_argument("--gpus", metavar="N", type=at_least(1), default=1, help="devices to take, all at once (default: 1)")
+    about = "commands on a device at once, this one counted (default: 1, alone)"
+    parser.add_argument("--share", metavar="S", type=at_least(1), default=1, help=about)
     parser.add_argument("--list", action="store_true", help="say who holds and who waits for what, and end")
     words = list(sys.argv[1:] if arguments is None else arguments)
     ours = words.index("--") if "--" in words else len(words)
     options, command = parser.parse_args(words[:ours]), words[ours + 1 :]
     if not command and not options.list:
         parser.error("which command? python -m core.runtime.lease --gpus 1 -- COMMAND...")
-    with config.user_errors():
-        for name, value in (("--gpus", options.gpus), ("--share", options.share)):
-            if value < 1:
-                raise ValueError(f"{name} {value}: expected 1 or more")
+    with user_errors():
         if options.list:
             show()
         elif shutil.which(command[0]) is None:

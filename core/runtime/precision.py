@@ -2,18 +2,20 @@
 
 import torch
 
-DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+from core.choices import PRECISIONS
+from core.errors import UserError
+
 NATIVE = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")  # instructions for bfloat16, as `torch.cpu.get_capabilities` says
 
 
 def autocast(device: torch.device | str, precision: str) -> torch.autocast:
     """A context in which a forward pass on `device` computes in `precision`."""
-    return torch.autocast(torch.device(device).type, DTYPES[precision], enabled=precision != "no")
+    return torch.autocast(torch.device(device).type, getattr(torch, PRECISIONS[precision]), enabled=precision != "no")
 
 
 def name_of(precision: str) -> str:
     """The type's own name: "bf16" to "bfloat16"."""
-    return str(DTYPES[precision]).removeprefix("torch.")
+    return PRECISIONS[precision]
 
 
 def fit_for(device: torch.device | str, precision: str) -> str:
@@ -24,11 +26,11 @@ def fit_for(device: torch.device | str, precision: str) -> str:
     scaled loss, as the released code does everywhere.
 
     Raises:
-        ValueError: "fp16" on a CPU, which has no scaled loss.
+        UserError: "fp16" on a CPU, which has no scaled loss.
     """
     on_cpu = torch.device(device).type == "cpu"
     if precision == "fp16" and on_cpu:
-        raise ValueError("Optimisation.precision = 'fp16': only a GPU trains in float16; say 'bf16' or 'no' (float32)")
+        raise UserError("Optimisation.precision = 'fp16': only a GPU trains in float16; say 'bf16' or 'no' (float32)")
     if precision != "bf16":
         return precision
     if on_cpu:

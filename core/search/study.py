@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from core import config
+from core.errors import ConfigError, UserError
 from core.experiment.experiment import load
 
 
@@ -30,11 +31,11 @@ class Search:
 
     def __post_init__(self):
         if self.span <= 1:
-            raise ValueError(f"Search.span = {self.span}: must be above 1; the row's own value is divided and multiplied by it")
+            raise UserError(f"Search.span = {self.span}: must be above 1; the row's own value is divided and multiplied by it")
         if self.trials < 2:
-            raise ValueError(f"Search.trials = {self.trials}: the least is 2, the row's own value and another")
+            raise UserError(f"Search.trials = {self.trials}: the least is 2, the row's own value and another")
         if not 0 < self.share <= 1:
-            raise ValueError(f"Search.share = {self.share}: must be above 0 and at most 1, a share of the row's training")
+            raise UserError(f"Search.share = {self.share}: must be above 0 and at most 1, a share of the row's training")
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,7 @@ def budget(search: Search, scale: str, bindings: tuple[str, ...] = ()) -> Budget
     optimisation = loaded.experiment.optimisation
     own = config.macro(search.macro)
     if isinstance(own, bool) or not isinstance(own, int | float) or own <= 0:
-        raise config.ConfigError(
-            f"Search.macro = {search.macro!r}: {search.row} sets it to {own!r}, which is no positive number"
-        )
+        raise ConfigError(f"Search.macro = {search.macro!r}: {search.row} sets it to {own!r}, which is no positive number")
     if optimisation.steps is not None:
         length = f"TRAIN_STEPS = {max(1, round(search.share * optimisation.steps))}"
     else:

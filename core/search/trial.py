@@ -6,14 +6,11 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from core.errors import TrialError
 from core.files import ROOT, write_json
 
 OUTCOME = "outcome.json"
 LAST = 0.1  # of the steps: the training loss is their mean
-
-
-class TrialError(ValueError):
-    """A training that ended otherwise than by its learning rate."""
 
 
 @dataclass(frozen=True)

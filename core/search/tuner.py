@@ -11,9 +11,10 @@ from functools import partial
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from core.errors import SearchUnavailable, TrialError
 from core.files import ROOT
 from core.search.study import rounded
-from core.search.trial import Training, TrialError, finished, identity, run_trial
+from core.search.trial import Training, finished, identity, run_trial
 
 NEEDED = ("ray", "pyarrow")
 QUIET = {
@@ -27,10 +28,6 @@ QUIET = {
 }
 SECONDS = 0.5  # between looks at the trials' folders
 STORE = 80 * 2**20  # bytes of shared memory, near the least that Ray takes: trials exchange a few numbers
-
-
-class SearchUnavailable(ValueError):
-    """Ray Tune is not installed."""
 
 
 def require_ray() -> None:

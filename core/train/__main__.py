@@ -13,40 +13,34 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from core import config
-from core.runtime.tracking.client import MODES
-from core.train.loop import LOG_EVERY
+from core.choices import LOG_EVERY
+from core.cli import add_data, add_scale, add_settings, add_threads, add_tracking, at_least
+from core.errors import user_errors
+
+
+def parser() -> argparse.ArgumentParser:
+    command = argparse.ArgumentParser(
+        prog="python -m core.train",
+        description="Train the model of one row. Run again after an interruption, it goes on where it stopped.",
+    )
+    command.add_argument("row", help="gin file, e.g. ablations/table_VI/image0-text6.gin")
+    add_data(command, "train/<set>/**/data.mdb (the row's TRAIN_DATA) and val/**/data.mdb")
+    command.add_argument("--out", type=Path, required=True, help="run directory to write")
+    about = "seed of weights, data order, augmentation, permutations and dropout (default: 0)"
+    command.add_argument("--seed", type=int, default=0, help=about)
+    add_scale(command)
+    add_settings(command)
+    add_threads(command)
+    about = "steps between lines of metrics.jsonl (default: %(default)s)"
+    command.add_argument("--log-every", type=at_least(1), default=LOG_EVERY, help=about)
+    about = "number of this attempt in a workflow that restarts failed jobs; what ran out of memory is not tried twice"
+    command.add_argument("--attempt", type=int, default=1, help=about)
+    add_tracking(command)
+    return command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description="Train the model of one row. Run again after an interruption, it goes on where it stopped."
-    )
-    parser.add_argument("row", help="gin file, e.g. ablations/table_VI/image0-text6.gin")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        required=True,
-        help="folder with train/<set>/**/data.mdb (the row's TRAIN_DATA) and val/**/data.mdb",
-    )
-    parser.add_argument("--out", type=Path, required=True, help="run directory to write")
-    parser.add_argument("--seed", type=int, default=0, help="seeds weights, data order, augmentation, permutations, dropout")
-    parser.add_argument("--scale", default="micro", help=f"one of {', '.join(config.SCALES)} (default: micro)")
-    parser.add_argument("--set", action="append", default=[], metavar="'NAME = value'", help="override a macro, repeatable")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all cores)")
-    parser.add_argument(
-        "--log-every", type=int, default=LOG_EVERY, help=f"steps between lines of metrics.jsonl (default: {LOG_EVERY})"
-    )
-    parser.add_argument(
-        "--attempt",
-        type=int,
-        default=1,
-        help="which try this is of a workflow that starts failed jobs again; what ran out of memory is not tried twice",
-    )
-    parser.add_argument(
-        "--tracking", choices=MODES, default="auto", help="wandb: online, offline, off; auto is online where it is logged in"
-    )
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
 
     import torch
 
@@ -58,10 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from core.train.state import Interrupted
 
     faulthandler.enable()  # a disk that goes away under LMDB ends the process with SIGBUS: say where
-    with config.user_errors():
+    with user_errors():
         torch.set_num_threads(threads_each(options.threads))
-        if options.log_every < 1:
-            raise ValueError(f"--log-every {options.log_every}: expected a number of steps")
         loaded = load(options.row, options.scale, options.set)
         if not options.data.is_dir():
             raise FileNotFoundError(f"data root {options.data} does not exist; it should hold train/, val/ and test/")

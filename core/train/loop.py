@@ -30,8 +30,6 @@ from core.train.step import backward, share_of, step_seed
 from core.train.validation import validate
 from core.weights.checkpoint import save_model
 
-LOG_EVERY = 10
-
 
 @dataclass
 class Run:

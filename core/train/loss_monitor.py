@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from core.data.loading import ShuffledBatches, Words
+from core.errors import TrainingError
 from core.files import write_json
 from core.runtime.distributed import Team
-from core.train.errors import TrainingError
 
 WINDOW = 100  # steps, of the running median and of the count of skipped ones
 SMALLEST = 1.0  # the median counts as no less: late losses are near 0, where one wrong label is many times the median

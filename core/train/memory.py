@@ -5,10 +5,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from core.errors import TrainingError
 from core.experiment.optim import Optimisation
 from core.files import write_json
 from core.runtime.compute import device_memory, is_out_of_memory
-from core.train.errors import TrainingError
 
 MARK = "out-of-memory.json"
 

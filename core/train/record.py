@@ -8,9 +8,9 @@ import torch
 
 from core.data.lmdb import Ledger
 from core.data.loading import Words
+from core.errors import TrainingError
 from core.experiment.experiment import Loaded
 from core.model.clip4str import CLIP4STR
-from core.train.errors import TrainingError
 from core.train.loss_monitor import Watch
 
 

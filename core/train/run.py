@@ -1,10 +1,4 @@
-"""Train one row's model.
-
-    python -m core.train ablations/table_VI/image0-text6.gin --data results/data/micro --out results/runs/mine/seed0
-
-Killed or interrupted, the same command goes on from the last saved state and ends in the same weights: data order,
-augmentation, permutations and dropout depend on nothing but the seed and the step.
-"""
+"""A whole training: model, data and optimiser made from a row, the steps, and what a later process needs to go on."""
 
 import contextlib
 from pathlib import Path
@@ -14,9 +8,11 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch.optim.swa_utils import AveragedModel
 
+from core.choices import LOG_EVERY
 from core.data.lmdb import fingerprint, train_roots
 from core.data.loading import Words, open_words
 from core.data.transforms import ToTensor
+from core.errors import TrainingError
 from core.experiment.experiment import Loaded
 from core.files import atomic_file, write_json
 from core.model.clip4str import CLIP4STR
@@ -25,8 +21,7 @@ from core.runtime.distributed import join_team, on_cpu
 from core.runtime.precision import fit_for, name_of
 from core.runtime.provenance import provenance
 from core.runtime.tracking.client import OFF, Tracking
-from core.train.errors import TrainingError
-from core.train.loop import LOG_EVERY, Run, go_on
+from core.train.loop import Run, go_on
 from core.train.loss_monitor import Watch
 from core.train.record import describe, finished, identity, state_identity, train_record
 from core.train.state import alone_in, drop_after, resume

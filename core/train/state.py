@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import torch
 
+from core.errors import UserError
 from core.files import atomic_file, atomic_folder, write_json
 from core.runtime.distributed import launched
 from core.weights.pickles import read_pickle
@@ -99,7 +100,7 @@ def resume(parts: Mapping[str, Stateful], out: Path, expected: dict) -> int:
     """Load the newest state of this run, if there is one; returns the step it was saved after.
 
     Raises:
-        ValueError: the state belongs to another configuration, seed, training set or precision, or is damaged.
+        UserError: the state belongs to another configuration, seed, training set or precision, or is damaged.
     """
     states = saved_states(out)
     if not states:
@@ -108,7 +109,7 @@ def resume(parts: Mapping[str, Stateful], out: Path, expected: dict) -> int:
     found = json.loads((newest / "belongs_to.json").read_text())
     for key, value in expected.items():
         if found.get(key, value) != value:  # states from before a key was recorded lack it
-            raise ValueError(
+            raise UserError(
                 f"{newest} was saved with {key} {found.get(key)}, this run has {value}: "
                 f"delete {out / 'state'} to start over, or choose another --out"
             )
@@ -117,7 +118,7 @@ def resume(parts: Mapping[str, Stateful], out: Path, expected: dict) -> int:
         for name, part in parts.items():
             part.load_state_dict(content[name])
     except Exception as error:  # damaged bytes make the unpickler raise nearly anything
-        raise ValueError(f"{newest / STATE} cannot be read ({error}): delete {out / 'state'} to start over") from error
+        raise UserError(f"{newest / STATE} cannot be read ({error}): delete {out / 'state'} to start over") from error
     return int(newest.name.removeprefix("step-"))
 
 

@@ -13,8 +13,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from core.data.loading import Batch
+from core.errors import TrainingError
 from core.model.clip4str import CLIP4STR, Losses
-from core.train.errors import TrainingError
 from core.train.orders import Orders
 
 

@@ -9,6 +9,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 
 from core import config
+from core.errors import UserError
 from core.files import atomic_file, file_digest, in_repository, write_json
 from core.model.clip4str import CLIP4STR
 from core.weights.pickles import read_pickle
@@ -45,7 +46,7 @@ def load_model(path: Path | str) -> CLIP4STR:
 
     Raises:
         UnsafeFile: reading it would run something.
-        ValueError: the file is none of these, or its weights do not fit the model it describes.
+        UserError: the file is none of these, or its weights do not fit the model it describes.
         OSError: it cannot be read.
     """
     path = Path(path)
@@ -57,27 +58,30 @@ def load_model(path: Path | str) -> CLIP4STR:
         return load_ours(path)
     checkpoint = read_pickle(path)
     if not is_released(checkpoint):
-        raise ValueError(f"{path} holds neither our format nor a released CLIP4STR checkpoint")
+        raise UserError(f"{path} holds neither our format nor a released CLIP4STR checkpoint")
     try:
         return build_released(checkpoint)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def load_ours(path: Path) -> CLIP4STR:
     description = path.with_name(DESCRIPTION)
     if not description.is_file():
-        raise ValueError(f"{path}: {DESCRIPTION}, which says how to build the model, is not beside it")
-    content = json.loads(description.read_text())
+        raise UserError(f"{path}: {DESCRIPTION}, which says how to build the model, is not beside it")
+    try:
+        content = json.loads(description.read_text())
+    except ValueError as error:
+        raise UserError(f"{description} is not valid JSON ({error}); copy the whole run directory again") from error
     if "gin" not in content:
-        raise ValueError(f"{description}: key 'gin', the text that builds the model, is missing")
+        raise UserError(f"{description}: key 'gin', the text that builds the model, is missing")
     make = config.maker_from_text(CLIP4STR, content["gin"], description)
     backbone = content.get("backbone")
     model = config.construct_with(partial(make, load_weights=backbone is not None), description)
     if backbone and backbone["digest"] != below(model)["digest"]:
-        raise ValueError(f"{path} adapts {backbone['weights']}, which is no longer the file it was trained on")
+        raise UserError(f"{path} adapts {backbone['weights']}, which is no longer the file it was trained on")
     if backbone and backbone["buffers"] != below(model)["buffers"]:
-        raise ValueError(
+        raise UserError(
             f"{path}: fixed tensors drawn from a seed (VeRA's) come out otherwise than in training; install the versions "
             "that provenance.json names"
         )
@@ -85,10 +89,10 @@ def load_ours(path: Path) -> CLIP4STR:
     try:
         tensors = safetensors.torch.load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
+        raise UserError(f"{path} is not a whole safetensors file: {error}") from error
     difference = first_difference(model.kept_tensors(), tensors)
     if difference:
-        raise ValueError(f"{path} is of another architecture: {difference}")
+        raise UserError(f"{path} is of another architecture: {difference}")
     model.load_state_dict(tensors, strict=False)  # an adapted tower's frozen weights are there already
     return model.eval()
 

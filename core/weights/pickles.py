@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.errors import UnsafeFile, UserError
 from core.weights import torchscript
 
 SCALAR, ARRAY = np.float32(0).__reduce__()[0], np.zeros(0).__reduce__()[0]  # NumPy's own functions that make them
@@ -49,7 +50,7 @@ def read_pickle(path: Path) -> Any:
 
     Raises:
         UnsafeFile: reading it would run what it names.
-        ValueError: it is damaged, or no checkpoint at all.
+        UserError: it is damaged, or no checkpoint at all.
     """
     with refused(path):
         if torchscript.is_archive(path):
@@ -70,11 +71,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         tensors = {str(name).removeprefix("module."): value for name, value in inner.items() if isinstance(value, Tensor)}
         if tensors:
             return tensors
-    raise ValueError(f"{path} holds no tensors by name")
-
-
-class UnsafeFile(ValueError):
-    """A file that would run something if it were read; the message names it and what it asks for."""
+    raise UserError(f"{path} holds no tensors by name")
 
 
 @contextlib.contextmanager
@@ -89,7 +86,7 @@ def refused(path: Path) -> Iterator[None]:
         if wanted:
             raise UnsafeFile(f"{path} is no checkpoint that can be read safely: it asks for {wanted}; {FIX}") from error
         detail = re.search(r"Unpickler error: .+", str(error)) or re.search(".+", str(error)) or [type(error).__name__]
-        raise ValueError(f"{path} is no checkpoint that can be read safely: damaged or foreign ({detail[0]})") from error
+        raise UserError(f"{path} is no checkpoint that can be read safely: damaged or foreign ({detail[0]})") from error
 
 
 def forbidden(message: str, path: Path) -> str | None:

@@ -8,8 +8,9 @@ from safetensors.torch import load_file, save_file
 from timm.layers import resample_abs_pos_embed, resample_patch_embed
 from torch import Tensor, nn
 
+from core.errors import UnsafeFile, UserError
 from core.files import in_repository
-from core.weights.pickles import UnsafeFile, read_tensors
+from core.weights.pickles import read_tensors
 
 ROWS = "token_embedding.rows"  # in a file that keeps only some rows of the token embedding: which
 NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # in OpenAI's archives
@@ -26,7 +27,7 @@ def find_clip(arch: str, weights: str) -> Path:
     """A weights file: the path itself, or what an open_clip tag stands for (downloaded once, where there is a network).
 
     Raises:
-        ValueError: it is not there; the message says which file to place where.
+        UserError: it is not there; the message says which file to place where.
     """
     path = in_repository(weights)
     if path.suffix:
@@ -34,22 +35,22 @@ def find_clip(arch: str, weights: str) -> Path:
     entry = open_clip.get_pretrained_cfg(arch, weights)
     if not entry:
         known = [tag for name, tag in open_clip.list_pretrained() if name == arch]
-        raise ValueError(f"open_clip has no weights {weights!r} for {arch}; it has: {', '.join(known) or 'none'}")
+        raise UserError(f"open_clip has no weights {weights!r} for {arch}; it has: {', '.join(known) or 'none'}")
     quick = bool(entry.get("quick_gelu"))
     if quick != bool(open_clip.get_model_config(arch).get("quick_gelu")):
         other = f"{arch}-quickgelu" if quick else arch.removesuffix("-quickgelu")
-        raise ValueError(f"weights {weights!r} of {arch} were trained with another activation: use ARCH = {other!r}")
+        raise UserError(f"weights {weights!r} of {arch} were trained with another activation: use ARCH = {other!r}")
     try:
         return Path(open_clip.download_pretrained(entry))
     except Exception as error:  # the hub client raises many kinds, all of them mean: not here
         hub = entry.get("hf_hub", "").strip("/")
         source = entry.get("url") or f"open_clip_model.safetensors of {hub} on the Hugging Face hub"
-        raise ValueError(not_downloaded(f"weights {weights!r} of {arch}", source, error)) from error
+        raise UserError(not_downloaded(f"weights {weights!r} of {arch}", source, error)) from error
 
 
 def existing(path: Path, written: str) -> Path:
     if not path.is_file():
-        raise ValueError(f"weights file {written} does not exist (paths count from the repository root)")
+        raise UserError(f"weights file {written} does not exist (paths count from the repository root)")
     return path
 
 
@@ -69,7 +70,7 @@ def read_clip(path: Path, token_embedding: Tensor | None) -> dict[str, Tensor]:
 
     Raises:
         UnsafeFile: reading the file would run something.
-        ValueError: it cannot be read as any of these.
+        UserError: it cannot be read as any of these.
     """
     try:
         tensors = load_file(path) if path.suffix == ".safetensors" else read_tensors(path)
@@ -78,7 +79,7 @@ def read_clip(path: Path, token_embedding: Tensor | None) -> dict[str, Tensor]:
         raise
     except Exception as error:  # a wrong or damaged file makes the loaders raise nearly anything
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{path} cannot be read as weights, it is damaged or of another kind: {lines[0]}") from error
+        raise UserError(f"{path} cannot be read as weights, it is damaged or of another kind: {lines[0]}") from error
     if ROWS in tensors:
         rows, kept = tensors.pop(ROWS).long(), tensors.pop("token_embedding.weight")
         if token_embedding is not None:
@@ -89,7 +90,7 @@ def read_clip(path: Path, token_embedding: Tensor | None) -> dict[str, Tensor]:
 def fill_rows(embedding: Tensor, rows: Tensor, kept: Tensor, path: Path) -> Tensor:
     """The whole token embedding of a sparse file; tokens that were not trained keep their random start."""
     if kept.shape[1] != embedding.shape[1]:
-        raise ValueError(f"{path}: token embeddings are {kept.shape[1]} wide, the architecture's {embedding.shape[1]}")
+        raise UserError(f"{path}: token embeddings are {kept.shape[1]} wide, the architecture's {embedding.shape[1]}")
     whole = embedding.detach().clone()
     whole[rows] = kept.to(whole)
     return whole
@@ -132,14 +133,14 @@ def fit(module: nn.Module, tensors: dict[str, Tensor], path: Path, arch: str | d
     """Load exactly these tensors into a module.
 
     Raises:
-        ValueError: naming the first tensor that is missing, too many or of another shape.
+        UserError: naming the first tensor that is missing, too many or of another shape.
     """
     expected = module.state_dict()
     if "logit_scale" in tensors and "logit_scale" in expected:
         tensors["logit_scale"] = tensors["logit_scale"].reshape(expected["logit_scale"].shape)
     difference = first_difference(expected, tensors)
     if difference:
-        raise ValueError(f"{path} does not fit {arch}: {difference}")
+        raise UserError(f"{path} does not fit {arch}: {difference}")
     module.load_state_dict(tensors)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from core.charset import CHARSET_94, CHARSETS
+from core.errors import UserError
 from core.model.clip4str import CLIP4STR
 from core.model.decoder import Decoder
 from core.model.freezing import Freezing
@@ -93,14 +94,14 @@ def build_released(checkpoint: dict) -> CLIP4STR:
     """The model of a released checkpoint, in float32 and evaluation mode.
 
     Raises:
-        ValueError: the checkpoint lacks a tensor or setting, or describes a model this code cannot be.
+        UserError: the checkpoint lacks a tensor or setting, or describes a model this code cannot be.
     """
     tensors = {name.removeprefix("model."): tensor for name, tensor in checkpoint["state_dict"].items()}
     settings = checkpoint.get("hyper_parameters", {})
     try:
         charset = settings.get("charset_train", CHARSET_94)
         if charset not in CHARSETS.values():
-            raise ValueError(f"charset_train of {len(charset)} characters is neither the 36 nor the 94 of the paper")
+            raise UserError(f"charset_train of {len(charset)} characters is neither the 36 nor the 94 of the paper")
         image_size = tuple(settings.get("img_size", (224, 224)))
         queries = tensors["visual_decoder.pos_queries"]
         decoder = partial(
@@ -112,7 +113,7 @@ def build_released(checkpoint: dict) -> CLIP4STR:
         )
         towers = ClipTowers(architecture(tensors, image_size), None, image_size, None, settings.get("context_length", 16))
     except KeyError as error:
-        raise ValueError(f"not a whole CLIP4STR checkpoint: {error} is missing") from error
+        raise UserError(f"not a whole CLIP4STR checkpoint: {error} is missing") from error
     model = CLIP4STR(
         towers=towers,
         decoder=decoder,
@@ -132,7 +133,7 @@ def build_released(checkpoint: dict) -> CLIP4STR:
     renamed = {name: tensor.float() for name, tensor in rename(tensors).items()}
     difference = first_difference(model.state_dict(), renamed)
     if difference:
-        raise ValueError(difference)
+        raise UserError(difference)
     model.load_state_dict(renamed)
     model.normalisation = "half"  # what the released test loader and reader use
     return model.eval()

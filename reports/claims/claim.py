@@ -14,9 +14,10 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
+from core.errors import ReportError
 from core.files import ROOT
 from reports.averages import mean_columns
-from reports.layout import Column, Layout, ReportError, columns_of, read_layout
+from reports.layout import Column, Layout, columns_of, read_layout
 
 TABLES = ROOT / "ablations"
 SCHEMA = TABLES / "claims.schema.yaml"

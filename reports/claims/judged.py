@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.errors import ReportError
 from reports.claims.claim import Claim, Contrast, Ledger, ledger_paths, read_ledger
 from reports.claims.effect import Effect
 from reports.claims.measured import measured_effect, measured_margin
 from reports.claims.printed import printed_effect, printed_margin, without_images
 from reports.claims.results import StudyResults
 from reports.claims.verdict import UNDECIDED, Verdict, judge, together
-from reports.layout import ReportError
 from reports.stats import CONFIDENCE
 
 NOT_PUBLISHED = "not published"

@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
+from core.errors import ReportError
 from reports.claims.judged import Judged, JudgedClaim, JudgedContrast
 from reports.claims.verdict import CONTRADICTED, SAME, SUPPORTED
 from reports.figures import style
-from reports.layout import ReportError
 from reports.stats import CONFIDENCE
 
 LINE = 0.145  # inches per contrast

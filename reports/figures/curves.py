@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from rich.progress import track
 
+from core.errors import ReportError
 from reports.figures import style
-from reports.layout import ReportError
 
 WINDOW = 0.05  # of a run: the span of the running mean
 COLUMNS = ("loss", "loss_visual", "loss_cross", "lr", "images_per_s", "seconds", "val_visual", "val_cross", "val_n")

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from core.errors import ReportError
 from reports.figures import style
 from reports.grid import TWO_MODELS, image_interval, signed
-from reports.layout import ReportError
 from reports.stats import LEVEL
 from reports.table import Table
 

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.path import Path
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from core.errors import ReportError
 from reports.figures import style
 from reports.figures.placing import label_marks
-from reports.layout import ReportError
 from reports.table import Table
 
 LEFT, RIGHT, HIGH = 0.42, 0.08, 2.0  # inches: margins, height of a panel

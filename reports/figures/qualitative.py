@@ -11,11 +11,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from core.errors import UnreadableImage
+from core.errors import ReportError, UnreadableImage
 from reports.collect import evaluation_folder, read_predictions
 from reports.figures import style
 from reports.figures.marking import MISSING, RIGHT, UNSCORED, WRONG, Mark, marked
-from reports.layout import ReportError
 
 KEYS = ["benchmark", "index"]
 NAMES, MARGIN, GAP = 1.08, 0.06, 0.08  # inches: left column, edge, between images

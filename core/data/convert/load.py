@@ -12,7 +12,7 @@ from PIL import Image
 from core.data.convert.source import Box, Item, LeftOut
 from core.data.doctor.stored import Stored as StoredLmdb
 from core.data.images import decode_image
-from core.errors import DataError, UnreadableImage
+from core.errors import DataError, UnreadableImage, UserError
 
 CROP_FORMS = {
     "png": {"format": "PNG", "compress_level": 6},
@@ -41,9 +41,9 @@ class Load:
 
     def __post_init__(self):
         if self.crop not in CROP_FORMS:
-            raise ValueError(f"crop {self.crop!r}: expected one of {', '.join(CROP_FORMS)}")
+            raise UserError(f"crop {self.crop!r}: expected one of {', '.join(CROP_FORMS)}")
         if self.pad < 0 or self.min_side < 1:
-            raise ValueError(f"pad {self.pad} must be at least 0 and min_side {self.min_side} at least 1")
+            raise UserError(f"pad {self.pad} must be at least 0 and min_side {self.min_side} at least 1")
 
     def __call__(self, items: list[Item]) -> list[Stored | LeftOut]:
         """What becomes of each word; the words are of one image file, which is decoded once."""

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from core.errors import UserError
+
 BPE_FILE = "bpe_simple_vocab_16e6.txt.gz"
 MERGES = 49152 - 256 - 2  # what CLIP's tokenizer keeps of the file: merges 1 .. 48,894
 
@@ -30,11 +32,11 @@ def lexicon(size: int, min_letters: int, max_letters: int) -> list[str]:
     """The `size` most frequent words of `min_letters` to `max_letters` letters.
 
     Raises:
-        ValueError: the vocabulary has fewer such words.
+        UserError: the vocabulary has fewer such words.
     """
     words = [word for word in vocabulary_words() if min_letters <= len(word) <= max_letters]
     if len(words) < size:
-        raise ValueError(f"lexicon of {size} words of {min_letters}-{max_letters} letters: only {len(words)} exist")
+        raise UserError(f"lexicon of {size} words of {min_letters}-{max_letters} letters: only {len(words)} exist")
     return words[:size]
 
 

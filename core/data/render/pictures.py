@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from core.data.micro import World
 from core.data.render.fonts import load_font
 from core.data.render.ink import to_bytes
+from core.errors import UserError
 
 FONT = "DejaVuSans.ttf"
 FONT_SIZE = 30  # pixels an em, before a symbol is scaled
@@ -47,7 +48,7 @@ class Pictures:
         classes: how many symbols, spread over all that the font has.
 
     Raises:
-        ValueError: the font has fewer symbols.
+        UserError: the font has fewer symbols.
     """
 
     world: World
@@ -56,7 +57,7 @@ class Pictures:
 
     def __post_init__(self):
         if not 2 <= self.classes <= len(all_symbols()):
-            raise ValueError(f"Pictures.classes = {self.classes}: the font has {len(all_symbols())} symbols, the least is 2")
+            raise UserError(f"Pictures.classes = {self.classes}: the font has {len(all_symbols())} symbols, the least is 2")
 
     def symbols(self) -> list[str]:
         """The symbol of each class."""

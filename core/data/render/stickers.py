@@ -9,6 +9,7 @@ from core.data.render.fonts import load_font
 from core.data.render.ink import draw_mask, to_bytes
 from core.data.render.pictures import FONT as SYMBOL_FONT
 from core.data.render.pictures import texture
+from core.errors import UserError
 
 VARIANTS = ("clean", "noise", "rotation", "occlusion")
 WORD_FONT = "DejaVuSans-Bold.ttf"
@@ -42,9 +43,9 @@ class Sticker:
     def __post_init__(self):
         for name in ("width", "height", "occlusion"):
             if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"Sticker.{name} = {getattr(self, name)}: a share lies in (0, 1]")
+                raise UserError(f"Sticker.{name} = {getattr(self, name)}: a share lies in (0, 1]")
         if not 0 <= self.margin < 0.5:
-            raise ValueError(f"Sticker.margin = {self.margin}: it lies in [0, 0.5), half of the height is no word at all")
+            raise UserError(f"Sticker.margin = {self.margin}: it lies in [0, 0.5), half of the height is no word at all")
 
     def put(self, picture: Image.Image, word: str, variant: str, rng: np.random.Generator) -> Image.Image:
         """The RGB picture with a word on it; variants drawn with equal generators differ in nothing but the variant."""

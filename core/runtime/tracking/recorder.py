@@ -22,8 +22,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from core.cli import add_tracking
 from core.runtime.tracking import run_info as tracked
-from core.runtime.tracking.client import MODES, PATIENCE, resolve, warn
+from core.runtime.tracking.client import PATIENCE, resolve, warn
 from core.runtime.tracking.run_info import Tracked
 
 POLL = 1.0  # seconds between looks at metrics.jsonl
@@ -162,11 +163,12 @@ def brief(error: BaseException) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        description="Record a run with wandb from what its folder holds; recorded before, it goes on under the same id."
+        prog="python -m core.runtime.tracking.recorder",
+        description="Record a run with wandb from what its folder holds; recorded before, it goes on under the same id.",
     )
     parser.add_argument("run", type=Path, help="run directory, results/runs/<run>/seed<k>")
     parser.add_argument("--evaluations", type=Path, nargs="+", metavar="FOLDER", help="record these instead of the training")
-    parser.add_argument("--mode", choices=MODES, default="auto", help="auto: online where wandb is logged in, else offline")
+    add_tracking(parser, "--mode")
     parser.add_argument("--row", default="", metavar="TABLE/ROW", help="what a run that no workflow started was trained for")
     parser.add_argument("--follow", action="store_true", help="go on with the run until standard input ends")
     parser.add_argument(

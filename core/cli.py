@@ -1,0 +1,96 @@
+"""Options that several commands share: one name, one wording, one check. Imports nothing that makes `--help` wait."""
+
+import argparse
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from core.choices import SCALES
+from core.runtime.tracking.client import MODES
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """A type for argparse: whole numbers from `least`."""
+
+    def number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, got {text!r}")
+        return value
+
+    return number
+
+
+def in_range(text: str, holds: Callable[[float], bool], expected: str) -> float:
+    """A number that `holds` accepts; anything else is an argument error that says what was expected."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not holds(value):
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
+    return value
+
+
+def share(text: str) -> float:
+    """A type for argparse: numbers from 0 to 1."""
+    return in_range(text, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+
+
+def positive_share(text: str) -> float:
+    """A type for argparse: numbers above 0, at most 1."""
+    return in_range(text, lambda value: 0 < value <= 1, "a number above 0 and at most 1")
+
+
+def positive(text: str) -> float:
+    """A type for argparse: finite numbers above 0."""
+    return in_range(text, lambda value: 0 < value < math.inf, "a positive number")
+
+
+def add_scale(parser: argparse.ArgumentParser, default: str | None = "micro", default_text: str = "%(default)s") -> None:
+    """--scale; `default_text` describes a default of None."""
+    about = f"size of the model and of its training (default: {default_text})"
+    parser.add_argument("--scale", choices=SCALES, default=default, help=about)
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """--set, a list of gin bindings."""
+    about = "override a macro of the gin file, repeatable"
+    parser.add_argument("--set", action="append", default=[], metavar="'NAME = value'", help=about)
+
+
+def add_threads(parser: argparse.ArgumentParser, default: int = 0) -> None:
+    """--threads; a default of 0 stands for all cores."""
+    about = f"CPU threads (default: {default or 'all cores'})"
+    parser.add_argument("--threads", type=at_least(1 if default else 0), default=default, help=about)
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """--workers of a command that shares its work among processes."""
+    about = "processes (default: one per core)"
+    parser.add_argument("--workers", type=at_least(1), default=os.cpu_count() or 1, help=about)
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """A trained model, as `core.weights.checkpoint.load_model` takes it."""
+    parser.add_argument("model", type=Path, help="run directory, model.safetensors or released checkpoint")
+
+
+def add_data(parser: argparse.ArgumentParser, holds: str) -> None:
+    """--data, a folder that holds for example test/<benchmark>/data.mdb."""
+    parser.add_argument("--data", type=Path, required=True, help=f"folder with {holds}")
+
+
+def add_json(parser: argparse.ArgumentParser, what: str = "one JSON object") -> None:
+    """--json, in place of a table or a sentence."""
+    parser.add_argument("--json", action="store_true", help=f"print {what} instead of text")
+
+
+def add_tracking(parser: argparse.ArgumentParser, option: str = "--tracking") -> None:
+    """How a run is recorded with wandb."""
+    about = "wandb: online, offline, off; auto is online where wandb is logged in, else offline (default: auto)"
+    parser.add_argument(option, choices=MODES, default="auto", help=about)

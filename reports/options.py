@@ -1,0 +1,24 @@
+"""Options that several reports share. Imports nothing that makes `--help` wait."""
+
+import argparse
+from pathlib import Path
+
+
+def add_results(parser: argparse.ArgumentParser) -> None:
+    """--results, the folder that everything of a study lies in."""
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of all results (default: results)")
+
+
+def add_tables(parser: argparse.ArgumentParser) -> None:
+    """--tables, see `tables_of`."""
+    parser.add_argument("--tables", type=Path, help="folder with <table>.runs.csv (default: RESULTS/tables)")
+
+
+def tables_of(options: argparse.Namespace) -> Path:
+    """The folder that --tables names, or its default below --results."""
+    return options.tables or options.results / "tables"
+
+
+def add_table(parser: argparse.ArgumentParser) -> None:
+    """The name of one table."""
+    parser.add_argument("table", help="a folder of ablations/ with a table.yaml, e.g. table_VI")

@@ -1,0 +1,142 @@
+"""The parts of the report, and its three files: every table and figure in one document."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.progress import track
+
+from core.errors import ReportError
+from core.files import atomic_file
+from reports.appendix import appendix
+from reports.cells import build
+from reports.claims.claim import ledger_paths
+from reports.claims.judged import judged_ledgers
+from reports.claims.results import StudyResults
+from reports.claims.shown import claim_blocks
+from reports.collect import read_runs
+from reports.document import Block, Drawing, Heading, Items, Listing, Masks, Study, Text, to_html, to_latex, to_markdown
+from reports.flipped import flips_of_table
+from reports.layout import drawable
+from reports.table import Table
+
+CAPTIONS = {
+    "forest": "Differences to the baseline of {title}",
+    "curves": "Learning curves of the runs of {title}",
+    "parameters": "Accuracy against learnable parameters, {title}",
+    "qualitative": "Readings of single images (the paper's Figure 6), {title}",
+}
+
+
+def overview(tables: list[Table]) -> Listing:
+    """A line a table: rows, those with numbers, baseline, agreement with the paper's ordering."""
+    lines = {}
+    for table in tables:
+        found = table.agreement
+        interval = "" if found is None or np.isnan(found.low) else f" [{found.low:.2f}, {found.high:.2f}]"
+        tau = "" if found is None else f"{found.tau:.2f}{interval} (p {found.p:.2g}, {found.n} rows)"
+        measured = set(table.cells.row[table.cells.value.notna()])
+        lines[table.layout.title] = {
+            "rows": str(len(table.rows)),
+            "measured": str(len(measured)),
+            "baseline": table.layout.baseline or "",
+            "Kendall's tau with the paper": tau,
+        }
+    return Listing(pd.DataFrame.from_dict(lines, orient="index").rename_axis("table"))
+
+
+def not_run(tables: list[Table]) -> Items:
+    """What has no numbers, and why: rows first, then columns that no row fills."""
+    lines = []
+    for table in tables:
+        name = table.layout.title.partition(":")[0]
+        lines += [f"{name}, row {row}: {reason}" for row, reason in table.rows.reason.items() if reason]
+        for figure in table.layout.figures:
+            if figure not in drawable(table.layout, measured_rows(table)):
+                lines.append(f"{name}, figure {figure}: too few rows have numbers")
+        empty = table.cells.groupby("column", sort=False).filter(lambda cells: cells.value.isna().all())
+        for reason, cells in empty[~empty.row.isin(table.rows.index[table.rows.reason != ""])].groupby("reason", sort=False):
+            lines.append(f"{name}, {', '.join(dict.fromkeys(cells.column))}: {reason}")
+    first = tables[0]
+    if first.scale != "paper":
+        lines.append(f"paper scale: none of it; every number here is of scale {first.scale}")
+    if len(first.seeds.split()) == 1:
+        lines.append("more seeds than one: intervals of cells are over images, and say nothing of how training varies")
+    return Items(tuple(lines))
+
+
+def introduction(tables: list[Table]) -> list[Block]:
+    first = tables[0]
+    text = (
+        f"Scale {first.scale}, data: {first.data}, seeds: {first.seeds}. Every number is counted from the predictions of "
+        "single images; published values stand beside and enter no statistic but Kendall's tau."
+    )
+    if first.scale != "paper":
+        text += (
+            " At this scale small towers, pretrained on rendered words, learn to read rendered words in minutes: compare the "
+            "order of rows with the paper, never a number."
+        )
+    return [Text(text), overview(tables), Heading("What was not run"), not_run(tables)]
+
+
+def blocks_of(names: Sequence[str], results: Path, tables: Path, figures: Path) -> list[Block]:
+    """The whole document.
+
+    Raises:
+        ReportError: a table cannot be made, or a figure is missing.
+    """
+    built = [build(name, results, tables) for name in names]
+    runs = {name: read_runs(tables, name) for name in names}
+    scale = built[0].scale
+    blocks: list[Block] = [Heading(f"CLIP4STR, ablated: {scale} scale", 1)]
+    blocks += claims(StudyResults(results, tables), figures) + introduction(built)
+    blocks += [drawing(figures / "figure_1", "A picture with a word sticker, classified zero-shot, with Grad-CAM (Figure 1)")]
+    blocks += [drawing(figures / "figure_2", "Attention of the image tower on test words (Figure 2)")]
+    blocks += [Masks(results / "maps" / "masks.json")]
+    for table in track(built, "tables", transient=True):
+        name = table.layout.table
+        blocks.append(Study(table, flips_of_table(table, runs[name], results)))
+        for figure in drawable(table.layout, measured_rows(table)):
+            blocks.append(drawing(figures / f"{figure}_{name}", CAPTIONS[figure].format(title=table.layout.title)))
+    everything = pd.concat([frame.assign(table=name) for name, frame in runs.items()])
+    return [*blocks, *appendix(everything, results)]
+
+
+def claims(study: StudyResults, figures: Path) -> list[Block]:
+    """The ledgers, which head the report; nothing where no claims.yaml is.
+
+    Raises:
+        ReportError: a ledger cannot be used, or its figure is missing.
+    """
+    if not ledger_paths():
+        return []
+    stem = drawing(figures / "claims", "").stem
+    return claim_blocks(judged_ledgers(study), study.scale, stem)
+
+
+def measured_rows(table: Table) -> list[str]:
+    return list(table.rows.index[table.rows.reason == ""])
+
+
+def drawing(stem: Path, caption: str) -> Drawing:
+    """A figure that was drawn before.
+
+    Raises:
+        ReportError: it was not.
+    """
+    if not stem.with_suffix(".png").is_file():
+        raise ReportError(f"{stem}.png is missing; `snakemake figures` draws it")
+    return Drawing(stem, caption)
+
+
+def write_report(blocks: list[Block], out: Path) -> None:
+    """Write <out>.md, .tex and .html."""
+    texts = {
+        "md": to_markdown(blocks, out.parent),
+        "tex": to_latex(blocks, out.parent),
+        "html": to_html(blocks, blocks[0].text),
+    }
+    for suffix, text in texts.items():
+        with atomic_file(out.with_name(f"{out.name}.{suffix}")) as partial:
+            partial.write_text(text)
