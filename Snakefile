@@ -1,4 +1,4 @@
-# Rules only: what is made of what. Which rows, runs and folders there are is worked out (and tested) in ablations/plan.py.
+# Rules only: what is made of what. Which rows, runs and folders there are is worked out (and tested) in ablations/plan/.
 # snakemake -j2 table_VI        the paper's Table VI at micro scale, on the embedded data set
 # snakemake -n table_VI         what that would do
 # snakemake -j2 claims          the ledger of the paper's claims: supported, contradicted, undecided

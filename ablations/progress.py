@@ -7,10 +7,8 @@ file again when the command of its rule has changed since; `snakemake -n` says s
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ablations.plan import Plan
+from ablations.plan import Plan
 
 MODEL = "model.safetensors"
 PREDICTIONS = "predictions.parquet"
@@ -44,7 +42,7 @@ class Missing:
         return not (self.train or self.evaluations or self.timed)
 
 
-def wanted(plan: "Plan") -> dict[str, Wanted]:
+def wanted(plan: Plan) -> dict[str, Wanted]:
     """What every run of the plan is for."""
     evaluations: dict[str, list[str]] = {}
     models: set[str] = set()

@@ -9,8 +9,8 @@ import yaml
 from ablations import plan as planning
 from ablations.assumptions import DEVICES, read_assumptions
 from ablations.calibration import Check, checks, utilisation
-from ablations.command import configuration, main
 from ablations.page import advice
+from ablations.plan.__main__ import configuration, main
 from ablations.price import Pace, best_gpus_per_run, disk_peak, elapsed, formula, jobs, wall_clock
 from ablations.progress import missing, wanted
 from ablations.reading import Work

@@ -244,3 +244,7 @@ def probed(plan: Plan, steps: int, assumptions: Assumptions) -> tuple[Callable[[
             f"reading {1e3 * (found.encode + found.decode):.2f} ms an image{peak}"
         )
     return lambda row: paces[configuration(row)], lines
+
+
+if __name__ == "__main__":
+    main()

@@ -324,9 +324,3 @@ def refuse_baseline(layout: Layout, rows: list[Row]) -> None:
         for name in said:
             if name not in names:
                 raise config.ConfigError(f"{layout.path}: {key} names {name!r}, there is no {name}.gin beside it")
-
-
-if __name__ == "__main__":
-    from ablations.command import main
-
-    main()
