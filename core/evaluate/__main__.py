@@ -46,11 +46,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--tracking", choices=MODES, default="auto", help="wandb: online, offline, off; auto is online where it is logged in"
     )
+    parser.add_argument(
+        "--update",
+        action="store_true",
+        help="read only in ways whose predictions are missing below MODEL/evaluations or older than the model, then list all "
+        "in MODEL/evaluations.json, as the workflow does",
+    )
     options = parser.parse_args(arguments)
+    if options.update and options.out:
+        parser.error("--update goes without --out")
 
     import torch
 
     from core.data.lmdb import fingerprint
+    from core.evaluate.done import undone, write_done
     from core.evaluate.run import evaluate
     from core.experiment.protocol import evaluation_digest
     from core.runtime.distributed import device, join_team, leave_team, threads_each, workers_each
@@ -69,18 +78,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if wanted.get(folder, protocol).settings != protocol.settings:
                 raise ValueError(f"{row}: another row of that name is written to {folder} already; leave --out away")
             wanted[folder], scored[row] = protocol, (folder, protocol.output)
-        workers = workers_each(options.workers, threads_each(options.threads), device())
-        model = load_model(options.model).to(device())
-        results = evaluate(model, options.data, wanted, workers, team)
+        names = [folder.name for folder in wanted]
+        if options.update:
+            # the first process decides for all: another might look when the first has written some already
+            unread = team.gather(undone(run, names))[0]
+            wanted = {folder: protocol for folder, protocol in wanted.items() if folder.name in unread}
+        results = {}
+        if wanted:
+            workers = workers_each(options.workers, threads_each(options.threads), device())
+            results = evaluate(load_model(options.model).to(device()), options.data, wanted, workers, team)
+        if options.update and team.leads:
+            write_done(run, names)
         for row, (folder, output) in scored.items() if team.leads else ():
             print(row)
+            if folder not in results:
+                print(f"read already: {folder}")
+                continue
             for name, metrics in results[folder]["benchmarks"].items():
                 if "n" in metrics:
                     output = output if output in metrics else "visual"
                     print(f"{name:20} {metrics[output]['accuracy']:5.1f} %  of {metrics['n']} words ({output})")
             print(f"written to {folder}")
         leave_team()
-        if team.leads:
+        if team.leads and wanted:
             tracking_for(options.tracking, options.rows[0]).evaluated(run, list(wanted))
 
 
