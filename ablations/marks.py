@@ -94,15 +94,23 @@ class Marks:
     def test(self) -> list[Path]:
         return [self.folder / f"test-{self.source.test}.json"]
 
+    @property
+    def learned(self) -> list[Path]:
+        return list(self.learned_files)
+
+    @property
+    def labels(self) -> list[Path]:
+        return list(self.label_files)
+
     @cached_property
-    def learned(self) -> dict[Path, list[Path]]:
-        """The marks of every training set together and of val/, with the files that each stands for."""
+    def learned_files(self) -> dict[Path, list[Path]]:
+        """The marks of all training sets together and of val/, and the files that each stands for."""
         parts = {name: databases(self.root / name) for name in ("train", "val")}
         return {self.folder / f"{name}-{fingerprint(self.root / name)}.json": files for name, files in parts.items() if files}
 
     @cached_property
-    def labels(self) -> dict[Path, list[Path]]:
-        """The mark of the label files, with those files; empty where there are none."""
+    def label_files(self) -> dict[Path, list[Path]]:
+        """The mark of the label files, and those files; empty where there are none."""
         files = [Path(file) for file in files_below(self.root / "labels", (".csv",))]
         text = "".join(f"{file.relative_to(self.root).as_posix()} {file_digest(file)}\n" for file in files)
         return {self.folder / f"labels-{config.digest(text)}.json": files} if files else {}
@@ -133,7 +141,7 @@ class Marks:
         Args:
             trained: the training sets of every run.
         """
-        marks = self.learned | self.labels | dict.fromkeys(self.test, databases(self.root / "test"))
+        marks = self.learned_files | self.label_files | dict.fromkeys(self.test, databases(self.root / "test"))
         for names in trained:
             files = [file for root in train_roots(self.root, names) for file in databases(root)]
             marks |= dict.fromkeys(self.train(names), files)

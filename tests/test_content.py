@@ -1,6 +1,6 @@
 """Identity is content: real data that is moved, linked or spelled otherwise makes nothing again, replaced data everything."""
 
-import os
+import json
 import re
 import shutil
 import subprocess
@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from ablations import plan as planning
-from ablations.progress import missing, wanted
+from ablations.progress import Missing, missing, wanted
 from core.data.lmdb import WordLmdb, write_lmdb
 from core.files import ROOT
 
-TARGETS = ("table_VI", "table_III", "figure_2", "lr_search", "doctor")
-READ = {"train", "evaluate", "reading_time", "peer", "attention", "search", "doctor", "table", "draw_figure_2", "lr_search"}
+TABLES = ("table_III", "table_IX")
+TARGETS = (*TABLES, "figure_2", "lr_search", "doctor")
+TRAINING = {"train", "search"}
+TESTING = {"peer", "attention", "draw_figure_2"}
+JOBS = {*TRAINING, *TESTING, "evaluate", "reading_time", "doctor", "table", "lr_search"}
 SETTINGS = {"scale": "smoke", "seeds": [0], "threads": 1, "peers": []}
 
 
@@ -50,12 +53,14 @@ def jobs_of(output: str) -> dict[str, int]:
 
 
 def plan_of(place: Path, data: Path | str) -> planning.Plan:
-    return planning.make({**SETTINGS, "data": str(data), "results": str(place / "results")}, ["table_VI", "table_III"])
+    return planning.make({**SETTINGS, "data": str(data), "results": str(place / "results")})
 
 
-def lacking(plan: planning.Plan) -> list[str]:
-    """Runs of which the plan would still make something."""
-    return [run for run, asked in wanted(plan).items() if not missing(plan.seed_folder(run, 0), asked).nothing]
+def lacking(plan: planning.Plan) -> list[Missing]:
+    """What the plan would still make for the targets, run by run."""
+    runs = {row.run for table in TABLES for row in plan.tables[table] if not row.reason}
+    found = [missing(plan.seed_folder(run, 0), asked) for run, asked in wanted(plan).items() if run in runs]
+    return [lacked for lacked in found if not lacked.nothing]
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +78,8 @@ def finished(place, data):
             target = place / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text("made") if target.suffix else target.mkdir()
+    for run, evaluations in plan.timed.items():
+        (plan.seed_folder(run, 0) / "reading_time.json").write_text(json.dumps({"readings": dict.fromkeys(evaluations)}))
     for path in place.glob("results/runs/*/seed0/evaluations/*/predictions.parquet"):
         path.touch()  # read after the training
     snakemake(place, data, "--touch")
@@ -91,7 +98,7 @@ def elsewhere(place: Path, data: Path, how: str) -> Path | str:
     if how == "link":
         (place / "linked words").symlink_to(data)
         return place / "linked words"
-    return os.path.join("..", place.name, "first", ".", "words")
+    return f"../{place.name}/first/words"
 
 
 @pytest.mark.parametrize("how", ["copy", "link", "../", "another name"])
@@ -104,32 +111,33 @@ def test_the_same_words_elsewhere_make_nothing_again(place, data, finished, how,
     assert (place / "results" / "data" / plan.inputs_of_data.name).samefile(where)
 
 
-def reversed_words(folder: Path) -> None:
-    """Put the same samples down in another order."""
-    words = WordLmdb(folder)
-    raw = [((folder / "data.mdb").read_bytes()[:1], label) for label in words.samples.labels]
+def replace_words(root: Path) -> None:
+    """Put other images into the first LMDB below a folder."""
+    folder = next(root.rglob("data.mdb")).parent
+    labels = [sample.label for sample in WordLmdb(folder).samples]
     shutil.rmtree(folder)
-    write_lmdb(folder, reversed(raw))
+    write_lmdb(folder, ((b"no picture", label) for label in labels))
 
 
-def test_replaced_words_make_everything_again_that_read_them(place, data, finished):
+@pytest.mark.parametrize(("part", "spared"), [("test", TRAINING), ("train", TESTING)])
+def test_replaced_words_make_everything_again_that_read_them(place, data, finished, part, spared):
     """In place, so that nothing but the content differs."""
-    kept = place / "kept"
+    kept = place / f"before-{part}"
     shutil.copytree(data, kept)
-    for part, again in (("test", READ - {"train", "search", "lr_search"}), ("train", READ - {"peer", "attention", "draw_figure_2"})):
-        reversed_words(next((data / part).rglob("data.mdb")).parent)
-        jobs = jobs_of(snakemake(place, data, "-n"))
-        assert again <= jobs.keys() and not (READ - again) & jobs.keys(), part
-        plan = plan_of(place, data)
-        assert len(lacking(plan)) == jobs["evaluate"]
-        assert sum(bool(missing(plan.seed_folder(run, 0), asked).train) for run, asked in wanted(plan).items()) == jobs.get("train", 0)
-        shutil.rmtree(data)
-        shutil.copytree(kept, data)
+    replace_words(data / part)
+    jobs = jobs_of(snakemake(place, data, "-n"))
+    assert JOBS - spared <= jobs.keys() and not spared & jobs.keys()
+    lacked = lacking(plan_of(place, data))
+    assert sum(bool(found.train) for found in lacked) == jobs.get("train", 0)
+    assert sum(bool(found.evaluations) for found in lacked) == jobs["evaluate"]
+    assert sum(found.timed for found in lacked) == jobs["reading_time"]
+    shutil.rmtree(data)
+    kept.rename(data)
     assert "Nothing to be done" in snakemake(place, data, "-n")
 
 
 def test_folders_of_one_name_share_no_tables(place, data, finished):
     other = place / "fourth" / "words"
     shutil.copytree(data, other)
-    reversed_words(next((other / "test").rglob("data.mdb")).parent)
+    replace_words(other / "test")
     assert plan_of(place, other).tables_folder != finished.tables_folder

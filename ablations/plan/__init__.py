@@ -85,6 +85,13 @@ class Plan:
         return self.results / "figures" / self.study
 
     @property
+    def searches(self) -> Path:
+        """Where a search keeps its trials: of real data, by the training sets, so that other test words search nothing again."""
+        if self.rendered:
+            return self.results / "searches" / (self.study or self.scale)
+        return self.results / "searches" / "-".join([self.scale, *(mark.stem for mark in self.inputs_of_data.learned[:1])])
+
+    @property
     def report(self) -> Path:
         """Where the report goes, without its suffix."""
         return self.results / "-".join(filter(None, ("report", self.study)))

@@ -38,7 +38,7 @@ rule search:
         gin=ancient("ablations/lr_search.gin"),
         data=ancient(PLAN.inputs_of_data.learned),
     output:
-        f"{PLAN.results}/searches/{PLAN.study or PLAN.scale}/search.json",
+        f"{PLAN.searches}/search.json",
     log:
         f"{PLAN.results}/logs/lr_search.log",
     conda:
@@ -64,7 +64,7 @@ rule search:
 
 rule lr_search:
     input:
-        f"{PLAN.results}/searches/{PLAN.study or PLAN.scale}/search.json",
+        f"{PLAN.searches}/search.json",
     output:
         report(
             f"{TABLES}/lr_search.png",
