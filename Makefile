@@ -44,7 +44,7 @@ test-slurm: $(READY)
 lint: $(READY)
 	ruff check .
 	ruff format --check .
-	snakefmt --check Snakefile
+	snakefmt --check Snakefile ablations/rules/*.smk
 	snakemake --lint
 
 clean:

@@ -1,5 +1,7 @@
 """The rows of tables: their gin files, the data they ask for, and the run each of them is."""
 
+import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +14,8 @@ from core.files import ROOT
 from reports.layout import Layout
 
 TABLES = ROOT / "ablations"
-RULES = {"all", "world", "training_words", "test_words", "pretrain", "micro_towers", "train", "evaluate", "reading_time"}
-RULES |= {"table", "figure", "figures", "report", "masks", "zero_shot", "attention", "peer", "table_I", "claims"}
-RULES |= {"figure_1", "figure_2", "figure_6"}
+NAMED = re.compile(r"^ *rule (\w+):", re.MULTILINE)
+TARGETS = {"table_I", "figure_1", "figure_2", "figure_6", "draw_figure_1", "draw_figure_2"}  # rules that loops name
 NUMERALS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI")  # the paper's tables come first, in its order
 
 
@@ -22,9 +23,15 @@ def table_names() -> list[str]:
     """Every folder below ablations/ with a table.yaml: the paper's tables in its order, then others by name."""
     paper = {f"table_{numeral}": place for place, numeral in enumerate(NUMERALS)}
     found = [path.parent.name for path in TABLES.glob("*/table.yaml")]
-    for name in sorted(RULES & set(found)):
+    for name in sorted(rule_names() & set(found)):
         raise ConfigError(f"{TABLES / name}: {name!r} is the name of a rule of the workflow; rename the folder")
     return sorted(found, key=lambda name: (paper.get(name, len(paper)), name))
+
+
+def rule_names() -> set[str]:
+    """Every rule of the workflow but those that are named after tables."""
+    files = (ROOT / "Snakefile", *TABLES.glob("rules/*.smk"))
+    return TARGETS.union(*(NAMED.findall(path.read_text()) for path in files))
 
 
 def row_files(layout: Layout) -> list[Path]:
@@ -91,6 +98,12 @@ def run_of(reading: Reading, scale: str, source: Source) -> tuple[str, str]:
     return f"{scale}-{config.digest(reading.identity + train_data)}", ""
 
 
+def unlike_a_validation(row: Row) -> bool:
+    """True for rows that ask for other decoding than Algorithm 1's: no run is validated as they say if another shares it."""
+    protocol = json.loads(row.reading.protocol)
+    return (protocol["decode"], protocol["fast_cross"], protocol["refine_steps"]) != ("ar", False, 1)
+
+
 def evaluations_of(rows: Iterable[Row]) -> dict[str, list[str]]:
     """The evaluations that rows ask for, by run."""
     wanted: dict[str, list[str]] = {}
@@ -98,3 +111,12 @@ def evaluations_of(rows: Iterable[Row]) -> dict[str, list[str]]:
         if not row.reason and row.evaluation not in wanted.setdefault(row.run, []):
             wanted[row.run].append(row.evaluation)
     return wanted
+
+
+def refuse_baseline(layout: Layout, rows: list[Row]) -> None:
+    """Raises ConfigError for a table whose baseline, or a row it says something about, has no gin file."""
+    names = [row.name for row in rows]
+    for key, said in (("baseline", [layout.baseline] if layout.baseline else []), ("not_at_micro", layout.not_at_micro)):
+        for name in said:
+            if name not in names:
+                raise ConfigError(f"{layout.path}: {key} names {name!r}, there is no {name}.gin beside it")

@@ -6,9 +6,10 @@ from difflib import SequenceMatcher
 from pathlib import Path
 
 from ablations.plan import Plan
-from ablations.progress import MODEL, PREDICTIONS, missing, wanted
+from ablations.progress import missing, wanted
 from core.config import values_of
 from core.errors import ConfigError, DataError
+from core.evaluate.done import MODEL, PREDICTIONS
 from core.evaluate.staleness import stale
 
 MOST_CHANGES = 12  # differing values that are listed
@@ -34,7 +35,9 @@ def why(plan: Plan, name: str) -> list[str]:
         said = list(reasons(folder, lacking.train, plan.data))
         said += [f"evaluation {name} would be made ({lack(folder, name)})" for name in lacking.evaluations]
         if lacking.timed:
-            said.append("its reading would be timed: reading_time.json is missing or older than the model")
+            said.append(
+                "its reading would be timed: reading_time.json is missing, older than the model, or of other ways of decoding"
+            )
         lines += [f"seed {seed}: {line}" for line in said or ["nothing to do: trained, and read in every way asked for"]]
     return lines
 
@@ -79,7 +82,7 @@ def lack(folder: Path, evaluation: str) -> str:
         return f"{PREDICTIONS} is missing"
     if not (folder / MODEL).is_file():
         return "its model is trained again"
-    return "it is older than the model, or decoded together with one that is"
+    return "it is older than the model"
 
 
 def earlier(plan: Plan, run: str) -> Iterator[str]:

@@ -66,6 +66,13 @@ def lines_digest(lines: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
+def write_if_changed(path: Path, text: str) -> None:
+    """Write a file unless it says the same already: nothing that depends on it is made again for its age alone."""
+    if not path.is_file() or path.read_text() != text:
+        with atomic_file(path) as partial:
+            partial.write_text(text)
+
+
 def file_digest(path: Path, edge: int = 1 << 20) -> str:
     """16 hex digits of a file's size, first and last `edge` bytes: quick for files of any size."""
     size = path.stat().st_size

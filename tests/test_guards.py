@@ -5,6 +5,7 @@ import importlib
 import itertools
 import re
 import tomllib
+from graphlib import TopologicalSorter
 
 import pytest
 import yaml
@@ -40,6 +41,16 @@ def test_imports_point_down_and_rooms_are_small(path):
     assert "gin" not in tops or inside == "core/config.py"
     assert len(path.read_text().splitlines()) <= 300
     assert path.name != "utils.py"
+
+
+def dotted(path):
+    """The name under which a file is imported."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_nothing_in_ablations_imports_what_imports_it():
+    graph = {dotted(path): set(imported(path)) for path in SOURCES if path.is_relative_to(ROOT / "ablations")}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())

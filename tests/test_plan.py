@@ -45,14 +45,12 @@ def test_a_second_plan_is_the_same_and_needs_no_torch(plan, results):
     assert done.stdout.split() == [row.run for row in plan.tables[TABLE]]
 
 
-def test_a_training_waits_for_the_words_it_reads_and_no_others(results, world_folder):
+def test_a_training_waits_for_the_words_it_reads_and_no_others(results):
     made = planning.make({**SETTINGS, "results": str(results)}, ["table_III"])
     reads = {tuple(path.relative_to(made.data).as_posix() for path in made.trained_on(run)) for run in made.asked}
     assert reads == {("train/real", "val"), ("train/synth", "val"), ("train/real", "train/more", "val")}
-    assert made.trained_on("micro-00000000") == made.everything
-    assert [path.name for path in made.everything] == ["real", "more", "synth", "val", "test", "labels"]
-    real = planning.make({**SETTINGS, "results": str(results), "data": str(world_folder)}, [TABLE])
-    assert real.trained_on(next(iter(real.asked))) == real.everything == [world_folder]
+    assert made.trained_on("micro-00000000") == made.inputs_of_data.everything
+    assert [path.name for path in made.inputs_of_data.everything] == ["real", "more", "synth", "val", "test", "labels"]
 
 
 def test_rows_json_says_who_asks_for_a_run(plan, results, run):
@@ -225,9 +223,8 @@ def test_replicates_are_further_seeds_of_the_baseline_alone(plan, results):
     made = with_replicates(results, 3)
     baseline = next(row for row in made.tables[TABLE] if row.name == made.layouts[TABLE].baseline)
     more = set(made.inputs(TABLE)) - set(plan.inputs(TABLE))
-    assert more == {made.predictions(baseline, 1), made.predictions(baseline, 2)} and set(plan.inputs(TABLE)) < set(
-        made.inputs(TABLE)
-    )
+    assert more == {made.seed_folder(baseline.run, seed) / "evaluations.json" for seed in (1, 2)}
+    assert set(plan.inputs(TABLE)) < set(made.inputs(TABLE))
     assert made.models(TABLE) == plan.models(TABLE) and [row.run for row in made.rows] == [row.run for row in plan.rows]
     assert [made.seeds_of(run) for run in made.asked] == [[0, 1, 2] if run == baseline.run else [0] for run in made.asked]
     listed = made.listed(TABLE, made.tables[TABLE]).set_index("row")

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from ablations import plan as planning
-from ablations.command import main
+from ablations.plan.__main__ import main
 from ablations.power import answer, known_noise, question
 from ablations.price import Pace, jobs
 from core.data.doctor.counts import PUBLISHED

@@ -1,5 +1,6 @@
 """Hours, disk and wall clock of a plan, worked by hand."""
 
+import json
 import os
 from dataclasses import replace
 
@@ -9,8 +10,8 @@ import yaml
 from ablations import plan as planning
 from ablations.assumptions import DEVICES, read_assumptions
 from ablations.calibration import Check, checks, utilisation
-from ablations.command import main
 from ablations.page import advice
+from ablations.plan.__main__ import main
 from ablations.price import Pace, best_gpus_per_run, disk_peak, elapsed, formula, jobs, wall_clock
 from ablations.progress import missing, wanted
 from ablations.reading import Work
@@ -105,17 +106,21 @@ def test_what_is_there_is_not_made_again(plan, row, folder):
     assert missing(folder, replace(asked, evaluations=("other",))).train
 
 
-def test_ways_of_decoding_are_made_together(folder):
+def test_only_missing_ways_of_decoding_are_made(folder):
     plan = planning.make({**SETTINGS, "results": str(folder.parents[2])}, ["table_IX"])
-    run, ways = max(plan.decoded_together.items(), key=lambda entry: len(entry[1]))
+    run, ways = max(plan.evaluations.items(), key=lambda entry: len(entry[1]))
     asked = wanted(plan)[run]
-    assert asked.together and asked.timed and set(asked.evaluations) == set(ways)
+    assert set(asked.timed) == set(asked.evaluations) == set(ways) and len(ways) > 1
     put(folder, "model.safetensors", "reading_time.json")
     made = [f"evaluations/{way}/predictions.parquet" for way in ways]
     put(folder, *made)
+    assert missing(folder, asked).timed and not missing(folder, asked).evaluations
+    (folder / "reading_time.json").write_text(json.dumps({"readings": dict.fromkeys(ways[1:])}))
+    assert missing(folder, asked).timed  # of other ways of decoding
+    (folder / "reading_time.json").write_text(json.dumps({"readings": dict.fromkeys(ways)}))
     assert missing(folder, asked).nothing
     (folder / made[0]).unlink()
-    assert set(missing(folder, asked).evaluations) == set(ways)
+    assert missing(folder, asked).evaluations == (ways[0],)
 
 
 def test_names_that_other_modules_say_too(plan, row):

@@ -35,12 +35,20 @@ def parser() -> argparse.ArgumentParser:
         "after a digest of protocol and test data)"
     )
     command.add_argument("--out", type=Path, help=about)
+    about = (
+        "read only in ways whose predictions are missing below MODEL/evaluations or older than the model, then list all in "
+        "MODEL/evaluations.json, as the workflow does"
+    )
+    command.add_argument("--update", action="store_true", help=about)
     add_tracking(command)
     return command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    options = parser().parse_args(arguments)
+    command = parser()
+    options = command.parse_args(arguments)
+    if options.update and options.out:
+        command.error("--update goes without --out")
 
     from core.evaluate.run import evaluate_rows
 

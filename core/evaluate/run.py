@@ -14,12 +14,14 @@ from core.data.lmdb import fingerprint
 from core.data.loading import Words, open_words
 from core.data.transforms import ToTensor
 from core.errors import DataError, UserError
+from core.evaluate.done import undone, write_done
 from core.evaluate.metrics import score
 from core.evaluate.readings import OUTPUTS, read_words
 from core.experiment.experiment import load
 from core.experiment.protocol import Protocol, evaluation_digest
 from core.files import atomic_folder, write_json
 from core.model.clip4str import CLIP4STR
+from core.runtime.compute import device_memory, is_out_of_memory
 from core.runtime.distributed import ALONE, Team, device, join_team, leave_team, threads_each, workers_each
 from core.runtime.tracking.client import tracking_for
 from core.weights.checkpoint import load_model
@@ -31,14 +33,41 @@ def evaluate_rows(options: argparse.Namespace) -> None:
     team = join_team()
     run = options.model if options.model.is_dir() else options.model.parent
     folders, protocols = wanted_folders(options, run)
-    workers = workers_each(options.workers, threads_each(options.threads), device())
-    results = evaluate(load_model(options.model).to(device()), options.data, protocols, workers, team)
+    names, results = [folder.name for folder in protocols], {}
+    if options.update:
+        # the first process decides for all: another might look when the first has written some already
+        unread = team.gather(undone(run, names))[0]
+        protocols = {folder: protocol for folder, protocol in protocols.items() if folder.name in unread}
+    if protocols:
+        workers = workers_each(options.workers, threads_each(options.threads), device())
+        results = within_memory(load_model(options.model).to(device()), options.data, protocols, workers, team)
+    if options.update and team.leads:
+        write_done(run, names)
     for row, (folder, output) in folders.items() if team.leads else ():
-        show_scores(row, results[folder]["benchmarks"], output)
-        print(f"written to {folder}")
+        if folder in results:
+            show_scores(row, results[folder]["benchmarks"], output)
+        print(f"written to {folder}" if folder in results else f"{row}: read already, {folder}")
     leave_team()
-    if team.leads:
+    if team.leads and protocols:
         tracking_for(options.tracking, options.rows[0]).evaluated(run, list(protocols))
+
+
+def within_memory(model: CLIP4STR, data: Path, protocols: dict[Path, Protocol], workers: int, team: Team) -> dict[Path, dict]:
+    """`evaluate`, in one line where the device has too little memory.
+
+    Raises:
+        UserError: naming the batch, which changes no result.
+    """
+    try:
+        return evaluate(model, data, protocols, workers, team)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        batch = max(protocol.batch for protocol in protocols.values())
+        raise UserError(
+            f"{device_memory()} has too little memory to read {batch} images at once: lower Protocol.batch = {batch} to "
+            f"{max(1, batch // 2)}; it changes speed and memory alone"
+        ) from error
 
 
 def wanted_folders(options: argparse.Namespace, run: Path) -> tuple[dict[str, tuple[Path, str]], dict[Path, Protocol]]:

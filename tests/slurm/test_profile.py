@@ -1,4 +1,4 @@
-"""The shipped profile and the Snakefile agree; needs no Slurm."""
+"""The shipped profile and the rules agree; needs no Slurm."""
 
 import re
 import tomllib
@@ -10,11 +10,11 @@ from core.files import ROOT
 PROFILE = "ablations/profiles/slurm/config.yaml"
 
 
-def test_rules_and_groups_of_the_profile_are_the_snakefiles():
+def test_rules_and_groups_of_the_profile_are_the_workflows():
     profile = yaml.safe_load((ROOT / PROFILE).read_text())
-    snakefile = (ROOT / "Snakefile").read_text()
-    rules = re.findall(r"^rule (\w+):", snakefile, re.MULTILINE)
-    groups = re.findall(r'^ +group:\n +"(\w+)"', snakefile, re.MULTILINE)
+    text = "\n".join(path.read_text() for path in sorted(ROOT.glob("ablations/rules/*.smk")))
+    rules = re.findall(r"^rule (\w+):", text, re.MULTILINE)
+    groups = re.findall(r'^ +group:\n +"(\w+)"', text, re.MULTILINE)
     assert set(profile["set-resources"]) <= set(rules)
     assert set(profile["group-components"]) == set(groups)
 

@@ -67,3 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     with user_errors():
         run(options)
+
+
+if __name__ == "__main__":
+    main()

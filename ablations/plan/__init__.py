@@ -10,18 +10,20 @@ shares its run, and tables share runs; editing a comment changes nothing.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
+from ablations.marks import Marks, Parts
 from ablations.reading import Memory, Reading
 from ablations.replicates import replicate_seeds
-from ablations.rows import TABLES, Row, evaluations_of, plan_row, row_files, table_names
+from ablations.rows import TABLES, Row, evaluations_of, plan_row, refuse_baseline, row_files, table_names, unlike_a_validation
 from ablations.source import Source, data_source
-from core.data.micro import PARTS
 from core.errors import ConfigError
-from core.files import ROOT, atomic_file
+from core.evaluate.done import DONE, settle_done
+from core.files import ROOT, write_if_changed
 from reports.layout import Layout, drawable, read_layout
 
 if TYPE_CHECKING:
@@ -50,21 +52,16 @@ class Plan:
     def data(self) -> Path:
         return self.source.root
 
-    def data_of(self, *parts: str) -> list[Path]:
-        """What a job reads of the data: parts of the rendered world, which are made apart, or the folder of real data."""
-        return [self.data / part for part in parts] if self.rendered else [self.data]
-
-    @property
-    def everything(self) -> list[Path]:
-        """All of the data."""
-        return self.data_of(*PARTS, "labels")
+    @cached_property
+    def inputs_of_data(self) -> Parts | Marks:
+        """What jobs depend on where they read data."""
+        return Parts(self.data) if self.rendered else Marks(self.results / "data", self.source)
 
     def trained_on(self, run: str) -> list[Path]:
         """The data that a training reads: all of it for a run that this plan does not know."""
         if run not in self.asked:
-            return self.everything
-        sets = self.asked[run][0][1].reading.train_data
-        return self.data_of(*(f"train/{name}" for name in sets), "val")
+            return self.inputs_of_data.everything
+        return self.inputs_of_data.train(self.asked[run][0][1].reading.train_data)
 
     @property
     def peers_folder(self) -> Path:
@@ -79,7 +76,7 @@ class Plan:
         """Names the results of other studies than micro scale on the rendered world, whose name is empty."""
         if self.rendered:
             return "" if self.scale == "micro" else self.scale
-        return f"{self.scale}-{self.data.resolve().name}"
+        return f"{self.scale}-{self.data.name if self.source.published else self.inputs_of_data.name}"
 
     @property
     def tables_folder(self) -> Path:
@@ -89,6 +86,13 @@ class Plan:
     @property
     def figures_folder(self) -> Path:
         return self.results / "figures" / self.study
+
+    @property
+    def searches(self) -> Path:
+        """Where a search keeps its trials: for real data by its training sets, so that other test words change nothing."""
+        if self.rendered:
+            return self.results / "searches" / (self.study or self.scale)
+        return self.results / "searches" / "-".join([self.scale, *(mark.stem for mark in self.inputs_of_data.learned[:1])])
 
     @property
     def report(self) -> Path:
@@ -142,38 +146,35 @@ class Plan:
         runs = dict.fromkeys(row.run for row in self.tables[table] if not row.reason)
         return [self.seed_folder(run, seed) / "model.safetensors" for run in runs for seed in self.seeds]
 
-    def predictions(self, row: Row, seed: int) -> Path:
-        return self.seed_folder(row.run, seed) / "evaluations" / row.evaluation / "predictions.parquet"
-
     def inputs(self, table: str) -> list[Path]:
-        """Every predictions file the table is counted from, and every timing it shows."""
+        """Every list of evaluations the table is counted from, and every timing it shows."""
         rows = [row for row in self.tables[table] if not row.reason]
-        predictions = [self.predictions(row, seed) for row in rows for seed in self.seeds]
+        folders = [self.seed_folder(row.run, seed) for row in rows for seed in self.seeds]
         if row := self.replicated(table):
-            predictions += [self.predictions(row, seed) for seed in self.replicates if seed not in self.seeds]
-        made = predictions if self.layouts[table].baseline else self.models(table)
+            folders += [self.seed_folder(row.run, seed) for seed in self.replicates if seed not in self.seeds]
+        evaluated = list(dict.fromkeys(folder / DONE for folder in folders))
+        made = evaluated if self.layouts[table].baseline else self.models(table)
         times = {self.seed_folder(row.run, self.seeds[0]) / "reading_time.json" for row in rows if self.is_timed(table)}
         return made + sorted(times)
 
     def words_of(self, table: str) -> list[Path]:
-        """Published values and label files that the table is made with, where there are some."""
+        """Published values and the mark of label files that the table is made with, where there are some."""
         published = Path("reports/published") / f"{table}.csv"
-        labels = self.layouts[table].labels
-        files = sorted((self.data / "labels" / labels).glob("*.csv")) if labels and not self.rendered else []
-        return [path for path in (published, *files) if (ROOT / path).is_file()]
+        labels = self.inputs_of_data.labels if self.layouts[table].labels else []
+        return [*([published] if (ROOT / published).is_file() else []), *labels]
 
     def is_timed(self, table: str) -> bool:
         return any(entry.get("fact") == "milliseconds" for entry in self.layouts[table].columns)
 
     @property
     def timed(self) -> dict[str, list[str]]:
-        """Runs whose reading is timed, and the evaluations (ways of decoding) of each."""
+        """Runs whose reading is timed, and the evaluations of each."""
         return evaluations_of(row for table in self.tables if self.is_timed(table) for row in self.tables[table])
 
     @property
-    def decoded_together(self) -> dict[str, list[str]]:
-        """Runs that rows decode in several ways, and the evaluations of each."""
-        return {run: evaluations for run, evaluations in evaluations_of(self.rows).items() if len(evaluations) > 1}
+    def evaluations(self) -> dict[str, list[str]]:
+        """Runs whose predictions some table is counted from, and the evaluations (ways of decoding) of each."""
+        return evaluations_of(row for table in self.tables if self.layouts[table].baseline for row in self.tables[table])
 
     def write(self) -> None:
         """Put down what the jobs are called with: each run's flat gin files and each table's list of runs.
@@ -182,19 +183,26 @@ class Plan:
         """
         rows = sorted(self.rows, key=unlike_a_validation, reverse=True)
         for row in {row.run: row for row in rows}.values():  # again where DEVICE_BATCH or its like changed: no other run
-            keep(self.results / "runs" / row.run / "train.gin", row.reading.operative)
+            write_if_changed(self.results / "runs" / row.run / "train.gin", row.reading.operative)
         for row in reversed(rows):
-            keep(self.results / "runs" / row.run / f"{row.evaluation}.gin", row.reading.operative, overwrite=False)
+            path = self.results / "runs" / row.run / f"{row.evaluation}.gin"
+            if not path.is_file():
+                write_if_changed(path, row.reading.operative)
         for run, asking in self.asked.items():
-            keep(self.results / "runs" / run / "rows.json", json.dumps(named_after(asking), indent=2) + "\n")
+            write_if_changed(self.results / "runs" / run / "rows.json", json.dumps(named_after(asking), indent=2) + "\n")
+        self.inputs_of_data.write({tuple(row.reading.train_data) for row in self.rows})
         for table, rows in self.tables.items():
-            keep(self.tables_folder / f"{table}.runs.csv", self.listed(table, rows).to_csv(index=False))
+            write_if_changed(self.tables_folder / f"{table}.runs.csv", self.listed(table, rows).to_csv(index=False))
+        for run, evaluations in self.evaluations.items():
+            for seed in self.seeds_of(run):
+                settle_done(self.seed_folder(run, seed), evaluations)
 
     def listed(self, table: str, rows: list[Row]) -> "pd.DataFrame":
         """What reports read of a table's rows (`<table>.runs.csv`)."""
         import pandas as pd  # nothing else of a plan needs it, and `--help` need not wait for it
 
         labels, replicated = self.layouts[table].labels, self.replicated(table)
+        root = self.inputs_of_data.lasting
         return pd.DataFrame(
             {
                 "row": row.name,
@@ -215,33 +223,19 @@ class Plan:
                 "scale": self.scale,
                 "seeds": " ".join(map(str, self.seeds)),
                 "replicates": " ".join(map(str, self.replicates)) if row == replicated else "",
-                "data": "rendered micro world" if self.rendered else self.data.as_posix(),
-                "data_root": self.data.as_posix(),
+                "data": "rendered micro world" if self.rendered else root.name,
+                "data_root": root.as_posix(),
                 "peers": self.peers_folder.as_posix() if self.peers(table) else "",
-                "labels": (self.data / "labels" / labels).as_posix() if labels else "",
+                "labels": (root / "labels" / labels).as_posix() if labels else "",
             }
             for row in rows
         )
-
-
-def unlike_a_validation(row: Row) -> bool:
-    """True for rows that ask for other decoding than Algorithm 1's: no run is validated as they say if another shares it."""
-    protocol = json.loads(row.reading.protocol)
-    return (protocol["decode"], protocol["fast_cross"], protocol["refine_steps"]) != ("ar", False, 1)
 
 
 def named_after(asking: list[tuple[str, Row]]) -> dict:
     """Who asks for a run (`rows.json`), for trackers and people; nothing depends on it."""
     rows = [{"table": table, "row": row.name, "evaluation": row.evaluation} for table, row in asking]
     return {"rows": rows, "name": f"{rows[0]['table']}/{rows[0]['row']}"}
-
-
-def keep(path: Path, content: str, overwrite: bool = True) -> None:
-    """Write a file unless it says the same already (or, without `overwrite`, is there at all)."""
-    if path.is_file() and (not overwrite or path.read_text() == content):
-        return
-    with atomic_file(path) as partial:
-        partial.write_text(content)
 
 
 def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = False) -> Plan:
@@ -288,18 +282,3 @@ def read_with_torch(gin: str, scale: str) -> Reading:
     from ablations.blueprint import read
 
     return read(gin, scale)
-
-
-def refuse_baseline(layout: Layout, rows: list[Row]) -> None:
-    """Raises ConfigError for a table whose baseline, or a row it says something about, has no gin file."""
-    names = [row.name for row in rows]
-    for key, said in (("baseline", [layout.baseline] if layout.baseline else []), ("not_at_micro", layout.not_at_micro)):
-        for name in said:
-            if name not in names:
-                raise ConfigError(f"{layout.path}: {key} names {name!r}, there is no {name}.gin beside it")
-
-
-if __name__ == "__main__":
-    from ablations.command import main
-
-    main()

@@ -1,0 +1,162 @@
+"""What jobs of the workflow depend on where they read data: parts of the rendered world, or marks of real data.
+
+Snakemake compares the inputs of a job by their paths. Were a folder of real data such an input, everything would be made
+again where it is moved, linked or spelled otherwise, and nothing where its content is replaced. So the inputs are marks:
+small files below results/data, named after a fingerprint of the content. The folder's own path reaches a job through the
+environment (CLIP4STR_DATA), which triggers nothing.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ablations.source import Source
+from core import config
+from core.data.folders import files_below, lmdbs_below
+from core.data.lmdb import fingerprint, train_roots
+from core.data.micro import PARTS
+from core.files import atomic_file, file_digest, write_if_changed
+
+SHORT = 4  # hex digits of a fingerprint in a name that people read
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The rendered world, whose folder is named after all that decides its content; its parts are made apart.
+
+    Args:
+        root: its folder.
+    """
+
+    root: Path
+    name: str = "rendered"
+
+    def train(self, names: Sequence[str]) -> list[Path]:
+        """What a training waits for: the sets it learns from, and the words it is validated with."""
+        return [self.root / part for part in (*(f"train/{name}" for name in names), "val")]
+
+    @property
+    def test(self) -> list[Path]:
+        """What an evaluation reads."""
+        return [self.root / "test", self.root / "labels"]
+
+    @property
+    def labels(self) -> list[Path]:
+        """What a table with labels of its own depends on besides; nothing, for they come with the test words."""
+        return []
+
+    @property
+    def learned(self) -> list[Path]:
+        """What a search depends on."""
+        return self.everything
+
+    @property
+    def everything(self) -> list[Path]:
+        return [self.root / part for part in (*PARTS, "labels")]
+
+    @property
+    def lasting(self) -> Path:
+        """Where reports find the data."""
+        return self.root
+
+    def write(self, trained: Iterable[Sequence[str]]) -> None:
+        """Nothing to put down: rules make these folders."""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The marks of real data. The same members as `Parts`.
+
+    Args:
+        folder: where they lie, results/data.
+    """
+
+    folder: Path
+    source: Source
+
+    @property
+    def root(self) -> Path:
+        return self.source.root
+
+    def train(self, names: Sequence[str]) -> list[Path]:
+        """The mark of training sets; its fingerprint is the one that the names of their runs are made with.
+
+        No mark of val/: it decides no weight of a model, so other words there train nothing again.
+
+        Raises:
+            DataError: one is not there.
+        """
+        return [self.folder / f"train-{self.source.train(names)}.json"]
+
+    @property
+    def test(self) -> list[Path]:
+        return [self.folder / f"test-{self.source.test}.json"]
+
+    @property
+    def learned(self) -> list[Path]:
+        return list(self.learned_files)
+
+    @property
+    def labels(self) -> list[Path]:
+        return list(self.label_files)
+
+    @cached_property
+    def learned_files(self) -> dict[Path, list[Path]]:
+        """The marks of all training sets together and of val/, and the files that each stands for."""
+        parts = {name: databases(self.root / name) for name in ("train", "val")}
+        return {self.folder / f"{name}-{fingerprint(self.root / name)}.json": files for name, files in parts.items() if files}
+
+    @cached_property
+    def label_files(self) -> dict[Path, list[Path]]:
+        """The mark of the label files, and those files; empty where there are none."""
+        files = [Path(file) for file in files_below(self.root / "labels", (".csv",))]
+        text = "".join(f"{file.relative_to(self.root).as_posix()} {file_digest(file)}\n" for file in files)
+        return {self.folder / f"labels-{config.digest(text)}.json": files} if files else {}
+
+    @property
+    def everything(self) -> list[Path]:
+        return [*self.learned, *self.test, *self.labels]
+
+    @cached_property
+    def name(self) -> str:
+        """What tables call the data: its folder's name when this test set was first seen, and the start of the fingerprint.
+
+        It stays where the folder is renamed later; other data in a folder of that name is called otherwise.
+        """
+        (mark,) = self.test
+        if mark.is_file():
+            return json.loads(mark.read_text())["name"]
+        return f"{self.root.resolve().name}-{self.source.test[:SHORT]}"
+
+    @property
+    def lasting(self) -> Path:
+        """A link to the folder, for reports: they show its images, read its label files, and stay as they are if it moves."""
+        return self.folder / self.name
+
+    def write(self, trained: Iterable[Sequence[str]]) -> None:
+        """Put the marks down, and the link to where the data lies now.
+
+        Args:
+            trained: the training sets of every run.
+        """
+        marks = self.learned_files | self.label_files | dict.fromkeys(self.test, databases(self.root / "test"))
+        for names in trained:
+            files = [file for root in train_roots(self.root, names) for file in databases(root)]
+            marks |= dict.fromkeys(self.train(names), files)
+        for mark, files in marks.items():
+            write_if_changed(mark, self.content(files))
+        if not self.lasting.exists() or not self.lasting.samefile(self.root):
+            with atomic_file(self.lasting) as partial:
+                partial.unlink(missing_ok=True)  # of a call that was killed
+                partial.symlink_to(self.root.resolve())
+
+    def content(self, files: Iterable[Path]) -> str:
+        """What a mark says to people: the bytes of every file that it stands for. Of the test set's, the name is used too."""
+        sizes = {file.relative_to(self.root).as_posix(): file.stat().st_size for file in files}
+        return json.dumps({"name": self.name, "bytes": sizes}, indent=2) + "\n"
+
+
+def databases(root: Path) -> list[Path]:
+    return [folder / "data.mdb" for folder in lmdbs_below(root)]

@@ -1,0 +1,83 @@
+# The rendered world and its towers; what lies in a folder of data.
+
+
+if PLAN.rendered:
+
+    rule world:
+        input:
+            PLAN.inputs_of_data.everything,
+
+    rule training_words:
+        input:
+            ancient("ablations/micro/world.gin"),
+        output:
+            directory(f"{PLAN.data}/train/{{set}}"),
+        log:
+            f"{PLAN.results}/logs/world-{{set}}.log",
+        priority: 2  # all cores at once, which trainings would never leave free
+        conda:
+            "../environment.yaml"
+        threads: workflow.cores
+        params:
+            data=PLAN.data,
+        message:
+            "render the micro world's training set {wildcards.set}"
+        shell:
+            "python -m core.data.micro {input:q} {params.data:q} --parts train/{wildcards.set:q} --workers {threads}"
+            " > {log:q} 2>&1"
+
+    rule test_words:
+        input:
+            ancient("ablations/micro/world.gin"),
+        output:
+            [directory(f"{PLAN.data}/{part}") for part in ("val", "test", "labels")],
+        log:
+            f"{PLAN.results}/logs/world.log",
+        priority: 2  # all cores at once, which trainings would never leave free
+        conda:
+            "../environment.yaml"
+        threads: workflow.cores
+        params:
+            data=PLAN.data,
+        message:
+            "render the micro world's benchmarks"
+        shell:
+            "python -m core.data.micro {input:q} {params.data:q} --parts val test --workers {threads} > {log:q} 2>&1"
+
+
+rule micro_towers:
+    input:
+        expand(f"{PLAN.results}/towers/{{towers}}.safetensors", towers=planning.MICRO_TOWERS),
+
+
+rule pretrain:
+    input:
+        ancient("ablations/micro/{towers}.gin"),
+    output:
+        f"{PLAN.results}/towers/{{towers}}.safetensors",
+    log:
+        f"{PLAN.results}/logs/pretrain-{{towers}}.log",
+    conda:
+        "../environment.yaml"
+    threads: workflow.cores
+    message:
+        "pretrain the micro towers {wildcards.towers} (15 to 30 minutes on two cores; ablations/micro/ has them already)"
+    shell:
+        "python -m core.pretrain {input:q} {output:q} --threads {threads} > {log:q} 2>&1"
+
+
+rule doctor:
+    input:
+        data=PLAN.inputs_of_data.everything,
+    output:
+        html=report(f"{TABLES}/doctor.html", category="Data"),
+        text=f"{TABLES}/doctor.txt",
+    log:
+        f"{PLAN.results}/logs/doctor.log",
+    conda:
+        "../environment.yaml"
+    threads: workflow.cores
+    message:
+        f"what lies in the data, and which tables it can reproduce: see {TABLES}/doctor.html"
+    shell:
+        "python -m core.data.doctor" f" {ROOT}" " --html {output.html:q} --workers {threads} > {output.text:q} 2> {log:q}"

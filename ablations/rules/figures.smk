@@ -1,0 +1,111 @@
+# From predictions, models and maps to figures.
+
+
+rule zero_shot:
+    input:
+        ancient("ablations/figures/zero_shot.gin"),
+    output:
+        directory(f"{PLAN.results}/maps/{PLAN.scale}/figure_1"),
+    log:
+        f"{PLAN.results}/logs/figure_1.log",
+    conda:
+        "../environment.yaml"
+    threads: MACHINE.threads
+    resources:
+        gpu=1,
+        gpu_share=config["gpu_share"],
+    params:
+        scale=PLAN.scale,
+    message:
+        "classify a picture with a word sticker on it"
+    shell:
+        f"{LEASE} core.figures.zero_shot"
+        " {input:q} --out {output:q} --scale {params.scale:q} --threads {threads} > {log:q} 2>&1"
+
+
+rule attention:
+    input:
+        gin=ancient("ablations/figures/attention.gin"),
+        data=ancient(TESTS),
+    output:
+        directory(f"{PLAN.results}/maps/{PLAN.study or PLAN.scale}/figure_2"),
+    log:
+        f"{PLAN.results}/logs/figure_2.log",
+    conda:
+        "../environment.yaml"
+    threads: MACHINE.threads
+    resources:
+        gpu=1,
+        gpu_share=config["gpu_share"],
+    params:
+        scale=PLAN.scale,
+    message:
+        "where the image tower looks on test words"
+    shell:
+        f"{LEASE} core.figures.attention"
+        " {input.gin:q}"
+        f" --data {ROOT}"
+        " --out {output:q} --scale {params.scale:q} --threads {threads}"
+        " > {log:q} 2>&1"
+
+
+for figure, maps in (("figure_1", PLAN.scale), ("figure_2", PLAN.study or PLAN.scale)):
+
+    rule:
+        name:
+            f"draw_{figure}"
+        input:
+            f"{PLAN.results}/maps/{maps}/{figure}",
+        output:
+            report(
+                f"{FIGURES}/{figure}.png",
+                caption=f"../../reports/captions/{figure}.rst",
+                category="Figures",
+                labels={"figure": figure},
+            ),
+            f"{FIGURES}/{figure}.svg",
+        log:
+            f"{PLAN.results}/logs/draw-{figure}.log",
+        group:
+            "drawing"
+        conda:
+            "../environment.yaml"
+        params:
+            figure=figure,
+            stem=lambda wildcards, output: output[0].removesuffix(".png"),
+        message:
+            f"draw {figure}"
+        shell:
+            "python -m reports.figures.heatmaps {params.figure:q} {input:q} {params.stem:q} > {log:q} 2>&1"
+
+
+rule figure:
+    input:
+        runs=f"{TABLES}/{{table}}.runs.csv",
+        layout="ablations/{table}/table.yaml",
+        data=ancient(TESTS),
+        results=lambda wildcards: PLAN.drawn_from(wildcards.figure, wildcards.table),
+        words=lambda wildcards: PLAN.words_of(wildcards.table),
+    output:
+        report(
+            f"{FIGURES}/{{figure}}_{{table}}.png",
+            caption="../../reports/captions/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}", "table": "{table}"},
+        ),
+        f"{FIGURES}/{{figure}}_{{table}}.svg",
+    log:
+        f"{PLAN.results}/logs/{{figure}}_{{table}}.log",
+    group:
+        "drawing"
+    conda:
+        "../environment.yaml"
+    params:
+        results=PLAN.results,
+        tables=TABLES,
+        figures=FIGURES,
+    message:
+        "draw {wildcards.figure} of {wildcards.table}"
+    shell:
+        "python -m reports.figures {wildcards.figure:q} {wildcards.table:q} --results {params.results:q} --tables {params.tables:q}"
+        " --out {params.figures:q} > {log:q} 2>&1"

@@ -1,0 +1,85 @@
+# Models: trained, and the learning rate that is searched for them.
+
+
+rule train:
+    input:
+        gin=ancient(f"{PLAN.results}/runs/{{run}}/train.gin"),
+        data=lambda wildcards: ancient(PLAN.trained_on(wildcards.run)),
+    output:
+        f"{RUN}/model.safetensors",
+        f"{RUN}/model.json",
+    log:
+        f"{PLAN.results}/logs/train-{{run}}-seed{{seed}}.log",
+    benchmark:
+        f"{PLAN.results}/logs/train-{{run}}-seed{{seed}}.tsv"
+    priority: 0 if MACHINE.slots or CLUSTER else 1  # on a CPU long jobs first, or a core waits at the end; else early results
+    retries: config["retries"] if workflow.is_main_process else 0  # a cluster's own job is not retried inside itself
+    conda:
+        "../environment.yaml"
+    threads: MACHINE.threads
+    resources:
+        gpu=config["gpus_per_run"],
+        gpu_share=config["gpu_share"],
+        attempt=lambda wildcards, attempt: attempt,
+    params:
+        out=subpath(output[0], parent=True),
+    message:
+        "train {wildcards.run} seed {wildcards.seed} ({log})"
+    shell:
+        f"{TOGETHER} core.train"
+        " {input.gin:q}"
+        f" --data {ROOT}"
+        " --out {params.out:q} --seed {wildcards.seed:q}"
+        " --attempt {resources.attempt} --threads {threads} > {log:q} 2>&1"
+
+
+rule search:
+    input:
+        gin=ancient("ablations/lr_search.gin"),
+        data=ancient(PLAN.inputs_of_data.learned),
+    output:
+        f"{PLAN.searches}/search.json",
+    log:
+        f"{PLAN.results}/logs/lr_search.log",
+    conda:
+        "../environment.yaml"
+    threads: workflow.cores  # Ray shares them out
+    resources:
+        gpu=1,
+        gpu_share=config["gpu_share"],
+    params:
+        out=subpath(output[0], parent=True),
+        scale=PLAN.scale,
+        each=MACHINE.threads,
+        jobs=lambda wildcards, threads: max(1, threads // MACHINE.threads),
+    message:
+        "search the learning rate in short trainings ({log})"
+    shell:
+        f"{LEASE} core.search"
+        " {input.gin:q}"
+        f" --data {ROOT}"
+        " --out {params.out:q} --scale {params.scale:q}"
+        " --threads {params.each:q} --jobs {params.jobs:q} > {log:q} 2>&1"
+
+
+rule lr_search:
+    input:
+        f"{PLAN.searches}/search.json",
+    output:
+        report(
+            f"{TABLES}/lr_search.png",
+            caption="../../reports/captions/lr_search.rst",
+            category="Figures",
+            labels={"figure": "lr_search"},
+        ),
+        [f"{TABLES}/lr_search.{suffix}" for suffix in ("md", "csv", "json", "svg")],
+    log:
+        f"{PLAN.results}/logs/lr_search-table.log",
+    conda:
+        "../environment.yaml"
+    params:
+        stem=lambda wildcards, output: output[0].removesuffix(".png"),
+    message:
+        f"lr_search: see {TABLES}/lr_search.md"
+    shell:
+        "python -m reports.search {input:q} {params.stem:q} > {log:q} 2>&1"

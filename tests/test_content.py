@@ -1,0 +1,143 @@
+"""Identity is content: real data that is moved, linked or spelled otherwise makes nothing again, replaced data everything."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ablations import plan as planning
+from ablations.progress import Missing, missing, wanted
+from core.data.lmdb import WordLmdb, write_lmdb
+from core.files import ROOT
+
+TABLES = ("table_III", "table_IX")
+TARGETS = (*TABLES, "figure_2", "lr_search", "doctor")
+TRAINING = {"train", "search"}
+TESTING = {"peer", "attention", "draw_figure_2"}
+JOBS = {*TRAINING, *TESTING, "evaluate", "reading_time", "doctor", "table", "lr_search"}
+SETTINGS = {"scale": "smoke", "seeds": [0], "threads": 1, "peers": []}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder to work in, which shares the repository's rows and published values."""
+    folder = tmp_path_factory.mktemp("work")
+    for part in ("ablations", "reports"):
+        (folder / part).symlink_to(ROOT / part)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(place, world_folder):
+    folder = place / "first" / "words"
+    shutil.copytree(world_folder, folder)
+    (folder / "labels" / "cleaned").mkdir(parents=True, exist_ok=True)
+    (folder / "labels" / "cleaned" / "SVT.csv").write_text("index,label\n1,word\n")
+    return folder
+
+
+def snakemake(place: Path, data: Path | str, *arguments: str) -> str:
+    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-d", str(place), "-c2", *arguments, *TARGETS]
+    settings = ["--config", "scale=smoke", f"data={data}", "peers=[rapidocr]"]
+    done = subprocess.run([*command, *settings], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def jobs_of(output: str) -> dict[str, int]:
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)}
+
+
+def plan_of(place: Path, data: Path | str) -> planning.Plan:
+    return planning.make({**SETTINGS, "data": str(data), "results": str(place / "results")})
+
+
+def lacking(plan: planning.Plan) -> list[Missing]:
+    """What the plan would still make for the targets, run by run."""
+    runs = {row.run for table in TABLES for row in plan.tables[table] if not row.reason}
+    found = [missing(plan.seed_folder(run, 0), asked) for run, asked in wanted(plan).items() if run in runs]
+    return [lacked for lacked in found if not lacked.nothing]
+
+
+@pytest.fixture(scope="module")
+def finished(place, data):
+    """Everything the targets need, made of empty files, as Snakemake leaves them behind."""
+    plan = plan_of(place, data)
+    for run, evaluations in plan.evaluations.items():
+        for evaluation in evaluations:
+            path = plan.seed_folder(run, 0) / "evaluations" / evaluation / "predictions.parquet"
+            path.parent.mkdir(parents=True)
+            path.write_text("read")
+    for line in snakemake(place, data, "--summary").splitlines():
+        path, *rest = line.split("\t")
+        if rest and path.startswith("results/"):
+            target = place / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text("made") if target.suffix else target.mkdir()
+    for run, evaluations in plan.timed.items():
+        (plan.seed_folder(run, 0) / "reading_time.json").write_text(json.dumps({"readings": dict.fromkeys(evaluations)}))
+    for path in place.glob("results/runs/*/seed0/evaluations/*/predictions.parquet"):
+        path.touch()  # read after the training
+    snakemake(place, data, "--touch")
+    assert "Nothing to be done" in snakemake(place, data, "-n") and lacking(plan) == []
+    return plan
+
+
+def elsewhere(place: Path, data: Path, how: str) -> Path | str:
+    """The same words at another place, under another name or in another spelling."""
+    if how == "copy":
+        shutil.copytree(data, place / "second" / "words")
+        return place / "second" / "words"
+    if how == "another name":
+        shutil.copytree(data, place / "third" / "letters")
+        return place / "third" / "letters"
+    if how == "link":
+        (place / "linked words").symlink_to(data)
+        return place / "linked words"
+    return f"../{place.name}/first/words"
+
+
+@pytest.mark.parametrize("how", ["copy", "link", "../", "another name"])
+def test_the_same_words_elsewhere_make_nothing_again(place, data, finished, how, monkeypatch):
+    monkeypatch.chdir(place)
+    where = elsewhere(place, data, how)
+    assert "Nothing to be done" in snakemake(place, where, "-n")
+    plan = plan_of(place, where)
+    assert lacking(plan) == [] and plan.study == finished.study == f"smoke-words-{plan.source.test[:4]}"
+    assert (place / "results" / "data" / plan.inputs_of_data.name).samefile(where)
+
+
+def replace_words(root: Path) -> None:
+    """Put other images into the first LMDB below a folder."""
+    folder = next(root.rglob("data.mdb")).parent
+    labels = [sample.label for sample in WordLmdb(folder).samples]
+    shutil.rmtree(folder)
+    write_lmdb(folder, ((b"no picture", label) for label in labels))
+
+
+@pytest.mark.parametrize(("part", "spared"), [("test", TRAINING), ("train", TESTING)])
+def test_replaced_words_make_everything_again_that_read_them(place, data, finished, part, spared):
+    """In place, so that nothing but the content differs."""
+    kept = place / f"before-{part}"
+    shutil.copytree(data, kept)
+    replace_words(data / part)
+    jobs = jobs_of(snakemake(place, data, "-n"))
+    assert JOBS - spared <= jobs.keys() and not spared & jobs.keys()
+    lacked = lacking(plan_of(place, data))
+    assert sum(bool(found.train) for found in lacked) == jobs.get("train", 0)
+    assert sum(bool(found.evaluations) for found in lacked) == jobs["evaluate"]
+    assert sum(found.timed for found in lacked) == jobs["reading_time"]
+    shutil.rmtree(data)
+    kept.rename(data)
+    assert "Nothing to be done" in snakemake(place, data, "-n")
+
+
+def test_folders_of_one_name_share_no_tables(place, data, finished):
+    other = place / "fourth" / "words"
+    shutil.copytree(data, other)
+    replace_words(other / "test")
+    assert plan_of(place, other).tables_folder != finished.tables_folder

@@ -1,0 +1,66 @@
+"""The list of a model's evaluations, which a workflow watches in the place of their predictions."""
+
+import os
+
+from core.evaluate.done import DONE, is_current, listed, settle_done, undone, write_done
+
+
+def put(run, *ways, age=0):
+    for way in ways:
+        path = run / "evaluations" / way / "predictions.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"read by {way}")
+        os.utime(path, (1_000_000 - age, 1_000_000 - age))
+
+
+def train(run):
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "model.safetensors").write_text("weights")
+    os.utime(run / "model.safetensors", (1_000_000, 1_000_000))
+
+
+def test_predictions_are_as_young_as_their_model(tmp_path):
+    put(tmp_path, "ar", age=60)
+    assert undone(tmp_path, ["ar", "cloze"]) == ["cloze"]  # no model: nothing outdates them
+    train(tmp_path)
+    assert undone(tmp_path, ["ar", "cloze"]) == ["ar", "cloze"]
+    put(tmp_path, "ar")
+    assert undone(tmp_path, ["ar", "cloze"]) == ["cloze"]
+    assert not is_current(tmp_path / "reading_time.json", tmp_path / "model.safetensors")
+
+
+def test_the_list_agrees_with_the_files(tmp_path):
+    train(tmp_path)
+    put(tmp_path, "ar", "cloze")
+    settle_done(tmp_path, ["ar"])  # results that are older than lists
+    assert listed(tmp_path) == {"ar"}
+    before = (tmp_path / DONE).stat().st_mtime_ns
+    settle_done(tmp_path, ["ar"])
+    assert (tmp_path / DONE).stat().st_mtime_ns == before
+    settle_done(tmp_path, ["ar", "cloze"])
+    assert listed(tmp_path) == {"ar", "cloze"}
+    (tmp_path / "evaluations/cloze/predictions.parquet").unlink()
+    settle_done(tmp_path, ["ar"])
+    assert (tmp_path / DONE).is_file()  # nobody asks for the other
+    settle_done(tmp_path, ["ar", "cloze"])
+    assert not (tmp_path / DONE).exists()
+
+
+def test_equal_predictions_make_an_equal_list_and_others_another(tmp_path):
+    put(tmp_path, "ar")
+    write_done(tmp_path, ["ar"])
+    first = (tmp_path / DONE).read_text()
+    put(tmp_path, "ar", age=60)
+    write_done(tmp_path, ["ar"])
+    assert (tmp_path / DONE).read_text() == first
+    (tmp_path / "evaluations/ar/predictions.parquet").write_text("other words")
+    write_done(tmp_path, ["ar"])
+    assert (tmp_path / DONE).read_text() != first
+
+
+def test_a_broken_list_lists_nothing(tmp_path):
+    (tmp_path / DONE).write_text('{"ar": ')
+    assert listed(tmp_path) == set()
+    put(tmp_path, "ar")
+    settle_done(tmp_path, ["ar"])
+    assert listed(tmp_path) == {"ar"}
