@@ -12,6 +12,7 @@ from core import config
 from core.errors import ConfigError, ReportError, TrialError
 from core.search import tuner
 from core.search.__main__ import main as search
+from core.search.run import best
 from core.search.study import Search, budget
 from core.search.trial import OUTCOME, Training, finished, identity, outcome_of, run_trial
 from reports import search_table as report
