@@ -10,6 +10,7 @@ import torch
 from core.errors import ConfigError
 from core.experiment import summary
 from core.experiment.experiment import load
+from core.files import ROOT
 from core.model.timm_tower import TimmTower
 from core.model.towers import ClipTowers, read_architecture
 
@@ -48,7 +49,7 @@ def test_the_published_adaptations(capsys, row, learnable):
     assert found["encoders_trainable"] == learnable and found["parts"]["cross decoder"]["total"] == 0
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in summary.config.ROOT.glob("ablations/backbones/*.gin")))
+@pytest.mark.parametrize("name", sorted(path.stem for path in ROOT.glob("ablations/backbones/*.gin")))
 def test_every_backbone_builds(name, tmp_path):
     """On the meta device, at the size of its scale; the tag exists in the library that would fetch it."""
     scale = "micro" if name.startswith("micro") else "paper"
@@ -77,7 +78,7 @@ def test_the_activation_is_the_towers_own(arch, activation):
 
 def test_the_tags_activation_is_the_architectures():
     """open_clip knows which tags were trained with QuickGELU; our backbone files agree with it."""
-    for path in summary.config.ROOT.glob("ablations/backbones/clip_*.gin"):
+    for path in ROOT.glob("ablations/backbones/clip_*.gin"):
         values = dict(line.split(" = ") for line in path.read_text().splitlines() if " = " in line)
         arch, tag = values["ARCH"].strip("'"), values["WEIGHTS"].strip("'")
         quick = open_clip.get_pretrained_cfg(arch, tag).get("quick_gelu", False)
