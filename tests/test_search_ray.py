@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from core.search import run as search
 from core.search import tuner
+from core.search.__main__ import main as search
 from reports import search_table as report
 from tests.test_search import PLAN
 
@@ -20,7 +20,7 @@ def searched(world_folder, tmp_path_factory):
     imports = "from __gin__ import dynamic_registration\nfrom core.search import study\n"
     plan.write_text(f"{imports}include '{PLAN}'\nstudy.Search.trials = 2\n")
     arguments = [str(plan), "--data", str(world_folder), "--out", str(folder / "out"), "--scale", "smoke"]
-    search.main(arguments)
+    search(arguments)
     return arguments, folder / "out"
 
 
@@ -41,6 +41,6 @@ def test_the_same_command_trains_nothing_twice(searched):
     arguments, out = searched
     before = {path: path.stat().st_mtime_ns for path in out.glob("*/*")}
     found = json.loads((out / "search.json").read_text())
-    search.main(arguments)
+    search(arguments)
     assert {path: path.stat().st_mtime_ns for path in out.glob("*/*")} == before
     assert json.loads((out / "search.json").read_text()) == found

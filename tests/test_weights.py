@@ -6,8 +6,8 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from core.experiment import summary
 from core.experiment.experiment import load
+from core.files import ROOT
 from core.model.timm_tower import TimmTower
 from core.model.towers import ClipImageTower, ClipTowers
 from core.train.run import build_model
@@ -147,7 +147,7 @@ def test_a_frozen_projection_that_no_file_holds_is_saved(tmp_path):
     """CLIP-Adapter on a frozen timm tower: the file holds adapter, decoder and the tower's random projection."""
     torch.manual_seed(0)
     torch.save(timm.create_model("vit_tiny_patch16_224").state_dict(), tmp_path / "tiny.pth")
-    text = (summary.config.ROOT / "ablations/backbones/deit_b16.gin").read_text().replace("deit_base_", "vit_tiny_")
+    text = (ROOT / "ablations/backbones/deit_b16.gin").read_text().replace("deit_base_", "vit_tiny_")
     text = text.replace("'fb_in1k'", f"'{tmp_path}/tiny.pth'") + "IMAGE_SIZE = (32, 64)\n"
     (tmp_path / "tiny.gin").write_text(text)
     ours = [f"ablations/{name}.gin" for name in ("base", "variants/visual", "adapters/clip_adapter")]

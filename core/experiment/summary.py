@@ -34,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.against:
             found = compare(options.row, options.against, options.scale, options.set)
             print(json.dumps(asdict(found)) if options.json else found.text(options.row, options.against))
-            sys.exit(1 if found.empty else 0)
+            if found.empty:
+                sys.exit(1)
+            return
         summary = summarise(load(options.row, options.scale, options.set).blueprint)
         if options.json:
             print(json.dumps(asdict(summary)))

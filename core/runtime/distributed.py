@@ -9,7 +9,6 @@ import torch.distributed as dist
 from accelerate import PartialState
 
 from core.choices import MOST_WORKERS
-from core.errors import UserError
 from core.runtime import lease
 from core.runtime.compute import pick_device
 
@@ -96,12 +95,7 @@ def workers_each(asked: int | None, threads: int, reader: torch.device) -> int:
         asked: None chooses: beside a GPU one for each of its threads but one, at most MOST_WORKERS. On a CPU none: the model
             takes every core, and many times as long as loading does.
         threads: of this process, as `threads_each` shares them out.
-
-    Raises:
-        UserError: fewer than none are asked for.
     """
     if asked is None:
         return min(MOST_WORKERS, threads - 1) if reader.type == "cuda" else 0
-    if asked < 0:
-        raise UserError(f"--workers {asked} is below 0")
     return asked

@@ -63,7 +63,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint whose other content is of no interest, by their names in the model.
 
     Raises:
-        UnsafeFile, ValueError: as `read_pickle`.
+        UnsafeFile, UserError: as `read_pickle`.
     """
     content = read_pickle(path)
     if isinstance(content, dict):
