@@ -86,7 +86,7 @@ class Plan:
 
     @property
     def searches(self) -> Path:
-        """Where a search keeps its trials: of real data, by the training sets, so that other test words search nothing again."""
+        """Where a search keeps its trials: of real data by the training sets, for other test words search nothing again."""
         if self.rendered:
             return self.results / "searches" / (self.study or self.scale)
         return self.results / "searches" / "-".join([self.scale, *(mark.stem for mark in self.inputs_of_data.learned[:1])])

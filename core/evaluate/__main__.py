@@ -49,8 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--update",
         action="store_true",
-        help="read only in ways whose predictions are missing below MODEL/evaluations or older than the model, then list all "
-        "in MODEL/evaluations.json, as the workflow does",
+        help="as the workflow does: each ROW into MODEL/evaluations/<its file's name>, only where its predictions are missing "
+        "or older than the model; all of them are listed in MODEL/evaluations.json",
     )
     options = parser.parse_args(arguments)
     if options.update and options.out:
@@ -70,11 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         team = join_team()
         run = options.model if options.model.is_dir() else options.model.parent
         test_data = fingerprint(options.data / "test")
+        places = run / "evaluations" if options.update else options.out  # folders that are named as files are
         wanted, scored = {}, {}
         for row in options.rows:
             protocol = load(row, options.scale).protocol
             digest = evaluation_digest(protocol, test_data)
-            folder = options.out / Path(row).stem if options.out else run / "evaluations" / digest
+            folder = places / Path(row).stem if places else run / "evaluations" / digest
             if wanted.get(folder, protocol).settings != protocol.settings:
                 raise ValueError(f"{row}: another row of that name is written to {folder} already; leave --out away")
             wanted[folder], scored[row] = protocol, (folder, protocol.output)
