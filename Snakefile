@@ -51,7 +51,7 @@ TESTS = PLAN.inputs_of_data.test
 if PLAN.rendered:
     ROOT = quote(str(PLAN.data))
 else:  # through the environment: the folder may move, or be spelled otherwise, and nothing is made again
-    os.environ["CLIP4STR_DATA"] = str(PLAN.data.absolute())
+    os.environ.update(CLIP4STR_DATA=str(PLAN.data.absolute()))
     ROOT = '"$CLIP4STR_DATA"'
 RUN = f"{PLAN.results}/runs/{{run}}/seed{{seed}}"
 

@@ -31,7 +31,6 @@ class Parts:
     """
 
     root: Path
-    name: str = "rendered"
 
     def train(self, names: Sequence[str]) -> list[Path]:
         """What a training waits for: the sets it learns from, and the words it is validated with."""

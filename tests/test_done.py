@@ -33,17 +33,29 @@ def test_the_list_agrees_with_the_files(tmp_path):
     train(tmp_path)
     put(tmp_path, "ar", "cloze")
     settle_done(tmp_path, ["ar"])  # results that are older than lists
-    assert listed(tmp_path) == {"ar"}
+    assert listed(tmp_path).keys() == {"ar"}
     before = (tmp_path / DONE).stat().st_mtime_ns
     settle_done(tmp_path, ["ar"])
     assert (tmp_path / DONE).stat().st_mtime_ns == before
     settle_done(tmp_path, ["ar", "cloze"])
-    assert listed(tmp_path) == {"ar", "cloze"}
+    assert listed(tmp_path).keys() == {"ar", "cloze"}
     (tmp_path / "evaluations/cloze/predictions.parquet").unlink()
     settle_done(tmp_path, ["ar"])
     assert (tmp_path / DONE).is_file()  # nobody asks for the other
     settle_done(tmp_path, ["ar", "cloze"])
     assert not (tmp_path / DONE).exists()
+
+
+def test_a_touched_model_and_list_leave_predictions_current(tmp_path):
+    train(tmp_path)
+    put(tmp_path, "ar", "cloze", age=60)
+    write_done(tmp_path, ["ar", "cloze"])  # now, so younger than the model
+    assert undone(tmp_path, ["ar", "cloze"]) == []
+    (tmp_path / "evaluations/cloze/predictions.parquet").write_text("others")
+    os.utime(tmp_path / "evaluations/cloze/predictions.parquet", (1, 1))
+    assert undone(tmp_path, ["ar", "cloze"]) == ["cloze"]
+    os.utime(tmp_path / DONE, (1, 1))  # trained again since
+    assert undone(tmp_path, ["ar", "cloze"]) == ["ar", "cloze"]
 
 
 def test_equal_predictions_make_an_equal_list_and_others_another(tmp_path):
@@ -60,7 +72,7 @@ def test_equal_predictions_make_an_equal_list_and_others_another(tmp_path):
 
 def test_a_broken_list_lists_nothing(tmp_path):
     (tmp_path / DONE).write_text('{"ar": ')
-    assert listed(tmp_path) == set()
+    assert listed(tmp_path) == {}
     put(tmp_path, "ar")
     settle_done(tmp_path, ["ar"])
-    assert listed(tmp_path) == {"ar"}
+    assert listed(tmp_path).keys() == {"ar"}

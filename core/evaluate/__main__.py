@@ -36,8 +36,8 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--out", type=Path, help=about)
     about = (
-        "read only in ways whose predictions are missing below MODEL/evaluations or older than the model, then list all in "
-        "MODEL/evaluations.json, as the workflow does"
+        "as the workflow does: each ROW into MODEL/evaluations/<its file's name>, only where its predictions are missing or "
+        "older than the model; all of them are listed in MODEL/evaluations.json"
     )
     command.add_argument("--update", action="store_true", help=about)
     add_tracking(command)

@@ -23,11 +23,21 @@ def is_current(path: Path, model: Path) -> bool:
 def undone(run: Path, evaluations: Iterable[str]) -> list[str]:
     """Those of the evaluations whose predictions are missing, or older than the model.
 
+    Predictions on a list that is not older than the model count as current too: `snakemake --touch` makes the model and the
+    list younger, and does not know of predictions.
+
     Args:
         run: run directory, <run>/seed<k>.
         evaluations: names of folders below its evaluations/.
     """
-    return [name for name in evaluations if not is_current(run / "evaluations" / name / PREDICTIONS, run / MODEL)]
+    digests = listed(run) if is_current(run / DONE, run / MODEL) else {}
+    return [name for name in evaluations if not is_read(run, name, digests.get(name))]
+
+
+def is_read(run: Path, name: str, digest: str | None) -> bool:
+    """Whether predictions are as young as the model, or those with the digest that a current list has."""
+    path = run / "evaluations" / name / PREDICTIONS
+    return is_current(path, run / MODEL) or (digest is not None and path.is_file() and file_digest(path) == digest)
 
 
 def write_done(run: Path, evaluations: Iterable[str]) -> None:
@@ -44,13 +54,13 @@ def settle_done(run: Path, evaluations: Iterable[str]) -> None:
     wanted = set(evaluations)
     if undone(run, wanted):
         (run / DONE).unlink(missing_ok=True)
-    elif not wanted <= listed(run):
+    elif not wanted <= listed(run).keys():
         write_done(run, wanted)
 
 
-def listed(run: Path) -> set[str]:
-    """The evaluations on the list; none where there is no list, or no valid one."""
+def listed(run: Path) -> dict[str, str]:
+    """The evaluations on the list, each with its digest; none where there is no list, or no valid one."""
     try:
-        return set(json.loads((run / DONE).read_text()))
+        return dict(json.loads((run / DONE).read_text()))
     except (OSError, ValueError, TypeError):
-        return set()
+        return {}

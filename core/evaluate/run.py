@@ -77,12 +77,13 @@ def wanted_folders(options: argparse.Namespace, run: Path) -> tuple[dict[str, tu
         UserError: two rows of one name would be written to one folder.
     """
     test_data = fingerprint(options.data / "test")
+    places = run / "evaluations" if options.update else options.out  # folders that are named as files are
     folders: dict[str, tuple[Path, str]] = {}
     protocols: dict[Path, Protocol] = {}
     for row in options.rows:
         protocol = load(row, options.scale).protocol
         own = run / "evaluations" / evaluation_digest(protocol, test_data)
-        folder = options.out / Path(row).stem if options.out else own
+        folder = places / Path(row).stem if places else own
         if protocols.get(folder, protocol).settings != protocol.settings:
             raise UserError(f"{row}: another row of that name is written to {folder} already; leave --out away")
         protocols[folder], folders[row] = protocol, (folder, protocol.output)
