@@ -98,7 +98,7 @@ def run_of(reading: Reading, scale: str, source: Source) -> tuple[str, str]:
     return f"{scale}-{config.digest(reading.identity + train_data)}", ""
 
 
-def unlike_a_validation(row: Row) -> bool:
+def decoding_differs_from_validation(row: Row) -> bool:
     """True for rows that ask for other decoding than Algorithm 1's: no run is validated as they say if another shares it."""
     protocol = json.loads(row.reading.protocol)
     return (protocol["decode"], protocol["fast_cross"], protocol["refine_steps"]) != ("ar", False, 1)

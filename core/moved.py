@@ -10,15 +10,18 @@ MOVED = {  # first name: name now
     "core.optim": "core.experiment.optim",
     "core.protocol": "core.experiment.protocol",
 }
+RENAMED = {"optim.Optimisation.explosion": "optim.Optimisation.max_loss_ratio"}  # arguments that have another name now
 
 
 def with_new_names(text: str) -> str:
-    """Gin text whose import lines name modules as they are called now."""
+    """Gin text whose import lines name modules, and whose bindings name arguments, as they are called now."""
     for old, new in MOVED.items():
         (old_package, old_name), (package, name) = old.rsplit(".", 1), new.rsplit(".", 1)
         alias = "" if name == old_name else f" as {old_name}"
         line = rf"^from {re.escape(old_package)} import {re.escape(old_name)}[ \t]*$"
         text = re.sub(line, f"from {package} import {name}{alias}", text, flags=re.MULTILINE)
+    for old, new in RENAMED.items():
+        text = re.sub(rf"^{re.escape(old)}(?= =)", new, text, flags=re.MULTILINE)
     return text
 
 

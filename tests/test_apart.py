@@ -12,7 +12,7 @@ from core.data.lmdb import write_lmdb
 from core.data.prepare import prepare
 from core.data.render.drawing import numbered
 from core.errors import DataError
-from core.runtime.crash_safe import Died, in_processes
+from core.runtime.crash_safe import WorkerCrash, crash_safe_map
 from tests.formats import picture
 
 
@@ -26,20 +26,21 @@ def square(number: int) -> int:
 
 @pytest.mark.parametrize("workers", (1, 3))
 def test_jobs_that_kill_are_told_from_the_others(workers):
-    answers = list(in_processes(square, range(14), workers))
+    answers = list(crash_safe_map(square, range(14), workers))
     assert answers == [
-        {3: Died("SIGBUS"), 9: Died("SIGBUS"), 11: Died("exit status 5")}.get(number, number * number) for number in range(14)
+        {3: WorkerCrash("SIGBUS"), 9: WorkerCrash("SIGBUS"), 11: WorkerCrash("exit status 5")}.get(number, number * number)
+        for number in range(14)
     ]
 
 
 def test_errors_are_raised_here():
     with pytest.raises(ValueError, match="invalid literal"):
-        list(in_processes(int, ["1", "x", "2"], 2))
+        list(crash_safe_map(int, ["1", "x", "2"], 2))
 
 
 def test_a_death_says_what_to_do():
-    assert str(Died("SIGBUS")) == "ended the process (SIGBUS): the file is damaged inside; copy or build it again"
-    assert "want of memory; try fewer --workers" in str(Died("SIGKILL"))
+    assert str(WorkerCrash("SIGBUS")) == "ended the process (SIGBUS): the file is damaged inside; copy or build it again"
+    assert "want of memory; try fewer --workers" in str(WorkerCrash("SIGKILL"))
 
 
 @pytest.mark.parametrize("workers", (1, 2, 3))

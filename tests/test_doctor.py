@@ -16,7 +16,7 @@ from core.data.doctor.diagnosis import examine
 from core.data.doctor.duplicates import across, candidates_inside, inside
 from core.data.doctor.images import image_facts
 from core.data.doctor.labels import label_facts
-from core.data.doctor.scan import SAMPLE, STRETCH, look_of, scan
+from core.data.doctor.scan import BLOCK_SIZE, SAMPLE, look_of, scan
 from core.data.doctor.summary import summary
 from core.data.lmdb import fingerprint, write_lmdb
 
@@ -101,7 +101,7 @@ def test_a_look_survives_another_size_and_encoding_and_tells_pictures_apart():
 
 
 def test_content_is_that_of_the_samples_whatever_the_file_and_the_processes(tmp_path):
-    samples = [(png(i % 7), f"w{i}") for i in range(STRETCH + 20)]
+    samples = [(png(i % 7), f"w{i}") for i in range(BLOCK_SIZE + 20)]
     write_lmdb(tmp_path / "a", samples)
     write_lmdb(tmp_path / "b", samples[:3])
     with lmdb.open(str(tmp_path / "b"), map_size=1 << 26) as database, database.begin(write=True) as transaction:

@@ -17,9 +17,9 @@ from core.experiment.experiment import load
 from core.files import append_json
 from core.train import validation
 from core.train.loop import Run
-from core.train.loss_monitor import BadStep, Watch
+from core.train.loss_monitor import BadStep, LossMonitor
 from core.train.run import train
-from core.train.state import Interrupted, Stopper, alone_in, resume, save_state
+from core.train.state import Interrupted, Stopper, resume, run_lock, save_state
 from tests.conftest import BASELINE
 
 
@@ -59,10 +59,10 @@ def saved_tensors(out):
 
 def test_a_lagging_step_is_judged_before_anything_is_kept():
     bad, good = torch.tensor([torch.nan] * 3), torch.tensor([5.0] * 3)
-    for late in (lambda watch: watch.note(3, good, good[0]), lambda watch: watch.settle()):
-        watch = Watch(explosion=10.0, most_skipped=0, norms=True, lag=1)
-        watch.note(1, good, good[0])
-        watch.note(2, bad, good[0])
+    for late in (lambda watch: watch.record(3, good, good[0]), lambda watch: watch.flush()):
+        watch = LossMonitor(max_loss_ratio=10.0, most_skipped=0, norms=True, lag=1)
+        watch.record(1, good, good[0])
+        watch.record(2, bad, good[0])
         with pytest.raises(BadStep) as error:
             late(watch)
         assert error.value.step == 2 and watch.state_dict()["history"] == [5.0]
@@ -162,36 +162,36 @@ def test_averaged_weights_are_the_mean_of_their_snapshots(world_folder, tmp_path
 
 
 def test_too_many_steps_left_out_stop_the_run():
-    watch, norm = Watch(explosion=10.0, most_skipped=2, norms=True), torch.tensor(1.0)
+    watch, norm = LossMonitor(max_loss_ratio=10.0, most_skipped=2, norms=True), torch.tensor(1.0)
     bad, good = torch.tensor([torch.nan] * 3), torch.tensor([5.0] * 3)
     for step in range(1, 200):
-        watch.note(step, bad if step in (3, 50, 104, 160) else good, norm)  # never three within 100
-    again = Watch(explosion=10.0, most_skipped=2, norms=True)
+        watch.record(step, bad if step in (3, 50, 104, 160) else good, norm)  # never three within 100
+    again = LossMonitor(max_loss_ratio=10.0, most_skipped=2, norms=True)
     again.load_state_dict(watch.state_dict())
     with pytest.raises(BadStep, match=r"norm is inf .* in 3 of the last 100 steps, more than the 2 that may be left out"):
-        again.note(200, good, torch.tensor(torch.inf))
+        again.record(200, good, torch.tensor(torch.inf))
     assert again.skipped == 5
 
 
 def test_a_loss_is_judged_by_the_median_before_it():
-    watch = Watch(explosion=10.0, most_skipped=0, norms=True)
+    watch = LossMonitor(max_loss_ratio=10.0, most_skipped=0, norms=True)
     norm = torch.tensor(1.0)
     for step, loss in enumerate([8.0, 79.0, 6.0], start=1):  # nothing is known at first, then 80 is the limit
-        watch.note(step, torch.tensor([loss, loss, torch.nan]), norm)
-    again = Watch(explosion=10.0, most_skipped=0, norms=True)
+        watch.record(step, torch.tensor([loss, loss, torch.nan]), norm)
+    again = LossMonitor(max_loss_ratio=10.0, most_skipped=0, norms=True)
     again.load_state_dict(watch.state_dict())
-    again.note(4, torch.tensor([79.9, 0.0, 0.0]), norm)
+    again.record(4, torch.tensor([79.9, 0.0, 0.0]), norm)
     with pytest.raises(BadStep, match="the loss is 500, more than 10 times 43.5, the median of the last 4 steps"):
-        again.note(5, torch.tensor([500.0, 0.0, 0.0]), norm)
+        again.record(5, torch.tensor([500.0, 0.0, 0.0]), norm)
     with pytest.raises(BadStep, match="gradient's norm is inf"):
-        again.note(5, torch.tensor([5.0, 0.0, 0.0]), torch.tensor(torch.inf))
-    late = Watch(explosion=10.0, most_skipped=0, norms=False)
-    late.note(1, torch.tensor([0.01, 0.0, 0.0]), torch.tensor(torch.inf))
-    late.note(2, torch.tensor([9.9, 0.0, 0.0]), norm)  # a wrong label among right ones
+        again.record(5, torch.tensor([5.0, 0.0, 0.0]), torch.tensor(torch.inf))
+    late = LossMonitor(max_loss_ratio=10.0, most_skipped=0, norms=False)
+    late.record(1, torch.tensor([0.01, 0.0, 0.0]), torch.tensor(torch.inf))
+    late.record(2, torch.tensor([9.9, 0.0, 0.0]), norm)  # a wrong label among right ones
     with pytest.raises(BadStep):
-        late.note(3, torch.tensor([50.0, 0.0, 0.0]), norm)
-    with pytest.raises(ConfigError, match="Optimisation.explosion = 1: a loss like the others"):
-        load(BASELINE, "smoke", ["optim.Optimisation.explosion = 1"])
+        late.record(3, torch.tensor([50.0, 0.0, 0.0]), norm)
+    with pytest.raises(ConfigError, match="Optimisation.max_loss_ratio = 1: a loss like the others"):
+        load(BASELINE, "smoke", ["optim.Optimisation.max_loss_ratio = 1"])
 
 
 def test_a_signal_during_validation_loses_nothing(world_folder, tmp_path, monkeypatch):
@@ -281,17 +281,17 @@ def test_a_file_cut_short_is_not_read_on(world_folder, tmp_path, monkeypatch):
 def test_one_process_a_run_directory(tmp_path):
     pid = os.fork()
     if not pid:
-        with alone_in(tmp_path):
+        with run_lock(tmp_path):
             signal.pause()
     try:
         while not (tmp_path / "lock").exists() or not (tmp_path / "lock").read_text():
             time.sleep(0.01)
-        with pytest.raises(OSError, match=f"is being trained by process {pid} on"), alone_in(tmp_path, patience=0):
+        with pytest.raises(OSError, match=f"is being trained by process {pid} on"), run_lock(tmp_path, patience=0):
             pass
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-    with alone_in(tmp_path, patience=0):  # what a killed one held is free
+    with run_lock(tmp_path, patience=0):  # what a killed one held is free
         pass
 
 

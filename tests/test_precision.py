@@ -14,7 +14,7 @@ from core.bench.probe import probe
 from core.errors import TrainingError
 from core.experiment.experiment import load
 from core.model.clip4str import CLIP4STR
-from core.runtime.distributed import Team
+from core.runtime.distributed import DistEnv
 from core.runtime.precision import autocast, fit_for, name_of
 from core.train import validation
 from core.train.run import train
@@ -119,7 +119,7 @@ def test_a_run_goes_on_in_the_precision_it_began_in(world_folder, tmp_path, monk
     AcceleratorState._reset_state(reset_partial_state=True)
     with pytest.raises(ValueError, match="was saved with precision bfloat16, this run has float32: delete .*state"):
         train(loaded, world_folder, tmp_path, 0)
-    (record,) = tmp_path.glob("state/*/belongs_to.json")
+    (record,) = tmp_path.glob("state/*/run_identity.json")
     record.write_text(json.dumps({key: value for key, value in json.loads(record.read_text()).items() if key != "precision"}))
     train(loaded, world_folder, tmp_path, 0)
     assert (tmp_path / "model.safetensors").is_file()
@@ -127,7 +127,7 @@ def test_a_run_goes_on_in_the_precision_it_began_in(world_folder, tmp_path, monk
 
 @pytest.mark.usefixtures("fresh")
 def test_processes_that_would_round_otherwise_do_not_train_together(world_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(Team, "gather", lambda team, mine: [mine, "bf16"])
+    monkeypatch.setattr(DistEnv, "gather", lambda team, mine: [mine, "bf16"])
     with pytest.raises(TrainingError, match="would compute in bf16 and no; set Optimisation.precision = 'no'"):
         train(load(BASELINE, "smoke"), world_folder, tmp_path, 0)
 

@@ -91,7 +91,7 @@ def identity(*bindings, row="ablations/table_VI/image0-text6.gin"):
         "optim.Optimisation.save_every = 7",
         "optim.Optimisation.validate_every = 7",
         "optim.Optimisation.compile = True",
-        "optim.Optimisation.explosion = 99.0",
+        "optim.Optimisation.max_loss_ratio = 99.0",
         "optim.Optimisation.most_skipped = 3",
     ],
 )

@@ -11,7 +11,7 @@ from core.evaluate.readings import Stopped, read_words
 from core.evaluate.run import evaluate
 from core.experiment.experiment import load
 from core.model.permutations import sample_permutations
-from core.runtime.distributed import ALONE, Team, join_team
+from core.runtime.distributed import SINGLE, DistEnv, init_distributed
 from core.train.__main__ import main
 from core.train.run import train
 from core.train.step import target_tokens
@@ -107,7 +107,7 @@ def stopped_after_three(arguments):
 
 
 def evaluate_shared(saved, world, out, protocol):
-    evaluate(load_model(saved), world, {out: protocol}, team=join_team())
+    evaluate(load_model(saved), world, {out: protocol}, team=init_distributed())
 
 
 def test_processes_write_the_predictions_of_one(world_folder, tmp_path, smoke):
@@ -149,5 +149,5 @@ def test_target_tokens_are_those_of_the_loss(model, orders, monkeypatch):
 
 
 def test_alone_every_answer_is_ones_own():
-    assert ALONE.leads and ALONE.gather("x") == ["x"] and join_team() is ALONE
-    assert not Team(1, 2).leads
+    assert SINGLE.is_main and SINGLE.gather("x") == ["x"] and init_distributed() is SINGLE
+    assert not DistEnv(1, 2).is_main

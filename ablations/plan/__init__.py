@@ -19,7 +19,16 @@ import yaml
 from ablations.marks import Marks, Parts
 from ablations.reading import Memory, Reading
 from ablations.replicates import replicate_seeds
-from ablations.rows import TABLES, Row, evaluations_of, plan_row, refuse_baseline, row_files, table_names, unlike_a_validation
+from ablations.rows import (
+    TABLES,
+    Row,
+    decoding_differs_from_validation,
+    evaluations_of,
+    plan_row,
+    refuse_baseline,
+    row_files,
+    table_names,
+)
 from ablations.source import Source, data_source
 from core.errors import ConfigError
 from core.evaluate.done import DONE, settle_done
@@ -181,7 +190,7 @@ class Plan:
 
         A file whose content would not change is left alone, so nothing is remade because of it.
         """
-        rows = sorted(self.rows, key=unlike_a_validation, reverse=True)
+        rows = sorted(self.rows, key=decoding_differs_from_validation, reverse=True)
         for row in {row.run: row for row in rows}.values():  # again where DEVICE_BATCH or its like changed: no other run
             write_if_changed(self.results / "runs" / row.run / "train.gin", row.reading.operative)
         for row in reversed(rows):

@@ -18,7 +18,7 @@ from core.data.samples import Samples
 from core.errors import DataError
 
 PREFIX, DIGITS = b"label-", 9
-STRETCH = 1 << 16  # labels worked on at once
+BLOCK_SIZE = 1 << 16  # labels worked on at once
 PRINTABLE = range(0x21, 0x7F)  # ASCII without white space and control characters
 OTHER = 255  # marks a byte that needs `normalise_label`
 
@@ -30,7 +30,7 @@ class Rules(NamedTuple):
     max_letters: int
 
 
-class Stretch(NamedTuple):
+class LabelBlock(NamedTuple):
     """Neighbouring labels as they are stored, by key number."""
 
     numbers: np.ndarray  # int64
@@ -54,7 +54,7 @@ def scan(file: Path, transaction: lmdb.Transaction, stored: int, rules: Rules) -
         inside = int(np.searchsorted(stretch.numbers, stored, side="right"))
         for number in stretch.numbers[inside:].tolist():
             beyond += number == stored + beyond + 1  # the first gap ends what belongs to this set
-        found = Stretch(stretch.numbers[:inside], stretch.labels[:inside])
+        found = LabelBlock(stretch.numbers[:inside], stretch.labels[:inside])
         present[found.numbers] = True
         kept, text = apply(rules, table, found, ledger)
         numbers.append(found.numbers[kept > 0])
@@ -70,7 +70,7 @@ def name_of(number: int) -> str:
     return f"label-{number:09d}"
 
 
-def stretches(file: Path, transaction: lmdb.Transaction) -> Iterator[Stretch]:
+def stretches(file: Path, transaction: lmdb.Transaction) -> Iterator[LabelBlock]:
     """Everything stored under label keys, in order.
 
     Raises:
@@ -84,7 +84,7 @@ def stretches(file: Path, transaction: lmdb.Transaction) -> Iterator[Stretch]:
         digits = np.frombuffer(b"".join(names), np.uint8).reshape(-1, length)[:, len(PREFIX) :] - np.uint8(ord("0"))
         numbers = digits.astype(np.int64) @ 10 ** np.arange(DIGITS - 1, -1, -1)
         real = (digits < 10).all(1) & (numbers > 0)
-        yield Stretch(numbers[real], labels if real.all() else [labels[i] for i in np.flatnonzero(real)])
+        yield LabelBlock(numbers[real], labels if real.all() else [labels[i] for i in np.flatnonzero(real)])
 
 
 def entries(file: Path, transaction: lmdb.Transaction) -> Iterator[tuple[list[bytes], list[bytes]]]:
@@ -104,7 +104,7 @@ def entries(file: Path, transaction: lmdb.Transaction) -> Iterator[tuple[list[by
                 raise DataError(f"{file}: key {name.decode('latin-1')} claims {len(value):,} bytes, more than the file has")
             names.append(name)
             labels.append(bytes(value))
-            if len(names) == STRETCH:
+            if len(names) == BLOCK_SIZE:
                 yield names, labels
                 names, labels = [], []
     except lmdb.Error as error:
@@ -121,7 +121,7 @@ def byte_table(charset: str) -> np.ndarray:
     return table
 
 
-def apply(rules: Rules, table: np.ndarray, stretch: Stretch, ledger: Ledger) -> tuple[np.ndarray, bytes]:
+def apply(rules: Rules, table: np.ndarray, stretch: LabelBlock, ledger: Ledger) -> tuple[np.ndarray, bytes]:
     """Lengths of the labels after the rules, 0 where they drop one, and the labels themselves one after another."""
     lengths = np.fromiter(map(len, stretch.labels), np.int64, len(stretch.labels))
     mapped = table[np.frombuffer(b"".join(stretch.labels), np.uint8)]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-STRETCH = 1 << 16  # samples turned into Python objects at once while iterating
+BLOCK_SIZE = 1 << 16  # samples turned into Python objects at once while iterating
 
 
 class Sample(NamedTuple):
@@ -41,8 +41,8 @@ class Samples(Sequence):
 
     def __iter__(self) -> Iterator[Sample]:
         start = 0
-        for first in range(0, len(self), STRETCH):
-            part = slice(first, first + STRETCH)
+        for first in range(0, len(self), BLOCK_SIZE):
+            part = slice(first, first + BLOCK_SIZE)
             for number, end in zip(self.numbers[part].tolist(), self.ends[part].tolist(), strict=True):
                 yield Sample(number, self.text[start:end].decode("ascii"))
                 start = end

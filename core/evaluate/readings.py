@@ -19,7 +19,7 @@ from core.experiment.protocol import Protocol
 from core.model.clip4str import CLIP4STR
 from core.model.transfer import Download
 from core.runtime.clock import clock
-from core.runtime.distributed import ALONE, Team
+from core.runtime.distributed import SINGLE, DistEnv
 from core.runtime.precision import autocast
 
 OUTPUTS = ("visual_ar", "visual", "cross_ar", "cross")
@@ -54,7 +54,7 @@ def read_words(
     benchmark: str,
     *,
     workers: int = 0,
-    team: Team = ALONE,
+    team: DistEnv = SINGLE,
     asked: Callable[[], int] | None = None,
 ) -> list[Readings]:
     """Run Algorithm 1 over a data set: a row an image, with strings as decoded (before scoring).
@@ -78,7 +78,9 @@ def read_words(
     read: list[BatchRead] = []
     model.eval()
     loader = in_order(words, protocols[0].batch, workers, team.index, team.size)
-    batches = track(delivered(loader, words), f"reading {benchmark}", total=len(loader), transient=True, disable=not team.leads)
+    batches = track(
+        delivered(loader, words), f"reading {benchmark}", total=len(loader), transient=True, disable=not team.is_main
+    )
     for batch in batches:
         if asked is not None and asked():
             stopped = True

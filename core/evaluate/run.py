@@ -22,7 +22,7 @@ from core.experiment.protocol import Protocol, evaluation_digest
 from core.files import atomic_folder, write_json
 from core.model.clip4str import CLIP4STR
 from core.runtime.compute import device_memory, is_out_of_memory
-from core.runtime.distributed import ALONE, Team, device, join_team, leave_team, threads_each, workers_each
+from core.runtime.distributed import SINGLE, DistEnv, device, end_distributed, init_distributed, threads_each, workers_each
 from core.runtime.tracking.client import tracking_for
 from core.weights.checkpoint import load_model
 
@@ -30,7 +30,7 @@ from core.weights.checkpoint import load_model
 def evaluate_rows(options: argparse.Namespace) -> None:
     """Evaluate a model under the protocols of `core.evaluate`'s rows, print their scores, and record them with wandb."""
     torch.set_num_threads(threads_each(options.threads))
-    team = join_team()
+    team = init_distributed()
     run = options.model if options.model.is_dir() else options.model.parent
     folders, protocols = wanted_folders(options, run)
     names, results = [folder.name for folder in protocols], {}
@@ -41,18 +41,20 @@ def evaluate_rows(options: argparse.Namespace) -> None:
     if protocols:
         workers = workers_each(options.workers, threads_each(options.threads), device())
         results = within_memory(load_model(options.model).to(device()), options.data, protocols, workers, team)
-    if options.update and team.leads:
+    if options.update and team.is_main:
         write_done(run, names)
-    for row, (folder, output) in folders.items() if team.leads else ():
+    for row, (folder, output) in folders.items() if team.is_main else ():
         if folder in results:
             show_scores(row, results[folder]["benchmarks"], output)
         print(f"written to {folder}" if folder in results else f"{row}: read already, {folder}")
-    leave_team()
-    if team.leads and protocols:
+    end_distributed()
+    if team.is_main and protocols:
         tracking_for(options.tracking, options.rows[0]).evaluated(run, list(protocols))
 
 
-def within_memory(model: CLIP4STR, data: Path, protocols: dict[Path, Protocol], workers: int, team: Team) -> dict[Path, dict]:
+def within_memory(
+    model: CLIP4STR, data: Path, protocols: dict[Path, Protocol], workers: int, team: DistEnv
+) -> dict[Path, dict]:
     """`evaluate`, in one line where the device has too little memory.
 
     Raises:
@@ -100,7 +102,7 @@ def show_scores(row: str, benchmarks: dict[str, dict], output: str) -> None:
 
 
 def evaluate(
-    model: CLIP4STR, data: Path, wanted: dict[Path, Protocol], workers: int = 0, team: Team = ALONE
+    model: CLIP4STR, data: Path, wanted: dict[Path, Protocol], workers: int = 0, team: DistEnv = SINGLE
 ) -> dict[Path, dict]:
     """Read all benchmarks below data/test; write predictions.parquet and metrics.json into each wanted folder.
 
@@ -125,7 +127,9 @@ def evaluate(
     return results
 
 
-def evaluate_together(model: CLIP4STR, data: Path, group: dict[Path, Protocol], workers: int, team: Team) -> dict[Path, dict]:
+def evaluate_together(
+    model: CLIP4STR, data: Path, group: dict[Path, Protocol], workers: int, team: DistEnv
+) -> dict[Path, dict]:
     """`evaluate` for protocols that share the image tower's pass."""
     protocols = list(group.values())
     transform = ToTensor(model.towers.image_size, protocols[0].normalisation)
@@ -143,7 +147,7 @@ def evaluate_together(model: CLIP4STR, data: Path, group: dict[Path, Protocol], 
         if problem:
             for entry in metrics:
                 entry[name] = {"error": problem}
-            if team.leads:
+            if team.is_main:
                 print(f"{name}: left out: {problem}")
             continue
         found = read_words(model, words, protocols, name, workers=workers, team=team)
@@ -176,7 +180,7 @@ def evaluate_together(model: CLIP4STR, data: Path, group: dict[Path, Protocol], 
             "peak_memory_bytes": peak,
             "captions_cut": captions_cut,
         }
-        if team.leads:
+        if team.is_main:
             with atomic_folder(out) as folder:
                 pd.concat(rows, ignore_index=True).to_parquet(folder / "predictions.parquet", index=False)
                 write_json(folder / "metrics.json", results[out])

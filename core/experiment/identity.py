@@ -10,7 +10,7 @@ UNDECISIVE = frozenset(  # how a machine gets there: recorded with a run, no par
     for name in (
         "compile",
         "device_batch",
-        "explosion",
+        "max_loss_ratio",
         "most_skipped",
         "save_every",
         "validate_every",

@@ -17,7 +17,7 @@ from core.charset import CHARSET_36
 from core.errors import UserError
 from core.model.captions import Captions
 from core.model.clip4str import CLIP4STR
-from core.model.decoding import read_along
+from core.model.decoding import single_pass
 from core.model.permutations import sample_permutations
 
 IMAGES = 2  # counted at once; operations are proportional to them
@@ -114,14 +114,14 @@ def reading(model: CLIP4STR, refine_steps: int) -> tuple[float, float]:
         outputs = image_memory.new_zeros(IMAGES, model.visual_decoder.max_outputs, model.tokenizer.num_classes)
         memory = model.visual_decoder.project_memory(image_memory)
         for _ in range(1 + refine_steps):
-            read_along(model.visual_decoder, memory, outputs, model.tokenizer)
+            single_pass(model.visual_decoder, memory, outputs, model.tokenizer)
         if model.cross_decoder is not None:
             seen = model.cross_decoder.project_memory(image_memory)
             tokens = image_memory.new_zeros((IMAGES, model.towers.context_length), dtype=torch.long)
             for _ in range(1 + refine_steps):
                 read = model.cross_decoder.project_memory(model.read_caption(model.towers, tokens))
                 both = [image.join(text) for image, text in zip(seen, read, strict=True)]
-                read_along(model.cross_decoder, both, outputs, model.tokenizer)
+                single_pass(model.cross_decoder, both, outputs, model.tokenizer)
     return tower.get_total_flops() / IMAGES, rest.get_total_flops() / IMAGES
 
 

@@ -64,7 +64,7 @@ class Optimisation:
         validate_every: steps between validations.
         fused: AdamW's update of all weights in one kernel, on GPUs and on the CPU.
         compile: the towers' blocks through torch.compile, which takes a minute before the first step and pays on GPUs.
-        explosion: a loss above this many times the median of the last 100 steps (taken as at least 1) stops the run.
+        max_loss_ratio: a loss above this many times the median of the last 100 steps (taken as at least 1) stops the run.
         most_skipped: steps of the last 100 that may be left out because their loss or gradient is not finite; one more
             stops the run.
     """
@@ -89,7 +89,7 @@ class Optimisation:
     validate_every: int
     fused: bool
     compile: bool
-    explosion: float
+    max_loss_ratio: float
     most_skipped: int
 
     def __post_init__(self):
@@ -106,8 +106,10 @@ class Optimisation:
             raise UserError(f"ADAPTER_RATE = {self.adapter_rate!r}: expected one of {', '.join(RATES)}")
         if not 0 < self.warmup < 1:
             raise UserError(f"Optimisation.warmup = {self.warmup}: a share of the steps lies between 0 and 1")
-        if self.explosion <= 1:
-            raise UserError(f"Optimisation.explosion = {self.explosion}: a loss like the others would stop the run; say 10")
+        if self.max_loss_ratio <= 1:
+            raise UserError(
+                f"Optimisation.max_loss_ratio = {self.max_loss_ratio}: a loss like the others would stop the run; say 10"
+            )
         if self.most_skipped < 0:
             raise UserError(f"Optimisation.most_skipped = {self.most_skipped}: expected 0 or more steps")
         if self.batch % self.device_batch:

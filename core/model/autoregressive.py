@@ -22,7 +22,7 @@ from core.model.tokenizer import Tokenizer
 STEPS_A_PASS = 4  # a pass costs about as much as so many single steps (docs/performance.md)
 
 
-class Unfinished(NamedTuple):
+class UnfinishedRows(NamedTuple):
     """Words whose end is not known yet.
 
     Args:
@@ -39,12 +39,12 @@ class Unfinished(NamedTuple):
     memory: list[KeysValues]
     contexts: list[KeysValues]
 
-    def among(self, chosen: Tensor) -> "Unfinished":
+    def among(self, chosen: Tensor) -> "UnfinishedRows":
         """Those that `chosen`, b booleans, marks."""
         if chosen.all():
             return self
         memory, contexts = ([layer.take(chosen) for layer in layers] for layers in (self.memory, self.contexts))
-        return Unfinished(self.rows[chosen], self.ids[chosen], self.certain[chosen], memory, contexts)
+        return UnfinishedRows(self.rows[chosen], self.ids[chosen], self.certain[chosen], memory, contexts)
 
 
 def autoregressive(decoder: Decoder, memory: list[KeysValues], tokenizer: Tokenizer, guess: Tensor | None) -> Tensor:
@@ -58,15 +58,15 @@ def autoregressive(decoder: Decoder, memory: list[KeysValues], tokenizer: Tokeni
     rows = torch.arange(len(keys), device=keys.device)
     if guess is None:
         guess = torch.full(logits.shape[:2], tokenizer.bos, device=keys.device)
-        words = Unfinished(rows, guess, torch.zeros_like(rows), memory, [])
+        words = UnfinishedRows(rows, guess, torch.zeros_like(rows), memory, [])
     else:
-        words = check(decoder, Unfinished(rows, guess.clone(), torch.zeros_like(rows), memory, []), tokenizer, logits)
+        words = check(decoder, UnfinishedRows(rows, guess.clone(), torch.zeros_like(rows), memory, []), tokenizer, logits)
     if len(words.rows):
         step_on(decoder, words, tokenizer, logits)
-    return until_end(logits, decoder.max_outputs, tokenizer)
+    return zero_after_eos(logits, decoder.max_outputs, tokenizer)
 
 
-def until_end(logits: Tensor, outputs: int, tokenizer: Tokenizer) -> Tensor:
+def zero_after_eos(logits: Tensor, outputs: int, tokenizer: Tokenizer) -> Tensor:
     """Zero after every word's first [E], and zeros up to the number of outputs: B W C to B N C."""
     after = torch.arange(logits.shape[1], device=logits.device) > letters(logits.argmax(-1), tokenizer)[:, None]
     return F.pad(logits.masked_fill(after[..., None], 0), (0, 0, 0, outputs - logits.shape[1]))
@@ -77,7 +77,7 @@ def letters(ids: Tensor, tokenizer: Tokenizer) -> Tensor:
     return (ids == tokenizer.eos).cumsum(1).eq(0).sum(1)
 
 
-def check(decoder: Decoder, words: Unfinished, tokenizer: Tokenizer, logits: Tensor) -> Unfinished:
+def check(decoder: Decoder, words: UnfinishedRows, tokenizer: Tokenizer, logits: Tensor) -> UnfinishedRows:
     """Check and mend guesses as long as that is faster than steps; fills in `logits` and returns what is left over."""
     outputs = decoder.max_outputs
     while True:
@@ -95,7 +95,7 @@ def check(decoder: Decoder, words: Unfinished, tokenizer: Tokenizer, logits: Ten
             return words
 
 
-def step_on(decoder: Decoder, words: Unfinished, tokenizer: Tokenizer, logits: Tensor) -> None:
+def step_on(decoder: Decoder, words: UnfinishedRows, tokenizer: Tokenizer, logits: Tensor) -> None:
     """From the first output that is not certain on, one a step; fills in `logits`. Words that have ended leave by halves."""
     start = int(words.certain.min())
     words = words._replace(contexts=[layer.first(start) for layer in words.contexts])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from core.errors import UserError
 from core.model.attention import KeysValues
-from core.model.autoregressive import STEPS_A_PASS, autoregressive, letters, until_end
+from core.model.autoregressive import STEPS_A_PASS, autoregressive, letters, zero_after_eos
 from core.model.decoder import Decoder
 from core.model.permutations import cloze_mask, content_mask, forward_ranks, query_mask
 from core.model.tokenizer import Tokenizer
@@ -72,7 +72,7 @@ def refine(decoder: Decoder, memory: list[KeysValues], logits: Tensor, tokenizer
         refined = decoder(ids[:, near], memory, allowed[:, near, near], content[:, near, near])
         if looked == outputs or bool((letters(refined.argmax(-1), tokenizer) < looked).all()):
             break
-    return until_end(refined, outputs, tokenizer)
+    return zero_after_eos(refined, outputs, tokenizer)
 
 
 def read_and_refine(decoder: Decoder, memory: list[KeysValues], tokenizer: Tokenizer, guess: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,7 +95,7 @@ def read_and_refine(decoder: Decoder, memory: list[KeysValues], tokenizer: Token
     said, ends = first.argmax(-1), letters(guess, tokenizer)[:, None]
     certain = 1 + ((said != guess[:, :width]) & (places <= ends)).cumsum(1).eq(0).sum(1)  # outputs that are true
     again = certain <= width
-    first, refined = (until_end(logits, outputs, tokenizer) for logits in (first, refined))
+    first, refined = (zero_after_eos(logits, outputs, tokenizer) for logits in (first, refined))
     if again.any():
         mended = torch.cat([said, guess[:, width:]], 1)[again]
         own = [layer.take(again) for layer in memory]
@@ -105,7 +105,7 @@ def read_and_refine(decoder: Decoder, memory: list[KeysValues], tokenizer: Token
     return first, refined
 
 
-def read_along(decoder: Decoder, memory: list[KeysValues], logits: Tensor, tokenizer: Tokenizer) -> Tensor:
+def single_pass(decoder: Decoder, memory: list[KeysValues], logits: Tensor, tokenizer: Tokenizer) -> Tensor:
     """Eq. (8): one left-to-right masked pass over another branch's prediction."""
     ids, readable = context_of(logits, tokenizer)
     allowed = query_mask(forward_ranks(decoder.max_outputs, logits.device))
@@ -155,7 +155,7 @@ def predict_and_refine(
 
     memories = cross_memories([logits.argmax(-1) for logits in visual])
     if fast_cross:
-        cross = refinements(cross_decoder, memories, read_along(cross_decoder, memories[0], visual[0], tokenizer), tokenizer)
+        cross = refinements(cross_decoder, memories, single_pass(cross_decoder, memories[0], visual[0], tokenizer), tokenizer)
     elif decode == "cloze":
         cross = refinements(cross_decoder, memories, without_context(cross_decoder, memories[0], tokenizer), tokenizer)
     else:

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 
-class Died(NamedTuple):
+class WorkerCrash(NamedTuple):
     """A process ended without an answer."""
 
     by: str  # the signal's name, or the exit status
@@ -23,8 +23,8 @@ class Died(NamedTuple):
         return f"ended the process ({self.by}): the file is damaged inside; copy or build it again"
 
 
-def in_processes(function: Callable, jobs: Sequence, workers: int) -> Iterator:
-    """function(job) of every job in order, in several processes; Died where it ends its process every time.
+def crash_safe_map(function: Callable, jobs: Sequence, workers: int) -> Iterator:
+    """function(job) of every job in order, in several processes; WorkerCrash where it ends its process every time.
 
     After a death, the jobs in hand are done one after another, each alone, which tells the one that kills.
 
@@ -55,7 +55,7 @@ def in_processes(function: Callable, jobs: Sequence, workers: int) -> Iterator:
 
 
 def alone(function: Callable, job: object) -> Future:
-    """function(job) in a process that does nothing else; the result is Died where it ends the process."""
+    """function(job) in a process that does nothing else; the result is WorkerCrash where it ends the process."""
     receiver, sender = Pipe(duplex=False)
     process = Process(target=send_answer, args=(sender, function, job))
     process.start()
@@ -67,7 +67,7 @@ def alone(function: Callable, job: object) -> Future:
     except EOFError:
         process.join()
         status = process.exitcode
-        answer.set_result(Died(signal.Signals(-status).name if status < 0 else f"exit status {status}"))
+        answer.set_result(WorkerCrash(signal.Signals(-status).name if status < 0 else f"exit status {status}"))
     process.join()
     return answer
 

@@ -14,7 +14,7 @@ from core.runtime.compute import pick_device
 
 
 @dataclass(frozen=True)
-class Team:
+class DistEnv:
     """Agreement between processes over the CPU, so that no question waits for a GPU; alone, every answer is one's own."""
 
     index: int = 0
@@ -22,7 +22,7 @@ class Team:
     group: dist.ProcessGroup | None = None
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process is the one that writes files and talks."""
         return self.index == 0
 
@@ -40,7 +40,7 @@ class Team:
             dist.barrier(group=self.group)
 
 
-ALONE = Team()
+SINGLE = DistEnv()
 
 
 def launched() -> bool:
@@ -58,19 +58,19 @@ def on_cpu() -> bool:
     return launched() and pick_device() == "cpu"
 
 
-def join_team() -> Team:
+def init_distributed() -> DistEnv:
     """The team this process was launched into; a process that was not launched is alone."""
     if not launched():
-        return ALONE
+        return SINGLE
     lease.join()  # a process that outlives its launcher still uses its device
     state = PartialState(cpu=on_cpu())
     if state.num_processes == 1:
-        return ALONE
+        return SINGLE
     group = dist.group.WORLD if dist.get_backend() == "gloo" else dist.new_group(backend="gloo")
-    return Team(state.process_index, state.num_processes, group)
+    return DistEnv(state.process_index, state.num_processes, group)
 
 
-def leave_team() -> None:
+def end_distributed() -> None:
     """At the end of a program that may have been one of a team."""
     if dist.is_initialized():
         dist.destroy_process_group()

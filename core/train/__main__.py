@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import torch
 
     from core.experiment.experiment import load
-    from core.runtime.distributed import leads, leave_team, threads_each
+    from core.runtime.distributed import end_distributed, leads, threads_each
     from core.runtime.tracking.client import tracking_for
     from core.train.memory import fitting
     from core.train.run import train
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if leads():
                 print(stop, file=sys.stderr)
             sys.exit(stop.exit_status)
-        leave_team()
+        end_distributed()
 
 
 if __name__ == "__main__":

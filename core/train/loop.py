@@ -19,10 +19,10 @@ from core.data.loading import Batch, Words
 from core.experiment.experiment import Loaded
 from core.files import append_json, write_json
 from core.model.clip4str import CLIP4STR
-from core.runtime.distributed import Team
+from core.runtime.distributed import DistEnv
 from core.runtime.provenance import now
 from core.train.batches import batches_of, shuffled
-from core.train.loss_monitor import BadStep, Watch, refuse
+from core.train.loss_monitor import BadStep, LossMonitor, refuse
 from core.train.orders import Orders
 from core.train.record import identity, log_entry, state_identity, train_record
 from core.train.state import Interrupted, Stopper, save_state
@@ -48,13 +48,13 @@ class Run:
     record: dict
     out: Path
     accelerator: Accelerator
-    team: Team
+    team: DistEnv
     model: CLIP4STR
     network: nn.Module
     optimiser: torch.optim.Optimizer
     words: Words
     validation: Words | None
-    watch: Watch
+    watch: LossMonitor
     average: AveragedModel | None
     parts: dict
     steps: int
@@ -87,7 +87,7 @@ class Run:
         orders = Orders(seed, step, self.optimisation.block, model.num_permutations, model.mirrored)
         losses = backward(self.network, model, mine, starts, shares, self.accelerator, orders)
         norm = self.accelerator.clip_grad_norm_(self.network.parameters(), self.optimisation.clip_grad_norm)
-        self.watch.note(step, losses, norm)
+        self.watch.record(step, losses, norm)
         lr = self.optimisation.set_lr(self.optimiser, step - 1, self.steps)
         self.update(torch.isfinite(losses[0]) & torch.isfinite(norm))
         if step in self.snapshots:
@@ -115,13 +115,13 @@ class Run:
 
     def log(self, entry: dict) -> None:
         """One more line of metrics.jsonl."""
-        if self.team.leads:
+        if self.team.is_main:
             append_json(self.out / "metrics.jsonl", entry)
 
     def save(self, step: int) -> None:
         """The resumable state after a step; all losses so far have been looked at."""
-        self.watch.settle()
-        if self.team.leads:
+        self.watch.flush()
+        if self.team.is_main:
             save_state(self.parts, self.out, step, state_identity(self.loaded, self.record))
         self.team.wait()
 
@@ -136,8 +136,8 @@ class Run:
 
     def finish(self) -> None:
         """The trained model; the state is no longer needed."""
-        self.watch.settle()
-        if self.team.leads:
+        self.watch.flush()
+        if self.team.is_main:
             found = {"train": train_record(self.words, self.steps), "finished": now(), "undecodable": self.ledger.as_dict()}
             found |= {"captions_cut": self.model.captions_cut, "skipped_steps": self.watch.skipped}
             write_json(self.out / "provenance.json", {**self.record, **found})
@@ -146,7 +146,7 @@ class Run:
         self.team.wait()
 
 
-def go_on(run: Run, start: int) -> None:
+def train_loop(run: Run, start: int) -> None:
     """All steps after `start`, then the model.
 
     Raises:
@@ -173,7 +173,7 @@ def go_on(run: Run, start: int) -> None:
             for step in range(start + 1, run.steps + 1):
                 losses, norm, lr = run.step(step, batches, order.starts())
                 if step % run.log_every == 0 or step == run.steps:
-                    run.watch.settle()
+                    run.watch.flush()
                     seconds = time.perf_counter() - clock
                     entry = log_entry(step, run.steps, losses, norm, lr, run.images, seconds, run.ledger, run.watch)
                     clock, run.images = time.perf_counter(), 0
@@ -217,4 +217,4 @@ def validated(log: Path, step: int) -> bool:
 def progress(run: Run) -> Progress:
     """The bar, shown by one process."""
     columns = (TextColumn(run.out.parent.name), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
-    return Progress(*columns, TimeRemainingColumn(), disable=not run.team.leads)
+    return Progress(*columns, TimeRemainingColumn(), disable=not run.team.is_main)

@@ -12,7 +12,7 @@ from torch import Tensor
 from core.data.loading import ShuffledBatches, Words
 from core.errors import TrainingError
 from core.files import write_json
-from core.runtime.distributed import Team
+from core.runtime.distributed import DistEnv
 
 WINDOW = 100  # steps, of the running median and of the count of skipped ones
 SMALLEST = 1.0  # the median counts as no less: late losses are near 0, where one wrong label is many times the median
@@ -20,20 +20,20 @@ SHOWN = 8  # samples named in the message; the file has all
 
 
 @dataclass
-class Watch:
+class LossMonitor:
     """Judges every step: left out where loss or gradient is not finite, an error where the loss explodes.
 
     Without lag a step is judged before its update. A GPU should not be waited for: its figures are read one step later, and
     all of them before a state or the model is saved. That a step is left out is decided on the device (`core.train.loop`).
 
     Args:
-        explosion: `Optimisation.explosion`.
+        max_loss_ratio: `Optimisation.max_loss_ratio`.
         most_skipped: `Optimisation.most_skipped`.
         norms: whether the gradient's norm is judged too (float16's scaler lowers its scale after an infinite one).
         lag: steps that may wait to be judged.
     """
 
-    explosion: float
+    max_loss_ratio: float
     most_skipped: int
     norms: bool
     lag: int = 0
@@ -43,7 +43,7 @@ class Watch:
     news: list[str] = field(default_factory=list)  # what has not been shown of them
     waiting: deque[tuple[int, Tensor, torch.cuda.Event | None]] = field(default_factory=deque)
 
-    def note(self, step: int, losses: Tensor, norm: Tensor) -> None:
+    def record(self, step: int, losses: Tensor, norm: Tensor) -> None:
         """Take a step's figures.
 
         Args:
@@ -61,9 +61,9 @@ class Watch:
             copied = torch.cuda.Event()
             copied.record()
         self.waiting.append((step, figures, copied))
-        self.settle(but=self.lag)
+        self.flush(but=self.lag)
 
-    def settle(self, but: int = 0) -> None:
+    def flush(self, but: int = 0) -> None:
         """Judge everything noted, but the newest `but` steps.
 
         Raises:
@@ -73,9 +73,9 @@ class Watch:
             step, figures, copied = self.waiting.popleft()
             if copied is not None:
                 copied.synchronize()
-            self.judge(step, figures[0].item(), figures[3].item())
+            self.check(step, figures[0].item(), figures[3].item())
 
-    def judge(self, step: int, loss: float, norm: float) -> None:
+    def check(self, step: int, loss: float, norm: float) -> None:
         if not math.isfinite(loss):
             self.skip(step, f"the loss is {loss}")
         elif self.norms and not math.isfinite(norm):
@@ -88,11 +88,11 @@ class Watch:
         """Remember a loss like the others."""
         if self.history:
             usual = max(SMALLEST, statistics.median(self.history))
-            if loss > self.explosion * usual:
+            if loss > self.max_loss_ratio * usual:
                 raise BadStep(
                     step,
-                    f"the loss is {loss:.4g}, more than {self.explosion:g} times {usual:.4g}, the median of the last "
-                    f"{len(self.history)} steps (Optimisation.explosion)",
+                    f"the loss is {loss:.4g}, more than {self.max_loss_ratio:g} times {usual:.4g}, the median of the last "
+                    f"{len(self.history)} steps (Optimisation.max_loss_ratio)",
                 )
         self.history.append(loss)
 
@@ -126,7 +126,7 @@ class BadStep(Exception):
         self.step, self.reason = step, reason
 
 
-def refuse(bad: BadStep, words: Words, order: ShuffledBatches, out: Path, team: Team) -> TrainingError:
+def refuse(bad: BadStep, words: Words, order: ShuffledBatches, out: Path, team: DistEnv) -> TrainingError:
     """The error that ends the run; out/bad-step.json lists the step's samples."""
     epoch, positions = order.samples_of(bad.step - 1)
     samples = []
@@ -134,7 +134,7 @@ def refuse(bad: BadStep, words: Words, order: ShuffledBatches, out: Path, team: 
         lmdb, sample = words.sample(position)
         key = f"image-{sample.index:09d}"
         samples.append({"index": position, "lmdb": str(lmdb.path), "key": key, "label": sample.label})
-    if team.leads:
+    if team.is_main:
         content = {"step": bad.step, "reason": bad.reason, "epoch": epoch, "samples": samples}
         write_json(out / "bad-step.json", content)
     team.wait()

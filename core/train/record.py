@@ -11,7 +11,7 @@ from core.data.loading import Words
 from core.errors import TrainingError
 from core.experiment.experiment import Loaded
 from core.model.clip4str import CLIP4STR
-from core.train.loss_monitor import Watch
+from core.train.loss_monitor import LossMonitor
 
 
 def describe(model: CLIP4STR, loaded: Loaded, words: Words, steps: int, devices: int) -> None:
@@ -44,7 +44,7 @@ def log_entry(
     images: int,
     seconds: float,
     undecodable: Ledger,
-    watch: Watch,
+    watch: LossMonitor,
 ) -> dict:
     """A line of metrics.jsonl; losses are total, visual, cross (NaN for none)."""
     total, visual, cross = losses.tolist()

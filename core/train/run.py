@@ -17,14 +17,14 @@ from core.experiment.experiment import Loaded
 from core.files import atomic_file, write_json
 from core.model.clip4str import CLIP4STR
 from core.runtime.compute import pick_device
-from core.runtime.distributed import join_team, on_cpu
+from core.runtime.distributed import init_distributed, on_cpu
 from core.runtime.precision import fit_for, name_of
 from core.runtime.provenance import provenance
 from core.runtime.tracking.client import OFF, Tracking
-from core.train.loop import Run, go_on
-from core.train.loss_monitor import Watch
+from core.train.loop import Run, train_loop
+from core.train.loss_monitor import LossMonitor
 from core.train.record import describe, finished, identity, state_identity, train_record
-from core.train.state import alone_in, drop_after, resume
+from core.train.state import drop_after, resume, run_lock
 from core.train.step import Trained
 from core.train.validation import validation_words
 
@@ -60,14 +60,14 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int, log_every: int = LOG
     unreached = any(weight.requires_grad for weight in loaded.blueprint.towers.unreached())
     ddp = DistributedDataParallelKwargs(gradient_as_bucket_view=True, find_unused_parameters=unreached)
     accelerator = Accelerator(mixed_precision=precision, cpu=on_cpu(), kwargs_handlers=[ddp])
-    team = join_team()
+    team = init_distributed()
     if len(kinds := set(team.gather(precision))) > 1:
         raise TrainingError(f"the processes would compute in {' and '.join(sorted(kinds))}; set Optimisation.precision = 'no'")
     optimisation.accumulation(team.size)  # refuses a team that cannot share the batch before anything is opened
     roots = train_roots(data, experiment.train_data)
     record = {**provenance(data, fingerprint(*roots), seed), "processes": team.size, "precision": name_of(precision)}
     if finished(out, identity(loaded, record)):
-        if team.leads:
+        if team.is_main:
             print(f"{out} is trained already")
         return
 
@@ -81,7 +81,7 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int, log_every: int = LOG
     steps = optimisation.total_steps(len(words))
     network, optimiser = accelerator.prepare(Trained(model), optimisation.optimiser(model))
     lag = int(accelerator.device.type == "cuda")
-    watch = Watch(optimisation.explosion, optimisation.most_skipped, norms=precision != "fp16", lag=lag)
+    watch = LossMonitor(optimisation.max_loss_ratio, optimisation.most_skipped, norms=precision != "fp16", lag=lag)
     parts = {"model": model, "optimiser": optimiser, "watch": watch}
     average = AveragedModel(model) if optimisation.averaging else None
     if average is not None:
@@ -107,15 +107,15 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int, log_every: int = LOG
         log_every=log_every,
     )
     out.mkdir(parents=True, exist_ok=True)
-    with alone_in(out) if team.leads else contextlib.nullcontext():
+    with run_lock(out) if team.is_main else contextlib.nullcontext():
         if team.gather(finished(out, run.identity))[0]:  # by another process, while this one waited
             return
-        start = take_up(run)
-        with tracking.following(out) if team.leads else contextlib.nullcontext():
-            go_on(run, start)
+        start = resume_or_start(run)
+        with tracking.following(out) if team.is_main else contextlib.nullcontext():
+            train_loop(run, start)
 
 
-def take_up(run: Run) -> int:
+def resume_or_start(run: Run) -> int:
     """Load the last saved state, say what will happen, write what is known; returns the step to go on from.
 
     Raises:
@@ -125,7 +125,7 @@ def take_up(run: Run) -> int:
     starts = run.team.gather(start)
     if len(set(starts)) > 1:
         raise TrainingError(f"the processes find states of different steps {starts} in {run.out}: put it on a shared disk")
-    if run.team.leads:
+    if run.team.is_main:
         if start:
             print(f"going on from step {start} ({run.out / 'state'})")
         describe(run.model, run.loaded, run.words, run.steps, run.team.size)

@@ -71,7 +71,7 @@ class Stateful(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> Any: ...
 
 
-def save_state(parts: Mapping[str, Stateful], out: Path, step: int, belongs_to: dict) -> None:
+def save_state(parts: Mapping[str, Stateful], out: Path, step: int, run_identity: dict) -> None:
     """Write a resumable state as state/step-<n>, whole or not at all, and drop older ones.
 
     Raises:
@@ -84,7 +84,7 @@ def save_state(parts: Mapping[str, Stateful], out: Path, step: int, belongs_to: 
                 torch.save({name: part.state_dict() for name, part in parts.items()}, file)
                 file.flush()
                 os.fsync(file.fileno())
-            write_json(folder / "belongs_to.json", belongs_to)
+            write_json(folder / "run_identity.json", run_identity)
     except RuntimeError as error:  # how torch reports a full disk
         raise OSError(f"{path} could not be written: {error}") from error
     for old in saved_states(out)[:-1]:
@@ -106,7 +106,7 @@ def resume(parts: Mapping[str, Stateful], out: Path, expected: dict) -> int:
     if not states:
         return 0
     newest = states[-1]
-    found = json.loads((newest / "belongs_to.json").read_text())
+    found = json.loads((newest / "run_identity.json").read_text())
     for key, value in expected.items():
         if found.get(key, value) != value:  # states from before a key was recorded lack it
             raise UserError(
@@ -131,7 +131,7 @@ def drop_after(log: Path, step: int) -> None:
 
 
 @contextlib.contextmanager
-def alone_in(out: Path, patience: float = 5) -> Iterator[None]:
+def run_lock(out: Path, patience: float = 5) -> Iterator[None]:
     """Hold a run directory by a lock on out/lock, so that a second process cannot write there; it ends with the process.
 
     Args:

@@ -8,7 +8,7 @@ from core.data.transforms import ToTensor
 from core.evaluate.readings import Stopped, read_words
 from core.experiment.protocol import Protocol
 from core.model.clip4str import CLIP4STR
-from core.runtime.distributed import Team
+from core.runtime.distributed import DistEnv
 
 
 def validation_words(data: Path, model: CLIP4STR, protocol: Protocol) -> Words | None:
@@ -19,7 +19,9 @@ def validation_words(data: Path, model: CLIP4STR, protocol: Protocol) -> Words |
     return Words(open_words(data / "val", model.tokenizer.charset, model.max_letters), transform)
 
 
-def validate(model: CLIP4STR, words: Words, protocol: Protocol, step: int, team: Team, asked: Callable[[], int]) -> dict | None:
+def validate(
+    model: CLIP4STR, words: Words, protocol: Protocol, step: int, team: DistEnv, asked: Callable[[], int]
+) -> dict | None:
     """Word accuracy on val/, decoded exactly as in a test; None when any process was asked to stop before the end."""
     try:
         (readings,) = read_words(model, words, [protocol], "val", team=team, asked=asked)

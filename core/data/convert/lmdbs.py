@@ -8,10 +8,10 @@ from core.data.convert.source import Item, LeftOut, Listing, Wanted
 from core.data.doctor.stored import Raw, Stored
 from core.data.lmdb import find_lmdbs
 from core.errors import DataError
-from core.runtime.crash_safe import Died, in_processes
+from core.runtime.crash_safe import WorkerCrash, crash_safe_map
 
 LOOKS = "a folder with data.mdb in it or below it (all below are merged, sorted by path)"
-STRETCH = 20_000  # labels read at once
+BLOCK_SIZE = 20_000  # labels read at once
 MOST = 999_999_999  # what a key's nine digits can count
 
 
@@ -35,15 +35,15 @@ def read(source: Path, wanted: Wanted) -> Listing:
         DataError: there is none, or one cannot be read.
     """
     folders, jobs = find_lmdbs(source), []
-    for folder, stored in zip(folders, in_processes(count, folders, 1), strict=True):
-        if isinstance(stored, Died):
+    for folder, stored in zip(folders, crash_safe_map(count, folders, 1), strict=True):
+        if isinstance(stored, WorkerCrash):
             raise DataError(f"{folder / 'data.mdb'}: opening it {stored}")
         inside = folder.relative_to(source.parent).as_posix()
-        starts = range(1, stored + 1, STRETCH)
-        jobs += [Labels(folder, inside, first, min(first + STRETCH - 1, stored)) for first in starts]
+        starts = range(1, stored + 1, BLOCK_SIZE)
+        jobs += [Labels(folder, inside, first, min(first + BLOCK_SIZE - 1, stored)) for first in starts]
         jobs.append(Labels(folder, inside, stored + 1, 0))
-    for job, found in zip(jobs, in_processes(listing, jobs, 1), strict=True):
-        if isinstance(found, Died):
+    for job, found in zip(jobs, crash_safe_map(listing, jobs, 1), strict=True):
+        if isinstance(found, WorkerCrash):
             raise DataError(f"{job.folder / 'data.mdb'}: reading its labels from {job.first} on {found}")
         yield from found
 

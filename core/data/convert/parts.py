@@ -20,7 +20,7 @@ from core.data.convert.source import Item, LeftOut
 from core.data.lmdb import write_lmdb
 from core.errors import DataError
 from core.files import write_json
-from core.runtime.crash_safe import Died, in_processes
+from core.runtime.crash_safe import WorkerCrash, crash_safe_map
 
 PART = 512  # entries of the source a part
 
@@ -86,12 +86,12 @@ def make_parts(parts: Parts, entries: Sequence[Item | LeftOut], load: Load, work
     missing = set(parts.missing(count))
     jobs = [Job(parts, number, entries[number * PART : (number + 1) * PART], load) for number in sorted(missing)]
     databases = any(isinstance(entry, Item) and entry.number is not None for entry in entries)
-    made = in_processes(make_part, jobs, workers) if workers > 1 or databases else map(make_part, jobs)
+    made = crash_safe_map(make_part, jobs, workers) if workers > 1 or databases else map(make_part, jobs)
     with Progress(transient=True) as progress:
         bar = progress.add_task("loading words", total=len(entries))
         for number in range(count):
             listed = entries[number * PART : (number + 1) * PART]
-            if number in missing and isinstance(how := next(made), Died):
+            if number in missing and isinstance(how := next(made), WorkerCrash):
                 which = f"{number * PART + 1} to {number * PART + len(listed)}"
                 raise DataError(f"{places(listed)}: loading words {which} {how}")
             progress.advance(bar, len(listed))

@@ -15,9 +15,9 @@ from core.charset import CHARSET_36, RejectedLabel, normalise_label, reduce_text
 from core.data.doctor.stored import RULES, Raw, Stored
 from core.data.images import decode_image
 from core.errors import DataError, UnreadableImage
-from core.runtime.crash_safe import Died, in_processes
+from core.runtime.crash_safe import WorkerCrash, crash_safe_map
 
-STRETCH = 500  # samples a job
+BLOCK_SIZE = 500  # samples a job
 Advance = Callable[[int, int], None]
 HASH_SIZE = (9, 8)  # pixels; 8 comparisons a line of 8 lines
 SAMPLE = np.dtype(  # position i is the sample with key number i + 1
@@ -89,19 +89,19 @@ def scan(folders: dict[str, Path], workers: int, advance: Advance = lambda image
         advance: told how many more images are done, and of how many.
     """
     scans, jobs, pieces = [Scan(name, path) for name, path in folders.items()], [], {}
-    for found, opened in zip(scans, in_processes(sizes_of, [found.path for found in scans], 1), strict=True):
+    for found, opened in zip(scans, crash_safe_map(sizes_of, [found.path for found in scans], 1), strict=True):
         if not isinstance(opened, Sizes):
             found.error = opened if isinstance(opened, str) else died(found, "opening it", opened)
             continue
         found.extra_keys, pieces[found.name] = opened.extra_keys, []
-        starts = range(1, opened.stored + 1, STRETCH)
-        jobs += [(found, (found.path, first, min(first + STRETCH - 1, opened.stored))) for first in starts]
+        starts = range(1, opened.stored + 1, BLOCK_SIZE)
+        jobs += [(found, (found.path, first, min(first + BLOCK_SIZE - 1, opened.stored))) for first in starts]
     total = sum(last - first + 1 for _, (_, first, last) in jobs)
     advance(0, total)
     for (found, (_, first, last)), part in zip(
-        jobs, in_processes(look_through, [job for _, job in jobs], workers), strict=True
+        jobs, crash_safe_map(look_through, [job for _, job in jobs], workers), strict=True
     ):
-        if isinstance(part, Died):
+        if isinstance(part, WorkerCrash):
             found.error = found.error or died(found, f"reading keys {first} to {last}", part)
         else:
             pieces[found.name].append(part.samples)
@@ -115,7 +115,7 @@ def scan(folders: dict[str, Path], workers: int, advance: Advance = lambda image
     return scans
 
 
-def died(found: Scan, doing: str, how: Died) -> str:
+def died(found: Scan, doing: str, how: WorkerCrash) -> str:
     return f"{found.path / 'data.mdb'}: {doing} {how}"
 
 

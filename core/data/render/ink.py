@@ -50,7 +50,7 @@ def turn(mask: Image.Image, angle: float) -> Image.Image:
 
 
 def project(mask: Image.Image, page: Page, strength: float, rng: np.random.Generator) -> Image.Image:
-    """Stretch the ink over the whole page, its corners moved inwards from the margin at random (a homography)."""
+    """LabelBlock the ink over the whole page, its corners moved inwards from the margin at random (a homography)."""
     margin = rng.uniform(page.margin, page.margin + strength, size=(4, 2))
     inward = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) + inward * margin

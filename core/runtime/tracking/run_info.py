@@ -22,13 +22,13 @@ class Tracked:
 
     Args:
         folder: where tracking.json is kept: the run's, or the evaluation's.
-        belongs_to: digest of what was trained; another digest in the same folder is another run.
+        run_identity: digest of what was trained; another digest in the same folder is another run.
         rows: table/row, in the tables' order; the first names the run and its group.
     """
 
     folder: Path
     id: str
-    belongs_to: str
+    run_identity: str
     job_type: str
     rows: tuple[str, ...]
     name: str
@@ -45,7 +45,7 @@ class Tracked:
 
     def keep(self, mode: str, folder: str | None = None, url: str | None = None) -> None:
         """Write tracking.json: the id that a resumed run goes on under, and where reports find what was recorded."""
-        known = {"id": self.id, "belongs_to": self.belongs_to, "project": self.project, "group": self.group}
+        known = {"id": self.id, "run_identity": self.run_identity, "project": self.project, "group": self.group}
         known |= {"name": self.name, "job_type": self.job_type, "mode": mode, "url": url, "folder": folder}
         write_json(self.folder / RECORD, known)
 
@@ -62,12 +62,12 @@ def training(run: Path, row: str = "") -> Tracked:
     provenance, gin = read_record(run / "provenance.json"), (run / "operative.gin").read_text()
     rows = tuple(rows_of(run, row))
     seed, data = provenance.get("seed"), provenance.get("data_fingerprint")
-    belongs_to = config.digest(f"{config.values_of(gin)}{seed}{data}")
+    run_identity = config.digest(f"{config.values_of(gin)}{seed}{data}")
     known = {name: provenance.get(name) for name in ("seed", "data", "data_fingerprint", "commit", "device", "packages")}
     return Tracked(
         folder=run,
-        id=kept_id(run, belongs_to),
-        belongs_to=belongs_to,
+        id=kept_id(run, run_identity),
+        run_identity=run_identity,
         job_type="train",
         rows=rows,
         name=f"{title(run, rows)}-seed{seed}",
@@ -88,7 +88,7 @@ def evaluation(run: Path, folder: Path, row: str = "") -> Tracked:
     return Tracked(
         folder=folder,
         id=f"{trained.id}-{folder.name}",
-        belongs_to=trained.belongs_to,
+        run_identity=trained.run_identity,
         job_type="evaluate",
         rows=rows,
         name=f"{title(run, rows)}-seed{trained.config['seed']}-test",
@@ -148,10 +148,10 @@ def nested(bindings: dict[str, object]) -> dict[str, Any]:
     return found
 
 
-def kept_id(folder: Path, belongs_to: str) -> str:
+def kept_id(folder: Path, run_identity: str) -> str:
     """The id this run was recorded under before, or a new one where the folder held none, or another run's."""
     try:
         known = read_record(folder / RECORD)
     except DataError:
         known = {}
-    return known["id"] if known.get("belongs_to") == belongs_to else secrets.token_hex(4)
+    return known["id"] if known.get("run_identity") == run_identity else secrets.token_hex(4)
