@@ -1,7 +1,7 @@
 """What of a plan is there already: what Snakemake would skip, and what it would make.
 
-A file counts as made where it is there and not older than the model it comes from; a model that nothing missing needs is
-not missed. What stands beside those files (model.json, metrics.json) is not asked for by itself. Snakemake also makes a
+A file counts as made where it is there and not older than the model it comes from. A missing model counts only if a missing
+output needs it. What stands beside those files (model.json, metrics.json) is not asked for by itself. Snakemake also makes a
 file again when the command of its rule has changed since; `snakemake -n` says so.
 """
 

@@ -99,7 +99,7 @@ def run_of(reading: Reading, scale: str, source: Source) -> tuple[str, str]:
 
 
 def decoding_differs_from_validation(row: Row) -> bool:
-    """True for rows that ask for other decoding than Algorithm 1's: no run is validated as they say if another shares it."""
+    """True for a row with other decoding than Algorithm 1's: it decides a run's validation only if no other shares the run."""
     protocol = json.loads(row.reading.protocol)
     return (protocol["decode"], protocol["fast_cross"], protocol["refine_steps"]) != ("ar", False, 1)
 

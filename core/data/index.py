@@ -74,7 +74,7 @@ def load(folder: Path, rules: Rules, key: str) -> tuple[Samples, Ledger] | None:
 def save(folder: Path, rules: Rules, key: str, samples: Samples, ledger: Ledger) -> None:
     """Keep samples and ledger; several processes may do so at once, and one of them stays.
 
-    A folder that nobody may write to is left as it is, even by who could, and a full disk only means no file.
+    Read-only folders are respected even by root; a full disk just means no cache.
     """
     header = {"key": key, "samples": len(samples), "ledger": ledger.as_dict()}
     sealed = b"\n".join(

@@ -1,9 +1,8 @@
 """Greedy decoding from left to right, as Algorithm 1 has it but for rounding, in few passes instead of a step a character.
 
-What an output is depends on the characters before it alone. So one masked pass over a guess of the word gives the true
-logits of every output up to the first where the guess is wrong, and there the true character; mended with what the pass
-said, the guess is checked again (parallel decoding as of Stern et al. 2018 and Santilli et al. 2023). A right guess
-costs one pass. Where guesses keep failing, the rest is read one character a step.
+Output i depends only on earlier characters, so one masked pass over a guess verifies it up to the first error: accept that
+prefix, take the pass's predictions for the rest, repeat (parallel decoding as of Stern et al. 2018 and Santilli et al. 2023).
+A right guess costs one pass. Where guesses keep failing, the rest is read one character per step.
 
 B batch, b words that are not finished, N outputs, W of them looked at, C classes.
 """

@@ -1,4 +1,4 @@
-"""Work in processes of their own, one of which may die: what it was at is named, and the rest is done all the same.
+"""A process pool that survives worker crashes and reports the job that crashed.
 
 LMDB reads through mapped memory. Damage that it does not notice ends the process (SIGBUS, SIGSEGV) instead of raising.
 """

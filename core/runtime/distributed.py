@@ -15,7 +15,7 @@ from core.runtime.compute import pick_device
 
 @dataclass(frozen=True)
 class DistEnv:
-    """Agreement between processes over the CPU, so that no question waits for a GPU; alone, every answer is one's own."""
+    """Collectives over gloo, so that they never wait for the GPU; no-ops with one process."""
 
     index: int = 0
     size: int = 1
@@ -27,12 +27,12 @@ class DistEnv:
         return self.index == 0
 
     def gather(self, mine: Any) -> list[Any]:
-        """What every process has, in order of processes; all of them have to ask."""
+        """The values of all processes, in order of rank; a collective, so every process has to call it."""
         if self.size == 1:
             return [mine]
-        everyones = [None] * self.size
-        dist.all_gather_object(everyones, mine, group=self.group)
-        return everyones
+        gathered = [None] * self.size
+        dist.all_gather_object(gathered, mine, group=self.group)
+        return gathered
 
     def wait(self) -> None:
         """Until every process is here."""

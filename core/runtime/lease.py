@@ -64,8 +64,8 @@ def join() -> None:
 def take(gpus: int, shared_by: int, command: Sequence[str]) -> tuple[list[str], list[Path]]:
     """Wait for `gpus` devices and take them at once; returns their names and their slots, none if the machine has none.
 
-    First come, first served: who waits has claimed every device that it could take, so that a wish for many is not
-    starved by wishes for few, and no two wait for each other.
+    FIFO: a waiting job reserves every device it could use, so large requests are not starved, and no two wait for each
+    other.
 
     Args:
         shared_by: commands that may use each of the devices at once, this one counted.
@@ -112,7 +112,7 @@ def take(gpus: int, shared_by: int, command: Sequence[str]) -> tuple[list[str], 
 
 
 def has_room(users: Sequence[Note], shared_by: int) -> bool:
-    """Whether all who use a device, and one more that shares it by so many, put up with each other."""
+    """True if one more job fits under every holder's sharing limit."""
     return len(users) < min([shared_by, *(user.share for user in users)])
 
 

@@ -1,6 +1,6 @@
-"""The gin text in a trained model's model.json comes with the weights, so it may be anyone's: it names our classes or nothing.
+"""model.json is untrusted: its gin text may reference only this project's classes.
 
-gin calls whatever a file imports. A row's file is the user's own program; a model's description is data, and is held to
+gin calls whatever a file imports. A row's file is the user's own program; a model's description is data, and may hold only
 what `core.weights.checkpoint.save_model` writes: classes of the model and of its training, by their own names.
 """
 
