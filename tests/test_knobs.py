@@ -27,7 +27,8 @@ def test_every_row_differs_from_its_baseline(table, row, scale):
             found.bindings
             and (found.parameters or found.trained or found.groups or found.length or found.protocol)
             or (
-                row in ("imagenet-1k", "imagenet-21k", "class-only", "clip4str-b-datacomp")  # other weights or tokens
+                row
+                in ("scratch", "imagenet-1k", "imagenet-21k", "class-only", "clip4str-b-datacomp")  # other weights or tokens
                 or "TRAIN_DATA" in found.bindings
             )
         )
@@ -86,7 +87,7 @@ def fields_of(found):
 def test_the_inspector_says_what_differs(capsys):
     summary.main(["ablations/table_VIII/lst-r4.gin", "--against", "ablations/table_VIII/fine-tune.gin", "--scale", "paper"])
     text = capsys.readouterr().out
-    assert "IMAGE_FROZEN: 1.0 | 0.0" in text and "LadderSideTuning.reduction: %LADDER_REDUCTION | -" in text
+    assert "IMAGE_FROZEN: 1.0 | None" in text and "LadderSideTuning.reduction: %LADDER_REDUCTION | -" in text
     assert "adapter.blocks: 2,669,184 | -" in text and "towers.visual.conv1.weight: frozen | trained" in text
     assert "scratch, decayed" in text and "protocol: the same" in text
     summary.main([BASELINE, "--against", BASELINE, "--set", "FAST_CROSS = True"])

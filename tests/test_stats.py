@@ -101,7 +101,7 @@ def test_a_stratified_difference_is_of_the_mean_of_means():
 def test_a_benchmark_inside_another_is_correlated_with_it():
     """The mean of half of the images and of all of them has the variance of its weights, image by image."""
     gain = np.random.default_rng(3).choice([-100.0, 0.0, 100.0], size=1000, p=[0.1, 0.7, 0.2])
-    both = Strata.of(["inner"] * 500 + ["outer"] * 1000, {"inner": 0.5, "outer": 0.5}, {"inner": "outer"})
+    both = Strata.of(["inner"] * 500 + ["outer"] * 1000, {"inner": 0.5, "outer": 0.5}, {"inner": ("outer",)})
     weights = np.where(np.arange(1000) < 500, 0.5 / 500 + 0.5 / 1000, 0.5 / 1000)
     assert both.mean(np.concatenate([gain[:500], gain])) == pytest.approx(weights @ gain)
     expected = (weights**2).sum() * gain.var()
