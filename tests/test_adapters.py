@@ -171,8 +171,8 @@ def test_without_pretrained_weights_everything_is_saved():
     assert set(model.kept_tensors()) == set(model.state_dict())
 
 
-def test_added_weights_learn_at_the_scratch_rate_and_tower_weights_at_theirs():
-    expected = {"lora": ("towers.", "scratch"), "lst-r4": ("adapter.", "scratch"), "bitfit": ("towers.", "towers")}
+def test_added_weights_learn_at_the_rate_that_their_row_says_and_tower_weights_at_theirs():
+    expected = {"lora": ("towers.", "scratch"), "lst-r4": ("adapter.", "towers"), "bitfit": ("towers.", "towers")}
     for row, (prefix, group) in expected.items():
         loaded = read(row)
         model = build(row)

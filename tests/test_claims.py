@@ -220,7 +220,7 @@ def test_what_was_not_run_says_why(tmp_path):
         in measured_effect(contrast_of(ledger_of(tmp_path, rows=rows), 1), study).reason
     )
     missing = measured_effect(contrast_of(ledger_of(tmp_path, columns=["HOST"]), 1), study)
-    assert missing.reason == "HOST: not measured on this data: heavily_occluded"
+    assert missing.reason == "HOST: no folder test/heavily_occluded"
     (tmp_path / "runs/micro-00000001/seed1/evaluations/00000000/predictions.parquet").unlink()
     gone = measured_effect(contrast_of(ledger_of(tmp_path), 1), StudyResults(tmp_path, tmp_path / "tables"))
     assert gone.reason == "image6-text6 has no predictions of seed 1"

@@ -18,10 +18,10 @@ class Download:
     def __init__(self, tensor: Tensor):
         self.event = None
         if tensor.device.type != "cuda":
-            self.host = tensor.cpu()
+            self.host = tensor.detach().cpu()
             return
         self.host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-        self.host.copy_(tensor, non_blocking=True)
+        self.host.copy_(tensor.detach(), non_blocking=True)
         self.event = torch.cuda.Event()
         self.event.record(torch.cuda.current_stream(tensor.device))
 
