@@ -17,7 +17,7 @@ from core.experiment.experiment import Loaded
 from core.files import atomic_file, write_json
 from core.model.clip4str import CLIP4STR
 from core.runtime.compute import pick_device
-from core.runtime.distributed import init_distributed, on_cpu
+from core.runtime.distributed import DistEnv, init_distributed, on_cpu
 from core.runtime.precision import fit_for, name_of
 from core.runtime.provenance import provenance
 from core.runtime.tracking.client import OFF, Tracking
@@ -55,7 +55,7 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int, log_every: int = LOG
         TrainingError: too many losses are not finite, one has exploded, or a whole batch cannot be decoded.
         OSError: a file could not be written, or another process trains here.
     """
-    experiment, optimisation = loaded.experiment, loaded.experiment.optimisation
+    optimisation = loaded.experiment.optimisation
     precision = fit_for(pick_device(), optimisation.precision)
     unreached = any(weight.requires_grad for weight in loaded.blueprint.towers.unreached())
     ddp = DistributedDataParallelKwargs(gradient_as_bucket_view=True, find_unused_parameters=unreached)
@@ -64,13 +64,43 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int, log_every: int = LOG
     if len(kinds := set(team.gather(precision))) > 1:
         raise TrainingError(f"the processes would compute in {' and '.join(sorted(kinds))}; set Optimisation.precision = 'no'")
     optimisation.accumulation(team.size)  # refuses a team that cannot share the batch before anything is opened
-    roots = train_roots(data, experiment.train_data)
+    roots = train_roots(data, loaded.experiment.train_data)
     record = {**provenance(data, fingerprint(*roots), seed), "processes": team.size, "precision": name_of(precision)}
     if finished(out, identity(loaded, record)):
         if team.is_main:
             print(f"{out} is trained already")
         return
 
+    run = open_run(loaded, data, roots, out, accelerator, team, record, log_every)
+    out.mkdir(parents=True, exist_ok=True)
+    with run_lock(out) if team.is_main else contextlib.nullcontext():
+        if team.gather(finished(out, run.identity))[0]:  # by another process, while this one waited
+            return
+        start = resume_or_start(run)
+        with tracking.following(out) if team.is_main else contextlib.nullcontext():
+            train_loop(run, start)
+
+
+def open_run(
+    loaded: Loaded,
+    data: Path,
+    roots: list[Path],
+    out: Path,
+    accelerator: Accelerator,
+    team: DistEnv,
+    record: dict,
+    log_every: int,
+) -> Run:
+    """Model, words, optimiser and what watches them, ready for the first step or for a saved state.
+
+    Args:
+        roots: folders of training words.
+        record: provenance.
+
+    Raises:
+        DataError: the data cannot be used.
+    """
+    experiment, optimisation, seed = loaded.experiment, loaded.experiment.optimisation, record["seed"]
     model = build_model(loaded, seed)
     words = Words(
         open_words(roots, model.tokenizer.charset, model.max_letters),
@@ -81,7 +111,7 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int, log_every: int = LOG
     steps = optimisation.total_steps(len(words))
     network, optimiser = accelerator.prepare(Trained(model), optimisation.optimiser(model))
     lag = int(accelerator.device.type == "cuda")
-    watch = LossMonitor(optimisation.max_loss_ratio, optimisation.most_skipped, norms=precision != "fp16", lag=lag)
+    watch = LossMonitor(optimisation.max_loss_ratio, optimisation.most_skipped, norms=accelerator.scaler is None, lag=lag)
     parts = {"model": model, "optimiser": optimiser, "watch": watch}
     average = AveragedModel(model) if optimisation.averaging else None
     if average is not None:
@@ -89,7 +119,7 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int, log_every: int = LOG
     if accelerator.scaler is not None:
         parts["scaler"] = accelerator.scaler
     validation = validation_words(data, model, loaded.protocol)
-    run = Run(
+    return Run(
         loaded=loaded,
         record=record,
         out=out,
@@ -106,13 +136,6 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int, log_every: int = LOG
         steps=steps,
         log_every=log_every,
     )
-    out.mkdir(parents=True, exist_ok=True)
-    with run_lock(out) if team.is_main else contextlib.nullcontext():
-        if team.gather(finished(out, run.identity))[0]:  # by another process, while this one waited
-            return
-        start = resume_or_start(run)
-        with tracking.following(out) if team.is_main else contextlib.nullcontext():
-            train_loop(run, start)
 
 
 def resume_or_start(run: Run) -> int:
