@@ -7,6 +7,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import yaml
+from torch import zeros
+from torch.nn import Parameter
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import OneCycleLR
 
 from ablations.reading import INCLUDE, included
 from core import config
@@ -18,6 +22,7 @@ from core.files import ROOT, atomic_file
 
 SOURCE, PAGE = ROOT / "ablations" / "recipe.yaml", ROOT / "docs" / "recipe.md"
 SCALE = "paper"
+SHORT = 200  # steps of a schedule that is compared with torch's
 STEPS = 10_000  # of the schedule whose ends are shown
 HEAD = """\
 # The recipe
@@ -25,8 +30,24 @@ HEAD = """\
 Every hyper-parameter of the study at paper scale: as the paper prints it, as the authors' released code has it, as the rows
 build it, and where that is set. Where paper and code differ, the default is what produced the published numbers; the other
 way is a value of a gin file. Written by `python -m ablations.recipe` from `ablations/recipe.yaml`; a test holds every line
-against what the rows build.
+against what the rows build. The
+line on the context of Eq. (8) is a statement about the code and no value of it.
 """
+
+
+def schedule(warmup: float) -> str:
+    """What the learning rate follows: torch's own schedule, if every step of a short training agrees with it."""
+    optimiser = AdamW([Parameter(zeros(1))], lr=1.0)
+    torchs = OneCycleLR(optimiser, 1.0, SHORT, pct_start=warmup, cycle_momentum=False)
+    for step in range(SHORT):
+        if abs(one_cycle(step, SHORT, warmup) - torchs.get_last_lr()[0]) > 1e-9:
+            return "another schedule than torch's OneCycleLR"
+        optimiser.step()
+        if step + 1 < SHORT:
+            torchs.step()
+    return "torch's OneCycleLR"
+
+
 FACTS: dict[str, Callable[[Loaded], object]] = {
     "frozen": lambda loaded: summarise(loaded.blueprint).frozen,
     "encoders": lambda loaded: summarise(loaded.blueprint).encoders_trainable,
@@ -34,7 +55,7 @@ FACTS: dict[str, Callable[[Loaded], object]] = {
     "invert": lambda loaded: "Invert" in loaded.experiment.augment.operations,
     "lr": lambda loaded: loaded.experiment.optimisation.lr,
     "scratch_lr": lambda loaded: loaded.experiment.optimisation.lr * loaded.experiment.optimisation.scratch_multiplier,
-    "schedule": lambda loaded: "torch's OneCycleLR",
+    "schedule": lambda loaded: schedule(loaded.experiment.optimisation.warmup),
     "first_lr": lambda loaded: one_cycle(0, STEPS, loaded.experiment.optimisation.warmup),
     "last_lr": lambda loaded: one_cycle(STEPS - 1, STEPS, loaded.experiment.optimisation.warmup),
     "image_heads": lambda loaded: loaded.blueprint.towers.visual.transformer.resblocks[0].attn.num_heads,
