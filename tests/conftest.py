@@ -6,14 +6,9 @@ os.environ.setdefault("WANDB_MODE", "disabled")
 import pytest
 import torch
 
-from core import config
-from core.data.micro import World, render_world
+from core.data.micro import render_world
 from core.experiment.experiment import load
-
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared"
-BASELINE = "ablations/table_VI/image0-text6.gin"
-SMALL_WORLD = [f"micro.World.{name}" for name in ("train = 96", "synth = 16", "more = 16", "val = 8", "test = 8")]
+from tests.support.checkout import BASELINE, ROOT, shared_or_skip, small_world
 
 torch.set_num_threads(2)
 
@@ -21,13 +16,6 @@ torch.set_num_threads(2)
 @pytest.fixture(autouse=True)
 def at_the_root(monkeypatch):
     monkeypatch.chdir(ROOT)
-
-
-def shared_or_skip(name: str) -> Path:
-    path = SHARED / name
-    if not path.exists():
-        pytest.skip(f"research-only data {name} is not beside this checkout")
-    return path
 
 
 @pytest.fixture
@@ -38,12 +26,6 @@ def golden() -> Path:
 @pytest.fixture
 def realdata() -> Path:
     return shared_or_skip("realdata")
-
-
-def small_world() -> World:
-    """The micro world cut down to a few images."""
-    config.parse(ROOT / "ablations/micro/world.gin", bindings=[*SMALL_WORLD])
-    return config.construct(World, "world.gin")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """CLIP's byte-pair tokens of a text: open_clip's vocabulary and cleaning, the merges over numbers instead of strings.
 
-The ids are those of `open_clip.tokenizer.SimpleTokenizer.encode` (tests/test_captions.py). Two things are left out: its
+The ids are those of `open_clip.tokenizer.SimpleTokenizer.encode` (tests/method/test_captions.py). Two things are left out: its
 cache, which grows without bound, and the cleaning (ftfy, HTML entities, white space) of texts that it cannot change.
 """
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.slurm import cluster as clusters
-from tests.test_workflow import copy as checkout  # noqa: F401  a checkout with a small Table VI
+from tests.workflow.test_workflow import copy as checkout  # noqa: F401  a checkout with a small Table VI
 
 
 def pytest_configure(config):

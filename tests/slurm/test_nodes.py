@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from tests.conftest import BASELINE
 from tests.slurm import cluster as clusters
+from tests.support.checkout import BASELINE
 
 pytestmark = pytest.mark.slurm
 

@@ -1,0 +1,137 @@
+"""Which tables a folder can reproduce, runs on data that changed, labels a model doubts, and the real sample."""
+
+import json
+
+import pytest
+
+from core.data.benchmarks import PUBLISHED
+from core.data.doctor.counts import Size
+from core.data.doctor.diagnosis import examine
+from core.data.doctor.run import stale_runs
+from core.data.doctor.scan import scan
+from core.data.doctor.suspicious import doubts
+from core.data.doctor.verdict import judge, read_needs
+from core.data.lmdb import WordLmdb, fingerprint, write_lmdb
+from core.errors import DataError
+from core.evaluate.staleness import stale
+from core.files import ROOT, write_json
+from core.weights.checkpoint import save_model
+from tests.data.test_doctor import png
+
+GOOD = Size(1, True, "as published")
+
+
+@pytest.fixture(scope="module")
+def needs():
+    return {need.table: need for need in read_needs(ROOT / "ablations")}
+
+
+def everything():
+    return dict.fromkeys(PUBLISHED, GOOD), dict.fromkeys(("real", "synth", "rbu"), GOOD), {"cleaned": set(PUBLISHED)}
+
+
+def test_all_ten_tables_in_their_order_and_all_reproducible_with_everything(needs):
+    assert list(needs) == [f"table_{n}" for n in ("II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI")]
+    assert {judge(need, *everything(), {}).answer for need in needs.values()} == {"yes"}
+
+
+def test_what_is_missing_is_named(needs):
+    benchmarks, training, labels = everything()
+    del benchmarks["OCTT"], training["rbu"]
+    verdict = judge(needs["table_III"], benchmarks, training, labels, {})
+    assert verdict.answer == "in part" and "OCTT" not in verdict.columns and "Avg." in verdict.columns
+    assert verdict.reasons == ("no benchmark OCTT", "no training set train/rbu (3 of 8 rows)")
+    assert judge(needs["table_XI"], benchmarks, training, labels, {}).answer == "no"
+    assert judge(needs["table_VI"], benchmarks, training, labels, {}).answer == "yes"
+
+
+def test_an_average_needs_all_its_sets_and_cleaned_labels_their_files(needs):
+    benchmarks, training, labels = everything()
+    benchmarks["IC15_1811"] = Size(1811, False, "1,810 stored")
+    verdict = judge(needs["table_V"], benchmarks, training, labels, {})
+    assert (verdict.answer, verdict.columns, verdict.reasons) == ("no", (), ("IC15_1811: 1,810 stored",))
+    verdict = judge(needs["table_X"], *everything()[:2], {"cleaned": {"SVT"}}, {})
+    assert verdict.columns == ("SVT",) and "labels/cleaned/<name>.csv for IIIT5k" in verdict.reasons[0]
+
+
+def test_overlap_counts_only_where_a_table_uses_both(needs):
+    overlap = {("real", "IIIT5k"): 13, ("mine", "IIIT5k"): 4}
+    assert judge(needs["table_III"], *everything(), overlap).reasons == (
+        "13 images of IIIT5k have a copy or near copy in train/real",
+    )
+    assert judge(needs["table_VI"], *everything(), overlap).reasons == ()
+
+
+def test_a_rendered_world_runs_at_micro_scale_only(world_folder, needs):
+    diagnosis = examine(world_folder, list(needs.values()), workers=1)
+    answers = {verdict.table: verdict.answer for verdict in diagnosis.verdicts}
+    assert set(answers.values()) == {"rendered"} and len(answers) == 10
+
+
+@pytest.fixture
+def run(tmp_path, smoke):
+    """A run directory as training and evaluation leave it, on data that is fresh."""
+    data = tmp_path / "data"
+    write_lmdb(data / "train" / "real" / "A", [(png(i), "word") for i in range(3)])
+    write_lmdb(data / "test" / "SVT", [(png(9), "word")])
+    folder = tmp_path / "runs" / "one" / "seed0"
+    folder.mkdir(parents=True)
+    (folder / "operative.gin").write_text(smoke.operative)
+    lmdbs = [{"path": str(data / "train" / "real" / "A"), "stored": 3, "used": 3}]
+    recorded = {"data": str(data), "data_fingerprint": fingerprint(data / "train" / "real"), "train": {"lmdbs": lmdbs}}
+    write_json(folder / "provenance.json", recorded)
+    benchmarks = {"SVT": {"fingerprint": fingerprint(data / "test" / "SVT")}, "broken": {"error": "left out"}}
+    write_json(folder / "evaluations" / "abc" / "metrics.json", {"benchmarks": benchmarks})
+    return folder, data
+
+
+def test_a_run_is_fresh_until_its_data_changes_and_the_reason_says_what(run):
+    folder, data = run
+    assert stale(folder, data) == ""
+    write_lmdb(data / "test" / "other", [(png(1), "x")])
+    assert stale(folder, data) == ""
+    write_lmdb(data / "train" / "real" / "A", [(png(i), "word") for i in range(4)])
+    assert "train/real/A stores 4 samples, then 3" in stale(folder, data)
+    write_lmdb(data / "train" / "real" / "A", [(png(i), "words") for i in range(3)])
+    assert "their bytes differ" in stale(folder, data)
+    write_lmdb(data / "train" / "real" / "B", [(png(0), "x")])
+    write_lmdb(data / "test" / "SVT", [(png(9), "sword")])
+    reason = stale(folder, data)
+    assert "train/real/B is new" in reason and "benchmark SVT changed since" in reason
+
+
+def test_stale_runs_are_listed_and_runs_on_other_data_are_not(run, tmp_path):
+    folder, data = run
+    assert stale_runs(tmp_path / "runs", data) == ({}, 0)
+    assert stale_runs(tmp_path / "runs", tmp_path) == ({}, 1)
+    write_lmdb(data / "test" / "SVT", [(png(9), "sword")])
+    assert list(stale_runs(tmp_path / "runs", data)[0]) == [str(folder)]
+    with pytest.raises(DataError, match="no provenance.json"):
+        stale_runs(data, data)
+    (folder / "provenance.json").write_text("{")
+    with pytest.raises(DataError, match="provenance.json cannot be read"):
+        stale(folder, data)
+
+
+def test_a_model_doubts_exactly_the_labels_it_reads_otherwise(tmp_path, smoke, model):
+    write_lmdb(tmp_path / "test" / "X", [(png(i), f"word{i}") for i in range(5)] + [(b"no image", "x")])
+    save_model(model, smoke.training, {}, tmp_path / "run")
+    scans, seen = scan({"test/X": tmp_path / "test" / "X"}, 1), []
+    found = doubts(tmp_path / "run", scans, 0.0, seen.append)
+    assert [doubt.place.index for doubt in sorted(found)] == [1, 2, 3, 4, 5] and sum(seen) == 6
+    assert [d.confidence for d in found] == sorted((d.confidence for d in found), reverse=True)
+    assert doubts(tmp_path / "run", scans, 1.0) == []
+    write_lmdb(tmp_path / "test" / "Y", [(png(d.place.index - 1), d.reading or "?") for d in found])
+    assert WordLmdb(tmp_path / "test" / "Y").stored == 5
+    again = doubts(tmp_path / "run", scan({"test/Y": tmp_path / "test" / "Y"}, 1), 0.0)
+    assert not [doubt for doubt in again if doubt.reading == doubt.label]
+
+
+def test_the_real_sample(realdata, needs):
+    diagnosis = examine(realdata, list(needs.values()), workers=2)
+    assert diagnosis.overlap == {("train/real", "test/IIIT5k"): 13, ("train/real", "val"): 5, ("val", "test/IIIT5k"): 2}
+    assert {pair.kind for pair in diagnosis.pairs} == {"near"}
+    assert not any(found.unreadable or found.dropped for found in diagnosis.scans)
+    assert diagnosis.sizes["test/IIIT5k"].as_published and diagnosis.sizes["test/SVT"].as_published
+    assert {verdict.answer for verdict in diagnosis.verdicts} == {"no"}
+    json.dumps(diagnosis.as_dict())

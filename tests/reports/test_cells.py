@@ -1,0 +1,190 @@
+"""From predictions to the frames of a table, on made-up runs whose numbers are known."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.data.benchmarks import INSIDE
+from core.errors import ReportError
+from reports.cells import build
+from reports.collect import read_runs
+from reports.markdown import markdown
+from reports.table_files import tidy
+from reports.tables import main
+from reports.text import probability, shortened
+from tests.support.results import write_results, write_run
+
+ROWS = {"image0-text6": [1, 1, 1, 0], "image6-text6": [1, 1, 0, 0], "image12-text6": [0, 0, 0, 1]}
+
+
+@pytest.fixture
+def results(tmp_path):
+    return write_results(tmp_path, "table_VI", ROWS)
+
+
+@pytest.fixture
+def table(results):
+    return build("table_VI", results, results / "tables")
+
+
+def change(results, table: str, row: str, **values):
+    path = results / "tables" / f"{table}.runs.csv"
+    runs = pd.read_csv(path, dtype=str, keep_default_na=False).set_index("row", drop=False)
+    for name, value in values.items():
+        runs.loc[row, name] = value
+    runs.to_csv(path, index=False)
+
+
+def test_cells_count_what_was_predicted(table):
+    assert table.cell("image0-text6", "IC15").value == 75 and table.cell("image12-text6", "IC15").value == 25
+    assert table.cell("image0-text6", "IC15").published == 90.6 and table.cell("image0-text6", "IC15").n == 4
+    assert table.averaged == ("IC15",) and table.rows["mean"].tolist() == [75, 50, 25]
+    assert table.agreement.tau == 1 and table.agreement.n == 3
+    assert table.cell("image6-text6", "regular").value == 50 and pd.isna(table.cell("image6-text6", "regular").published)
+
+
+def test_rows_are_compared_on_the_papers_columns(table):
+    """IC15 alone was measured: 4 images; one is lost, none won. One seed and no measure of training noise: no p."""
+    row = table.rows.loc["image6-text6"]
+    assert (row.n, row.difference, row.pooled) == (4, -25, -25) and row.diff_low < -25 < row.diff_high
+    assert np.isnan(row.p) and np.isnan(row.p_holm) and row.detectable > 0 and np.isnan(row.seeds_needed)
+    assert table.rows.difference["image0-text6"] == 0 and np.isnan(table.rows.p["image0-text6"])
+
+
+def test_best_and_second_best_are_ranked_as_printed(table):
+    assert [table.cell(row, "IC15")["rank"] for row in ROWS] == [1, 2, 0]
+    assert [table.cell(row, "HOST")["rank"] for row in ROWS] == [0, 0, 0]
+    assert [table.cell(row, "IC15").published_rank for row in ROWS] == [1, 2, 0]
+
+
+def test_missing_cells_say_why(table):
+    cell = table.cell("image6-text6", "WOST")
+    assert np.isnan(cell.value) and cell.reason == "no folder test/weakly_occluded"
+    assert table.cell("image6-text6", "IC15").reason == ""
+
+
+def test_a_row_that_cannot_be_run_keeps_its_line_and_its_reason(results):
+    change(results, "table_VI", "image12-text6", run="", reason="not run: train/real is missing")
+    table = build("table_VI", results, results / "tables")
+    assert table.cell("image12-text6", "IC15").reason == "not run: train/real is missing"
+    assert np.isnan(table.rows.difference["image12-text6"]) and table.cell("image12-text6", "IC15").published == 61.2
+    assert table.agreement is None
+    text = markdown(table)
+    assert "Rows without numbers: image12-text6: not run: train/real is missing." in text
+    assert "orderings are not compared" in text and "Empty cells: WOST" in text
+
+
+def test_markdown_shows_intervals_marks_and_both_values(table):
+    text = markdown(table)
+    assert "**75.0** ±" in text and "*50.0* ±" in text and "\N{MINUS SIGN}25.0 [" in text and "baseline |" in text
+    assert (
+        "Kendall's tau 1.00 (exact p 0.33), 95 % interval" in text
+        and "never cell by cell" in text
+        and "## Published" in text
+        and "**90.6**" in text
+    )
+    assert "such a study finds differences of" in text and "Wilson's 95 % interval" in text
+
+
+def test_several_seeds_keep_their_own_variance(tmp_path):
+    results = write_results(tmp_path, "table_VI", ROWS, seeds="0 1")
+    for number in range(3):
+        write_run(results, f"micro-{number:08d}", [1, 0, 0, 0], seed=1)
+    table = build("table_VI", results, results / "tables")
+    cell = table.cell("image0-text6", "IC15")
+    assert (cell.value, cell.seeds, cell.n) == (50, 2, 4) and cell.seed_sd == pytest.approx(50 / np.sqrt(2))
+    assert table.rows.difference["image6-text6"] == -12.5 and table.rows.seed_sd["image6-text6"] == pytest.approx(
+        17.68, abs=0.01
+    )
+    text = markdown(table)
+    assert " (35.4)" in text and " (17.7)" in text and "images and trainings" in text and "deviation over seeds" in text
+
+
+def test_rows_that_were_rounded_otherwise_are_named(results, table):
+    """A row may come from a machine without bfloat16; a run from before precisions were recorded says nothing."""
+    assert not any("rounding" in note for note in table.notes)
+    for number, precision in enumerate(("bfloat16", "float32")):
+        folder = results / "runs" / f"micro-{number:08d}" / "seed0"
+        (folder / "provenance.json").write_text(json.dumps({"precision": precision}))
+    (note,) = (note for note in build("table_VI", results, results / "tables").notes if "rounding" in note)
+    assert note.endswith(": image0-text6 in bfloat16; image6-text6 in float32.")
+
+
+def test_rows_of_other_images_are_refused(results):
+    write_run(results, "micro-00000009", [1, 1, 1])
+    change(results, "table_VI", "image12-text6", run="micro-00000009")
+    with pytest.raises(ReportError, match="row image12-text6 and baseline image0-text6: .*same images; evaluate both again"):
+        build("table_VI", results, results / "tables")
+
+
+def test_a_table_without_its_baseline_is_refused(tmp_path):
+    results = write_results(tmp_path, "table_VI", {"image6-text6": [1]})
+    with pytest.raises(ReportError, match="table.yaml: baseline 'image0-text6' is no row; there are image6-text6"):
+        build("table_VI", results, results / "tables")
+
+
+def test_an_average_pools_images_and_is_absent_where_a_benchmark_is(tmp_path):
+    """Table V: one column over all six families, of which two were evaluated; rows of our own are marked."""
+    results = write_results(tmp_path, "table_V", {"base": [1, 1, 1, 0], "cross": [1, 0, 0, 0], "my-idea": [0, 0, 0, 0]})
+    table = build("table_V", results, results / "tables")
+    assert np.isnan(table.cell("base", "Avg.").value) and table.cell("base", "Avg.").published == 89.2
+    assert table.averaged == ("incidental", "regular") and table.rows.n["base"] == 8
+    assert table.rows.ours.tolist() == [False, False, True]
+    text = markdown(table)
+    assert "my-idea (ours)" in text and "Rows marked (ours) are not in the paper." in text
+    assert table.others.method.tolist() == ["ABINet", "PARSeq-A"] and "Published, other methods" in text
+
+
+def test_a_table_of_costs_compares_nothing(tmp_path):
+    results = write_results(tmp_path, "table_II", {"clip4str-b": [1], "clip4str-l": [1]})
+    table = build("table_II", results, results / "tables")
+    assert table.cell("clip4str-b", "Frozen (M) at paper scale").value == pytest.approx(44.4, abs=0.01)
+    assert table.cell("clip4str-b", "Hours").reason == "not measured" and table.cell("clip4str-b", "Hours").published == 12.8
+    assert not table.scored and table.rows.difference.isna().all() and " 44.4 |" in markdown(table)
+
+
+def test_the_tidy_file_leads_from_cell_to_run(table, results):
+    frame = tidy(table, read_runs(results / "tables", "table_VI")).set_index(["row", "column"])
+    line = frame.loc[("image6-text6", "IC15")]
+    assert (line.run, line.benchmark, line.published_protocol) == ("micro-00000001", "incidental", "as_published")
+    assert line.difference == -25 and frame.published_protocol["image6-text6", "regular"] == ""
+
+
+def test_every_rendering_is_written(results, capsys):
+    main(["table_VI", "--results", str(results)])
+    written = {path.suffix for path in (results / "tables").glob("table_VI.*")}
+    assert written == {".md", ".csv", ".json", ".tex", ".html"} and "written to" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["table_V", "--results", str(results)])
+    assert "error: " in capsys.readouterr().err
+
+
+def test_numbers_are_printed_as_the_paper_prints_them():
+    assert [shortened(n) for n in (0, 262_144, 4_096_134, 86_040_576)] == ["0", "262 K", "4.1 M", "86.0 M"]
+    assert [probability(p) for p in (0.0, 0.04321, 1e-160)] == ["< 1e-300", "0.043", "1e-160"]
+
+
+def test_no_image_is_counted_as_two(tmp_path, monkeypatch):
+    """IC15's 1,811 images are among its 2,077: a pooled comparison takes the larger set alone."""
+    monkeypatch.setitem(INSIDE, "incidental", ("regular",))
+    results = write_results(tmp_path, "table_V", {"cross": [1, 0, 0, 0], "base": [1, 1, 1, 0]})
+    table = build("table_V", results, results / "tables")
+    assert table.averaged == ("incidental", "regular") and table.rows.n["base"] == 4
+
+
+def test_a_benchmark_of_several_lmdbs_keeps_its_images_apart(tmp_path):
+    results = write_results(tmp_path, "table_VI", {"image0-text6": [1, 0], "image6-text6": [0, 0]})
+    for path in results.glob("runs/*/seed0/evaluations/*/predictions.parquet"):
+        frame = pd.read_parquet(path)
+        frame["index"] = 1  # the first image of each of two LMDBs
+        frame.to_parquet(path)
+    table = build("table_VI", results, results / "tables")
+    assert table.cell("image0-text6", "IC15").value == 50 and table.rows.difference["image6-text6"] == -50
+
+
+def test_equal_rows_are_not_ordered(tmp_path):
+    results = write_results(tmp_path, "table_VI", dict.fromkeys(ROWS, [1, 0]))
+    table = build("table_VI", results, results / "tables")
+    assert table.agreement is None and "orderings are not compared" in markdown(table)

@@ -1,0 +1,120 @@
+"""What a table is counted from: predictions, labels, facts; and every way they can be wrong."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.errors import ReportError
+from reports.collect import absent, check_protocols, facts, problems_of, read_predictions, read_runs
+from reports.layout import Column, read_layout
+from tests.support.results import PROTOCOL, write_results, write_run
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Three made-up rows of Table VI, four images in each of two benchmarks."""
+    scores = {"image0-text6": [1, 1, 1, 0], "image6-text6": [1, 1, 0, 0], "image12-text6": [0, 0, 0, 1]}
+    return write_results(tmp_path, "table_VI", scores)
+
+
+@pytest.fixture
+def runs(results):
+    return read_runs(results / "tables", "table_VI")
+
+
+def test_predictions_are_scored_without_case(results, runs):
+    frame = read_predictions(results, runs.loc["image0-text6"])
+    assert frame[frame.benchmark == "incidental"].correct.tolist() == [True, True, True, False]
+    assert list(frame.columns) == ["benchmark", "index", "seed", "label", "reading", "correct"]
+
+
+def test_a_missing_list_or_file_is_named(results, runs):
+    with pytest.raises(ReportError, match="table_V.runs.csv is missing; `snakemake -n table_V` writes it"):
+        read_runs(results / "tables", "table_V")
+    with pytest.raises(ReportError, match="row image0-text6: .*predictions.parquet is missing; run the evaluation again"):
+        read_predictions(results, runs.loc["image0-text6"].replace("00000000", "11111111"))
+
+
+def test_predictions_of_another_protocol_are_refused(results, runs):
+    run = runs.loc["image0-text6"].copy()
+    run["protocol"] = json.dumps(PROTOCOL | {"refine_steps": 3})
+    with pytest.raises(ReportError, match=r"was read with refine_steps = 1, the row asks for 3; delete that\s+folder"):
+        read_predictions(results, run)
+
+
+def test_predictions_shorter_than_their_benchmark_are_refused(results, runs):
+    path = next(results.glob("runs/micro-00000000/seed0/evaluations/*/predictions.parquet"))
+    pd.read_parquet(path).iloc[:-1].to_parquet(path)
+    with pytest.raises(ReportError, match="row image0-text6: .* holds 3 predictions of regular, its benchmark has 4"):
+        read_predictions(results, runs.loc["image0-text6"])
+
+
+def test_an_output_the_model_does_not_have_is_named(results, runs):
+    run = runs.loc["image0-text6"].copy()
+    run["output"] = "visual"
+    with pytest.raises(ReportError, match="has no output 'visual'; set the row's OUTPUT macro"):
+        read_predictions(results, run)
+
+
+def test_mixed_protocols_are_refused_but_for_what_the_table_is_about(runs):
+    layout = read_layout("table_VI")
+    check_protocols(runs, layout)
+    runs.loc["image12-text6", "protocol"] = json.dumps(PROTOCOL | {"refine_steps": 0})
+    with pytest.raises(ReportError, match="refine_steps is 1 for image0-text6 and 0 for image12-text6; list it under 'var"):
+        check_protocols(runs, layout)
+    check_protocols(runs, read_layout("table_IX"))
+    runs.loc["image12-text6", "protocol"] = json.dumps(PROTOCOL | {"normalisation": "half"})
+    with pytest.raises(ReportError, match="normalisation is 'clip' for image0-text6 and 'half' for image12-text6"):
+        check_protocols(runs, read_layout("table_VI"))
+    check_protocols(runs, read_layout("table_V"))  # some rows train as PARSeq does
+
+
+def test_cleaned_labels_score_the_same_readings_again(results, runs):
+    """The fourth word was read right under another label; one benchmark has cleaned labels, the other is left out."""
+    folder = results / "labels"
+    folder.mkdir()
+    run = runs.loc["image0-text6"].copy()
+    run["labels"] = str(folder)
+    assert read_predictions(results, run).empty and problems_of(results, run)["regular"] == f"no regular.csv in {folder}"
+    (folder / "regular.csv").write_text("index,label\n1,\u24e6\uff10\n2,w1\n3,w2\n4,no\n")  # written W0 in other letters
+    frame = read_predictions(results, run)
+    assert set(frame.benchmark) == {"regular"} and frame.correct.all()
+    (folder / "regular.csv").write_text("index,label\n1,w0\n2,w1\n3,w2\n")
+    with pytest.raises(ReportError, match="regular.csv: 3 labels for a benchmark of 4 stored images"):
+        read_predictions(results, run)
+    (folder / "regular.csv").write_text("image,text\n1,w0\n")
+    with pytest.raises(ReportError, match="regular.csv: columns are image, text; expected index,label"):
+        read_predictions(results, run)
+
+
+def test_facts_come_from_plan_run_and_timing(results, runs):
+    folder = results / "runs" / "micro-00000000" / "seed0"
+    known = facts(results, runs.loc["image0-text6"])
+    assert known["params_M_paper"] == pytest.approx(158.3, abs=0.1) and "hours" not in known
+    (folder / "model.safetensors").touch()
+    (folder / "provenance.json").write_text(json.dumps({"train": {"images": 6400, "steps": 750}}))
+    (folder / "metrics.jsonl").write_text(
+        '{"step": 10, "seconds": 1800}\n{"step": 10, "val_n": 8}\n{"step": 20, "seconds": 1800}\n'
+    )
+    (folder / "reading_time.json").write_text(
+        json.dumps({"readings": {"0" * 8: {"outputs": {"cross": {"ms_per_image": 2.5}}}}})
+    )
+    known = facts(results, runs.loc["image0-text6"])
+    assert (known["hours"], known["epochs"], known["train_images"], known["milliseconds"]) == (1.0, 7.5, 6400, 2.5)
+
+
+def test_an_empty_cell_says_why():
+    assert absent(Column("SVT"), set(), {}) == "no family of the micro world stands for it"
+    assert absent(Column("Avg.", ("SVT", "COCO")), {"SVT"}, {}) == "no folder test/COCO (nor COCOv1.4, COCO_Text)"
+    reason = "no folder test/IC15_1811 (nor IC15 with 1,811 images)"
+    assert absent(Column("Avg.", ("SVT", "IC15_1811")), set(), {"SVT": "cut off"}) == f"SVT: cut off; {reason}"
+    assert absent(Column("SVT", ("SVT",)), set(), {"SVT": "no data.mdb"}) == "SVT: no data.mdb"
+
+
+def test_seeds_are_kept_apart(tmp_path):
+    write_results(tmp_path, "table_VI", {"image0-text6": [1, 1, 0, 0]}, seeds="0 1")
+    write_run(tmp_path, "micro-00000000", [1, 0, 0, 0], seed=1)
+    frame = read_predictions(tmp_path, read_runs(tmp_path / "tables", "table_VI").loc["image0-text6"])
+    assert frame.groupby("seed").correct.mean().tolist() == [0.5, 0.25] and not np.isnan(frame["index"]).any()

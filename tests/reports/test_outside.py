@@ -1,0 +1,56 @@
+"""Outside readers beside Table III: scored as rows are, and part of no statistic."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from core.charset import CHARSETS
+from reports.cells import build
+from reports.html import html
+from reports.latex import latex
+from reports.layout import Column
+from reports.markdown import markdown
+from reports.outside import one_reader
+from reports.stats import accuracy
+from tests.support.results import write_results
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Table III with one measured row, and a reader that reads three of four regular words, one without its case."""
+    results = write_results(tmp_path, "table_III", {"clip4str-b": [1, 1, 0, 0], "clip4str-l": [1, 1, 1, 0]})
+    folder = results / "peers" / "rapidocr"
+    folder.mkdir(parents=True)
+    words = {
+        "benchmark": "regular",
+        "index": [1, 2, 3, 4],
+        "label": ["w0", "w1", "w2", "w3"],
+        "reading": ["W0", "w1", "w2", ""],
+    }
+    pd.DataFrame(words).to_parquet(folder / "predictions.parquet")
+    (folder / "metrics.json").write_text(json.dumps({"reader": {"name": "rapidocr", "version": "3.10.0"}}))
+    return results
+
+
+def test_a_reader_that_was_asked_for_stands_apart(results):
+    path = results / "tables" / "table_III.runs.csv"
+    without = build("table_III", results, results / "tables")
+    assert without.external.empty and "External" not in markdown(without)
+    pd.read_csv(path, dtype=str, keep_default_na=False).assign(peers=str(results / "peers")).to_csv(path, index=False)
+    table = build("table_III", results, results / "tables")
+    (line,) = table.external.to_dict("records")
+    assert line["method"] == "rapidocr 3.10.0" and line["IIIT5K"].value == 75 and line["IC15"] is None
+    assert table.rows.drop(columns="seed_sd").equals(without.rows.drop(columns="seed_sd")) and table.notes == without.notes
+    for text in (markdown(table), html(table, {}), latex(table)):
+        assert "rapidocr 3.10.0" in text and "75.0" in text and "ternal" in text
+
+
+def test_an_average_that_counts_images_twice_is_as_wide_for_outside_readers(tmp_path):
+    """IC15's 1,811 images are among its 2,077; here 30 among 40: 70 counts that say as much as 70^2 / (40 + 3 x 30)."""
+    benchmarks = ["IC15_1811"] * 30 + ["IC15_2077"] * 40
+    frame = pd.DataFrame({"benchmark": benchmarks, "index": range(70), "label": "word"})
+    frame.assign(reading=["word"] * 50 + [""] * 20).to_parquet(tmp_path / "predictions.parquet")
+    (tmp_path / "metrics.json").write_text(json.dumps({"reader": {"name": "reader", "version": "1"}}))
+    line = one_reader(tmp_path, [Column("Avg.", ("IC15_1811", "IC15_2077"))], CHARSETS[36])
+    assert line["Avg."] == accuracy(50, 70, 70**2 / (40 + 3 * 30))

@@ -1,0 +1,163 @@
+"""Readings of single images: the alignment by hand, the choice by its rule, the drawing, and the command line."""
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from rapidfuzz.distance import Levenshtein
+
+from core.charset import CHARSET_36, CHARSET_94
+from core.data.lmdb import write_lmdb
+from core.errors import ReportError, UnreadableImage
+from reports.collect import read_runs
+from reports.figures import style
+from reports.figures.__main__ import main
+from reports.figures.marking import marked
+from reports.figures.qualitative import chosen, qualitative, readings_of
+from reports.layout import read_layout
+from tests.support.results import BENCHMARKS, write_results
+
+SIGNS = {"right": ".", "wrong": "x", "missing": "_", "unscored": "-"}
+
+
+@pytest.mark.parametrize(
+    ("label", "reading", "charset", "text", "signs"),
+    [
+        ("house", "house", CHARSET_36, "house", "....."),
+        ("house", "mouse", CHARSET_36, "mouse", "x...."),
+        ("house", "huse", CHARSET_36, "h_use", "._..."),
+        ("house", "houses", CHARSET_36, "houses", ".....x"),
+        ("house", "hou", CHARSET_36, "hou__", "...__"),
+        ("house", "", CHARSET_36, "_____", "_____"),
+        ("house", "HOUSE", CHARSET_36, "HOUSE", "....."),
+        ("house", "HOUSE", CHARSET_94, "HOUSE", "xxxxx"),
+        ("dont", "don't", CHARSET_36, "don't", "...-."),
+        ("don't", "dont", CHARSET_94, "don_t", "..._."),
+        ("don't", "d!n", CHARSET_36, "d!_n_", ".-_._"),
+    ],
+)
+def test_errors_are_marked_as_scored(label, reading, charset, text, signs):
+    marks = marked(label, reading, charset)
+    assert "".join(mark.character for mark in marks) == text
+    assert "".join(SIGNS[mark.kind] for mark in marks) == signs
+
+
+def test_as_many_marks_are_wrong_as_the_edit_distance():
+    """Of random readings: wrong and missing characters are the edits, right ones the rest of the reading."""
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        label, reading = ("".join(rng.choice(list("abc"), rng.integers(1, 8))) for _ in range(2))
+        kinds = [mark.kind for mark in marked(label, reading, CHARSET_36)]
+        assert len(kinds) - kinds.count("right") == Levenshtein.distance(label, reading)
+        assert len(kinds) - kinds.count("missing") == len(reading)
+
+
+def readings(name: str = "regular", right: int = 20, wrong: int = 20) -> pd.DataFrame:
+    count = right + wrong
+    frame = pd.DataFrame({"benchmark": name, "index": range(1, count + 1), "label": "word"})
+    frame["correct"] = [True] * right + [False] * wrong
+    frame["reading"] = np.where(frame.correct, "word", "wort")
+    return frame.assign(confidence=np.random.default_rng(count).random(count))
+
+
+def test_half_of_the_chosen_are_wrong_and_both_halves_are_spread():
+    lines = readings(right=40, wrong=40)
+    shown = chosen(lines, 8, seed=0)
+    assert list(shown.correct) == [True] * 4 + [False] * 4
+    for correct, half in shown.groupby("correct"):
+        ranked = lines[lines.correct == correct].sort_values("confidence", ascending=False)["index"].tolist()
+        quarters = [ranked.index(index) // 10 for index in half["index"]]
+        assert quarters == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("right", "wrong", "expected"), [(20, 1, (5, 1)), (0, 20, (0, 6)), (2, 2, (2, 2)), (20, 20, (3, 3))])
+def test_the_other_half_fills_up(right, wrong, expected):
+    shown = chosen(readings(right=right, wrong=wrong), 6, seed=0)
+    assert (shown.correct.sum(), (~shown.correct).sum()) == expected and shown["index"].is_unique
+
+
+def test_a_choice_depends_on_its_seed_and_its_benchmark_alone():
+    one, other = readings("regular"), readings("rotated")
+    both = chosen(pd.concat([other, one]), 6, seed=0)
+    assert both[both.benchmark == "regular"].reset_index(drop=True).equals(chosen(one, 6, seed=0))
+    assert not chosen(one, 6, seed=1).equals(chosen(one, 6, seed=0))
+
+
+def gradient(benchmark: str, index: int) -> Image.Image:
+    return Image.fromarray(np.tile(np.linspace(0, 255, 96, dtype=np.uint8), (32, 1))).convert("RGB")
+
+
+def test_readings_are_written_with_their_errors_in_red():
+    figure = qualitative(readings(), gradient, CHARSET_36, each=4)
+    red = [text.get_text() for text in figure.texts if text.get_color() == style.RED]
+    assert red == ["t", "t"]
+    assert [text.get_text() for text in figure.texts].count("word") == 4  # two right readings and the labels of two wrong
+    assert "20 of 40 right" in [text.get_text() for text in figure.texts]
+    assert len(figure.axes) == 4 and all(axes.images for axes in figure.axes)
+    assert "seed 0" in figure.texts[-1].get_text()
+
+
+def test_long_readings_stay_in_their_cell():
+    lines = readings(right=0, wrong=6).assign(label="w" * 25, reading="v" * 25)
+    figure = qualitative(lines, gradient, CHARSET_36)
+    (size,) = {text.get_size() for text in figure.texts if text.get_text() == "v" * 25}
+    assert 25 * 0.602 * size / 72 <= style.PAGE / 6 and size > 4
+
+
+def test_an_image_that_cannot_be_shown_says_why():
+    def lost(benchmark: str, index: int) -> Image.Image:
+        raise UnreadableImage("no such key")
+
+    figure = qualitative(readings(), lost, CHARSET_36, each=2)
+    assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["no such key"] * 2
+    with pytest.raises(ReportError, match="no readings to show"):
+        qualitative(readings(right=0, wrong=0), gradient, CHARSET_36)
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Every row of Table VI with predictions, and the images they are of."""
+    scores = {row: [1, 0, 0, 0] for row in read_layout("table_VI").order}
+    write_results(tmp_path, "table_VI", scores | {"image0-text6": [1, 1, 0, 0]})
+    held = io.BytesIO()
+    gradient("", 0).save(held, "PNG")
+    for name in BENCHMARKS:
+        write_lmdb(tmp_path / "data" / "test" / name, [(held.getvalue(), f"w{i}") for i in range(4)])
+    return tmp_path
+
+
+def test_readings_of_a_row_carry_their_confidence(results):
+    runs = read_runs(results / "tables", "table_VI")
+    found = readings_of(results, runs.loc["image0-text0"])
+    assert len(found) == 8 and set(found.confidence) == {0.5} and found.correct.sum() == 2
+    with pytest.raises(ReportError, match="row image0-text0 has no readings: too large"):
+        readings_of(results, runs.loc["image0-text0"].replace("", "too large"))
+
+
+@pytest.mark.parametrize("figure", ["forest", "parameters", "qualitative"])
+def test_the_command_line_writes_both_files(figure, results, capsys):
+    main([figure, "table_VI", "--results", str(results)])
+    assert {path.suffix for path in (results / "figures").glob(f"{figure}_table_VI.*")} == {".svg", ".png"}
+    assert "written to" in capsys.readouterr().out
+
+
+def test_the_command_line_names_what_is_wrong(results, capsys):
+    for arguments, message in (
+        (["qualitative", "table_VI", "--row", "image9"], "no row 'image9'; --row takes one of image0-text0"),
+        (["curves", "table_VI"], "no run of image0-text0"),
+        (["forest", "table_VII"], "table_VII.runs.csv is missing"),
+    ):
+        with pytest.raises(SystemExit, match="1"):
+            main([*arguments, "--results", str(results)])
+        assert message in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["qualitative", "table_VI", "--images", "0"])
+
+
+def test_figures_are_drawn_without_torch():
+    program = "import sys, reports.figures.__main__; sys.exit('torch' in sys.modules or 'matplotlib.pyplot' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,124 @@
+import subprocess
+import sys
+
+import pytest
+
+from ablations.plan import MICRO_TOWERS
+from ablations.rows import row_files, table_names
+from core import config
+from core.choices import SCALES
+from core.data.micro import World
+from core.errors import ConfigError
+from core.experiment.experiment import load
+from core.files import ROOT
+from core.pretrain.pretraining import Pretraining
+from reports.layout import read_layout
+from tests.support.checkout import BASELINE
+
+ROWS = [path.relative_to(ROOT).as_posix() for table in table_names() for path in row_files(read_layout(table))]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("row", ROWS)
+def test_every_row_builds_at_every_scale(row, scale):
+    load(row, scale)
+
+
+def test_the_other_gin_files_build():
+    config.build(World, "ablations/micro/world.gin")
+    for towers in MICRO_TOWERS:
+        assert config.build(Pretraining, f"ablations/micro/{towers}.gin").steps == 3000
+
+
+@pytest.mark.parametrize("scale", ["micro", "paper"])
+def test_every_row_of_a_table_trains_or_reads_something_of_its_own(scale):
+    for table in table_names():
+        rows = {row.stem: load(row.relative_to(ROOT), scale) for row in row_files(read_layout(table))}
+        asked = {name: (row.digest, row.protocol.settings, row.protocol.output) for name, row in rows.items()}
+        assert len(set(asked.values())) == len(asked), asked
+
+
+@pytest.mark.parametrize("scale", ["micro", "paper"])
+def test_ways_of_decoding_train_nothing(scale):
+    rows = {row.stem: load(row.relative_to(ROOT), scale) for row in row_files(read_layout("table_IX"))}
+    baseline = load(BASELINE, scale)
+    same = [name for name, row in rows.items() if row.digest == baseline.digest]
+    assert same == ["visual-cloze", "visual-ar", "cross-ar", "cross-eq8", "cross-ar-2", "cross-ar-3"]
+    assert len({rows[name].protocol.settings for name in same}) == 5
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_operative_config_parses_back_to_itself(scale, tmp_path):
+    first = load("ablations/table_VI/image0-token.gin", scale)
+    (tmp_path / "operative.gin").write_text(first.operative)
+    second = load(tmp_path / "operative.gin", "smoke")
+    assert second.digest == first.digest and second.protocol == first.protocol
+    assert config.values_of(second.operative) == config.values_of(first.operative)
+
+
+def variant(tmp_path, *lines):
+    path = tmp_path / "row.gin"
+    path.write_text("\n".join([f"include '{BASELINE}'", *lines]))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("IMAGE_FROZN = 0.5", "nothing reads IMAGE_FROZN. Check the spelling; macros in use: .*IMAGE_FROZEN"),
+        ("BATCH = %gin.REQUIRED", "row.gin: BATCH is required here and has no value"),
+        ("EPOCHS = 3", "EPOCHS = 3 and TRAIN_STEPS = 6: give exactly one"),
+        ("BATCH = 7", "BATCH = 7 is not a multiple of DEVICE_BATCH = 4"),
+        ("include 'ablations/nowhere.gin'", "row.gin: .*ablations/nowhere.gin"),
+        ("WEIGHTS = ", "row.gin: "),
+        ("ARCH = 'ViT-B-17'", "open_clip knows no architecture 'ViT-B-17'"),
+    ],
+)
+def test_bad_rows_name_file_and_key(tmp_path, line, message):
+    with pytest.raises(ConfigError, match=message):
+        load(variant(tmp_path, line), "smoke")
+
+
+def test_a_misspelt_argument_and_an_unread_scope_are_errors(tmp_path):
+    header = ["from __gin__ import dynamic_registration", "from core.model import decoder", f"include '{BASELINE}'"]
+    path = tmp_path / "row.gin"
+    path.write_text("\n".join([*header, "decoder.Decoder.droput = 0.2"]))
+    with pytest.raises(ConfigError, match="droput"):
+        load(path, "smoke")
+    path.write_text("\n".join([*header, "visul/decoder.Decoder.dropout = 0.2"]))
+    with pytest.raises(ConfigError, match="nothing reads visul/.*dropout"):
+        load(path, "smoke")
+
+
+def test_what_a_replaced_class_would_have_read_may_go_unread_but_not_in_the_row_itself(tmp_path):
+    """The visual branch alone builds another tower: base.gin's settings of both towers are not errors, the row's are."""
+    visual = "ablations/table_V/recipe.gin"
+    load(visual, "smoke")
+    for line in ("CONTEXT_LENGTH = 9", "towers.ClipTowers.context_length = 9", "LADDER_REDUCTION = 2"):
+        header = "from __gin__ import dynamic_registration\nfrom core.model import towers\n"
+        (tmp_path / "row.gin").write_text(f"{header}include '{visual}'\n{line}\n")
+        with pytest.raises(ConfigError, match=f"nothing reads .*{line.split(' = ')[0]}"):
+            load(tmp_path / "row.gin", "smoke")
+        with pytest.raises(ConfigError, match=f"nothing reads .*{line.split(' = ')[0]}"):
+            load(visual, "smoke", [line])
+
+
+def test_unknown_scale_and_missing_file():
+    with pytest.raises(ConfigError, match="scale 'huge': expected one of micro, paper, smoke"):
+        load(BASELINE, "huge")
+    with pytest.raises(ConfigError, match="nowhere.gin: no such gin file"):
+        load("ablations/nowhere.gin")
+
+
+def test_only_what_training_reads_identifies_a_run():
+    base = load(BASELINE, "smoke")
+    assert load(BASELINE, "smoke", ["REFINE_STEPS = 2"]).digest == base.digest
+    assert load(BASELINE, "smoke", ["REFINE_STEPS = 2"]).protocol.digest != base.protocol.digest
+    assert load(BASELINE, "smoke", ["DROPOUT = 0.2"]).digest != base.digest
+
+
+def test_the_command_line_says_it_in_one_line(tmp_path):
+    path = variant(tmp_path, "IMAGE_FROZN = 0.5")
+    done = subprocess.run([sys.executable, "-m", "core.experiment.summary", str(path)], capture_output=True, text=True)
+    assert done.returncode == 1 and "nothing reads IMAGE_FROZN" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
