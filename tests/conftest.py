@@ -9,6 +9,7 @@ import torch
 from core.data.micro import render_world
 from core.experiment.experiment import load
 from tests.support.checkout import BASELINE, ROOT, shared_or_skip, small_world
+from tests.support.golden import unpack
 
 torch.set_num_threads(2)
 
@@ -18,9 +19,10 @@ def at_the_root(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
-@pytest.fixture
-def golden() -> Path:
-    return shared_or_skip("golden")
+@pytest.fixture(scope="session")
+def golden(tmp_path_factory) -> Path:
+    """A folder with a toy `released.ckpt` and what the released code computes from it, `expected.npz`."""
+    return unpack(tmp_path_factory.mktemp("golden"))
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from core.experiment.experiment import load
-from core.model.decoding import context_of
 from core.model.permutations import forward_ranks, sample_permutations
 from tests.support.checkout import BASELINE
+from tests.support.reference import reference_of
 
 WORDS = ["cat", "Table", "no!"]
 VISUAL = "ablations/table_V/recipe.gin"
@@ -86,24 +86,14 @@ def test_the_loss_itself_does_not_depend_on_the_block():
 
 @pytest.mark.parametrize("depth", [1, 2])
 def test_context_from_the_prediction(depth):
-    """Equal to the plain loop: each order's cross decoder reads that order's visual prediction, up to its [E]."""
+    """Each order's cross decoder reads that order's visual prediction, up to its [E], as the plain loop does."""
     model = build("PREDICTED_CONTEXT = True", f"DECODER_DEPTH = {depth}").eval()
     truth = build(f"DECODER_DEPTH = {depth}").eval()
-    permutations = orders(4)
-    losses, other = model.losses(images(), WORDS, permutations), truth.losses(images(), WORDS, permutations)
+    losses, other = model.losses(images(), WORDS, orders(4)), truth.losses(images(), WORDS, orders(4))
     assert losses.visual == other.visual and losses.cross != other.cross
-    seen = {}
-    model.cross_decoder.permuted = lambda context, memory, ranks, readable, captions: (
-        seen.update(context=context, readable=readable) or torch.zeros(len(memory[0].keys), len(ranks), context.shape[1], 95)
-    )
-    model.losses(images(), WORDS, permutations)
-    ids = model.tokenizer.encode(WORDS)[:, :-1]
-    allowed = (ids != model.tokenizer.eos) & (ids != model.tokenizer.pad)
-    memory = model.visual_decoder.project_memory(model.image_memory(images()))
-    logits = model.visual_decoder.permuted(ids, memory, permutations.argsort(-1), allowed).flatten(0, 1)
-    expected, before_end = context_of(logits, model.tokenizer)
-    assert torch.equal(seen["context"], expected) and len(expected) == 12
-    assert torch.equal(seen["readable"], allowed.repeat_interleave(4, 0) & before_end)
+    for ours, predicted in ((losses, True), (other, False)):
+        visual, cross = reference_of(model).losses(images(), WORDS, orders(4).tolist(), predicted)
+        torch.testing.assert_close((ours.visual, ours.cross), (visual, cross))
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
