@@ -34,7 +34,7 @@ table_% figure_%: $(READY)
 	$(SNAKEMAKE) $@ $(ARGS)
 
 test: $(READY)
-	python -m pytest
+	python -m pytest --numprocesses=$(JOBS) --dist=loadfile
 
 test-slurm: $(READY)
 	python -m tests.slurm.cluster -- sinfo --Node --long
