@@ -25,7 +25,7 @@ class Early(NamedTuple):
         Call it after everything else: autograd goes back through the latest part first, so that other processes get these
         gradients, most of all there are, while the rest is still computed.
         """
-        return Waiting.apply(self.loss, self.gradients, *self.parameters)
+        return KnownGradients.apply(self.loss, self.gradients, *self.parameters)
 
 
 def backward_early(loss: Tensor, parameters: Iterable[nn.Parameter]) -> Early:
@@ -37,7 +37,7 @@ def backward_early(loss: Tensor, parameters: Iterable[nn.Parameter]) -> Early:
     return Early(loss.detach(), [parameter for parameter, _ in reached], [found for _, found in reached])
 
 
-class Waiting(torch.autograd.Function):
+class KnownGradients(torch.autograd.Function):
     """The graph of a loss whose gradients are known."""
 
     @staticmethod

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from core.experiment.experiment import load
-from core.model.autoregressive import autoregressive, letters
+from core.model.autoregressive import autoregressive, word_lengths
 from core.model.decoder import Decoder
 from core.model.decoding import read_and_refine, refine
 from core.model.tokenizer import Tokenizer
@@ -136,7 +136,9 @@ def test_the_first_refinement_makes_no_word_longer(depth):
     for seed in range(12):
         decoder, memory = make(depth, seed)
         first = letter_by_letter(decoder, memory, TOKENIZER)
-        before, after = (letters(logits.argmax(-1), TOKENIZER) for logits in (first, refine(decoder, memory, first, TOKENIZER)))
+        before, after = (
+            word_lengths(logits.argmax(-1), TOKENIZER) for logits in (first, refine(decoder, memory, first, TOKENIZER))
+        )
         assert (after <= before).all()
         shorter += int((after < before).sum())
     assert shorter

@@ -101,7 +101,7 @@ def test_context_from_the_prediction(depth):
     allowed = (ids != model.tokenizer.eos) & (ids != model.tokenizer.pad)
     memory = model.visual_decoder.project_memory(model.image_memory(images()))
     logits = model.visual_decoder.permuted(ids, memory, permutations.argsort(-1), allowed).flatten(0, 1)
-    expected, before_end = context_of(logits, model.tokenizer)
+    expected, before_end = context_of(logits.argmax(-1), model.tokenizer)
     assert torch.equal(seen["context"], expected) and len(expected) == 12
     assert torch.equal(seen["readable"], allowed.repeat_interleave(4, 0) & before_end)
 
