@@ -76,11 +76,11 @@ OPTIONS = {  # what several verbs have; each gives its own default
 }
 
 
-def add(verb: argparse.ArgumentParser, name: str, default: object, **changes: object) -> None:
+def add(verb: argparse.ArgumentParser, name: str, default: object, changes: dict | None = None) -> None:
     """One of OPTIONS; its help ends with the default."""
-    settings = OPTIONS[name] | changes
+    settings = OPTIONS[name] | (changes or {})
     shown = " ".join(map(str, default)) if isinstance(default, list) else default
-    about = settings["help"] if default is None else f"{settings['help']} (default: {shown})"
+    about = settings["help"] if default in (None, []) else f"{settings['help']} (default: {shown})"
     verb.add_argument(name, **settings | {"default": default, "help": about})
 
 
@@ -95,30 +95,13 @@ def parser() -> argparse.ArgumentParser:
     }
     memory, read, train, scaling, profile, data, index, captions = verbs.values()
     memory.add_argument("rows", nargs="+", metavar="ROW", help="gin files; the last is what the others are compared with")
+    add_reading_options(read, train)
     profile.add_argument("what", choices=("read", "train"), help="reading, or a training step")
-    for verb in (read, train):
-        add(verb, "rows", [BASELINE] if verb is train else [])
-        add(verb, "--batch", [8] if verb is train else None, nargs="+")
-        add(verb, "--lengths", "full" if verb is train else None)
-        add(verb, "--guesses", "right" if verb is train else None)
-    read.description += f"\nDefaults: {BASELINE}, full words, right guesses, batch 1 8 32; with --model batch 32.\n"
-    group = read.add_argument_group("a trained model")
-    group.add_argument("--model", type=Path, help="run directory, model.safetensors or released checkpoint")
-    group.add_argument("--data", type=Path, help="folder with test/<benchmark>/data.mdb")
-    group.add_argument("--out", type=Path, help="JSON file to write; the stem of each ROW's file is its key")
-    add(group, "--images", None, help="test images, drawn from all benchmarks together (default: 256)")
-    about = "precision of tower and step alike (default: no, float32)"
-    train.add_argument("--precision", choices=PRECISIONS, default="no", help=about)
     for verb in (scaling, profile):
         add(verb, "row", BASELINE)
     scaling.add_argument("--out", type=Path, help="JSON file to write, which python -m reports.figures.scaling draws")
     add(profile, "--lengths", "full")
-    data.add_argument("--data", type=Path, help="folder with data.mdb in it or below it (default: words rendered on the spot)")
-    data.set_defaults(row=BASELINE)
-    about = "height and width of the tensors (default: 224 224)"
-    data.add_argument("--size", type=at_least(1), nargs=2, default=(224, 224), metavar=("H", "W"), help=about)
-    add(data, "--images", 256)
-    data.add_argument("--workers", type=at_least(0), default=0, help="loader processes (default: 0, one core in this process)")
+    add_data_options(data)
     about = "labels in the temporary database (default: %(default)s)"
     index.add_argument("--labels", type=at_least(1), default=LABELS, help=about)
     about = "words (default: 768, of 128 images under 6 orders)"
@@ -136,6 +119,32 @@ def parser() -> argparse.ArgumentParser:
     for verb in verbs.values():
         add_json(verb, "one JSON object per line")
     return top
+
+
+def add_reading_options(read: argparse.ArgumentParser, train: argparse.ArgumentParser) -> None:
+    """What rows with random weights read; `parsed` completes the defaults of `read`, which depend on --model."""
+    for verb in (read, train):
+        add(verb, "rows", [BASELINE] if verb is train else [])
+        add(verb, "--batch", [8] if verb is train else None, {"nargs": "+"})
+        add(verb, "--lengths", "full" if verb is train else None)
+        add(verb, "--guesses", "right" if verb is train else None)
+    read.description += f"\nDefaults: {BASELINE}, full words, right guesses, batch 1 8 32; with --model batch 32.\n"
+    group = read.add_argument_group("a trained model")
+    group.add_argument("--model", type=Path, help="run directory, model.safetensors or released checkpoint")
+    group.add_argument("--data", type=Path, help="folder with test/<benchmark>/data.mdb")
+    group.add_argument("--out", type=Path, help="JSON file to write; the stem of each ROW's file is its key")
+    add(group, "--images", None, {"help": "test images, drawn from all benchmarks together (default: 256)"})
+    about = "precision of tower and step alike (default: no, float32)"
+    train.add_argument("--precision", choices=PRECISIONS, default="no", help=about)
+
+
+def add_data_options(data: argparse.ArgumentParser) -> None:
+    data.add_argument("--data", type=Path, help="folder with data.mdb in it or below it (default: words rendered on the spot)")
+    data.set_defaults(row=BASELINE)
+    about = "height and width of the tensors (default: 224 224)"
+    data.add_argument("--size", type=at_least(1), nargs=2, default=(224, 224), metavar=("H", "W"), help=about)
+    add(data, "--images", 256)
+    data.add_argument("--workers", type=at_least(0), default=0, help="loader processes (default: 0, one core in this process)")
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -78,13 +78,19 @@ class Measurement:
 
 
 def measurement(
-    name: str, ours: Sequence[float], reference: Sequence[float], device: torch.device, unit: str, details: dict, **cpu: float
+    name: str,
+    ours: Sequence[float],
+    reference: Sequence[float],
+    device: torch.device,
+    unit: str,
+    details: dict,
+    cpu_ratio: float | None = None,
+    cpu_share: float | None = None,
 ) -> Measurement:
-    """The shape of values that were measured in pairs; `cpu` has what is known of processor time."""
+    """The shape of values that were measured in pairs."""
     ratios = spread([value / other for value, other in zip(ours, reference, strict=True)])
-    known = {"cpu_ratio": None, "cpu_share": None} | cpu
-    where = {"device": device_name(device), "threads": torch.get_num_threads()}
-    return Measurement(name, unit, spread(ours), spread(reference), ratios, n=len(ours), details=details, **known, **where)
+    setting = (len(ours), device_name(device), torch.get_num_threads(), details)
+    return Measurement(name, unit, spread(ours), spread(reference), ratios, cpu_ratio, cpu_share, *setting)
 
 
 def compare(
@@ -105,7 +111,7 @@ def compare(
     share = sum(seconds.processor for seconds in ours) / sum(seconds.clock for seconds in ours) / torch.get_num_threads()
     pairs = zip(ours, reference, strict=True)
     ratio = median(value(mine.processor) / value(other.processor) for mine, other in pairs) if device.type == "cpu" else None
-    return measurement(name, *clocks, device, unit, details, cpu_ratio=ratio, cpu_share=share)
+    return measurement(name, *clocks, device, unit, details, ratio, share)
 
 
 def device_name(device: torch.device) -> str:

@@ -41,7 +41,7 @@ def copied_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Bat
     beside = torch.cuda.Stream(device)
     waiting: tuple[Batch, torch.cuda.Event] | None = None
     for batch in batches:
-        with torch.cuda.stream(beside):
+        with torch.cuda.stream(beside):  # before the batch in use is handed out, so that both overlap
             begun = batch._replace(images=batch.images.to(device, non_blocking=True)), beside.record_event()
         if waiting is not None:
             yield arrived(*waiting)

@@ -44,7 +44,7 @@ def log_entry(
     images: int,
     seconds: float,
     undecodable: Ledger,
-    watch: LossMonitor,
+    monitor: LossMonitor,
 ) -> dict:
     """A line of metrics.jsonl; losses are total, visual, cross (NaN for none)."""
     total, visual, cross = losses.tolist()
@@ -59,7 +59,7 @@ def log_entry(
         "images_per_s": images / seconds,
         "seconds": seconds,
         "undecodable": sum(undecodable.counts.values()),
-        "skipped_steps": watch.skipped,
+        "skipped_steps": monitor.skipped,
     }
 
 

@@ -44,14 +44,14 @@ class Stopper:
     parent: int = field(default_factory=os.getppid)
 
     def __enter__(self) -> "Stopper":
-        self.before = {number: signal.signal(number, self.note) for number in GRACE}
+        self.before = {number: signal.signal(number, self.handle) for number in GRACE}
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
-    def note(self, number: int, _frame: object) -> None:
+    def handle(self, number: int, _frame: object) -> None:
         if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = self.received or number
