@@ -99,7 +99,7 @@ def data_costs(lmdbs: list[WordLmdb], options: argparse.Namespace) -> Iterator[M
         }
         measured = take_turns(tasks, options.repeats, device, f"{what}: {len(chosen)} images {options.repeats} times")
         if not workers:  # one core's work, which processor time measures even beside other programs
-            measured = {task: [s._replace(clock=s.processor) for s in found] for task, found in measured.items()}
+            measured = {task: [s._replace(clock=s.processor) for s in seconds] for task, seconds in measured.items()}
         details = {
             "source": source,
             "images": len(chosen),

@@ -8,7 +8,8 @@ B batch, b words of it, K orders, L context positions, N outputs, S of them, C c
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -131,16 +132,12 @@ class ForcedOutputs:
 def forced_outputs(model: CLIP4STR) -> Iterator[ForcedOutputs]:
     """Let both decoders of the model read what `ForcedOutputs.force` says, until the block ends."""
     outputs = ForcedOutputs(model)
-    hooks = []
-    for forced in outputs.decoders:
-        hooks.append(forced.decoder.register_forward_hook(forced.after_pass, with_kwargs=True))
-        forced.decoder.step = forced.biased(forced.decoder.step)
-    try:
+    with ExitStack() as stack:
+        for forced in outputs.decoders:
+            decoder = forced.decoder
+            stack.callback(decoder.register_forward_hook(forced.after_pass, with_kwargs=True).remove)
+            stack.enter_context(patch.object(decoder, "step", forced.biased(decoder.step)))
         yield outputs
-    finally:
-        for forced, hook in zip(outputs.decoders, hooks, strict=True):
-            hook.remove()
-            del forced.decoder.step
 
 
 @contextmanager
@@ -157,8 +154,5 @@ def forced_in_training(model: CLIP4STR, words: list[str], guesses: str) -> Itera
             read = [other(word) for word in read] if guesses == "wrong" else read
         return logits + BIAS * torch.stack(bias, 1).to(logits).view(logits.shape)  # B KN C or BK N C
 
-    hook = model.visual_decoder.register_forward_hook(after_pass)
-    try:
+    with model.visual_decoder.register_forward_hook(after_pass):  # a handle is a context that removes the hook
         yield
-    finally:
-        hook.remove()

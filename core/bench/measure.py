@@ -164,31 +164,31 @@ def report(measurements: Iterable[Measurement], title: str, note: str, as_json: 
 
     Details in which the measurements differ are columns, the others stand above it.
     """
-    found = []
+    done = []
     for one in measurements:
-        found.append(one)
+        done.append(one)
         if as_json:
             print(json.dumps(asdict(one)), flush=True)
     if as_json:
-        return found
-    first, console = found[0], Console()
+        return done
+    first, console = done[0], Console()
     console.width = max(console.width, WIDTH)
     known = ["", *(key for key, value in first.details.items() if not isinstance(value, list))]
-    cells = [{"": one.name} | {key: readable(one.details[key]) for key in known if key} for one in found]
+    cells = [{"": one.name} | {key: readable(one.details[key]) for key in known if key} for one in done]
     varying = [key for key in known if len({row[key] for row in cells}) > 1]
     fixed = [f"{key} {cells[0][key]}" for key in known if key and key not in varying]
     console.print(f"{title}: {', '.join([*fixed, first.device, f'{first.threads} threads'])}", markup=False)
     table = Table(*varying, f"ours, {first.unit}", f"reference, {first.unit}", "ratio", "range", "cpu")
-    for one, row in zip(found, cells, strict=True):
+    for one, row in zip(done, cells, strict=True):
         cpu = "" if one.cpu_ratio is None else f"{one.cpu_ratio:.3f}"
         ratio = (f"{one.ratio.median:.3f}", f"{one.ratio.low:.2f}-{one.ratio.high:.2f}", cpu)
         table.add_row(*(row[key] for key in varying), readable(one.ours.median), readable(one.reference.median), *ratio)
     console.print(table)
-    shares = [one.cpu_share for one in found if one.cpu_share is not None]
+    shares = [one.cpu_share for one in done if one.cpu_share is not None]
     busy = f" The process had {min(shares):.0%} of its threads' time or more." if shares else ""
     ratios = "ratio: ours over the reference measured beside it, median and range; cpu: the same in processor time"
     console.print(f"{note} {ratios}. Medians of {first.n}.{busy}", markup=False)
-    return found
+    return done
 
 
 def readable(value: object) -> str:

@@ -84,12 +84,12 @@ def forget_peak(device: torch.device) -> None:
 
 def memory_costs(rows: list[str], scale: str, batch: int, threads: int) -> Iterator[Measurement]:
     """Every row beside the last, each measured in a process of its own, so that no peak hides another."""
-    found = {}
+    footprints = {}
     for row in rows:
         with get_context("spawn").Pool(1) as pool:
-            found[row] = pool.apply(footprint, (row, scale, batch, threads))
-    device, last = torch.device(pick_device()), found[rows[-1]]
-    for row, measured in found.items():
+            footprints[row] = pool.apply(footprint, (row, scale, batch, threads))
+    device, last = torch.device(pick_device()), footprints[rows[-1]]
+    for row, measured in footprints.items():
         for name, value in measured.items():
             details = {"row": Path(row).stem, "scale": scale, "batch": batch}
             yield measurement(name, [value / MEGA], [last[name] / MEGA], device, "MB", details)

@@ -8,6 +8,7 @@ import argparse
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from unittest.mock import patch
 
 import torch
 
@@ -60,16 +61,10 @@ class Stopwatch:
     @contextmanager
     def on(self, model: CLIP4STR) -> Iterator[None]:
         """Until the block ends, the model's parts are timed."""
-        replaced = [(owner, attribute, vars(owner).get(attribute)) for owner, attribute, _ in named_parts(model)]
-        for owner, attribute, name in list(named_parts(model)):
-            setattr(owner, attribute, self.part(name)(getattr(owner, attribute)))
-        try:
+        with ExitStack() as stack:
+            for owner, attribute, name in named_parts(model):
+                stack.enter_context(patch.object(owner, attribute, self.part(name)(getattr(owner, attribute))))
             yield
-        finally:
-            for owner, attribute, own in replaced:
-                delattr(owner, attribute)
-                if own is not None:  # not of its class
-                    setattr(owner, attribute, own)
 
 
 def parts_of(what: str, row: str, scale: str, batch: int, lengths: str, repeats: int) -> list[Measurement]:
@@ -100,13 +95,13 @@ def parts_of(what: str, row: str, scale: str, batch: int, lengths: str, repeats:
                 task()
     for seconds in (counted := watch.passes[WARMUP:]):
         seconds[REST] = 2 * seconds[ALL] + seconds[TOWER] - seconds.total()
-    found = []
+    costs = []
     for name in counted[0]:
         details = {"row": row, "scale": scale, "batch": batch, "lengths": lengths, "calls": watch.calls.get(name, 1)}
         values = ([1000 * seconds[part] for seconds in counted] for part in (name, TOWER))
-        found.append(measurement(name, *values, device, "ms", details))
+        costs.append(measurement(name, *values, device, "ms", details))
     last = {TOWER: 0, REST: 2, ALL: 3}
-    return sorted(found, key=lambda one: (last.get(one.name, 1), -one.ours.median))
+    return sorted(costs, key=lambda one: (last.get(one.name, 1), -one.ours.median))
 
 
 def run(options: argparse.Namespace) -> None:

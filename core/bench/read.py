@@ -124,5 +124,5 @@ def read_costs(row: str, scale: str, batches: list[int], lengths: str, guesses: 
 
 def run(options: argparse.Namespace) -> None:
     setting = (options.batch, options.lengths, options.guesses, options.repeats)
-    found = (cost for row in options.rows for cost in read_costs(row, options.scale, *setting))
-    report(found, "Reading", NOTE.format(MEANINGS[options.lengths], MEANINGS[options.guesses]), options.json)
+    costs = (cost for row in options.rows for cost in read_costs(row, options.scale, *setting))
+    report(costs, "Reading", NOTE.format(MEANINGS[options.lengths], MEANINGS[options.guesses]), options.json)

@@ -99,8 +99,8 @@ def growths(row: str, scale: str, repeats: int) -> Iterator[Measurement]:
 
 
 def run(options: argparse.Namespace) -> None:
-    found = report(growths(options.row, options.scale, options.repeats), "How cost grows", NOTE, options.json)
+    costs = report(growths(options.row, options.scale, options.repeats), "How cost grows", NOTE, options.json)
     if options.out:
-        device = found[0].device
+        device = costs[0].device
         title = f"{options.row}, scale {options.scale}, {device}, {options.threads} threads"
-        write_json(options.out, {"title": title, "repeats": options.repeats, "growths": [one.details for one in found]})
+        write_json(options.out, {"title": title, "repeats": options.repeats, "growths": [one.details for one in costs]})

@@ -103,5 +103,5 @@ def train_costs(
 
 def run(options: argparse.Namespace) -> None:
     setting = (options.batch, options.lengths, options.guesses, options.repeats, options.precision)
-    found = (cost for row in options.rows for cost in train_costs(row, options.scale, *setting))
-    report(found, "Training step", NOTE.format(MEANINGS[options.lengths], MEANINGS[options.guesses]), options.json)
+    costs = (cost for row in options.rows for cost in train_costs(row, options.scale, *setting))
+    report(costs, "Training step", NOTE.format(MEANINGS[options.lengths], MEANINGS[options.guesses]), options.json)

@@ -108,16 +108,16 @@ def measure_trained(
     passes = {task: whole_passes(seconds, len(batches)) for task, seconds in measured.items()}
     setting = {"precision": name_of(precision), "batch": batch, "images": len(labels), "mean_letters": mean_letters(labels)}
     per_image = partial(mul, 1000 / len(labels))
-    found, readings = [], {}
+    costs, readings = [], {}
     for name, row in ways.items():
         outputs = {}
         for output, way in row.items():
             cost = compare(f"{name}, {output}", passes[way], passes[REFERENCE], device, setting, value=per_image)
-            found.append(cost)
+            costs.append(cost)
             outputs[output] = as_entry(cost)
         readings[name] = {**outputs[protocols[name].output], "output": protocols[name].output, "outputs": outputs}
     machine = {"device": device_name(device), "threads": torch.get_num_threads(), "repeats": repeats}
-    return found, {**machine, **setting, "readings": readings}
+    return costs, {**machine, **setting, "readings": readings}
 
 
 def whole_passes(seconds: Sequence[Seconds], batches: int) -> list[Seconds]:
@@ -155,8 +155,8 @@ def protocols_of(rows: Sequence[str], scale: str) -> dict[str, Protocol]:
 def run(options: argparse.Namespace) -> None:
     model = load_model(options.model).to(pick_device())
     sizes = {"batch": options.batch[0], "images": options.images or 256, "repeats": options.repeats}
-    found, content = measure_trained(model, options.data, protocols_of(options.rows, options.scale), **sizes)
+    costs, content = measure_trained(model, options.data, protocols_of(options.rows, options.scale), **sizes)
     write_json(options.out, content)
-    report(found, "Reading per image", NOTE, options.json)
+    report(costs, "Reading per image", NOTE, options.json)
     if not options.json:
         print(f"written to {options.out}")

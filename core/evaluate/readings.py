@@ -32,7 +32,7 @@ class Readings:
 
     Args:
         model_seconds: the device's, from the images' way there to ids and confidences, over all processes: what images
-            take to be loaded, and strings to be made, is no part of it.
+            take to be loaded, and strings to be made, is not counted.
     """
 
     rows: pd.DataFrame

@@ -106,7 +106,7 @@ def evaluate(
 ) -> dict[Path, dict]:
     """Read all benchmarks below data/test; write predictions.parquet and metrics.json into each wanted folder.
 
-    A benchmark that cannot be opened is reported and left out, the others are read all the same. The processes of a team
+    A benchmark that cannot be opened is reported and left out, the others are read. The processes of a team
     share the images, and one of them writes the same files as a process alone.
 
     Args:
@@ -209,14 +209,14 @@ def write_evaluations(
 
 def scores(rows: pd.DataFrame, charset: str) -> dict:
     """n, correct, accuracy and 1-NED of every output the model has."""
-    found = {}
+    summary = {}
     for output in OUTPUTS:
         if rows[output].notna().all():
             scored = score(list(rows.label), list(rows[output]), charset)
-            found["n"] = scored.n
-            found[output] = {
+            summary["n"] = scored.n
+            summary[output] = {
                 "correct": scored.correct,
                 "accuracy": scored.accuracy,
                 "one_minus_ned": scored.one_minus_ned,
             }
-    return found
+    return summary

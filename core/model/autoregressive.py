@@ -83,13 +83,13 @@ def verify(decoder: Decoder, words: UnfinishedRows, tokenizer: Tokenizer, logits
         width = min(outputs, 1 + int(word_lengths(words.ids, tokenizer).max()))
         contexts: list[KeysValues] = []
         guessed = words.ids[:, :width]
-        found = left_to_right(decoder, words.memory, guessed, tokenizer, contexts)  # b W C
-        predicted = found.argmax(-1)  # b W
+        new = left_to_right(decoder, words.memory, guessed, tokenizer, contexts)  # b W C
+        predicted = new.argmax(-1)  # b W
         # The first wrong output counts as certain: everything it has read was right.
         certain = 1 + (predicted != guessed).cumsum(1).eq(0).sum(1).clamp(max=width - 1)  # b
         gained = certain - words.certain
         words.ids[:, :width] = predicted  # after the comparison: `guessed` is a view of it
-        logits[words.rows, :width] = found  # what is not certain yet is written again by a later pass or step
+        logits[words.rows, :width] = new  # what is not certain yet is written again by a later pass or step
         going = (certain <= word_lengths(words.ids, tokenizer)) & (certain < outputs)
         words = words._replace(certain=certain, contexts=contexts).select(going)
         if not len(words.rows) or gained[going].float().mean() < STEPS_PER_PASS:
@@ -104,9 +104,9 @@ def decode_stepwise(decoder: Decoder, words: UnfinishedRows, tokenizer: Tokenize
     ids = words.ids[:, start - 1] if start else torch.full_like(words.rows, tokenizer.bos)
     ended = torch.zeros_like(words.rows, dtype=torch.bool)
     for position in range(start, decoder.max_outputs):
-        found = decoder.step(ids, position, cache, words.memory)
-        logits[words.rows, position] = found
-        ids = found.argmax(-1)
+        new = decoder.step(ids, position, cache, words.memory)  # b C
+        logits[words.rows, position] = new
+        ids = new.argmax(-1)
         ended |= ids == tokenizer.eos
         left = len(ended) - int(ended.sum())
         if not left:

@@ -38,7 +38,7 @@ class Prediction:
 
 
 def nar_pass(decoder: Decoder, memory: list[KeysValues], tokenizer: Tokenizer) -> Tensor:
-    """The non-autoregressive first pass ("Cloze" in Table IX): every output sees [B] alone."""
+    """The non-autoregressive first pass ("Cloze" in Table IX): every output reads [B] alone."""
     batch = len(memory[0].keys)
     device = memory[0].keys.device
     ids = torch.full((batch, 1), tokenizer.bos, device=device)  # B 1

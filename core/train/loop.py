@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from core.data.lmdb import Ledger
-from core.data.loading import Batch, Words
+from core.data.loading import Batch, ShuffledBatches, Words
 from core.experiment.experiment import Loaded
 from core.files import append_json, write_json
 from core.model.clip4str import CLIP4STR
 from core.runtime.distributed import DistEnv
 from core.runtime.provenance import now
-from core.train.batches import batches_of, shuffled
+from core.train.batches import batches_of
 from core.train.loss_monitor import BadStep, LossMonitor, refuse
 from core.train.orders import Orders
 from core.train.record import identity, log_entry, state_identity, train_record
@@ -147,12 +147,12 @@ class Run:
             self.log(entry)
 
     def finish(self) -> None:
-        """The trained model; the state is no longer needed."""
+        """Write the trained model, and remove the state."""
         self.monitor.flush()
         if self.team.is_main:
-            found = {"train": train_record(self.words, self.steps), "finished": now(), "undecodable": self.ledger.as_dict()}
-            found |= {"captions_cut": self.model.captions_cut, "skipped_steps": self.monitor.skipped}
-            write_json(self.out / "provenance.json", {**self.record, **found})
+            content = {"train": train_record(self.words, self.steps), "finished": now(), "undecodable": self.ledger.as_dict()}
+            content |= {"captions_cut": self.model.captions_cut, "skipped_steps": self.monitor.skipped}
+            write_json(self.out / "provenance.json", {**self.record, **content})
             # After provenance, for with its model a run is finished; and the state goes last: until then a run resumes from it.
             save_model(self.model, self.loaded.training, self.identity, self.out)
             shutil.rmtree(self.out / "state", ignore_errors=True)
@@ -164,11 +164,13 @@ def train_loop(run: Run, start: int) -> None:
 
     Raises:
         Interrupted: a signal asked to stop, and the state is saved.
-        TrainingError: a loss is no number or has exploded, or a whole batch cannot be decoded.
+        TrainingError: too many losses are not finite, one has exploded, or a whole batch cannot be decoded.
         DataError: the data went away.
     """
     optimisation, team = run.optimisation, run.team
-    order = shuffled(run.words, optimisation, team, run.record["seed"], start, run.steps)
+    micro_batch = optimisation.micro_batch(team.size)
+    steps = (optimisation.batch, run.record["seed"], start, run.steps)
+    order = ShuffledBatches(len(run.words), *steps, micro_batch, team.index, team.size)
     with (
         Stopper() as stopper,
         contextlib.closing(batches_of(run.words, order, optimisation.workers, run.accelerator.device)) as batches,

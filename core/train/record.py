@@ -77,9 +77,9 @@ def finished(out: Path, expected: dict) -> bool:
     description = out / "model.json"
     if not (out / "model.safetensors").is_file():
         return False
-    found = json.loads(description.read_text()).get("identity") if description.is_file() else None
-    if found != expected:
-        raise TrainingError(f"{out} holds a model trained from something else ({found}); choose another --out")
+    trained = json.loads(description.read_text()).get("identity") if description.is_file() else None
+    if trained != expected:
+        raise TrainingError(f"{out} holds a model trained from something else ({trained}); choose another --out")
     return True
 
 

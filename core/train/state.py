@@ -106,11 +106,11 @@ def resume(parts: Mapping[str, Stateful], out: Path, expected: dict) -> int:
     if not states:
         return 0
     newest = states[-1]
-    found = json.loads((newest / "run_identity.json").read_text())
+    saved = json.loads((newest / "run_identity.json").read_text())
     for key, value in expected.items():
-        if found.get(key, value) != value:  # states from before a key was recorded lack it
+        if saved.get(key, value) != value:  # states from before a key was recorded lack it
             raise UserError(
-                f"{newest} was saved with {key} {found.get(key)}, this run has {value}: "
+                f"{newest} was saved with {key} {saved.get(key)}, this run has {value}: "
                 f"delete {out / 'state'} to start over, or choose another --out"
             )
     try:

@@ -37,6 +37,6 @@ def check_allowlist(imports: Iterable[tuple[str, str]], names: Iterable[str]) ->
 
 def is_allowed(module: str, name: str) -> bool:
     """Whether `name` is a class that this module defines (or one of the functions that pick tokens)."""
-    found = getattr(importlib.import_module(module), name, None) if "." not in name else None
-    allowed = inspect.isclass(found) or (inspect.isfunction(found) and module == FUNCTIONS)
-    return allowed and found.__module__ == module
+    member = getattr(importlib.import_module(module), name, None) if "." not in name else None
+    allowed = inspect.isclass(member) or (inspect.isfunction(member) and module == FUNCTIONS)
+    return allowed and member.__module__ == module

@@ -63,8 +63,8 @@ def rename(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def count_blocks(tensors: dict[str, Tensor], pattern: str) -> int:
-    found = [re.match(pattern, name) for name in tensors]
-    return 1 + max((int(match[1]) for match in found if match), default=-1)
+    matches = [re.match(pattern, name) for name in tensors]
+    return 1 + max((int(match[1]) for match in matches if match), default=-1)
 
 
 def architecture(tensors: dict[str, Tensor], image_size: tuple[int, int]) -> dict:
