@@ -18,7 +18,7 @@ class ClipAdapter(nn.Module):
         ratio: lambda, 0.2 in the paper; 0 is the identity.
 
     Raises:
-        ValueError: the tower is not frozen, its width is no multiple of the reduction, or the ratio is outside [0, 1].
+        ValueError: the tower is not frozen, its width is not a multiple of the reduction, or the ratio is outside [0, 1].
     """
 
     def __init__(self, towers: nn.Module, reduction: int, ratio: float):

@@ -20,7 +20,7 @@ from core.choices import SCALES
 from core.errors import ConfigError
 from core.files import ROOT
 from core.moved import with_new_names
-from core.weights.allowlist import foreign
+from core.weights.allowlist import check_allowlist
 
 Built = TypeVar("Built")
 
@@ -253,7 +253,7 @@ def refuse_foreign(text: str, source: Path) -> None:
             bad = f"include {statement.filename!r}"
         elif isinstance(statement, config_parser.BlockDeclaration) or statement.arg_name:
             selectors.append(statement.selector)
-    bad = bad or foreign(imports, [*selectors, *names.references])
+    bad = bad or check_allowlist(imports, [*selectors, *names.references])
     if bad:
         raise ConfigError(f"{source} is refused: its gin text says `{bad}`; a model needs our own classes only")
 

@@ -1,52 +1,35 @@
 """What it takes to turn a step's predictions into captions, against the same by strings, one word after the other.
 
-The floor is how it is commonly done, and was here: Python strings of the characters, open_clip's tokenizer on each word (its
-cleaning included), a tensor for each caption.
+The reference is how it is commonly done, and was here: Python strings of the characters, open_clip's tokenizer on each word
+(its cleaning included), a tensor for each caption.
 """
 
 import argparse
-import json
 import random
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
 
 import torch
 from open_clip.tokenizer import SimpleTokenizer
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
-from core.bench.timing import Compared, Ready, compared, take_turns
+from core.bench.measure import Measurement, Ready, compare, report, take_turns
 from core.bench.words import random_words, typical_lengths
 from core.charset import CHARSET_36, CHARSET_94, reduce_text
 from core.model.captions import CaptionReader, CaptionTokenizer
 from core.model.tokenizer import Tokenizer
+from core.runtime.compute import pick_device
 
 CONTEXT = 16  # tokens, as at paper scale
 OUTPUTS = 26
 LONGEST = 25  # letters
+NOTE = "ours: arrays, as the model has captions made; reference: strings, open_clip's tokenizer word by word."
 
 
-@dataclass(frozen=True, kw_only=True)
-class CaptionCost(Compared):
-    """Captions of distinct random words; the floor is the plain way, so a ratio below 1 is faster.
-
-    Args:
-        lengths: "typical" (see `core.bench.words`) or "25".
-        memory: "cold" or "warm".
-    """
-
-    what: str = "captions"
-    captions: int
-    lengths: str
-    memory: str
-
-
-class Plainly:
+class StringCaptions:
     """Captions by strings and tensors, with a memory."""
 
     def __init__(self):
-        self.letters, self.tokenizer = CHARSET_94, SimpleTokenizer()
+        self.tokenizer = SimpleTokenizer()
         self.forget()
 
     def forget(self) -> None:
@@ -55,26 +38,22 @@ class Plainly:
 
     def __call__(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Ids M N to tokens of the distinct captions and M rows."""
-        captions = [reduce_text(self.word(row), CHARSET_36) for row in ids.tolist()]
+        captions = []
+        for row in ids.tolist():
+            letters = []
+            for token in row:
+                if not token:
+                    break
+                letters.append(CHARSET_94[token - 1])
+            captions.append(reduce_text("".join(letters), CHARSET_36))
         distinct = {caption: row for row, caption in enumerate(dict.fromkeys(captions))}
-        tokens = torch.stack([self.tokens(caption) for caption in distinct]).to(ids.device)
+        for caption in distinct.keys() - self.known.keys():
+            self.known[caption] = self.tokenizer(caption, CONTEXT)[0]
+        tokens = torch.stack([self.known[caption] for caption in distinct]).to(ids.device)
         return tokens, torch.tensor([distinct[caption] for caption in captions], device=ids.device)
 
-    def word(self, row: list[int]) -> str:
-        letters = []
-        for token in row:
-            if not token:
-                break
-            letters.append(self.letters[token - 1])
-        return "".join(letters)
 
-    def tokens(self, caption: str) -> Tensor:
-        if caption not in self.known:
-            self.known[caption] = self.tokenizer(caption, CONTEXT)[0]
-        return self.known[caption]
-
-
-class InArrays:
+class ArrayCaptions:
     """Captions as the model has them made."""
 
     def __init__(self):
@@ -88,34 +67,33 @@ class InArrays:
         return tuple(self.reader.finish(self.reader.begin(ids)))
 
 
-def caption_costs(captions: int, repeats: int) -> list[CaptionCost]:
-    """Cold and warm, at common lengths and at 25 letters; every repeat has other words."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    costs = []
+def caption_costs(captions: int, repeats: int) -> Iterator[Measurement]:
+    """Of distinct random words, new (cold) and known (warm), of common lengths and of 25 letters; every repeat has others."""
+    device = torch.device(pick_device())
     for lengths in ("typical", str(LONGEST)):
         drawn = [ids_of(words_of(lengths, captions, repeat)).to(device) for repeat in range(repeats)]
         for memory in ("cold", "warm"):
-            tasks = {maker: ready(maker(), drawn, memory) for maker in (Plainly, InArrays)}
+            tasks = {maker: captioning(maker(), drawn, memory) for maker in (StringCaptions, ArrayCaptions)}
             measured = take_turns(tasks, repeats, device, f"{captions} captions, {lengths}, {memory}")
-            cost = compared(measured[InArrays], measured[Plainly], device)
-            costs.append(CaptionCost(**vars(cost), captions=captions, lengths=lengths, memory=memory))
-    return costs
+            details = {"captions": captions, "lengths": lengths, "memory": memory}
+            yield compare("captions", measured[ArrayCaptions], measured[StringCaptions], device, details)
 
 
-def ready(maker: Callable[[Tensor], tuple[Tensor, Tensor]], drawn: list[Tensor], memory: str) -> Ready:
-    def prepare(repeat: int) -> Callable[[], object]:
+def captioning(maker: StringCaptions | ArrayCaptions, drawn: list[Tensor], memory: str) -> Ready:
+    """Of a round: captions of its words, which are known already where the memory is warm."""
+
+    def ready(repeat: int) -> Callable[[], object]:
         maker.forget()
         if memory == "warm":
             maker(drawn[repeat])
         return lambda: maker(drawn[repeat])
 
-    return prepare
+    return ready
 
 
 def words_of(lengths: str, count: int, seed: int) -> list[str]:
-    if lengths == "typical":
-        return random_words(typical_lengths(count, random.Random(seed)), seed)
-    return random_words([LONGEST] * count, seed)
+    rng = random.Random(seed)
+    return random_words(typical_lengths(count, rng) if lengths == "typical" else [LONGEST] * count, rng)
 
 
 def ids_of(words: list[str]) -> Tensor:
@@ -127,20 +105,4 @@ def ids_of(words: list[str]) -> Tensor:
 
 
 def run(options: argparse.Namespace) -> None:
-    torch.set_num_threads(1)
-    costs = caption_costs(options.captions, options.repeats)
-    if options.json:
-        for cost in costs:
-            print(json.dumps(asdict(cost)))
-        return
-    table = Table("letters", "memory", "strings", "arrays", "ratio", "range", title=f"{options.captions} captions, ms")
-    for cost in costs:
-        milliseconds = (f"{1000 * seconds:.2f}" for seconds in (cost.floor_low_s, cost.low_s))
-        table.add_row(
-            cost.lengths, cost.memory, *milliseconds, f"{cost.ratio:.3f}", f"{cost.ratio_low:.3f}-{cost.ratio_high:.3f}"
-        )
-    Console().print(table)
-    Console().print(
-        f"strings: open_clip's tokenizer word by word; arrays: this code. Least of {costs[0].repeats} repeats in turns, "
-        f"{costs[0].device}, one thread; ratio: median of neighbours."
-    )
+    report(caption_costs(options.captions, options.repeats), "Captions", NOTE, options.json)

@@ -5,18 +5,18 @@ size, then torchvision's Resize (bicubic), ToTensor and Normalize, stacked as fl
 operations as ours.
 """
 
+import argparse
 import io
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice, pairwise
+from operator import truediv
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.table import Table
 from timm.data.auto_augment import RandAugment as TimmRandAugment
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -24,18 +24,20 @@ from torchvision.transforms import Compose, InterpolationMode, Normalize, Resize
 from torchvision.transforms import ToTensor as FloatTensor
 
 from core import config
-from core.bench.timing import Ready, by_clock, by_processor, ratios, spread, take_turns
+from core.bench.measure import Measurement, Ready, compare, report, take_turns
+from core.charset import CHARSET_94
 from core.choices import NORMALISATIONS
 from core.data.augment import RandAugment
 from core.data.environments import environment
 from core.data.lmdb import WordLmdb, write_lmdb
-from core.data.loading import AHEAD, Words, collate
+from core.data.loading import AHEAD, Words, collate, open_words
 from core.data.micro import WORLD, World
 from core.data.render.lexicon import vocabulary_words
 from core.data.render.sheet import png_bytes
 from core.data.transforms import ToTensor
 from core.data.words import Recipe
 from core.errors import DataError
+from core.experiment.experiment import load
 
 NORMALISATION = "clip"
 RENDERED = 512  # words, where no data is given
@@ -44,35 +46,10 @@ SIZES = (  # width and height of real crops: 20 of IIIT5K's, SVT's and IC15's tr
     *((75, 33), (57, 50), (58, 59), (93, 43), (78, 61), (161, 36), (88, 86), (189, 53), (168, 96), (304, 100)),
 )
 OURS, NORMALISED, REFERENCE = "ours", "ours, normalised", "reference"
-
-
-@dataclass(frozen=True)
-class DataCost:
-    """Images a second of one core; with workers, of all of them by the clock.
-
-    Args:
-        what: "data" with augmentation, "data_plain" without.
-        images_per_s: ours, to the batch of whole numbers that goes to the device.
-        normalised_images_per_s: ours, normalised on this core too, which a device otherwise does.
-        ratio: `images_per_s` over the reference's, of neighbours in time; median and range.
-        clock_images_per_s: as `images_per_s`, by the clock.
-    """
-
-    what: str
-    images_per_s: float
-    reference_images_per_s: float
-    ratio: float
-    ratio_low: float
-    ratio_high: float
-    normalised_images_per_s: float
-    clock_images_per_s: float
-    batch: int
-    image_size: tuple[int, int]
-    threads: int
-    workers: int
-    images: int
-    repeats: int
-    source: str
+NOTE = (
+    "Images per second, {}. ours: to the batch of whole numbers that goes to the device, which normalises them; normalised: on "
+    "this core too; reference: the released loader's steps with the same augmentation, normalised float32."
+)
 
 
 class Released(Dataset):
@@ -99,57 +76,40 @@ class Released(Dataset):
         return self.transform(image), sample.label
 
 
-def data_costs(
-    lmdbs: list[WordLmdb],
-    source: str,
-    published: RandAugment,
-    *,
-    image_size: tuple[int, int],
-    batch: int,
-    images: int,
-    repeats: int,
-    workers: int,
-) -> Iterator[DataCost]:
+def data_costs(lmdbs: list[WordLmdb], options: argparse.Namespace) -> Iterator[Measurement]:
     """With augmentation as published (section IV-A), then without; ours and the reference in turns on the same images.
 
     Args:
-        published: as the study's paper scale augments.
-        images: of each measurement, drawn at random from those that can be decoded.
+        options: of the command: `images` of each measurement are drawn at random from those that can be decoded.
 
     Raises:
         DataError: none can be.
     """
-    for what, augment in (("data", published), ("data_plain", None)):
-        words = Words(lmdbs, ToTensor(image_size, NORMALISATION), augment)
-        chosen = decodable(words, images, source)
-        released = Released(words, image_size, augment)
+    size, batch, workers, source = tuple(options.size), options.batch, options.workers, str(options.data or "rendered words")
+    published = load(options.row, "paper").experiment.augment
+    device = torch.device("cpu")
+    for what, augment in (("augmented", published), ("as they are", None)):
+        words = Words(lmdbs, ToTensor(size, NORMALISATION), augment)
+        chosen = decodable(words, options.images, source)
+        released = Released(words, size, augment)
         tasks: dict[str, Ready] = {
-            OURS: passing(words, chosen, batch, workers, collate, lambda found: found.images),
-            NORMALISED: passing(words, chosen, batch, workers, collate, lambda found: found.normalised("cpu")),
-            REFERENCE: passing(released, chosen, batch, workers, None, lambda found: found[0]),
+            OURS: passing(words, chosen, batch, workers, collate, lambda batch: batch.images),
+            NORMALISED: passing(words, chosen, batch, workers, collate, lambda batch: batch.normalised("cpu")),
+            REFERENCE: passing(released, chosen, batch, workers, None, lambda batch: batch[0]),
         }
-        measured = take_turns(tasks, repeats, torch.device("cpu"), f"{what}: {len(chosen)} images {repeats} times")
-        clock = by_clock(measured)
-        seconds = clock if workers else by_processor(measured)
-        rates = {task: len(chosen) / spread(found).median for task, found in seconds.items()}
-        ratio = ratios(seconds[REFERENCE], seconds[OURS])
-        yield DataCost(
-            what,
-            rates[OURS],
-            rates[REFERENCE],
-            ratio.median,
-            ratio.low,
-            ratio.high,
-            rates[NORMALISED],
-            len(chosen) / spread(clock[OURS]).median,
-            batch,
-            image_size,
-            torch.get_num_threads(),
-            workers,
-            len(chosen),
-            repeats,
-            source,
-        )
+        measured = take_turns(tasks, options.repeats, device, f"{what}: {len(chosen)} images {options.repeats} times")
+        if not workers:  # one core's work, which processor time measures even beside other programs
+            measured = {task: [s._replace(clock=s.processor) for s in seconds] for task, seconds in measured.items()}
+        details = {
+            "source": source,
+            "images": len(chosen),
+            "size": f"{size[0]} x {size[1]}",
+            "batch": batch,
+            "workers": workers,
+        }
+        for name in (OURS, NORMALISED):
+            task = what + name.removeprefix(OURS)
+            yield compare(task, measured[name], measured[REFERENCE], device, details, "images/s", partial(truediv, len(chosen)))
 
 
 def decodable(words: Words, images: int, source: str) -> list[int]:
@@ -176,7 +136,7 @@ def passing(
         order = [[(number, position) for position in chosen[first:end]] for first, end in pairwise(edges)]
         ahead = AHEAD if workers else None
         loader = DataLoader(dataset, batch_sampler=order, num_workers=workers, collate_fn=together, prefetch_factor=ahead)
-        return lambda: sum(len(last(found)) for found in loader)
+        return lambda: sum(len(last(batch)) for batch in loader)
 
     return ready
 
@@ -196,20 +156,8 @@ def rendered_words(folder: Path, count: int = RENDERED) -> list[WordLmdb]:
     return [WordLmdb(folder)]
 
 
-def show_data(costs: list[DataCost]) -> None:
-    """A table of `data_costs` and what its figures are."""
-    first = costs[0]
-    size = f"{first.image_size[0]} x {first.image_size[1]}"
-    table = Table("", "ours", "normalised too", "reference", "ratio", "range", title=f"Images a second, {size}")
-    for cost in costs:
-        name = "augmented" if cost.what == "data" else "as they are"
-        rates = (cost.images_per_s, cost.normalised_images_per_s, cost.reference_images_per_s)
-        ratio = (f"{cost.ratio:.2f}", f"{cost.ratio_low:.2f}-{cost.ratio_high:.2f}")
-        table.add_row(name, *(f"{rate:.0f}" for rate in rates), *ratio)
-    Console().print(table)
-    how = f"{first.workers} worker processes, by the clock" if first.workers else "one core, in its processor time"
-    Console().print(
-        f"From LMDB to batches of {first.batch}; {how}; {first.images} images of {first.source}, medians of {first.repeats} "
-        "repeats in turns. ours: whole numbers as they go to the device, which normalises them; reference: the released "
-        "loader's steps with the same augmentation, normalised float32."
-    )
+def run(options: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        lmdbs = open_words(options.data, CHARSET_94, 25) if options.data else rendered_words(Path(scratch) / "words")
+        clock = "by the clock" if options.workers else "of one core, in its processor time"
+        report(data_costs(lmdbs, options), "From LMDB to batches", NOTE.format(clock), options.json)

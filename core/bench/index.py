@@ -1,20 +1,21 @@
 """What it takes to open a database of millions of labels: the first time, when they are scanned, and every time after.
 
-Beside them stands one plain scan in the same run: every label fetched by its key, decoded and put through the label
-rules, as each process of the released code does at every start.
+The reference is one plain scan: every label fetched by its key, decoded and put through the label rules, as each process of the
+released code does at every start.
 """
 
+import argparse
 import random
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import lmdb
+import torch
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import track
 
+from core.bench.measure import Measurement, compare, report, take_turns
 from core.charset import CHARSET_94, DIGITS, LOWER, RejectedLabel, normalise_label
 from core.data.environments import close, environment
 from core.data.lmdb import COUNT_KEY, WordLmdb
@@ -23,31 +24,15 @@ MAX_LETTERS = 25
 ODD = {50: "naïve café", 200: "a label that is longer than all that is kept", 1000: " \n"}  # every so many labels: one of these
 TRANSACTION = 100_000  # entries
 RECORD = 120  # bytes of map for an entry, more than it takes
+REFERENCE = "plain scan"
+NOTE = (
+    "first: opening without an index, which is then written; second: opening with it; fetching: every label by its key, which "
+    "is part of the reference, one plain scan. The file is in memory already."
+)
 
 
-@dataclass(frozen=True)
-class IndexCost:
-    """Seconds by the clock, the file in memory already.
-
-    Args:
-        first_s: opening without an index, which is then written.
-        second_s: opening with it.
-        scan_s: the plain scan.
-        get_s: fetching every label by its key and doing nothing with it, which is part of `scan_s`.
-        ratio: `first_s` over `scan_s`.
-    """
-
-    what: str
-    labels: int
-    first_s: float
-    second_s: float
-    scan_s: float
-    get_s: float
-    ratio: float
-
-
-def index_cost(labels: int, repeats: int = 3) -> IndexCost:
-    """The middle one of `repeats` measurements of each, in turns, of a temporary database.
+def index_costs(labels: int, repeats: int) -> list[Measurement]:
+    """Opening a temporary database the first time and again, and fetching its labels, in turns with a plain scan.
 
     Raises:
         OSError: it could not be written.
@@ -55,27 +40,29 @@ def index_cost(labels: int, repeats: int = 3) -> IndexCost:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "labels"
         write_labels(folder, labels)
-        rounds = []
-        for _ in range(repeats):
-            for file in folder.glob("*.index"):
-                file.unlink()
-            rounds.append(
-                [
-                    seconds_of(lambda: plain_scan(folder, labels)),
-                    seconds_of(lambda: only_get(folder, labels)),
-                    seconds_of(lambda: WordLmdb(folder)),
-                    seconds_of(lambda: WordLmdb(folder)),
-                ]
-            )
+
+        def opening(known: bool) -> Callable[[], object]:
             close(folder)
-    scan_s, get_s, first_s, second_s = (sorted(values)[repeats // 2] for values in zip(*rounds, strict=True))
-    return IndexCost("index", labels, first_s, second_s, scan_s, get_s, first_s / scan_s)
+            if known:
+                WordLmdb(folder)
+                close(folder)
+            else:
+                for file in folder.glob("*.index"):
+                    file.unlink()
+            return lambda: WordLmdb(folder)
 
-
-def seconds_of(task: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    task()
-    return time.perf_counter() - start
+        tasks = {
+            REFERENCE: lambda number: lambda: plain_scan(folder, labels),
+            "fetching": lambda number: lambda: fetch(folder, labels),
+            "first": lambda number: opening(known=False),
+            "second": lambda number: opening(known=True),
+        }
+        device = torch.device("cpu")
+        measured = take_turns(tasks, repeats, device, f"opening {labels:,} labels")
+        close(folder)
+    details = {"labels": labels}
+    others = [name for name in tasks if name != REFERENCE]
+    return [compare(name, measured[name], measured[REFERENCE], device, details, "s", lambda s: s) for name in others]
 
 
 def write_labels(folder: Path, count: int) -> None:
@@ -93,17 +80,16 @@ def write_labels(folder: Path, count: int) -> None:
 
     folder.mkdir(parents=True)
     database = lmdb.open(str(folder), map_size=RECORD * (2 * count + 1) + (1 << 20), sync=False)
+    transaction = database.begin(write=True)
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        shown = bar.add_task(f"writing {count:,} labels", total=2 * count + 1)
-        transaction = database.begin(write=True)
-        for written, (key, value) in enumerate(entries(), start=1):
-            transaction.put(key, value, append=True)
-            if written % TRANSACTION == 0:
-                transaction.commit()
-                transaction = database.begin(write=True)
-                bar.update(shown, completed=written)
-        transaction.commit()
+    title, hidden = f"writing {count:,} labels", not console.is_terminal
+    shown = track(entries(), title, 2 * count + 1, console=console, transient=True, disable=hidden)
+    for written, (key, value) in enumerate(shown, start=1):
+        transaction.put(key, value, append=True)
+        if written % TRANSACTION == 0:
+            transaction.commit()
+            transaction = database.begin(write=True)
+    transaction.commit()
     database.close()
 
 
@@ -120,16 +106,11 @@ def plain_scan(folder: Path, count: int) -> list[tuple[int, str]]:
     return kept
 
 
-def only_get(folder: Path, count: int) -> None:
+def fetch(folder: Path, count: int) -> None:
     with environment(folder).begin() as transaction:
         for number in range(1, count + 1):
             transaction.get(f"label-{number:09d}".encode())
 
 
-def show_index(cost: IndexCost) -> None:
-    """The figures of `index_cost` in words."""
-    Console().print(
-        f"{cost.labels:,} labels: opened the first time in {cost.first_s:.2f} s (index written), then in {cost.second_s:.3f} s "
-        f"a process. One plain scan takes {cost.scan_s:.2f} s ({cost.get_s:.2f} s to fetch labels alone); the first opening "
-        f"takes {cost.ratio:.2f} of that. The file was in memory already."
-    )
+def run(options: argparse.Namespace) -> None:
+    report(index_costs(options.labels, options.repeats), "Opening labels", NOTE, options.json)

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 import torch
 
+from core.bench.measure import seconds_of
+from core.bench.read import as_evaluated
+from core.bench.train import training_steps
+from core.bench.words import random_words
 from core.experiment.experiment import Loaded
 from core.model.clip4str import CLIP4STR
-from core.model.permutations import sample_permutations
 from core.runtime.clock import clock
-from core.runtime.precision import autocast, fit_for
+from core.runtime.precision import fit_for
 
 WARM_UP = 2  # steps before the clock starts: allocation, autotuning
 SHORT, LONG = 3, 8  # letters of most words
@@ -22,7 +25,7 @@ class Probe:
     """Seconds: the median and range of a training step, and the medians of reading an image.
 
     Args:
-        passes: forward and backward passes a step.
+        passes: forward and backward passes per step.
         peak_bytes: device memory at the most; None on a CPU.
     """
 
@@ -54,35 +57,25 @@ def probe(loaded: Loaded, *, steps: int, letters: int, device: str, advance: Cal
     if steps < 1:
         raise ValueError(f"steps = {steps}: time at least one")
     torch.manual_seed(0)
-    optimisation = loaded.experiment.optimisation
+    optimisation, on_gpu = loaded.experiment.optimisation, device == "cuda"
     model = loaded.experiment.model(load_weights=False).to(device)
-    optimiser, precision = optimisation.optimiser(model), fit_for(device, optimisation.precision)
-    passes, images = optimisation.accumulation(1), optimisation.batch // optimisation.accumulation(1)
-    batch, seconds = torch.empty(images, 3, *model.towers.image_size, device=device), []
-    draw, generator = random.Random(0), torch.Generator().manual_seed(0)
-    if device == "cuda":
+    passes = optimisation.accumulation(1)
+    images = torch.empty(optimisation.batch // passes, 3, *model.train().towers.image_size, device=device)
+    draw = random.Random(0)
+    words = [[words_up_to(letters, model, len(images), draw) for _ in range(passes)] for _ in range(WARM_UP + steps)]
+    ready = training_steps(model, optimisation, fit_for(device, optimisation.precision), images, words, guesses=None)
+    if on_gpu:
         torch.cuda.reset_peak_memory_stats()
-    model.train()
+    seconds = []
     for number in range(WARM_UP + steps):
-        batch.normal_()
-        every_pass = [random_words(model, images, letters, draw) for _ in range(passes)]
-        start = clock(device)
-        for words in every_pass:
-            orders = sample_permutations(max(map(len, words)), model.num_permutations, model.mirrored, generator)
-            with autocast(device, precision):
-                loss = model.losses(batch, words, orders).total
-            (loss / passes).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), optimisation.clip_grad_norm)
-        optimisation.set_lr(optimiser, number, WARM_UP + steps)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        if number >= WARM_UP:
-            seconds.append(clock(device) - start)
+        images.normal_()
+        seconds.append(seconds_of(ready(number), torch.device(device)).clock)
         advance()
-    peak = torch.cuda.max_memory_allocated() if device == "cuda" else None
-    encode, decode = reading(model, batch, loaded, device)
+    seconds = seconds[WARM_UP:]
+    peak = torch.cuda.max_memory_allocated() if on_gpu else None
+    encode, decode = reading_seconds(model, images, loaded)
     return Probe(
-        device=torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads",
+        device=torch.cuda.get_device_name() if on_gpu else f"CPU, {torch.get_num_threads()} threads",
         step=statistics.median(seconds),
         fastest=min(seconds),
         slowest=max(seconds),
@@ -93,24 +86,23 @@ def probe(loaded: Loaded, *, steps: int, letters: int, device: str, advance: Cal
     )
 
 
-def reading(model: CLIP4STR, images: torch.Tensor, loaded: Loaded, device: str) -> tuple[float, float]:
-    """Seconds an image of the image tower, and of decoding as the row's protocol has it."""
+def reading_seconds(model: CLIP4STR, images: torch.Tensor, loaded: Loaded) -> tuple[float, float]:
+    """Seconds per image of the image tower, and of decoding as the row's protocol has it."""
     protocol, encode, decode = loaded.protocol, [], []
     model.eval()
     for _ in range(3):
-        with autocast(device, protocol.precision):
-            start = clock(device)
+        with as_evaluated(images.device, protocol.precision):
+            start = clock(images.device)
             memory = model.encode(images)
-            middle = clock(device)
+            middle = clock(images.device)
             model.decode(memory, protocol.refine_steps, protocol.decode, protocol.fast_cross)
-        encode.append(middle - start)
-        decode.append(clock(device) - middle)
-    return statistics.median(encode) / len(images), statistics.median(decode) / len(images)
+        encode.append((middle - start) / len(images))
+        decode.append((clock(images.device) - middle) / len(images))
+    return statistics.median(encode), statistics.median(decode)
 
 
-def random_words(model: CLIP4STR, count: int, letters: int, draw: random.Random) -> list[str]:
+def words_up_to(letters: int, model: CLIP4STR, count: int, draw: random.Random) -> list[str]:
     """Words of 3 to 8 letters, the first as long as the longest of a step."""
-    charset = model.tokenizer.charset
     longest = min(letters, model.max_letters)
     lengths = [longest, *(draw.randint(min(SHORT, longest), min(LONG, longest)) for _ in range(count - 1))]
-    return ["".join(draw.choices(charset, k=length)) for length in lengths]
+    return random_words(lengths, draw, model.tokenizer.charset)

@@ -1,26 +1,27 @@
-"""What reading costs above the image tower's own forward pass, the floor below which no reader made of it can go.
+"""What reading costs above the image tower's own forward pass, below which no reader made of it can go."""
 
-Both are measured in turns on the same images, in one run on one machine, and compared as a ratio.
-"""
-
+import argparse
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from statistics import median
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from core.bench.dictation import dictated
-from core.bench.timing import Compared, compared, take_turns
-from core.bench.words import draw_words, mean_letters
-from core.experiment.experiment import Loaded, load
+from core.bench.forced_outputs import ForcedOutputs, forced_outputs
+from core.bench.measure import Measurement, Ready, build, compare, report, take_turns
+from core.bench.words import MEANINGS, draw_words, mean_letters
 from core.experiment.protocol import Protocol
 from core.model.clip4str import CLIP4STR
 from core.runtime.precision import autocast, name_of
 
-FLOOR = "floor"
+REFERENCE = "image tower"
+NOTE = (
+    "ours: encode and decode of a batch; reference: the image tower's own forward pass. Random weights and images; words are "
+    "random letters that differ between the images of a batch, and their reading is forced: {}; {}."
+)
 
 
 class Way(NamedTuple):
@@ -52,103 +53,76 @@ def branch(model: CLIP4STR, output: str) -> CLIP4STR:
 
 
 @contextmanager
-def as_read(device: torch.device, precision: str) -> Iterator[None]:
+def as_evaluated(device: torch.device, precision: str) -> Iterator[None]:
     """The autograd and autocast state in which `core.evaluate` reads."""
     with torch.inference_mode(), autocast(device, precision):
         yield
 
 
-def floor(model: CLIP4STR, images: Tensor, precision: str) -> Callable[[], Tensor]:
+def tower_forward(model: CLIP4STR, images: Tensor, precision: str) -> Callable[[], Tensor]:
     """The image tower's own forward pass on images B 3 H W, ready to be timed."""
 
     def run() -> Tensor:
-        with as_read(images.device, precision):
+        with as_evaluated(images.device, precision):
             return model.towers.encode_image(images)
 
     return run
 
 
 def forget_captions(model: CLIP4STR) -> None:
-    """The next caption is tokenized as if it had never been seen."""
+    """The next caption is tokenized as if it were new."""
     if model.cross_decoder is not None:
         model.caption_tokenizer.known.clear()
 
 
 def reading(model: CLIP4STR, images: Tensor, way: Way, precision: str) -> Callable[[], object]:
-    """`encode` and `decode` of images B 3 H W, ready to be timed; captions are tokenized as if never seen before."""
+    """`encode` and `decode` of images B 3 H W, ready to be timed; all captions are new."""
     reader = branch(model, way.output)
     forget_captions(reader)
 
     def run() -> object:
-        with as_read(images.device, precision):
+        with as_evaluated(images.device, precision):
             return reader.decode(reader.encode(images), way.refine_steps, way.decode, way.fast_cross)
 
     return run
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReadCost(Compared):
-    """Reading a batch of made-up images with random weights, against the image tower's forward pass.
+def forced_reading(
+    model: CLIP4STR, outputs: ForcedOutputs, images: Tensor, words: list[list[str]], guesses: str, protocol: Protocol
+) -> Ready:
+    """Of a round: reading its words, in the way of a protocol."""
 
-    Args:
-        lengths: "full" or "typical" (see `core.bench.words`).
-        guesses: "right" or "wrong" (see `core.bench.dictation`).
-        mean_letters: letters of the words that were read.
-    """
+    def ready(repeat: int) -> Callable[[], object]:
+        outputs.force(words[repeat], guesses)
+        return reading(model, images, way_of(protocol, protocol.output), protocol.precision)
 
-    what: str = "read"
-    row: str
-    scale: str
-    batch: int
-    lengths: str
-    guesses: str
-    way: str
-    precision: str
-    ms_per_image: float
-    mean_letters: float
+    return ready
 
 
-def read_costs(row: str, scale: str, batches: list[int], lengths: str, guesses: str, repeats: int) -> Iterator[ReadCost]:
-    """One cost a batch size, of a row under its own protocol; every repeat reads other words.
+def read_costs(row: str, scale: str, batches: list[int], lengths: str, guesses: str, repeats: int) -> Iterator[Measurement]:
+    """One measurement per batch size, of a row under its own protocol; every repeat reads other words.
 
     Raises:
         ConfigError: the row cannot be built.
     """
-    torch.manual_seed(0)
-    loaded = load(row, scale)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = loaded.experiment.model(load_weights=False).to(device).eval()
-    for batch in batches:
-        yield read_cost(model, loaded, row, scale, batch, lengths, guesses, repeats)
-
-
-def read_cost(
-    model: CLIP4STR, loaded: Loaded, row: str, scale: str, batch: int, lengths: str, guesses: str, repeats: int
-) -> ReadCost:
-    """`read_costs` of one batch size, with the model built."""
-    device = next(model.parameters()).device
+    model, loaded, device = build(row, scale)
     protocol = loaded.protocol
-    way = way_of(protocol, protocol.output)
-    words = draw_words(lengths, batch, repeats, model.visual_decoder.max_outputs)
-    images = torch.randn(batch, 3, *model.towers.image_size, device=device)
-    with dictated(model) as dictation:
+    for batch in batches:
+        words = draw_words(lengths, batch, repeats, model.visual_decoder.max_outputs)
+        images = torch.randn(batch, 3, *model.eval().towers.image_size, device=device)
+        tower = tower_forward(model, images, protocol.precision)
+        with forced_outputs(model) as outputs:
+            task = forced_reading(model, outputs, images, words, guesses, protocol)
+            tasks = {REFERENCE: lambda repeat, tower=tower: tower, "read": task}
+            measured = take_turns(tasks, repeats, device, f"reading {batch} at once")
+        details = {"row": row, "scale": scale, "way": str(way_of(protocol, protocol.output))}
+        details |= {"precision": name_of(protocol.precision), "lengths": lengths, "guesses": guesses, "batch": batch}
+        details["ms per image"] = 1000 / batch * median(seconds.clock for seconds in measured["read"])
+        details["mean letters"] = mean_letters([word for drawn in words for word in drawn])
+        yield compare("read", measured["read"], measured[REFERENCE], device, details)
 
-        def read(repeat: int) -> Callable[[], object]:
-            dictation.say(words[repeat], guesses)
-            return reading(model, images, way, protocol.precision)
 
-        tasks = {FLOOR: lambda repeat: floor(model, images, protocol.precision), "read": read}
-        measured = take_turns(tasks, repeats, device, f"reading {batch} at once")
-    cost = compared(measured["read"], measured[FLOOR], device)
-    return ReadCost(
-        **vars(cost),
-        row=row,
-        scale=scale,
-        batch=batch,
-        lengths=lengths,
-        guesses=guesses,
-        way=str(way),
-        precision=name_of(protocol.precision),
-        ms_per_image=1000 * cost.median_s / batch,
-        mean_letters=mean_letters([word for repeated in words for word in repeated]),
-    )
+def run(options: argparse.Namespace) -> None:
+    setting = (options.batch, options.lengths, options.guesses, options.repeats)
+    costs = (cost for row in options.rows for cost in read_costs(row, options.scale, *setting))
+    report(costs, "Reading", NOTE.format(MEANINGS[options.lengths], MEANINGS[options.guesses]), options.json)

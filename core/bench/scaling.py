@@ -1,147 +1,106 @@
 """How cost grows: with batch, word length, orders, layers, patches, images, one of them at a time."""
 
 import argparse
-import json
+import random
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
-from core.bench.dictation import dictated
-from core.bench.read import reading, way_of
-from core.bench.timing import by_clock, device_name, spread, take_turns
+from core.bench.forced_outputs import forced_outputs
+from core.bench.measure import Measurement, build, compare, report, spread, take_turns
+from core.bench.read import forced_reading
 from core.bench.train import training_steps
 from core.bench.words import random_words
-from core.experiment.experiment import Loaded, load
+from core.experiment.experiment import Loaded
 from core.files import write_json
 from core.model.clip4str import CLIP4STR
 
 BATCH = 8  # images, where the batch is not what grows
 LETTERS = 10  # of every word, where the length is not what grows
+NOTE = (
+    "ours: at the largest value, reference: at the smallest; seconds = fixed + each x (least squares). Random weights, words "
+    f"of {LETTERS} letters, batch {BATCH} where neither grows."
+)
+Built = tuple[CLIP4STR, Loaded, torch.device]
 Timed = Callable[[], object]
 
 
-@dataclass(frozen=True)
-class Growth:
-    """One factor's points and the straight line through them (least squares).
-
-    Args:
-        what: "read" or "train".
-        seconds, low, high: at each value of `x`, median and range.
-        fixed, each: seconds = fixed + each x.
-        r2: share of the variance that the line explains.
-    """
-
-    factor: str
-    what: str
-    x: list[float]
-    seconds: list[float]
-    low: list[float]
-    high: list[float]
-    fixed: float
-    each: float
-    r2: float
-
-
 def line(x: list[float], seconds: list[float]) -> tuple[float, float, float]:
-    """Intercept, slope and R squared."""
+    """The least-squares line: intercept, slope and R squared."""
     each, fixed = np.polyfit(x, seconds, 1)
     left = np.var(np.asarray(seconds) - fixed - each * np.asarray(x))
     return float(fixed), float(each), float(1 - left / np.var(seconds))
 
 
-class Bench:
-    """Models of one row with some knob turned, timed on words that are dictated."""
+def read(built: Built, batch: int, letters: int, guesses: str = "right", passes: int = 1) -> Timed:
+    """Reading `passes` batches of words whose outputs are forced, ready to be timed."""
+    model, loaded, device = built
+    images = torch.randn(batch, 3, *model.towers.image_size, device=device)
+    words = [random_words([letters] * batch, random.Random(letters))]
 
-    def __init__(self, row: str, scale: str, repeats: int):
-        self.row, self.scale, self.repeats = row, scale, repeats
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    def run() -> None:
+        with forced_outputs(model.eval()) as outputs:
+            for _ in range(passes):
+                forced_reading(model, outputs, images, words, guesses, loaded.protocol)(0)()
 
-    def model(self, *knobs: str) -> tuple[CLIP4STR, Loaded]:
-        torch.manual_seed(0)
-        loaded = load(self.row, self.scale, list(knobs))
-        return loaded.experiment.model(load_weights=False).to(self.device), loaded
-
-    def read(self, built: tuple[CLIP4STR, Loaded], batch: int, letters: int, guesses: str = "right", passes: int = 1) -> Timed:
-        """Reading `passes` batches, ready to be timed."""
-        model, loaded = built
-        model.eval()
-        images = torch.randn(batch, 3, *model.towers.image_size, device=self.device)
-        words = random_words([letters] * batch, seed=letters)
-        protocol = loaded.protocol
-
-        def run() -> None:
-            with dictated(model) as dictation:
-                for _ in range(passes):
-                    dictation.say(words, guesses)
-                    reading(model, images, way_of(protocol, protocol.output), protocol.precision)()
-
-        return run
-
-    def train(self, built: tuple[CLIP4STR, Loaded], batch: int, letters: int) -> Timed:
-        model, loaded = built
-        model.train()
-        images = torch.randn(batch, 3, *model.towers.image_size, device=self.device)
-        words = [random_words([letters] * batch, seed=0)]
-        return training_steps(model, loaded.experiment.optimisation, "no", images, words, "right")(0)
-
-    def growth(self, factor: str, what: str, points: dict[float, Timed]) -> Growth:
-        tasks = {x: lambda repeat, timed=timed: timed for x, timed in points.items()}
-        found = by_clock(take_turns(tasks, self.repeats, self.device, f"{what}: {factor}"))
-        spreads = [spread(found[x]) for x in points]
-        seconds = [each.median for each in spreads]
-        fixed, each, r2 = line(list(points), seconds)
-        bounds = [one.low for one in spreads], [one.high for one in spreads]
-        return Growth(factor, what, list(map(float, points)), seconds, *bounds, fixed, each, r2)
+    return run
 
 
-def growths(row: str, scale: str, repeats: int) -> Iterator[Growth]:
+def train(built: Built, batch: int, letters: int) -> Timed:
+    """A training step in float32, ready to be timed."""
+    model, loaded, device = built
+    images = torch.randn(batch, 3, *model.train().towers.image_size, device=device)
+    words = [[random_words([letters] * batch, random.Random(0))]]
+    return training_steps(model, loaded.experiment.optimisation, "no", images, words, "right")(0)
+
+
+def growth(factor: str, what: str, device: torch.device, repeats: int, points: dict[float, Timed]) -> Measurement:
+    """One factor: the cost at its largest value beside that at its smallest; its details hold all points and their line."""
+    tasks = {x: lambda repeat, timed=timed: timed for x, timed in points.items()}
+    measured = take_turns(tasks, repeats, device, f"{what}: {factor}")
+    x = list(points)
+    spreads = [spread([seconds.clock for seconds in measured[point]]) for point in x]
+    seconds = [one.median for one in spreads]
+    fixed, each, r2 = line(x, seconds)
+    details = {"factor": factor, "what": what, "values": f"{x[0]} to {x[-1]}", "fixed": fixed, "each": each, "r2": r2}
+    details |= {"x": [*map(float, x)], "seconds": seconds}
+    details |= {"low": [one.low for one in spreads], "high": [one.high for one in spreads]}
+    return compare(what, measured[x[-1]], measured[x[0]], device, details)
+
+
+def growths(row: str, scale: str, repeats: int) -> Iterator[Measurement]:
     """What costs what, of a row with random weights.
 
     Raises:
         ConfigError: the row cannot be built.
     """
-    bench = Bench(row, scale, repeats)
-    plain = bench.model()
-    longest = plain[0].max_letters
-    height, width = plain[0].towers.image_size
-    yield bench.growth("images at once", "read", {n: bench.read(plain, n, LETTERS) for n in (1, 2, 4, 8, 16, 32)})
-    yield bench.growth("images in all", "read", {BATCH * n: bench.read(plain, BATCH, LETTERS, passes=n) for n in (1, 2, 4, 8)})
+    plain = build(row, scale)
+    model, device = plain[0], plain[2]
+
+    def of(factor: str, what: str, points: dict[float, Timed]) -> Measurement:
+        return growth(factor, what, device, repeats, points)
+
+    yield of("images at once", "read", {n: read(plain, n, LETTERS) for n in (1, 2, 4, 8, 16, 32)})
+    yield of("images in all", "read", {BATCH * n: read(plain, BATCH, LETTERS, passes=n) for n in (1, 2, 4, 8)})
+    longest = model.max_letters
     lengths = sorted({1, longest // 4, longest // 2, 3 * longest // 4, longest})
-    yield bench.growth("letters", "read", {n: bench.read(plain, BATCH, n) for n in lengths})
-    yield bench.growth("letters, wrong guesses", "read", {n: bench.read(plain, BATCH, n, "wrong") for n in lengths})
-    depths = {n: bench.model(f"DECODER_DEPTH = {n}") for n in (1, 2, 3)}
-    yield bench.growth("decoder layers", "read", {n: bench.read(built, BATCH, LETTERS) for n, built in depths.items()})
-    wide = {n: bench.model(f"IMAGE_SIZE = ({height}, {n * width // 2})") for n in (1, 2, 3, 4)}
-    tokens = {built[0].towers.visual.positional_embedding.shape[0] - 1: built for built in wide.values()}
-    yield bench.growth("patches", "read", {n: bench.read(built, BATCH, LETTERS) for n, built in tokens.items()})
-    yield bench.growth("images a step", "train", {n: bench.train(plain, n, LETTERS) for n in (2, 4, 8, 16)})
-    orders = {n: bench.model(f"PERMUTATIONS = {n}") for n in (2, 4, 6, 12, 24)}
-    yield bench.growth("orders K", "train", {n: bench.train(built, BATCH, LETTERS) for n, built in orders.items()})
+    yield of("letters", "read", {n: read(plain, BATCH, n) for n in lengths})
+    yield of("letters, wrong guesses", "read", {n: read(plain, BATCH, n, "wrong") for n in lengths})
+    depths = {n: build(row, scale, [f"DECODER_DEPTH = {n}"]) for n in (1, 2, 3)}
+    yield of("decoder layers", "read", {n: read(built, BATCH, LETTERS) for n, built in depths.items()})
+    height, width = model.towers.image_size
+    wide = [build(row, scale, [f"IMAGE_SIZE = ({height}, {n * width // 2})"]) for n in (1, 2, 3, 4)]
+    patches = {len(built[0].towers.visual.positional_embedding) - 1: read(built, BATCH, LETTERS) for built in wide}
+    yield of("patches", "read", patches)
+    yield of("images a step", "train", {n: train(plain, n, LETTERS) for n in (2, 4, 8, 16)})
+    orders = {n: build(row, scale, [f"PERMUTATIONS = {n}"]) for n in (2, 4, 6, 12, 24)}
+    yield of("orders K", "train", {n: train(built, BATCH, LETTERS) for n, built in orders.items()})
 
 
 def run(options: argparse.Namespace) -> None:
-    torch.set_num_threads(options.threads)
-    device = device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    title = f"{options.row}, scale {options.scale}, {device}, {options.threads} threads"
-    table = Table("what", "grows with", "from", "to", "ms = fixed", "+ each", "R2", title=title)
-    found = []
-    for growth in growths(options.row, options.scale, options.repeats):
-        found.append(growth)
-        if options.json:
-            print(json.dumps(asdict(growth)), flush=True)
-        ends = (f"{growth.x[i]:.0f}: {1000 * growth.seconds[i]:.1f}" for i in (0, -1))
-        table.add_row(
-            growth.what, growth.factor, *ends, f"{1000 * growth.fixed:.1f}", f"{1000 * growth.each:.3f}", f"{growth.r2:.3f}"
-        )
+    costs = report(growths(options.row, options.scale, options.repeats), "How cost grows", NOTE, options.json)
     if options.out:
-        write_json(options.out, {"title": title, "repeats": options.repeats, "growths": [asdict(each) for each in found]})
-    if not options.json:
-        Console().print(table)
-        Console().print(
-            f"Medians of {options.repeats} repeats in turns; random weights, words of {LETTERS} letters, batch {BATCH} where "
-            "neither grows."
-        )
+        device = costs[0].device
+        title = f"{options.row}, scale {options.scale}, {device}, {options.threads} threads"
+        write_json(options.out, {"title": title, "repeats": options.repeats, "growths": [one.details for one in costs]})

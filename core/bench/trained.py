@@ -1,25 +1,36 @@
-"""Milliseconds an image of a trained model on real test images, as Table IX counts them: words end where it ends them."""
+"""Milliseconds per image of a trained model on real test images, as Table IX counts them: words end where it ends them."""
 
+import argparse
 import random
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
+from operator import mul
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from core.bench.read import FLOOR, Way, floor, reading, way_of
-from core.bench.timing import by_clock, by_processor, device_name, ratios, spread, take_turns
+from core.bench.measure import Measurement, Seconds, compare, device_name, report, take_turns
+from core.bench.read import REFERENCE, Way, reading, tower_forward, way_of
 from core.bench.words import mean_letters
 from core.charset import CHARSET_94
 from core.data.benchmarks import benchmarks_of
 from core.data.loading import Words, collate, open_words
 from core.data.transforms import ToTensor
 from core.errors import DataError, UserError
+from core.experiment.experiment import load
 from core.experiment.protocol import Protocol
+from core.files import write_json
 from core.model.clip4str import CLIP4STR
+from core.runtime.compute import pick_device
 from core.runtime.precision import name_of
+from core.weights.checkpoint import load_model
+
+NOTE = (
+    "Test images, read as the model reads them; reference: the image tower's own forward pass. Rows end with their output; the "
+    "visual one is timed without the cross-modal branch."
+)
 
 
 def sample_images(model: CLIP4STR, data: Path, normalisation: str, count: int, seed: int = 0) -> tuple[Tensor, list[str]]:
@@ -37,9 +48,8 @@ def sample_images(model: CLIP4STR, data: Path, normalisation: str, count: int, s
         except DataError as error:
             print(f"{name}: left out: {error}", file=sys.stderr)
     words = Words(lmdbs, ToTensor(model.towers.image_size, normalisation))
-    order = random.Random(seed).sample(range(len(words)), len(words))
     examples = []
-    for position in order:
+    for position in random.Random(seed).sample(range(len(words)), len(words)):
         if len(examples) == count:
             break
         example = words[0, position]
@@ -72,8 +82,8 @@ def ways_of(model: CLIP4STR, protocols: Mapping[str, Protocol]) -> dict[str, dic
 
 def measure_trained(
     model: CLIP4STR, data: Path, protocols: Mapping[str, Protocol], *, batch: int, images: int, repeats: int
-) -> dict:
-    """Milliseconds an image of each row, beside the image tower's own forward pass.
+) -> tuple[list[Measurement], dict]:
+    """Milliseconds per image of every row and output, beside the image tower's own forward pass.
 
     Every way is timed once however many rows read in it, all of them in turns batch by batch. Images wait on the
     device; the clock sees `encode` and `decode` alone.
@@ -83,54 +93,70 @@ def measure_trained(
         images: how many are sampled; fewer where DATA has fewer.
 
     Returns:
-        What the JSON file holds: `readings` has for each row its own output's cost, and under `outputs` that of every
-        output of the model (rows that differ in OUTPUT alone share an evaluation).
+        The measurements, and what the JSON file holds: `readings` has for each row its own output's cost, and under
+        `outputs` that of every output of the model (rows that differ in OUTPUT alone share an evaluation).
     """
-    ways = ways_of(model, protocols)
-    protocol = next(iter(protocols.values()))
-    device = next(model.parameters()).device
+    ways, protocol = ways_of(model, protocols), next(iter(protocols.values()))
+    device, precision = next(model.parameters()).device, protocol.precision
     pictures, labels = sample_images(model, data, protocol.normalisation, images)
     batches = [part.to(device) for part in pictures.split(batch)]
-    tasks = {FLOOR: lambda number: floor(model, batches[number % len(batches)], protocol.precision)}
+    tasks = {REFERENCE: lambda number: tower_forward(model, batches[number % len(batches)], precision)}
     for way in dict.fromkeys(way for row in ways.values() for way in row.values()):
-        tasks[way] = lambda number, way=way: reading(model, batches[number % len(batches)], way, protocol.precision)
-    rounds = repeats * len(batches)
-    measured = take_turns(tasks, rounds, device, f"reading {len(labels)} images {repeats} times")
-    clock = {task: passes(seconds, repeats, len(labels)) for task, seconds in by_clock(measured).items()}
-    processor = {task: passes(seconds, repeats, len(labels)) for task, seconds in by_processor(measured).items()}
-    cpu_ratios = {
-        task: ratios(found, processor[FLOOR]).median if device.type == "cpu" else None for task, found in processor.items()
-    }
-    readings = {}
+        tasks[way] = lambda number, way=way: reading(model, batches[number % len(batches)], way, precision)
+    title = f"reading {len(labels)} images {repeats} times"
+    measured = take_turns(tasks, repeats * len(batches), device, title)
+    passes = {task: whole_passes(seconds, len(batches)) for task, seconds in measured.items()}
+    setting = {"precision": name_of(precision), "batch": batch, "images": len(labels), "mean_letters": mean_letters(labels)}
+    per_image = partial(mul, 1000 / len(labels))
+    costs, readings = [], {}
     for name, row in ways.items():
-        outputs = {output: cost(clock[way], clock[FLOOR], cpu_ratios[way]) for output, way in row.items()}
-        own = protocols[name].output
-        readings[name] = {**outputs[own], "output": own, "outputs": outputs}
+        outputs = {}
+        for output, way in row.items():
+            cost = compare(f"{name}, {output}", passes[way], passes[REFERENCE], device, setting, value=per_image)
+            costs.append(cost)
+            outputs[output] = as_entry(cost)
+        readings[name] = {**outputs[protocols[name].output], "output": protocols[name].output, "outputs": outputs}
+    machine = {"device": device_name(device), "threads": torch.get_num_threads(), "repeats": repeats}
+    return costs, {**machine, **setting, "readings": readings}
+
+
+def whole_passes(seconds: Sequence[Seconds], batches: int) -> list[Seconds]:
+    """The seconds of each repeat, from those of each batch in each repeat."""
+    starts = range(0, len(seconds), batches)
+    return [Seconds(*map(sum, zip(*seconds[start : start + batches], strict=True))) for start in starts]
+
+
+def as_entry(cost: Measurement) -> dict[str, float | None]:
+    """A measurement as reading_time.json holds it."""
     return {
-        "device": device_name(device),
-        "precision": name_of(protocol.precision),
-        "batch": batch,
-        "threads": torch.get_num_threads(),
-        "images": len(labels),
-        "repeats": repeats,
-        "mean_letters": mean_letters(labels),
-        "readings": readings,
+        "ms_per_image": cost.ours.median,
+        "low_ms": cost.ours.low,
+        "high_ms": cost.ours.high,
+        "floor_ms": cost.reference.median,
+        "ratio": cost.ratio.median,
+        "cpu_ratio": cost.cpu_ratio,
     }
 
 
-def passes(seconds: list[float], repeats: int, images: int) -> list[float]:
-    """Milliseconds an image of each repeat, from the seconds of each batch in each repeat."""
-    return (1000 / images * np.reshape(seconds, (repeats, -1)).sum(1)).tolist()
+def protocols_of(rows: Sequence[str], scale: str) -> dict[str, Protocol]:
+    """The protocols of gin files, by the files' stems.
+
+    Raises:
+        UserError: two files have the same stem.
+    """
+    protocols: dict[str, Protocol] = {}
+    for row in rows:
+        if Path(row).stem in protocols:
+            raise UserError(f"{row}: another ROW has the stem {Path(row).stem!r}, the key of the file; rename one of them")
+        protocols[Path(row).stem] = load(row, scale).protocol
+    return protocols
 
 
-def cost(milliseconds: list[float], floors: list[float], cpu_ratio: float | None) -> dict[str, float | None]:
-    """One line of the file: median and range over the repeats."""
-    read = spread(milliseconds)
-    return {
-        "ms_per_image": read.median,
-        "low_ms": read.low,
-        "high_ms": read.high,
-        "floor_ms": spread(floors).median,
-        "ratio": ratios(milliseconds, floors).median,
-        "cpu_ratio": cpu_ratio,
-    }
+def run(options: argparse.Namespace) -> None:
+    model = load_model(options.model).to(pick_device())
+    sizes = {"batch": options.batch[0], "images": options.images or 256, "repeats": options.repeats}
+    costs, content = measure_trained(model, options.data, protocols_of(options.rows, options.scale), **sizes)
+    write_json(options.out, content)
+    report(costs, "Reading per image", NOTE, options.json)
+    if not options.json:
+        print(f"written to {options.out}")

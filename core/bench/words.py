@@ -7,7 +7,13 @@ from core.charset import LOWER
 from core.errors import UserError
 
 LENGTHS = ("full", "typical")
-GUESSES = ("right", "wrong")  # see `core.bench.dictation`
+GUESSES = ("right", "wrong")  # see `core.bench.forced_outputs`
+MEANINGS = {
+    "full": "every word has as many letters as the decoder has room for",
+    "typical": "words are as long as IIIT5K's test words",
+    "right": "the first guess, both branches and refinement agree, as they mostly do of a trained model",
+    "wrong": "no guess is right in any letter, the branches agree in none, and refinement changes every caption",
+}
 
 # How many of IIIT5K's 3,000 test words (Mishra et al., BMVC 2012) have 0, 1, 2, ... letters, white space removed.
 IIIT5K_TEST = (0, 84, 350, 432, 559, 478, 318, 308, 186, 129, 75, 35, 15, 7, 2, 0, 3, 3, 7, 1, 2, 0, 6)
@@ -30,22 +36,19 @@ def draw_words(lengths: str, batch: int, batches: int, max_outputs: int, seed: i
     Raises:
         UserError: another name of lengths.
     """
-    rng = random.Random(seed)
-    count = batch * batches
-    if lengths == "full":
-        letters = [max_outputs] * count
-    elif lengths == "typical":
-        letters = [min(length, max_outputs - 1) for length in typical_lengths(count, rng)]
-    else:
+    rng, count = random.Random(seed), batch * batches
+    if lengths not in LENGTHS:
         raise UserError(f"--lengths {lengths}: expected one of {', '.join(LENGTHS)}")
-    words = ["".join(rng.choices(LOWER, k=length)) for length in letters]
+    letters = [max_outputs] * count
+    if lengths == "typical":
+        letters = [min(length, max_outputs - 1) for length in typical_lengths(count, rng)]
+    words = random_words(letters, rng)
     return [words[start : start + batch] for start in range(0, count, batch)]
 
 
-def random_words(lengths: Sequence[int], seed: int) -> list[str]:
-    """Random lower-case words of these lengths."""
-    rng = random.Random(seed)
-    return ["".join(rng.choices(LOWER, k=length)) for length in lengths]
+def random_words(lengths: Sequence[int], rng: random.Random, charset: str = LOWER) -> list[str]:
+    """Random words of these lengths."""
+    return ["".join(rng.choices(charset, k=length)) for length in lengths]
 
 
 def mean_letters(words: Sequence[str]) -> float:

@@ -32,7 +32,7 @@ class Readings:
 
     Args:
         model_seconds: the device's, from the images' way there to ids and confidences, over all processes: what images
-            take to be loaded, and strings to be made, is no part of it.
+            take to be loaded, and strings to be made, is not counted.
     """
 
     rows: pd.DataFrame
@@ -47,6 +47,13 @@ class Stopped(Exception):
     """Reading was given up because a process was asked to stop."""
 
 
+class BatchRead(NamedTuple):
+    """What came of one batch: rows (COLUMNS) for each protocol, and what could not be decoded."""
+
+    rows: list[list[tuple]]
+    skipped: list[tuple[str, str]]
+
+
 def read_words(
     model: CLIP4STR,
     words: Words,
@@ -57,7 +64,7 @@ def read_words(
     team: DistEnv = SINGLE,
     asked: Callable[[], int] | None = None,
 ) -> list[Readings]:
-    """Run Algorithm 1 over a data set: a row an image, with strings as decoded (before scoring).
+    """Run Algorithm 1 over a data set: one row per image, with strings as decoded (before scoring).
 
     The processes of a team take turns batch by batch, so that each batch is read as one process alone would read it, and
     every process gets all rows.
@@ -68,7 +75,7 @@ def read_words(
         asked: whether to stop, looked at before every batch.
 
     Returns:
-        One a protocol; `model_seconds` counts the shared pass in each, over all processes.
+        One for each protocol; `model_seconds` counts the shared pass in each, over all processes.
 
     Raises:
         Stopped: a process was asked to stop.
@@ -87,26 +94,28 @@ def read_words(
             break
         read.append(read_batch(model, batch, protocols, benchmark, seconds))
     model.train(training)
-    everyones = team.gather((stopped, seconds, read))
+    everyones = team.gather((stopped, seconds, read))  # also of a process that stops: the others wait for it here
     if any(stopped for stopped, _, _ in everyones):
         raise Stopped
-    ledger, rows = words.ledger(), [[] for _ in protocols]
-    for turn in itertools.zip_longest(*(read for _, _, read in everyones)):
-        for found in filter(None, turn):
-            for reason, key in found.skipped:
+    return in_turns(words.ledger(), [read for _, _, read in everyones], [seconds for _, seconds, _ in everyones])
+
+
+def in_turns(ledger: Ledger, read: list[list[BatchRead]], seconds: list[list[float]]) -> list[Readings]:
+    """What the processes of a team read, in the order in which one process alone would have read it.
+
+    Args:
+        ledger: what the label rules left out; what could not be decoded is added.
+        read, seconds: of each process: its batches, and the model's seconds for each protocol.
+    """
+    rows: list[list[tuple]] = [[] for _ in seconds[0]]
+    for turn in itertools.zip_longest(*read):
+        for batch in filter(None, turn):
+            for reason, key in batch.skipped:
                 ledger.add(reason, key)
-            for all_rows, new in zip(rows, found.rows, strict=True):
+            for all_rows, new in zip(rows, batch.rows, strict=True):
                 all_rows += new
-    frames = (pd.DataFrame(found, columns=COLUMNS) for found in rows)
-    spent = (sum(seconds[number] for _, seconds, _ in everyones) for number in range(len(protocols)))
-    return [Readings(frame, ledger, total) for frame, total in zip(frames, spent, strict=True)]
-
-
-class BatchRead(NamedTuple):
-    """What came of one batch: rows (COLUMNS) for each protocol, and what could not be decoded."""
-
-    rows: list[list[tuple]]
-    skipped: list[tuple[str, str]]
+    totals = map(sum, zip(*seconds, strict=True))
+    return [Readings(pd.DataFrame(own, columns=COLUMNS), ledger, total) for own, total in zip(rows, totals, strict=True)]
 
 
 def read_batch(model: CLIP4STR, batch: Batch, protocols: Sequence[Protocol], benchmark: str, seconds: list[float]) -> BatchRead:
@@ -125,21 +134,13 @@ def read_batch(model: CLIP4STR, batch: Batch, protocols: Sequence[Protocol], ben
         outputs = {name: logits for name in OUTPUTS if (logits := getattr(prediction, name)) is not None}
         packed.append(model.tokenizer.pack([*outputs.values()]))  # the last one is what Algorithm 1 returns
         seconds[number] += shared + clock(device) - start
-    found = Download(torch.stack(packed)).wait()  # once a batch, whatever is asked of it
-    return BatchRead([as_rows(model, ids, [*outputs], batch, benchmark) for ids in found], batch.skipped)
+    host = Download(torch.stack(packed)).wait()  # one copy per batch, however many protocols and outputs
+    return BatchRead([as_rows(model, ids, [*outputs], batch, benchmark) for ids in host], batch.skipped)
 
 
 def as_rows(model: CLIP4STR, packed: np.ndarray, outputs: list[str], batch: Batch, benchmark: str) -> list[tuple]:
     """The rows of predictions.parquet that a batch makes of what `Tokenizer.pack` made of these outputs."""
     words, confidences = model.tokenizer.unpack(packed, len(outputs))
     texts = {name: [None] * len(batch.labels) for name in OUTPUTS} | dict(zip(outputs, words, strict=True))
-    lengths = map(len, batch.labels)
-    columns = (
-        itertools.repeat(benchmark, len(batch.labels)),
-        batch.indices,
-        batch.labels,
-        lengths,
-        *texts.values(),
-        confidences,
-    )
-    return list(zip(*columns, strict=True))
+    where = ([benchmark] * len(batch.labels), batch.indices, batch.labels, map(len, batch.labels))
+    return list(zip(*where, *texts.values(), confidences, strict=True))

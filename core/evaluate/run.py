@@ -106,7 +106,7 @@ def evaluate(
 ) -> dict[Path, dict]:
     """Read all benchmarks below data/test; write predictions.parquet and metrics.json into each wanted folder.
 
-    A benchmark that cannot be opened is reported and left out, the others are read all the same. The processes of a team
+    A benchmark that cannot be opened is reported and left out, the others are read. The processes of a team
     share the images, and one of them writes the same files as a process alone.
 
     Args:
@@ -132,32 +132,26 @@ def evaluate_together(
 ) -> dict[Path, dict]:
     """`evaluate` for protocols that share the image tower's pass."""
     protocols = list(group.values())
-    transform = ToTensor(model.towers.image_size, protocols[0].normalisation)
-    charset = CHARSETS[94]
     frames: list[list[pd.DataFrame]] = [[] for _ in protocols]
     metrics: list[dict] = [{} for _ in protocols]
     for name, folder in benchmarks_of(data).items():
         start = time.perf_counter()
-        words, problem = None, ""
-        try:
-            words = Words(open_words(folder, charset, model.max_letters), transform)
-        except DataError as error:
-            problem = str(error)
-        problem = next(filter(None, team.gather(problem)), "")
+        words, problem = open_benchmark(folder, model, protocols[0].normalisation, team)
         if problem:
             for entry in metrics:
                 entry[name] = {"error": problem}
             if team.is_main:
                 print(f"{name}: left out: {problem}")
             continue
-        found = read_words(model, words, protocols, name, workers=workers, team=team)
+        read = read_words(model, words, protocols, name, workers=workers, team=team)
         seconds = time.perf_counter() - start  # all rows are on the host: nothing is left to wait for
-        for number, (readings, protocol) in enumerate(zip(found, protocols, strict=True)):
+        stored = sum(lmdb.stored for lmdb in words.lmdbs)
+        for number, (readings, protocol) in enumerate(zip(read, protocols, strict=True)):
             frames[number].append(readings.rows)
             images = max(1, len(readings.rows))
             metrics[number][name] = {
-                **summarise(readings.rows, CHARSETS[protocol.scoring_charset_size]),
-                "stored": sum(lmdb.stored for lmdb in words.lmdbs),
+                **scores(readings.rows, CHARSETS[protocol.scoring_charset_size]),
+                "stored": stored,
                 "left_out": readings.ledger.as_dict(),
                 "fingerprint": fingerprint(folder),
                 "model_seconds_per_image": readings.model_seconds / images,
@@ -165,30 +159,55 @@ def evaluate_together(
             }
     if not frames[0]:
         raise DataError(f"{data / 'test'}: no benchmark could be read; the messages above say why")
-    where = next(model.parameters()).device
-    peak = torch.cuda.max_memory_allocated(where) if where.type == "cuda" else None
-    captions_cut = sum(team.gather(model.captions_cut))
+    return write_evaluations(model, group, frames, metrics, workers, team)
+
+
+def open_benchmark(folder: Path, model: CLIP4STR, normalisation: str, team: DistEnv) -> tuple[Words | None, str]:
+    """The words of a benchmark, or why a process of the team cannot open it: then all of them leave it out."""
+    words, problem = None, ""
+    try:
+        lmdbs = open_words(folder, CHARSETS[94], model.max_letters)
+        words = Words(lmdbs, ToTensor(model.towers.image_size, normalisation))
+    except DataError as error:
+        problem = str(error)
+    return words, next(filter(None, team.gather(problem)), "")
+
+
+def write_evaluations(
+    model: CLIP4STR,
+    group: dict[Path, Protocol],
+    frames: list[list[pd.DataFrame]],
+    metrics: list[dict],
+    workers: int,
+    team: DistEnv,
+) -> dict[Path, dict]:
+    """Both files of each protocol, by one process; returns what each metrics.json holds.
+
+    Args:
+        frames: rows of each benchmark, for each protocol.
+        metrics: by benchmark, for each protocol.
+    """
+    device = next(model.parameters()).device
+    circumstances = {
+        "decoded_together": len(group),
+        "device": device.type,
+        "processes": team.size,
+        "workers": workers,
+        "peak_memory_bytes": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
+        "captions_cut": sum(team.gather(model.captions_cut)),
+    }
     results = {}
     for (out, protocol), rows, entry in zip(group.items(), frames, metrics, strict=True):
-        results[out] = {
-            "protocol": asdict(protocol),
-            "benchmarks": entry,
-            "decoded_together": len(protocols),
-            "device": where.type,
-            "processes": team.size,
-            "workers": workers,
-            "peak_memory_bytes": peak,
-            "captions_cut": captions_cut,
-        }
+        results[out] = {"protocol": asdict(protocol), "benchmarks": entry, **circumstances}
         if team.is_main:
             with atomic_folder(out) as folder:
                 pd.concat(rows, ignore_index=True).to_parquet(folder / "predictions.parquet", index=False)
                 write_json(folder / "metrics.json", results[out])
-    team.wait()
+    team.wait()  # for the files, which every process may look for
     return results
 
 
-def summarise(rows: pd.DataFrame, charset: str) -> dict:
+def scores(rows: pd.DataFrame, charset: str) -> dict:
     """n, correct, accuracy and 1-NED of every output the model has."""
     summary = {}
     for output in OUTPUTS:

@@ -20,7 +20,7 @@ def stale(run_folder: Path, data: Path) -> str:
     a bad disk flips in the middle of a large file goes unseen.
 
     Raises:
-        DataError: it is no run directory, or what it recorded does not parse.
+        DataError: it is not a run directory, or what it recorded does not parse.
     """
     record = read_record(run_folder / "provenance.json")
     reasons = [training_change(run_folder, record, data)]
@@ -43,16 +43,16 @@ def runs_on(runs: Path, data: Path) -> tuple[list[Path], list[Path]]:
 def training_change(run_folder: Path, record: dict, data: Path) -> str:
     try:
         roots = train_roots(data, train_data(run_folder / "operative.gin"))
-        found = fingerprint(*roots)
+        now = fingerprint(*roots)
     except DataError as error:
         return f"its training data cannot be compared: {error}"
     expected = record.get("data_fingerprint")
-    if found == expected:
+    if now == expected:
         return ""
     known = {entry["path"]: entry["stored"] for entry in record.get("train", {}).get("lmdbs", [])}
     changes = train_changes(known, Path(record.get("data", "")), data, roots)
     detail = f" ({', '.join(changes)})" if changes else " (the same LMDBs with as many samples, their bytes differ)"
-    return f"training data changed since: fingerprint {found}, the run has {expected}{detail}"
+    return f"training data changed since: fingerprint {now}, the run has {expected}{detail}"
 
 
 def train_changes(known: dict[str, int], before: Path, data: Path, roots: list[Path]) -> list[str]:
@@ -71,12 +71,12 @@ def train_changes(known: dict[str, int], before: Path, data: Path, roots: list[P
 
 def test_change(name: str, metrics: dict, data: Path) -> str:
     try:
-        found = fingerprint(benchmarks_of(data)[name])
+        now = fingerprint(benchmarks_of(data)[name])
     except (DataError, KeyError):
         return f"benchmark {name} is gone"
-    if found == metrics["fingerprint"]:
+    if now == metrics["fingerprint"]:
         return ""
-    return f"benchmark {name} changed since: fingerprint {found}, the run has {metrics['fingerprint']}"
+    return f"benchmark {name} changed since: fingerprint {now}, the run has {metrics['fingerprint']}"
 
 
 def train_data(operative: Path) -> tuple[str, ...]:
@@ -86,18 +86,18 @@ def train_data(operative: Path) -> tuple[str, ...]:
         DataError: it has none.
     """
     text = operative.read_text() if operative.is_file() else ""
-    found = re.search(r"(?:^TRAIN_DATA|\.train_data)\s*=\s*\\?\s*(\([^)]*\)|\[[^\]]*\])", text, re.MULTILINE)
-    if found is None:
+    value = re.search(r"(?:^TRAIN_DATA|\.train_data)\s*=\s*\\?\s*(\([^)]*\)|\[[^\]]*\])", text, re.MULTILINE)
+    if value is None:
         raise DataError(f"{operative} names no TRAIN_DATA, the folders below train/; train the run again")
-    return tuple(ast.literal_eval(found[1]))
+    return tuple(ast.literal_eval(value[1]))
 
 
 def read_record(path: Path) -> dict:
-    """Raises DataError where there is no JSON object."""
+    """A JSON object; DataError where the file does not hold one."""
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}); expected a run directory as core.train leaves it") from error
     if not isinstance(content, dict):
-        raise DataError(f"{path} holds no JSON object; train or evaluate the run again")
+        raise DataError(f"{path} does not hold a JSON object; train or evaluate the run again")
     return content

@@ -9,7 +9,7 @@ from core import config
 from core.data.augment import RandAugment
 from core.errors import ConfigError, UserError
 from core.experiment.identity import training_identity
-from core.experiment.meta_device import Blank
+from core.experiment.meta_device import MetaDevice
 from core.experiment.optim import Optimisation
 from core.experiment.protocol import Protocol
 from core.files import file_digest, in_repository
@@ -74,7 +74,7 @@ def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -
     """
     config.parse(path, scale, bindings)
     experiment = config.construct(Experiment, path)
-    with Blank():
+    with MetaDevice():
         model = config.construct_with(partial(experiment.model, load_weights=False), path)
     training = config.operative()
     protocol = config.construct(Protocol, path)

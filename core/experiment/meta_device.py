@@ -3,7 +3,7 @@
 from torch.utils._device import DeviceContext
 
 
-class Blank(DeviceContext):
+class MetaDevice(DeviceContext):
     """The meta device, on which `torch.nn.init` leaves tensors alone: there is nothing to fill, and trying takes time."""
 
     def __init__(self):

@@ -116,11 +116,11 @@ def reading(model: CLIP4STR, refine_steps: int) -> tuple[float, float]:
         for _ in range(1 + refine_steps):
             single_pass(model.visual_decoder, memory, outputs, model.tokenizer)
         if model.cross_decoder is not None:
-            seen = model.cross_decoder.project_memory(image_memory)
+            image_kv = model.cross_decoder.project_memory(image_memory)
             tokens = image_memory.new_zeros((IMAGES, model.towers.context_length), dtype=torch.long)
             for _ in range(1 + refine_steps):
                 read = model.cross_decoder.project_memory(model.read_caption(model.towers, tokens))
-                both = [image.join(text) for image, text in zip(seen, read, strict=True)]
+                both = [image.join(text) for image, text in zip(image_kv, read, strict=True)]
                 single_pass(model.cross_decoder, both, outputs, model.tokenizer)
     return tower.get_total_flops() / IMAGES, rest.get_total_flops() / IMAGES
 

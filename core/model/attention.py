@@ -54,12 +54,12 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = 
         read = F.dropout(weights(queries, keys, mask), dropout).to(torch.bfloat16) @ values
     else:
         read = F.scaled_dot_product_attention(queries, keys, values, mask, dropout)
-    return read.transpose(1, 2).flatten(2)
+    return read.transpose(1, 2).flatten(2)  # B S D
 
 
 def weights(queries: Tensor, keys: Tensor, mask: Tensor | None = None) -> Tensor:
     """How much each query reads of each key: B H S M."""
-    scores = (queries * queries.shape[-1] ** -0.5) @ keys.mT
+    scores = (queries * queries.shape[-1] ** -0.5) @ keys.mT  # B H S M
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
     return scores.softmax(-1)
@@ -77,7 +77,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(embed_dim, embed_dim)
 
     def keys_values(self, tokens: Tensor) -> KeysValues:
-        keys, values = self.kv(tokens).chunk(2, -1)
+        keys, values = self.kv(tokens).chunk(2, -1)  # B M D each
         return KeysValues(split(keys, self.num_heads), split(values, self.num_heads))
 
     def forward(self, queries: Tensor, memory: KeysValues, allowed: Tensor | None = None) -> Tensor:
@@ -101,8 +101,8 @@ class SelfAttention(nn.Module):
 
         Called as open_clip's blocks call torch's module: with the same tokens three times.
         """
-        projected = F.linear(tokens, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
-        queries, keys, values = (split(each, self.num_heads) for each in projected)
+        projected = F.linear(tokens, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)  # B M W each
+        queries, keys, values = (split(each, self.num_heads) for each in projected)  # B H M W/H each
         read = self.out_proj(attend(queries, keys, values, attn_mask))
         return read, weights(queries, keys, attn_mask).mean(1) if need_weights else None
 

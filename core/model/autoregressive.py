@@ -18,7 +18,7 @@ from core.model.decoder import Decoder
 from core.model.permutations import content_mask, forward_ranks, query_mask
 from core.model.tokenizer import Tokenizer
 
-STEPS_A_PASS = 4  # a pass costs about as much as so many single steps (docs/performance.md)
+STEPS_PER_PASS = 4  # a pass costs about as much as so many single steps (docs/performance.md)
 
 
 class UnfinishedRows(NamedTuple):
@@ -28,8 +28,8 @@ class UnfinishedRows(NamedTuple):
         rows: b, their places in the batch.
         ids: b N, what is certain of them and after that the next guess.
         certain: b, how many outputs are certain.
-        memory: a layer's keys and values of what the decoder reads.
-        contexts: a layer's keys and values of the context, for as many characters as were looked at.
+        memory: keys and values of what the decoder reads, per layer.
+        contexts: keys and values of the context, per layer, for as many characters as the last pass had.
     """
 
     rows: Tensor
@@ -38,7 +38,7 @@ class UnfinishedRows(NamedTuple):
     memory: list[KeysValues]
     contexts: list[KeysValues]
 
-    def among(self, chosen: Tensor) -> "UnfinishedRows":
+    def select(self, chosen: Tensor) -> "UnfinishedRows":
         """Those that `chosen`, b booleans, marks."""
         if chosen.all():
             return self
@@ -50,7 +50,7 @@ def autoregressive(decoder: Decoder, memory: list[KeysValues], tokenizer: Tokeni
     """Lines 3-7 and 9-13 of Algorithm 1: logits B N C, zero after a word's [E].
 
     Args:
-        guess: ids B N of what may come out. It decides how long this takes and nothing else; None has no idea.
+        guess: ids B N of what may come out. It decides how long this takes and nothing else; None where there is none.
     """
     keys = memory[0].keys
     logits = keys.new_zeros(len(keys), decoder.max_outputs, decoder.num_classes)
@@ -59,65 +59,71 @@ def autoregressive(decoder: Decoder, memory: list[KeysValues], tokenizer: Tokeni
         guess = torch.full(logits.shape[:2], tokenizer.bos, device=keys.device)
         words = UnfinishedRows(rows, guess, torch.zeros_like(rows), memory, [])
     else:
-        words = check(decoder, UnfinishedRows(rows, guess.clone(), torch.zeros_like(rows), memory, []), tokenizer, logits)
+        words = verify(decoder, UnfinishedRows(rows, guess.clone(), torch.zeros_like(rows), memory, []), tokenizer, logits)
     if len(words.rows):
-        step_on(decoder, words, tokenizer, logits)
+        decode_stepwise(decoder, words, tokenizer, logits)
     return zero_after_eos(logits, decoder.max_outputs, tokenizer)
 
 
 def zero_after_eos(logits: Tensor, outputs: int, tokenizer: Tokenizer) -> Tensor:
     """Zero after every word's first [E], and zeros up to the number of outputs: B W C to B N C."""
-    after = torch.arange(logits.shape[1], device=logits.device) > letters(logits.argmax(-1), tokenizer)[:, None]
+    after = torch.arange(logits.shape[1], device=logits.device) > word_lengths(logits.argmax(-1), tokenizer)[:, None]
     return F.pad(logits.masked_fill(after[..., None], 0), (0, 0, 0, outputs - logits.shape[1]))
 
 
-def letters(ids: Tensor, tokenizer: Tokenizer) -> Tensor:
+def word_lengths(ids: Tensor, tokenizer: Tokenizer) -> Tensor:
     """How many outputs come before the first [E]: B N to B."""
     return (ids == tokenizer.eos).cumsum(1).eq(0).sum(1)
 
 
-def check(decoder: Decoder, words: UnfinishedRows, tokenizer: Tokenizer, logits: Tensor) -> UnfinishedRows:
-    """Check and mend guesses as long as that is faster than steps; fills in `logits` and returns what is left over."""
+def verify(decoder: Decoder, words: UnfinishedRows, tokenizer: Tokenizer, logits: Tensor) -> UnfinishedRows:
+    """Verify and correct guesses as long as that is faster than steps; fills in `logits` and returns what is left over."""
     outputs = decoder.max_outputs
     while True:
-        width = min(outputs, 1 + int(letters(words.ids, tokenizer).max()))
+        width = min(outputs, 1 + int(word_lengths(words.ids, tokenizer).max()))
         contexts: list[KeysValues] = []
-        found = left_to_right(decoder, words.memory, words.ids[:, :width], tokenizer, contexts)  # b W C
-        said, guessed = found.argmax(-1), words.ids[:, :width]
-        certain = 1 + (said != guessed).cumsum(1).eq(0).sum(1).clamp(max=width - 1)
+        guessed = words.ids[:, :width]
+        new = left_to_right(decoder, words.memory, guessed, tokenizer, contexts)  # b W C
+        predicted = new.argmax(-1)  # b W
+        # The first wrong output counts as certain: everything it has read was right.
+        certain = 1 + (predicted != guessed).cumsum(1).eq(0).sum(1).clamp(max=width - 1)  # b
         gained = certain - words.certain
-        words.ids[:, :width] = said
-        logits[words.rows, :width] = found
-        going = (certain <= letters(words.ids, tokenizer)) & (certain < outputs)
-        words = words._replace(certain=certain, contexts=contexts).among(going)
-        if not len(words.rows) or gained[going].float().mean() < STEPS_A_PASS:
+        words.ids[:, :width] = predicted  # after the comparison: `guessed` is a view of it
+        logits[words.rows, :width] = new  # what is not certain yet is written again by a later pass or step
+        going = (certain <= word_lengths(words.ids, tokenizer)) & (certain < outputs)
+        words = words._replace(certain=certain, contexts=contexts).select(going)
+        if not len(words.rows) or gained[going].float().mean() < STEPS_PER_PASS:
             return words
 
 
-def step_on(decoder: Decoder, words: UnfinishedRows, tokenizer: Tokenizer, logits: Tensor) -> None:
+def decode_stepwise(decoder: Decoder, words: UnfinishedRows, tokenizer: Tokenizer, logits: Tensor) -> None:
     """From the first output that is not certain on, one a step; fills in `logits`. Words that have ended leave by halves."""
-    start = int(words.certain.min())
+    start = int(words.certain.min())  # one position for all: words that are certain further on are read again, to the same
     words = words._replace(contexts=[layer.first(start) for layer in words.contexts])
     cache: list[KeysValues | None] = [*words.contexts] or [None] * len(decoder.layers)
     ids = words.ids[:, start - 1] if start else torch.full_like(words.rows, tokenizer.bos)
     ended = torch.zeros_like(words.rows, dtype=torch.bool)
     for position in range(start, decoder.max_outputs):
-        found = decoder.step(ids, position, cache, words.memory)
-        logits[words.rows, position] = found
-        ids = found.argmax(-1)
+        new = decoder.step(ids, position, cache, words.memory)  # b C
+        logits[words.rows, position] = new
+        ids = new.argmax(-1)
         ended |= ids == tokenizer.eos
         left = len(ended) - int(ended.sum())
         if not left:
             return
         if 2 * left <= len(ended):
-            words = words._replace(contexts=cache).among(~ended)
+            words = words._replace(contexts=cache).select(~ended)
             cache, ids, ended = words.contexts, ids[~ended], ended[~ended]
 
 
 def left_to_right(
     decoder: Decoder, memory: list[KeysValues], ids: Tensor, tokenizer: Tokenizer, contexts: list[KeysValues] | None = None
 ) -> Tensor:
-    """All outputs at once, each reading the given characters before it: ids B W of the outputs to logits B W C."""
+    """All outputs at once, each reading the given characters before it: ids B W of the outputs to logits B W C.
+
+    Args:
+        contexts: receives every layer's keys and values of the context.
+    """
     bos = torch.full_like(ids[:, :1], tokenizer.bos)
     ranks = forward_ranks(ids.shape[1], ids.device)
     return decoder(torch.cat([bos, ids[:, :-1]], 1), memory, query_mask(ranks), content_mask(ranks), contexts=contexts)

@@ -1,7 +1,7 @@
 """Captions as the text tower reads them: from the characters a branch predicts to CLIP's byte-pair tokens.
 
 Characters stay numbers in arrays; Python sees each caption once, as one object, and merges bytes only for those that it has
-not seen lately.
+not met lately.
 """
 
 from array import array
@@ -37,8 +37,8 @@ class CaptionTokenizer:
 
     def rows(self, captions: list[bytes]) -> Tensor:
         """The same of captions in UTF-8."""
-        found = b"".join(map(self.encode, captions))  # one buffer: a tensor per caption would cost more than all else
-        return torch.from_numpy(np.frombuffer(found, np.uint16).reshape(-1, self.context_length).astype(np.int64))
+        rows = b"".join(map(self.encode, captions))  # one buffer: a tensor per caption would cost more than all else
+        return torch.from_numpy(np.frombuffer(rows, np.uint16).reshape(-1, self.context_length).astype(np.int64))
 
     def encode(self, caption: bytes) -> bytes:
         """One row, as the bytes of 16-bit numbers (CLIP has 49,408 tokens)."""

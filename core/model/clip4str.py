@@ -105,11 +105,11 @@ class CLIP4STR(nn.Module):
             self.caption_charset = CHARSETS[caption_charset_size]
             self.caption_tokenizer = CaptionTokenizer(towers.context_length)
             self.captions = CaptionReader(self.tokenizer, self.caption_charset, self.caption_tokenizer)
-        if load_weights:
+        if load_weights:  # before the adapter is made: a ladder is pruned from the tower's pretrained weights
             towers.load_pretrained()
         freezing.apply(towers)
         before = list(self.parameters())  # kept alive: an adapter may replace some, and their identity must not pass on
-        known = {id(parameter) for parameter in before}
+        known = {id(parameter) for parameter in before}  # of before the adapter, so the rest are the adapter's
         own = {id(parameter) for parameter in towers.parameters()} - {id(parameter) for parameter in towers.added()}
         self.adapter = adapter(towers) if adapter is not None else None
         named = [(name, id(parameter)) for name, parameter in self.named_parameters()]
@@ -171,37 +171,40 @@ class CLIP4STR(nn.Module):
         ids = F.pad(ids, (0, permutations.shape[-1] - ids.shape[1]), value=self.tokenizer.pad)
         ids = upload(ids, images.device)
         context, targets = ids[:, :-1], ids[:, 1:]  # B L, B N
-        readable = (context != self.tokenizer.eos) & (context != self.tokenizer.pad)
-        ranks = ranks_of(upload(permutations, images.device))
+        readable = (context != self.tokenizer.eos) & (context != self.tokenizer.pad)  # B L
+        ranks = ranks_of(upload(permutations, images.device))  # (B) K T+2
         orders = ranks.shape[-2]
         targets = targets[:, None].repeat(1, orders, 1)  # B K N
+        # Every order but the reverse one predicts [E] from the whole word, so a third one would teach nothing new (as PARSeq).
         targets[:, 2:][targets[:, 2:] == self.tokenizer.eos] = self.tokenizer.pad
 
-        image_memory = self.image_memory(images)
+        image_memory = self.image_memory(images)  # B M D
         visual_memory = self.visual_decoder.project_memory(image_memory)
-        visual_logits = self.visual_decoder.permuted(context, visual_memory, ranks, readable)
+        visual_logits = self.visual_decoder.permuted(context, visual_memory, ranks, readable)  # B K N C
         visual_loss = self.cross_entropy(visual_logits, targets)
         if self.cross_decoder is None:
             return Losses(visual_loss, visual_loss, None)
 
-        predicted = visual_logits.detach().flatten(0, 1)  # BK N C
-        begun = self.captions.begin(predicted.argmax(-1))  # first, so that all the work below is behind it in the queue
+        # The order of what follows is for a GPU. The host needs the predictions to make captions, so their copy comes first;
+        # image memory and the visual branch's backward pass are queued behind it and run while the host tokenizes.
+        predicted = visual_logits.detach().flatten(0, 1).argmax(-1)  # BK N
+        begun = self.captions.begin(predicted)
         if self.block_image_gradient:
             image_memory = image_memory.detach()
-        seen = self.cross_decoder.project_memory(image_memory)
+        image_kv = self.cross_decoder.project_memory(image_memory)
         ahead = None
         if self.block_image_gradient and visual_loss.requires_grad and early.pays(images.device):
             ahead = early.backward_early(visual_loss, self.parameters())
-        read, rows = self.caption_memory(begun)
+        caption_kv, rows = self.caption_memory(begun)  # waits for the copy
         if self.predicted_context:
             context, before_end = context_of(predicted, self.tokenizer)  # BK L
             readable = readable.repeat_interleave(orders, 0) & before_end
         rows = upload(rows, images.device)
-        captions = [text.take(rows) for text in read]
-        cross_logits = self.cross_decoder.permuted(context, seen, ranks, readable, captions)
+        captions = [text.take(rows) for text in caption_kv]  # of BK rows
+        cross_logits = self.cross_decoder.permuted(context, image_kv, ranks, readable, captions)  # B K N C
         cross_loss = self.cross_entropy(cross_logits, targets)
         if ahead is not None:
-            visual_loss = ahead.attached()
+            visual_loss = ahead.attached()  # last, so that autograd hands these gradients on first
         return Losses(visual_loss + cross_loss, visual_loss, cross_loss)
 
     def cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -222,18 +225,18 @@ class CLIP4STR(nn.Module):
             fast_cross: Eq. (8) instead of the cross-modal branch's own autoregressive pass.
         """
         visual_memory = self.visual_decoder.project_memory(image_memory)
-        seen = self.cross_decoder.project_memory(image_memory) if self.cross_decoder is not None else []
+        image_kv = self.cross_decoder.project_memory(image_memory) if self.cross_decoder is not None else []
 
         def cross_memories(predictions: list[Tensor]) -> list[list[KeysValues]]:
-            read, captions = self.caption_memory(self.captions.begin(torch.cat(predictions)))
+            caption_kv, captions = self.caption_memory(self.captions.begin(torch.cat(predictions)))
             memories: list[list[KeysValues]] = []
             before = None
             for rows in captions.chunk(len(predictions)):
-                if before is not None and torch.equal(rows, before):
+                if before is not None and torch.equal(rows, before):  # the same object lets passes be shared
                     memories.append(memories[-1])
                 else:
                     own = upload(rows, image_memory.device)
-                    memories.append([image.join(text.take(own)) for image, text in zip(seen, read, strict=True)])
+                    memories.append([image.join(text.take(own)) for image, text in zip(image_kv, caption_kv, strict=True)])
                 before = rows
             return memories
 

@@ -41,11 +41,16 @@ class DecoderLayer(nn.Module):
         context: KeysValues,
         memory: KeysValues,
         allowed: Tensor | None,
-        seen: Tensor | None = None,
+        memory_mask: Tensor | None = None,
     ) -> Tensor:
-        """Eq. (4) to (6) without the classifier: B S D; `seen` S M is what of the memory, all of it where left out."""
+        """Eq. (4) to (6) without the classifier: B S D.
+
+        Args:
+            allowed: of the context, broadcasts to B H S L; all of it when None.
+            memory_mask: of the memory, S M; all of it when None.
+        """
         x = x + self.drop(self.context_attn(normed, context, allowed))
-        x = x + self.drop(self.memory_attn(self.norm_m(x), memory, seen))
+        x = x + self.drop(self.memory_attn(self.norm_m(x), memory, memory_mask))
         return x + self.drop(self.mlp(self.norm_f(x)))
 
 
@@ -123,7 +128,7 @@ class Decoder(nn.Module):
         content_allowed: Tensor | None = None,
         positions: Tensor | None = None,
         contexts: list[KeysValues] | None = None,
-        seen: Tensor | None = None,
+        memory_mask: Tensor | None = None,
     ) -> Tensor:
         """Logits of many positions at once.
 
@@ -133,23 +138,23 @@ class Decoder(nn.Module):
             allowed: broadcasts to B S L.
             content_allowed: broadcasts to B L L; needed from depth 2 on.
             positions: S, which position each query asks for; 0 ... S-1 when left out.
-            contexts: a list that takes up every layer's keys and values of the context.
-            seen: S M, what each query may read of the memory; all of it when left out.
+            contexts: a list that receives every layer's keys and values of the context.
+            memory_mask: S M, what each query may read of the memory; all of it when left out.
 
         Returns:
             B S C.
         """
         if positions is None:
             positions = torch.arange(allowed.shape[-2], device=context_ids.device)
-        content = self.embed_context(context_ids)
-        queries = self.drop(self.position_queries[positions].expand(len(context_ids), -1, -1))
+        content = self.embed_context(context_ids)  # B L D
+        queries = self.drop(self.position_queries[positions].expand(len(context_ids), -1, -1))  # B S D
         for depth, (layer, layer_memory) in enumerate(zip(self.layers, memory, strict=True), start=1):
             normed = layer.norm_c(content)
             context = layer.context_attn.keys_values(normed)
             if contexts is not None:
                 contexts.append(context)
-            queries = layer.stream(queries, layer.norm_q(queries), context, layer_memory, per_head(allowed), seen)
-            if depth < len(self.layers):
+            queries = layer.stream(queries, layer.norm_q(queries), context, layer_memory, per_head(allowed), memory_mask)
+            if depth < len(self.layers):  # after the queries, which read the content of the layer below
                 content = layer.stream(content, normed, context, layer_memory, per_head(content_allowed))
         return self.classify(queries)
 
@@ -158,12 +163,12 @@ class Decoder(nn.Module):
 
         Equal to `forward` with the left-to-right masks, at the cost of one position; `cache` is changed in place.
         """
-        content = self.embed_context(ids[:, None], first=position)
-        queries = self.position_queries[position].expand(len(ids), 1, -1)
+        content = self.embed_context(ids[:, None], first=position)  # B 1 D
+        queries = self.position_queries[position].expand(len(ids), 1, -1)  # B 1 D
         for depth, (layer, layer_memory) in enumerate(zip(self.layers, memory, strict=True)):
             normed = layer.norm_c(content)
             new, old = layer.context_attn.keys_values(normed), cache[depth]
-            cache[depth] = new if old is None else old.join(new)
+            cache[depth] = new if old is None else old.join(new)  # before the queries: an output reads the newest character
             queries = layer.stream(queries, layer.norm_q(queries), cache[depth], layer_memory, None)
             if depth + 1 < len(self.layers):
                 content = layer.stream(content, normed, cache[depth], layer_memory, None)
@@ -196,11 +201,11 @@ class Decoder(nn.Module):
         if len(self.layers) == 1 and len(context_ids) == batch:
             positions = torch.arange(masks.shape[-2], device=ranks.device).repeat(orders)
             allowed = (masks & readable[:, None, None]).flatten(1, 2)  # B KN L
-            seen = None
+            memory_mask = None
             if captions is not None:
-                seen = own_caption(masks.shape[-2], memory[0], captions[0], orders)
+                memory_mask = own_caption_mask(masks.shape[-2], memory[0], captions[0], orders)
                 memory = [image.join(text.side_by_side(orders)) for image, text in zip(memory, captions, strict=True)]
-            logits = self(context_ids, memory, allowed, positions=positions, seen=seen)  # B KN C
+            logits = self(context_ids, memory, allowed, positions=positions, memory_mask=memory_mask)  # B KN C
             return logits.unflatten(1, (orders, -1))
         if len(context_ids) == batch:
             context_ids, readable = (tensor.repeat_interleave(orders, 0) for tensor in (context_ids, readable))
@@ -213,7 +218,7 @@ class Decoder(nn.Module):
         return self(context_ids, memory, allowed, content_allowed).unflatten(0, (batch, orders))
 
 
-def own_caption(outputs: int, image: KeysValues, captions: KeysValues, orders: int) -> Tensor:
+def own_caption_mask(outputs: int, image: KeysValues, captions: KeysValues, orders: int) -> Tensor:
     """Every query reads the image and the caption of its own order, of K that stand side by side: KN M+KL."""
     tokens, letters = image.keys.shape[2], captions.keys.shape[2]
     order = torch.arange(orders, device=image.keys.device)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from core.errors import UserError
 from core.model.attention import KeysValues
-from core.model.autoregressive import STEPS_A_PASS, autoregressive, letters, zero_after_eos
+from core.model.autoregressive import STEPS_PER_PASS, autoregressive, word_lengths, zero_after_eos
 from core.model.decoder import Decoder
 from core.model.permutations import cloze_mask, content_mask, forward_ranks, query_mask
 from core.model.tokenizer import Tokenizer
@@ -37,23 +37,18 @@ class Prediction:
         return self.visual if self.cross is None else self.cross
 
 
-def without_context(decoder: Decoder, memory: list[KeysValues], tokenizer: Tokenizer) -> Tensor:
-    """The non-autoregressive first pass ("Cloze" in Table IX): every output sees [B] alone."""
+def nar_pass(decoder: Decoder, memory: list[KeysValues], tokenizer: Tokenizer) -> Tensor:
+    """The non-autoregressive first pass ("Cloze" in Table IX): every output reads [B] alone."""
     batch = len(memory[0].keys)
     device = memory[0].keys.device
-    ids = torch.full((batch, 1), tokenizer.bos, device=device)
-    allowed = torch.ones(decoder.max_outputs, 1, dtype=torch.bool, device=device)
+    ids = torch.full((batch, 1), tokenizer.bos, device=device)  # B 1
+    allowed = torch.ones(decoder.max_outputs, 1, dtype=torch.bool, device=device)  # N 1
     return decoder(ids, memory, allowed, torch.ones(1, 1, dtype=torch.bool, device=device))
 
 
-def context_of(logits: Tensor, tokenizer: Tokenizer) -> tuple[Tensor, Tensor]:
-    """Predictions as context: ids [B] y1 ... yN-1 (B L), and which may be read (nothing from the first [E] on)."""
-    return as_context(logits.argmax(-1), tokenizer)
-
-
-def as_context(said: Tensor, tokenizer: Tokenizer) -> tuple[Tensor, Tensor]:
-    """`context_of` outputs that are known as ids, B N."""
-    ids = torch.cat([torch.full_like(said[:, :1], tokenizer.bos), said[:, :-1]], 1)
+def context_of(predicted: Tensor, tokenizer: Tokenizer) -> tuple[Tensor, Tensor]:
+    """Predicted ids B N as context: [B] y1 ... yN-1 (B L), and which may be read (nothing from the first [E] on)."""
+    ids = torch.cat([torch.full_like(predicted[:, :1], tokenizer.bos), predicted[:, :-1]], 1)  # B L
     return ids, (ids == tokenizer.eos).cumsum(1) == 0
 
 
@@ -62,15 +57,15 @@ def refine(decoder: Decoder, memory: list[KeysValues], logits: Tensor, tokenizer
 
     What comes after the longest word of the batch is read where a word has become longer, and not otherwise.
     """
-    ids, readable = context_of(logits, tokenizer)
+    ids, readable = context_of(logits.argmax(-1), tokenizer)
     outputs = decoder.max_outputs
-    width = min(outputs, 1 + int(letters(ids[:, 1:], tokenizer).max()))
-    allowed = cloze_mask(outputs, logits.device) & readable[:, None]
-    content = content_allowed(readable)
-    for looked in dict.fromkeys((width, outputs)):
-        near = slice(looked)
-        refined = decoder(ids[:, near], memory, allowed[:, near, near], content[:, near, near])
-        if looked == outputs or bool((letters(refined.argmax(-1), tokenizer) < looked).all()):
+    longest = min(outputs, 1 + int(word_lengths(ids[:, 1:], tokenizer).max()))
+    allowed = cloze_mask(outputs, logits.device) & readable[:, None]  # B N L
+    content = content_allowed(readable)  # B L L
+    for width in dict.fromkeys((longest, outputs)):
+        near = slice(width)
+        refined = decoder(ids[:, near], memory, allowed[:, near, near], content[:, near, near])  # B W C
+        if width == outputs or bool((word_lengths(refined.argmax(-1), tokenizer) < width).all()):
             break
     return zero_after_eos(refined, outputs, tokenizer)
 
@@ -78,7 +73,7 @@ def refine(decoder: Decoder, memory: list[KeysValues], logits: Tensor, tokenizer
 def read_and_refine(decoder: Decoder, memory: list[KeysValues], tokenizer: Tokenizer, guess: Tensor) -> tuple[Tensor, Tensor]:
     """Lines 3-7 (9-13) and the first turn of lines 15-16 (18-19): `autoregressive` and `refine` of what it read.
 
-    A guess that is right is the word that refinement reads. So one pass asks for every output twice, from the characters
+    If a guess is right, it is the word that refinement reads. So one pass asks for every output twice, from the characters
     before it and from all others. That is enough of every word: the output that ends it has no letters after it, so it reads
     the same both times, and refinement makes no word longer. Words whose guess was wrong are read once more.
 
@@ -86,29 +81,31 @@ def read_and_refine(decoder: Decoder, memory: list[KeysValues], tokenizer: Token
         guess: ids B N.
     """
     outputs = decoder.max_outputs
-    width = min(outputs, 1 + int(letters(guess, tokenizer).max()))
-    ids, readable = as_context(guess[:, :width], tokenizer)
+    width = min(outputs, 1 + int(word_lengths(guess, tokenizer).max()))
+    ids, readable = context_of(guess[:, :width], tokenizer)  # B W
     places = torch.arange(width, device=guess.device)
     masks = torch.cat([query_mask(forward_ranks(width, guess.device))[0], cloze_mask(width, guess.device)])  # 2W W
-    found = decoder(ids, memory, masks & readable[:, None], content_allowed(readable), positions=places.repeat(2))
-    first, refined = found.chunk(2, 1)
-    said, ends = first.argmax(-1), letters(guess, tokenizer)[:, None]
-    certain = 1 + ((said != guess[:, :width]) & (places <= ends)).cumsum(1).eq(0).sum(1)  # outputs that are true
-    again = certain <= width
-    first, refined = (zero_after_eos(logits, outputs, tokenizer) for logits in (first, refined))
+    logits = decoder(ids, memory, masks & readable[:, None], content_allowed(readable), positions=places.repeat(2))
+    first, refined = logits.chunk(2, 1)  # B W C each
+    predicted, ends = first.argmax(-1), word_lengths(guess, tokenizer)[:, None]
+    # An output is certain if all before it were guessed right, for then it has read what autoregression would read. So the
+    # first wrong one is certain too; what a guess holds after its [E] decides nothing.
+    certain = 1 + ((predicted != guess[:, :width]) & (places <= ends)).cumsum(1).eq(0).sum(1)  # B
+    again = certain <= width  # B: words with a wrong guess, of which both halves read something else than they should
+    first, refined = (zero_after_eos(half, outputs, tokenizer) for half in (first, refined))  # B N C
     if again.any():
-        mended = torch.cat([said, guess[:, width:]], 1)[again]
+        mended = torch.cat([predicted, guess[:, width:]], 1)[again]
         own = [layer.take(again) for layer in memory]
-        useless = certain[again].float().mean() < STEPS_A_PASS
+        useless = certain[again].float().mean() < STEPS_PER_PASS
         first[again] = autoregressive(decoder, own, tokenizer, None if useless else mended)
-        refined[again] = refine(decoder, own, first[again], tokenizer)
+        refined[again] = refine(decoder, own, first[again], tokenizer)  # after `first`, which it reads
     return first, refined
 
 
 def single_pass(decoder: Decoder, memory: list[KeysValues], logits: Tensor, tokenizer: Tokenizer) -> Tensor:
     """Eq. (8): one left-to-right masked pass over another branch's prediction."""
-    ids, readable = context_of(logits, tokenizer)
-    allowed = query_mask(forward_ranks(decoder.max_outputs, logits.device))
+    ids, readable = context_of(logits.argmax(-1), tokenizer)
+    allowed = query_mask(forward_ranks(decoder.max_outputs, logits.device))  # 1 N L
     return decoder(ids, memory, allowed & readable[:, None], content_allowed(readable))
 
 
@@ -142,43 +139,44 @@ def predict_and_refine(
         raise UserError(f"decode={decode!r}: expected one of {', '.join(map(repr, DECODE))}")
     if refine_steps < 0:
         raise UserError(f"refine_steps={refine_steps} is negative")
-    guess = None
-    if decode == "cloze" or cloze_guess:
-        guess = without_context(visual_decoder, visual_memory, tokenizer)
+    guess = nar_pass(visual_decoder, visual_memory, tokenizer) if decode == "cloze" or cloze_guess else None
     memories = [visual_memory] * (1 + refine_steps)
     if decode == "cloze":
-        visual = refinements(visual_decoder, memories, guess, tokenizer)
+        visual = refine_n(visual_decoder, memories, guess, tokenizer)
     else:
-        visual = rounds(visual_decoder, memories, tokenizer, None if guess is None else guess.argmax(-1))
+        visual = ar_then_refine(visual_decoder, memories, tokenizer, None if guess is None else guess.argmax(-1))
     if cross_decoder is None:
         return Prediction(visual[-1], None, visual[0], None)
 
+    # The cross-modal branch's memories depend on the visual branch alone, so one pass of the text tower serves all of them.
     memories = cross_memories([logits.argmax(-1) for logits in visual])
     if fast_cross:
-        cross = refinements(cross_decoder, memories, single_pass(cross_decoder, memories[0], visual[0], tokenizer), tokenizer)
+        cross = refine_n(cross_decoder, memories, single_pass(cross_decoder, memories[0], visual[0], tokenizer), tokenizer)
     elif decode == "cloze":
-        cross = refinements(cross_decoder, memories, without_context(cross_decoder, memories[0], tokenizer), tokenizer)
+        cross = refine_n(cross_decoder, memories, nar_pass(cross_decoder, memories[0], tokenizer), tokenizer)
     else:
-        cross = rounds(cross_decoder, memories, tokenizer, visual[-1].argmax(-1))
+        cross = ar_then_refine(cross_decoder, memories, tokenizer, visual[-1].argmax(-1))
     return Prediction(visual[-1], cross[-1], visual[0], cross[0])
 
 
-def rounds(decoder: Decoder, memories: list[list[KeysValues]], tokenizer: Tokenizer, guess: Tensor | None) -> list[Tensor]:
+def ar_then_refine(
+    decoder: Decoder, memories: list[list[KeysValues]], tokenizer: Tokenizer, guess: Tensor | None
+) -> list[Tensor]:
     """A branch's autoregressive first pass and its refinements: logits B N C of each.
 
     Args:
-        memories: what each of them reads; the same object where it is the same.
-        guess: ids B N of what the first pass may read.
+        memories: one for each pass; the same object where it is the same.
+        guess: ids B N that the first pass may predict.
     """
     if guess is None or len(memories) == 1 or memories[1] is not memories[0]:
-        return refinements(decoder, memories, autoregressive(decoder, memories[0], tokenizer, guess), tokenizer)
+        return refine_n(decoder, memories, autoregressive(decoder, memories[0], tokenizer, guess), tokenizer)
     first, refined = read_and_refine(decoder, memories[0], tokenizer, guess)
-    return [first, *refinements(decoder, memories[1:], refined, tokenizer)]
+    return [first, *refine_n(decoder, memories[1:], refined, tokenizer)]
 
 
-def refinements(decoder: Decoder, memories: list[list[KeysValues]], first: Tensor, tokenizer: Tokenizer) -> list[Tensor]:
-    """Given logits, and those refined from each memory but the first."""
-    read = [first]
+def refine_n(decoder: Decoder, memories: list[list[KeysValues]], first: Tensor, tokenizer: Tokenizer) -> list[Tensor]:
+    """Given logits, and those refined with each memory but the first."""
+    logits = [first]
     for memory in memories[1:]:
-        read.append(refine(decoder, memory, read[-1], tokenizer))
-    return read
+        logits.append(refine(decoder, memory, logits[-1], tokenizer))
+    return logits

@@ -25,7 +25,7 @@ class Early(NamedTuple):
         Call it after everything else: autograd goes back through the latest part first, so that other processes get these
         gradients, most of all there are, while the rest is still computed.
         """
-        return Waiting.apply(self.loss, self.gradients, *self.parameters)
+        return KnownGradients.apply(self.loss, self.gradients, *self.parameters)
 
 
 def backward_early(loss: Tensor, parameters: Iterable[nn.Parameter]) -> Early:
@@ -33,11 +33,12 @@ def backward_early(loss: Tensor, parameters: Iterable[nn.Parameter]) -> Early:
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     with torch.autocast(loss.device.type, enabled=False):  # a backward pass has its types from the forward pass
         gradients = torch.autograd.grad(loss, trained, allow_unused=True)
-    reached = [(parameter, found) for parameter, found in zip(trained, gradients, strict=True) if found is not None]
-    return Early(loss.detach(), [parameter for parameter, _ in reached], [found for _, found in reached])
+    pairs = zip(trained, gradients, strict=True)
+    reached = [(parameter, gradient) for parameter, gradient in pairs if gradient is not None]
+    return Early(loss.detach(), [parameter for parameter, _ in reached], [gradient for _, gradient in reached])
 
 
-class Waiting(torch.autograd.Function):
+class KnownGradients(torch.autograd.Function):
     """The graph of a loss whose gradients are known."""
 
     @staticmethod
@@ -47,7 +48,7 @@ class Waiting(torch.autograd.Function):
 
     @staticmethod
     def backward(context, factor: Tensor) -> tuple[Tensor | None, ...]:
-        gradients, context.gradients = context.gradients, None  # not kept beside `.grad`
+        gradients, context.gradients = context.gradients, None  # not kept beside `.grad`, or they would take memory twice
         torch._foreach_mul_(gradients, factor)
         return None, None, *gradients
 

@@ -1,6 +1,6 @@
 """What the decoders read of the towers: every token, or the one that stands for all (section III-A, Table V).
 
-B batch, M image tokens ([CLASS] first), L text tokens, D joint width.
+B batch, M image tokens ([CLASS] first), L text tokens, D joint width; a tower has a width of its own.
 """
 
 import torch
@@ -29,9 +29,9 @@ def class_token(towers: nn.Module, tokens: Tensor) -> Tensor:
 def text_tokens(towers: ClipTowers, ids: Tensor) -> Tensor:
     """All text tokens through ln_final and the text projection: token ids B L to B L D (section III-A1)."""
     clip, length = towers.clip, ids.shape[1]
-    tokens = clip.token_embedding(ids) + clip.positional_embedding[:length]
+    tokens = clip.token_embedding(ids) + clip.positional_embedding[:length]  # B L width
     tokens = clip.transformer(tokens, attn_mask=clip.attn_mask[:length, :length])
-    return clip.ln_final(tokens) @ clip.text_projection
+    return clip.ln_final(tokens) @ clip.text_projection  # B L D
 
 
 def eos_token(towers: ClipTowers, ids: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class TimmTower(nn.Module):
             near = ", ".join(get_close_matches(arch, timm.list_models(), 6)) or "none"
             raise UserError(f"timm cannot build {arch!r} as a ViT ({error}); near it: {near}") from error
         if not isinstance(self.vit, timm.models.VisionTransformer):
-            raise UserError(f"{arch} of timm is no plain ViT but a {type(self.vit).__name__}")
+            raise UserError(f"{arch} of timm is not a plain ViT but a {type(self.vit).__name__}")
         check_patches(self.image_size, self.vit.patch_embed.patch_size, arch)
         width = self.vit.embed_dim
         self.embed_dim: int = embed_dim or width
@@ -58,7 +58,7 @@ class TimmTower(nn.Module):
         known = {id(p) for p in [*embeddings, *(p for block in blocks for p in block.parameters()), *rest]}
         unknown = [name for name, parameter in self.named_parameters() if id(parameter) not in known]
         if unknown:
-            raise UserError(f"{arch} of timm is no plain ViT: it also has {unknown[0]}")
+            raise UserError(f"{arch} of timm is not a plain ViT: it also has {unknown[0]}")
 
     def create(self, tag: str | None = None, source: dict | None = None) -> nn.Module:
         """The ViT, with random weights, those of a tag, or those of a `source`, as timm's configuration names one."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from core.model.transfer import Download
 
-END, LEFT_OUT = 0, 255  # in an alphabet: what ends a word, and what is no part of it
+END, LEFT_OUT = 0, 255  # in an alphabet: what ends a word, and what is left out of it
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ class ClipTower(nn.Module):
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Images B 3 H W to all tokens after ln_post and projection, not normalised: B M D."""
-        tokens = self.visual.transformer(embed_patches(self.visual, images))
-        return self.visual.ln_post(tokens) @ self.visual.proj
+        tokens = self.visual.transformer(embed_patches(self.visual, images))  # B M width
+        return self.visual.ln_post(tokens) @ self.visual.proj  # B M D
 
     def image_layers(self) -> Layers:
         """The image tower from the input up."""
@@ -144,7 +144,7 @@ class ClipImageTower(ClipTower):
 def embed_patches(visual: nn.Module, images: Tensor) -> Tensor:
     """What the first block of an open_clip image tower reads: B 3 H W to B M width."""
     patches = visual.conv1(images).flatten(2).transpose(1, 2)  # B patches width
-    cls = visual.class_embedding.expand(len(patches), 1, -1).to(patches.dtype)
+    cls = visual.class_embedding.expand(len(patches), 1, -1).to(patches.dtype)  # B 1 width
     return visual.ln_pre(torch.cat([cls, patches], 1) + visual.positional_embedding.to(patches.dtype))
 
 
@@ -194,7 +194,7 @@ def read_architecture(arch: str) -> dict:
             near = ", ".join(get_close_matches(arch, open_clip.list_models(), 6)) or "none"
             raise UserError(f"open_clip knows no architecture {arch!r}; near it: {near}")
     if not isinstance(config, dict) or not isinstance(config.get("vision_cfg"), dict) or "text_cfg" not in config:
-        raise UserError(f"{arch} is no architecture in open_clip's format: it needs vision_cfg, text_cfg and embed_dim")
+        raise UserError(f"{arch} is not an architecture in open_clip's format: it needs vision_cfg, text_cfg and embed_dim")
     vision, text = config["vision_cfg"], config["text_cfg"]
     convolutional = isinstance(vision.get("layers"), list)
     if convolutional or "timm_model_name" in vision or "hf_model_name" in text or "patch_size" not in vision:

@@ -46,9 +46,9 @@ def open_reader(threads: int) -> Reader:
     engine = RapidOCR(params=settings)
 
     def read(image: np.ndarray) -> Reading:
-        found = engine(np.ascontiguousarray(image[:, :, ::-1]))  # arrays are taken as BGR
-        if found.txts is None:
+        result = engine(np.ascontiguousarray(image[:, :, ::-1]))  # arrays are taken as BGR
+        if result.txts is None:
             return Reading("", 0.0)
-        return Reading(found.txts[0], float(found.scores[0]))
+        return Reading(result.txts[0], float(result.scores[0]))
 
     return Reader(identity, threads or os.cpu_count() or 1, read)

@@ -27,7 +27,7 @@ NOTE = "An outside reader: it checks data, label rules and scoring, and enters n
 
 
 def read_benchmark(reader: Reader, folder: Path, name: str) -> tuple[pd.DataFrame, dict]:
-    """One benchmark: a row an image, with strings as the reader writes them, and what metrics.json says beside scores.
+    """One benchmark: one row per image, with strings as the reader writes them, and what metrics.json says beside scores.
 
     Raises:
         DataError: it cannot be opened, or no label passes the label rules.
@@ -63,8 +63,8 @@ def scores(rows: pd.DataFrame) -> dict:
 
 
 def scores_of(labels: Iterable[str], readings: Iterable[str]) -> dict:
-    found = score(list(labels), list(readings), CHARSETS[SCORED])
-    return {"n": found.n, "correct": found.correct, "accuracy": found.accuracy, "one_minus_ned": found.one_minus_ned}
+    scored = score(list(labels), list(readings), CHARSETS[SCORED])
+    return {"n": scored.n, "correct": scored.correct, "accuracy": scored.accuracy, "one_minus_ned": scored.one_minus_ned}
 
 
 def as_labels_are(reading: str) -> str:
@@ -79,17 +79,17 @@ def kept(part: Path, reader: Reader, folder: Path) -> tuple[pd.DataFrame, dict] 
     """What an interrupted run finished, if the same reader read the same data; None otherwise."""
     if not (part / "metrics.json").is_file():
         return None
-    found = json.loads((part / "metrics.json").read_text())
-    if found["reader"] != asdict(reader.identity) or found["read"]["fingerprint"] != fingerprint(folder):
+    earlier = json.loads((part / "metrics.json").read_text())
+    if earlier["reader"] != asdict(reader.identity) or earlier["read"]["fingerprint"] != fingerprint(folder):
         return None
-    return pd.read_parquet(part / "predictions.parquet"), found["read"]
+    return pd.read_parquet(part / "predictions.parquet"), earlier["read"]
 
 
 def read_benchmarks(reader: Reader, data: Path, out: Path) -> dict:
     """Read every benchmark below data/test; write out/predictions.parquet and, last, out/metrics.json.
 
     Every benchmark is kept in out/state when it is finished and read only once, however often the run is interrupted.
-    One that cannot be opened is reported and left out, the others are read all the same.
+    One that cannot be opened is reported and left out, the others are read.
 
     Returns:
         The content of metrics.json.

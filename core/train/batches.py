@@ -7,14 +7,6 @@ from torch.utils.data import DataLoader
 
 from core.data.loading import AHEAD, Batch, ShuffledBatches, Words, collate
 from core.data.workers import delivered, leave_signals
-from core.experiment.optim import Optimisation
-from core.runtime.distributed import DistEnv
-
-
-def shuffled(words: Words, optimisation: Optimisation, team: DistEnv, seed: int, first: int, last: int) -> ShuffledBatches:
-    """Which samples this process reads in steps first, ..., last - 1; together the processes read the same ones always."""
-    micro_batch = optimisation.micro_batch(team.size)
-    return ShuffledBatches(len(words), optimisation.batch, seed, first, last, micro_batch, team.index, team.size)
 
 
 def batches_of(words: Words, order: ShuffledBatches, workers: int, device: torch.device) -> Generator[Batch, None, None]:
@@ -41,7 +33,7 @@ def copied_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Bat
     beside = torch.cuda.Stream(device)
     waiting: tuple[Batch, torch.cuda.Event] | None = None
     for batch in batches:
-        with torch.cuda.stream(beside):
+        with torch.cuda.stream(beside):  # before the batch in use is handed out, so that both overlap
             begun = batch._replace(images=batch.images.to(device, non_blocking=True)), beside.record_event()
         if waiting is not None:
             yield arrived(*waiting)

@@ -15,17 +15,17 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from core.data.lmdb import Ledger
-from core.data.loading import Batch, Words
+from core.data.loading import Batch, ShuffledBatches, Words
 from core.experiment.experiment import Loaded
 from core.files import append_json, write_json
 from core.model.clip4str import CLIP4STR
 from core.runtime.distributed import DistEnv
 from core.runtime.provenance import now
-from core.train.batches import batches_of, shuffled
+from core.train.batches import batches_of
 from core.train.loss_monitor import BadStep, LossMonitor, refuse
 from core.train.orders import Orders
 from core.train.record import identity, log_entry, state_identity, train_record
-from core.train.state import Interrupted, Stopper, save_state
+from core.train.state import Interrupted, Stateful, Stopper, save_state
 from core.train.step import backward, share_of, step_seed
 from core.train.validation import validate
 from core.weights.checkpoint import save_model
@@ -40,7 +40,6 @@ class Run:
         network: `Trained` of the model, prepared by the accelerator.
         validation: the val/ set, None where there is none.
         average: of the weights, where the recipe has one.
-        parts: of the resumable state (`core.train.state.save_state`).
         log_every: steps between lines of metrics.jsonl.
     """
 
@@ -54,18 +53,24 @@ class Run:
     optimiser: torch.optim.Optimizer
     words: Words
     validation: Words | None
-    watch: LossMonitor
+    monitor: LossMonitor
     average: AveragedModel | None
-    parts: dict
-    steps: int
     log_every: int
 
     def __post_init__(self):
         self.optimisation = self.loaded.experiment.optimisation
+        self.steps = self.optimisation.total_steps(len(self.words))
         self.identity = identity(self.loaded, self.record)
         self.snapshots = frozenset() if self.average is None else self.optimisation.averaging.steps(self.steps)
         self.ledger = Ledger()
         self.images = 0
+
+    @property
+    def parts(self) -> dict[str, Stateful]:
+        """The resumable state by the names that saved states have (`core.train.state.save_state`)."""
+        parts = {"model": self.model, "optimiser": self.optimiser, "watch": self.monitor, "average": self.average}
+        parts["scaler"] = self.accelerator.scaler
+        return {name: part for name, part in parts.items() if part is not None}
 
     def step(self, step: int, batches: Iterator[Batch], starts: Sequence[int]) -> tuple[Tensor, Tensor, float]:
         """One optimiser step; returns its losses (total, visual, cross), gradient norm and learning rate.
@@ -87,7 +92,7 @@ class Run:
         orders = Orders(seed, step, self.optimisation.block, model.num_permutations, model.mirrored)
         losses = backward(self.network, model, mine, starts, shares, self.accelerator, orders)
         norm = self.accelerator.clip_grad_norm_(self.network.parameters(), self.optimisation.clip_grad_norm)
-        self.watch.record(step, losses, norm)
+        self.monitor.record(step, losses, norm)  # before the update: on a CPU a bad step ends here, its weights untouched
         lr = self.optimisation.set_lr(self.optimiser, step - 1, self.steps)
         self.update(torch.isfinite(losses[0]) & torch.isfinite(norm))
         if step in self.snapshots:
@@ -118,9 +123,16 @@ class Run:
         if self.team.is_main:
             append_json(self.out / "metrics.jsonl", entry)
 
+    def log_step(self, step: int, losses: Tensor, norm: Tensor, lr: float, seconds: float) -> dict:
+        """The line of metrics.jsonl for the steps since the last one, which took so many seconds."""
+        entry = log_entry(step, self.steps, losses, norm, lr, self.images, seconds, self.ledger, self.monitor)
+        self.images = 0
+        self.log(entry)
+        return entry
+
     def save(self, step: int) -> None:
-        """The resumable state after a step; all losses so far have been looked at."""
-        self.watch.flush()
+        """The resumable state after a step."""
+        self.monitor.flush()  # before saving: a state may only hold weights whose losses were all judged
         if self.team.is_main:
             save_state(self.parts, self.out, step, state_identity(self.loaded, self.record))
         self.team.wait()
@@ -135,12 +147,13 @@ class Run:
             self.log(entry)
 
     def finish(self) -> None:
-        """The trained model; the state is no longer needed."""
-        self.watch.flush()
+        """Write the trained model, and remove the state."""
+        self.monitor.flush()
         if self.team.is_main:
-            found = {"train": train_record(self.words, self.steps), "finished": now(), "undecodable": self.ledger.as_dict()}
-            found |= {"captions_cut": self.model.captions_cut, "skipped_steps": self.watch.skipped}
-            write_json(self.out / "provenance.json", {**self.record, **found})
+            content = {"train": train_record(self.words, self.steps), "finished": now(), "undecodable": self.ledger.as_dict()}
+            content |= {"captions_cut": self.model.captions_cut, "skipped_steps": self.monitor.skipped}
+            write_json(self.out / "provenance.json", {**self.record, **content})
+            # After provenance, for with its model a run is finished; and the state goes last: until then a run resumes from it.
             save_model(self.model, self.loaded.training, self.identity, self.out)
             shutil.rmtree(self.out / "state", ignore_errors=True)
         self.team.wait()
@@ -151,20 +164,22 @@ def train_loop(run: Run, start: int) -> None:
 
     Raises:
         Interrupted: a signal asked to stop, and the state is saved.
-        TrainingError: a loss is no number or has exploded, or a whole batch cannot be decoded.
+        TrainingError: too many losses are not finite, one has exploded, or a whole batch cannot be decoded.
         DataError: the data went away.
     """
     optimisation, team = run.optimisation, run.team
-    order = shuffled(run.words, optimisation, team, run.record["seed"], start, run.steps)
+    micro_batch = optimisation.micro_batch(team.size)
+    steps = (optimisation.batch, run.record["seed"], start, run.steps)
+    order = ShuffledBatches(len(run.words), *steps, micro_batch, team.index, team.size)
     with (
         Stopper() as stopper,
         contextlib.closing(batches_of(run.words, order, optimisation.workers, run.accelerator.device)) as batches,
         progress(run) as bar,
     ):
-        shown = bar.add_task("train", total=run.steps, completed=start, note="")
+        task = bar.add_task("train", total=run.steps, completed=start, note="")
         run.network.train()
         try:
-            if start == run.steps:
+            if start == run.steps:  # stopped while its last step was validated
                 run.take_average()
             if start and run.validation_due(start) and not validated(run.out / "metrics.jsonl", start):
                 run.validate(start, stopper)
@@ -173,28 +188,37 @@ def train_loop(run: Run, start: int) -> None:
             for step in range(start + 1, run.steps + 1):
                 losses, norm, lr = run.step(step, batches, order.starts())
                 if step % run.log_every == 0 or step == run.steps:
-                    run.watch.flush()
-                    seconds = time.perf_counter() - clock
-                    entry = log_entry(step, run.steps, losses, norm, lr, run.images, seconds, run.ledger, run.watch)
-                    clock, run.images = time.perf_counter(), 0
-                    while run.watch.news:
-                        bar.console.print(run.watch.news.pop(0))
-                    run.log(entry)
-                    note = f"loss {losses[0].item():.3f}  {entry['images_per_s']:.0f} images/s"
-                    bar.update(shown, completed=step, note=note)
-                asked, due = max(team.gather(stopper.asked())), run.validation_due(step)
-                if asked or due or (step % optimisation.save_every == 0 and step < run.steps):
-                    run.save(step)
-                if step == run.steps:  # after its state: a run that goes on from it still has both
-                    run.take_average()
-                if due and not asked:
-                    run.validate(step, stopper)
+                    run.monitor.flush()  # before the clock is read: it waits for the steps
+                    entry = run.log_step(step, losses, norm, lr, time.perf_counter() - clock)
                     clock = time.perf_counter()
-                if asked or due:
-                    stop_if_asked(run, stopper, step)
+                    while run.monitor.news:
+                        bar.console.print(run.monitor.news.pop(0))
+                    note = f"loss {losses[0].item():.3f}  {entry['images_per_s']:.0f} images/s"
+                    bar.update(task, completed=step, note=note)
+                if save_and_validate(run, step, stopper):
+                    clock = time.perf_counter()
             run.finish()
         except BadStep as bad:
             raise refuse(bad, run.words, order, run.out, team) from None
+
+
+def save_and_validate(run: Run, step: int, stopper: Stopper) -> bool:
+    """What is due after a step; returns whether the model was validated, which takes time that is not the steps'.
+
+    Raises:
+        Interrupted: a process was asked to stop, and the state is saved.
+    """
+    asked, due = max(run.team.gather(stopper.asked())), run.validation_due(step)
+    # Save before validating: a run stopped between the two validates again from the state, and loses no step.
+    if asked or due or (step % run.optimisation.save_every == 0 and step < run.steps):
+        run.save(step)
+    if step == run.steps:  # after its state: a run that goes on from it still has both
+        run.take_average()
+    if due and not asked:
+        run.validate(step, stopper)
+    if asked or due:
+        stop_if_asked(run, stopper, step)
+    return due
 
 
 def stop_if_asked(run: Run, stopper: Stopper, step: int) -> None:

@@ -64,7 +64,7 @@ class LossMonitor:
         self.flush(but=self.lag)
 
     def flush(self, but: int = 0) -> None:
-        """Judge everything noted, but the newest `but` steps.
+        """Judge all recorded steps but the newest `but`.
 
         Raises:
             BadStep: one is bad.
@@ -76,25 +76,21 @@ class LossMonitor:
             self.check(step, figures[0].item(), figures[3].item())
 
     def check(self, step: int, loss: float, norm: float) -> None:
+        """Judge one step; remember its loss if it is like the others."""
         if not math.isfinite(loss):
-            self.skip(step, f"the loss is {loss}")
-        elif self.norms and not math.isfinite(norm):
-            self.skip(step, f"the gradient's norm is {norm} (loss {loss:.4g})")
-        else:
-            self.recent.append(False)
-            self.keep(step, loss)
-
-    def keep(self, step: int, loss: float) -> None:
-        """Remember a loss like the others."""
-        if self.history:
-            usual = max(SMALLEST, statistics.median(self.history))
-            if loss > self.max_loss_ratio * usual:
-                raise BadStep(
-                    step,
-                    f"the loss is {loss:.4g}, more than {self.max_loss_ratio:g} times {usual:.4g}, the median of the last "
-                    f"{len(self.history)} steps (Optimisation.max_loss_ratio)",
-                )
+            return self.skip(step, f"the loss is {loss}")
+        if self.norms and not math.isfinite(norm):
+            return self.skip(step, f"the gradient's norm is {norm} (loss {loss:.4g})")
+        self.recent.append(False)
+        usual = max(SMALLEST, statistics.median(self.history)) if self.history else math.inf
+        if loss > self.max_loss_ratio * usual:
+            raise BadStep(
+                step,
+                f"the loss is {loss:.4g}, more than {self.max_loss_ratio:g} times {usual:.4g}, the median of the last "
+                f"{len(self.history)} steps (Optimisation.max_loss_ratio)",
+            )
         self.history.append(loss)
+        return None
 
     def skip(self, step: int, reason: str) -> None:
         """Count a step that was left out."""

@@ -25,32 +25,23 @@ def fitting(optimisation: Optimisation, processes: int, out: Path, attempt: int)
         TrainingError: memory ran out, now or at an earlier attempt.
     """
     images = optimisation.micro_batch(processes)
-    if attempt > 1 and (reason := remembered(out, images)):
-        raise TrainingError(f"{reason} (not tried again: attempt {attempt} would meet the same)")
+    try:
+        earlier = json.loads((out / MARK).read_text())
+    except (OSError, ValueError):
+        earlier = {"images": None}
+    if attempt > 1 and earlier["images"] == images:
+        raise TrainingError(f"{earlier['reason']} (not tried again: attempt {attempt} would meet the same)")
     (out / MARK).unlink(missing_ok=True)
     try:
         yield
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
+        smaller = next((size for size in range(images // 2, 0, -1) if optimisation.batch % size == 0), 1)
         reason = (
             f"{device_memory()} has too little memory for {images} images at once: lower DEVICE_BATCH = "
-            f"{optimisation.device_batch} to {smaller(optimisation, images)} (the batch of {optimisation.batch} then takes "
+            f"{optimisation.device_batch} to {smaller} (the batch of {optimisation.batch} then takes "
             "more passes; nothing that is trained already is trained again)"
         )
         write_json(out / MARK, {"images": images, "reason": reason})
         raise TrainingError(reason) from error
-
-
-def smaller(optimisation: Optimisation, images: int) -> int:
-    """The largest DEVICE_BATCH below `images` that the batch is a multiple of; 1 where there is none."""
-    return next((size for size in range(images // 2, 0, -1) if optimisation.batch % size == 0), 1)
-
-
-def remembered(out: Path, images: int) -> str:
-    """Why an earlier try with as many images at once failed; empty where none did."""
-    try:
-        mark = json.loads((out / MARK).read_text())
-    except (OSError, ValueError):
-        return ""
-    return mark["reason"] if mark["images"] == images else ""

@@ -44,7 +44,7 @@ def log_entry(
     images: int,
     seconds: float,
     undecodable: Ledger,
-    watch: LossMonitor,
+    monitor: LossMonitor,
 ) -> dict:
     """A line of metrics.jsonl; losses are total, visual, cross (NaN for none)."""
     total, visual, cross = losses.tolist()
@@ -59,7 +59,7 @@ def log_entry(
         "images_per_s": images / seconds,
         "seconds": seconds,
         "undecodable": sum(undecodable.counts.values()),
-        "skipped_steps": watch.skipped,
+        "skipped_steps": monitor.skipped,
     }
 
 
@@ -77,9 +77,9 @@ def finished(out: Path, expected: dict) -> bool:
     description = out / "model.json"
     if not (out / "model.safetensors").is_file():
         return False
-    found = json.loads(description.read_text()).get("identity") if description.is_file() else None
-    if found != expected:
-        raise TrainingError(f"{out} holds a model trained from something else ({found}); choose another --out")
+    trained = json.loads(description.read_text()).get("identity") if description.is_file() else None
+    if trained != expected:
+        raise TrainingError(f"{out} holds a model trained from something else ({trained}); choose another --out")
     return True
 
 

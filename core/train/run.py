@@ -91,7 +91,7 @@ def open_run(
     record: dict,
     log_every: int,
 ) -> Run:
-    """Model, words, optimiser and what watches them, ready for the first step or for a saved state.
+    """Model, words, optimiser and loss monitor, ready for the first step or for a saved state.
 
     Args:
         roots: folders of training words.
@@ -101,24 +101,16 @@ def open_run(
         DataError: the data cannot be used.
     """
     experiment, optimisation, seed = loaded.experiment, loaded.experiment.optimisation, record["seed"]
-    model = build_model(loaded, seed)
+    model = build_model(loaded, seed)  # first: everything after it may draw random numbers, its weights must not depend on them
     words = Words(
         open_words(roots, model.tokenizer.charset, model.max_letters),
         ToTensor(model.towers.image_size, experiment.normalisation),
         experiment.augment,
         seed,
     )
-    steps = optimisation.total_steps(len(words))
     network, optimiser = accelerator.prepare(Trained(model), optimisation.optimiser(model))
     lag = int(accelerator.device.type == "cuda")
-    watch = LossMonitor(optimisation.max_loss_ratio, optimisation.most_skipped, norms=accelerator.scaler is None, lag=lag)
-    parts = {"model": model, "optimiser": optimiser, "watch": watch}
-    average = AveragedModel(model) if optimisation.averaging else None
-    if average is not None:
-        parts["average"] = average
-    if accelerator.scaler is not None:
-        parts["scaler"] = accelerator.scaler
-    validation = validation_words(data, model, loaded.protocol)
+    scaled = accelerator.scaler is not None
     return Run(
         loaded=loaded,
         record=record,
@@ -129,11 +121,9 @@ def open_run(
         network=network,
         optimiser=optimiser,
         words=words,
-        validation=validation,
-        watch=watch,
-        average=average,
-        parts=parts,
-        steps=steps,
+        validation=validation_words(data, model, loaded.protocol),
+        monitor=LossMonitor(optimisation.max_loss_ratio, optimisation.most_skipped, norms=not scaled, lag=lag),
+        average=AveragedModel(model) if optimisation.averaging else None,
         log_every=log_every,
     )
 

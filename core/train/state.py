@@ -44,14 +44,14 @@ class Stopper:
     parent: int = field(default_factory=os.getppid)
 
     def __enter__(self) -> "Stopper":
-        self.before = {number: signal.signal(number, self.note) for number in GRACE}
+        self.before = {number: signal.signal(number, self.handle) for number in GRACE}
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
-    def note(self, number: int, _frame: object) -> None:
+    def handle(self, number: int, _frame: object) -> None:
         if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = self.received or number
@@ -106,11 +106,11 @@ def resume(parts: Mapping[str, Stateful], out: Path, expected: dict) -> int:
     if not states:
         return 0
     newest = states[-1]
-    found = json.loads((newest / "run_identity.json").read_text())
+    saved = json.loads((newest / "run_identity.json").read_text())
     for key, value in expected.items():
-        if found.get(key, value) != value:  # states from before a key was recorded lack it
+        if saved.get(key, value) != value:  # states from before a key was recorded lack it
             raise UserError(
-                f"{newest} was saved with {key} {found.get(key)}, this run has {value}: "
+                f"{newest} was saved with {key} {saved.get(key)}, this run has {value}: "
                 f"delete {out / 'state'} to start over, or choose another --out"
             )
     try:

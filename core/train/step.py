@@ -84,12 +84,12 @@ def backward(
         permutations = orders.of([start + place for place in batch.places], longest)
         count = permutations.shape[-2]
         weight = target_tokens(len(batch.labels), sum(map(len, batch.labels)), count) / target_tokens(words, letters, count)
-        meets = contextlib.nullcontext() if number == len(batches) - 1 else accelerator.no_sync(network)
-        with meets:  # gradients travel once a step
-            found = forward(network, model, batch, accelerator.device, permutations)
-            accelerator.backward(found.total * (weight * len(shares)))  # DistributedDataParallel takes the mean
-        cross = torch.full_like(found.visual, torch.nan) if found.cross is None else found.cross
-        losses += weight * torch.stack([found.total, found.visual, cross]).detach()
+        synced = contextlib.nullcontext() if number == len(batches) - 1 else accelerator.no_sync(network)
+        with synced:  # processes exchange gradients in the last pass alone, once per step
+            parts = forward(network, model, batch, accelerator.device, permutations)
+            accelerator.backward(parts.total * (weight * len(shares)))  # DistributedDataParallel takes the mean
+        cross = torch.full_like(parts.visual, torch.nan) if parts.cross is None else parts.cross
+        losses += weight * torch.stack([parts.total, parts.visual, cross]).detach()
     return accelerator.reduce(losses, "sum")
 
 

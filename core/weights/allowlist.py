@@ -14,8 +14,8 @@ MODULES = ("core.experiment.experiment", "core.experiment.optim", "core.experime
 FUNCTIONS = "core.model.memory"  # which a model is given uncalled
 
 
-def foreign(imports: Iterable[tuple[str, str]], names: Iterable[str]) -> str | None:
-    """What is not ours in a gin text, None where all is.
+def check_allowlist(imports: Iterable[tuple[str, str]], names: Iterable[str]) -> str | None:
+    """The first import or name in a gin text that is not allowed; None where all are.
 
     Args:
         imports: modules in full, and the name each is given (empty where it is the package's).
@@ -30,13 +30,13 @@ def foreign(imports: Iterable[tuple[str, str]], names: Iterable[str]) -> str | N
             return f"import {module}"
     for name in names:
         bound, _, inner = name.rpartition("/")[2].partition(".")
-        if bound not in known or not ours(known[bound], inner):
+        if bound not in known or not is_allowed(known[bound], inner):
             return name
     return None
 
 
-def ours(module: str, name: str) -> bool:
-    """Whether `name` is a class that this module of ours defines (or one of the functions that pick tokens)."""
-    found = getattr(importlib.import_module(module), name, None) if "." not in name else None
-    allowed = inspect.isclass(found) or (inspect.isfunction(found) and module == FUNCTIONS)
-    return allowed and found.__module__ == module
+def is_allowed(module: str, name: str) -> bool:
+    """Whether `name` is a class that this module defines (or one of the functions that pick tokens)."""
+    member = getattr(importlib.import_module(module), name, None) if "." not in name else None
+    allowed = inspect.isclass(member) or (inspect.isfunction(member) and module == FUNCTIONS)
+    return allowed and member.__module__ == module

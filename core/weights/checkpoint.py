@@ -34,7 +34,7 @@ def save_model(model: CLIP4STR, training: str, identity: dict, folder: Path) -> 
     description = {"format": 1, "identity": identity, "normalisation": model.normalisation, "gin": training}
     kept = model.kept_tensors()
     if len(kept) < len(model.state_dict()):
-        description["backbone"] = {"weights": model.towers.weights, **below(model)}
+        description["backbone"] = {"weights": model.towers.weights, **left_out_digests(model)}
     write_json(folder / DESCRIPTION, description)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in kept.items()}
     with atomic_file(folder / WEIGHTS) as partial:
@@ -55,7 +55,7 @@ def load_model(path: Path | str) -> CLIP4STR:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such model file")
     if path.suffix == ".safetensors":
-        return load_ours(path)
+        return load_saved(path)
     checkpoint = read_pickle(path)
     if not is_released(checkpoint):
         raise UserError(f"{path} holds neither our format nor a released CLIP4STR checkpoint")
@@ -65,7 +65,7 @@ def load_model(path: Path | str) -> CLIP4STR:
         raise UserError(f"{path}: {error}") from error
 
 
-def load_ours(path: Path) -> CLIP4STR:
+def load_saved(path: Path) -> CLIP4STR:
     description = path.with_name(DESCRIPTION)
     if not description.is_file():
         raise UserError(f"{path}: {DESCRIPTION}, which says how to build the model, is not beside it")
@@ -78,9 +78,10 @@ def load_ours(path: Path) -> CLIP4STR:
     make = config.maker_from_text(CLIP4STR, content["gin"], description)
     backbone = content.get("backbone")
     model = config.construct_with(partial(make, load_weights=backbone is not None), description)
-    if backbone and backbone["digest"] != below(model)["digest"]:
+    present = left_out_digests(model) if backbone else {}
+    if backbone and backbone["digest"] != present["digest"]:
         raise UserError(f"{path} adapts {backbone['weights']}, which is no longer the file it was trained on")
-    if backbone and backbone["buffers"] != below(model)["buffers"]:
+    if backbone and backbone["buffers"] != present["buffers"]:
         raise UserError(
             f"{path}: fixed tensors drawn from a seed (VeRA's) come out otherwise than in training; install the versions "
             "that provenance.json names"
@@ -97,7 +98,7 @@ def load_ours(path: Path) -> CLIP4STR:
     return model.eval()
 
 
-def below(model: CLIP4STR) -> dict[str, str | None]:
+def left_out_digests(model: CLIP4STR) -> dict[str, str | None]:
     """Digests of what an adapted model's file leaves out: the weights file (None for a tag) and fixed random tensors."""
     path = in_repository(model.towers.weights)
     buffers = hashlib.sha256()

@@ -52,7 +52,7 @@ def read_pickle(path: Path) -> Any:
         UnsafeFile: reading it would run what it names.
         UserError: it is damaged, or no checkpoint at all.
     """
-    with refused(path):
+    with explained_errors(path):
         if torchscript.is_archive(path):
             return torchscript.read_archive(path)
         with torch.serialization.safe_globals(ALLOWED):
@@ -75,7 +75,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 @contextlib.contextmanager
-def refused(path: Path) -> Iterator[None]:
+def explained_errors(path: Path) -> Iterator[None]:
     """Errors of a restricted unpickler, told as one sentence that names the file and what it asked for."""
     try:
         yield
@@ -84,9 +84,9 @@ def refused(path: Path) -> Iterator[None]:
     except Exception as error:  # foreign bytes make the unpicklers raise nearly anything
         wanted = forbidden(str(error), path)
         if wanted:
-            raise UnsafeFile(f"{path} is no checkpoint that can be read safely: it asks for {wanted}; {FIX}") from error
+            raise UnsafeFile(f"{path} is not a checkpoint that can be read safely: it asks for {wanted}; {FIX}") from error
         detail = re.search(r"Unpickler error: .+", str(error)) or re.search(".+", str(error)) or [type(error).__name__]
-        raise UserError(f"{path} is no checkpoint that can be read safely: damaged or foreign ({detail[0]})") from error
+        raise UserError(f"{path} is not a checkpoint that can be read safely: damaged or foreign ({detail[0]})") from error
 
 
 def forbidden(message: str, path: Path) -> str | None:
@@ -97,20 +97,20 @@ def forbidden(message: str, path: Path) -> str | None:
     if "legacy .tar format" in message:
         return "PyTorch's unpickler of 2016 (a tar archive), which cannot be restricted"
     if "Unsupported operand" in message:  # of protocols that PyTorch does not write
-        return ", ".join(named(path)) or None
+        return ", ".join(imported_names(path)) or None
     return None
 
 
-def named(path: Path) -> list[str]:
+def imported_names(path: Path) -> list[str]:
     """What a bare pickle would import, as far as its operations tell without being run."""
     words: list[str] = []
-    found: dict[str, None] = {}
-    with path.open("rb") as file, contextlib.suppress(Exception):  # what is no pickle ends in any of many errors
+    imports: dict[str, None] = {}
+    with path.open("rb") as file, contextlib.suppress(Exception):  # other bytes than a pickle raise nearly anything
         for operation, argument, _ in pickletools.genops(file):
             if operation.name == "GLOBAL":
-                found[argument.replace(" ", ".")] = None
+                imports[argument.replace(" ", ".")] = None
             elif operation.name == "STACK_GLOBAL":
-                found[".".join(words[-2:])] = None
+                imports[".".join(words[-2:])] = None
             elif isinstance(argument, str):
                 words.append(argument)
-    return list(found)
+    return list(imports)

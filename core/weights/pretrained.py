@@ -1,4 +1,4 @@
-"""Weights files of towers: found, read whatever their kind, resampled to another size, checked tensor by tensor."""
+"""Weights files of towers: located, read whatever their kind, resampled to another size, checked tensor by tensor."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -144,10 +144,10 @@ def fit(module: nn.Module, tensors: dict[str, Tensor], path: Path, arch: str | d
     module.load_state_dict(tensors)
 
 
-def first_difference(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str | None:
+def first_difference(expected: dict[str, Tensor], given: dict[str, Tensor]) -> str | None:
     """The first tensor, by name, that two collections do not share in shape, as a sentence; None where all agree."""
-    for name in sorted(expected.keys() | found.keys()):
-        here, there = (tuple(tensors[name].shape) if name in tensors else "no such tensor" for tensors in (expected, found))
+    for name in sorted(expected.keys() | given.keys()):
+        here, there = (tuple(tensors[name].shape) if name in tensors else "no such tensor" for tensors in (expected, given))
         if here != there:
             return f"{name}: the model has {here}, the file {there}"
     return None

@@ -5,6 +5,7 @@ A released file is a Lightning checkpoint: `state_dict` with `clip_model.*`, `vi
 """
 
 import re
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -32,6 +33,7 @@ RENAMED = (
     (r"(_decoder\.layers\.\d+)\.linear2\.", r"\1.mlp.3."),
 )
 HEAD_WIDTH = 64  # of both towers in the released code: 20 heads in ViT-H/14, whose own weights were trained with 16 of width 80
+QUERIES = "visual_decoder.pos_queries"  # 1 N D
 DECODER_HEADS = 8  # in B, L and H, where a file does not say
 
 
@@ -61,8 +63,8 @@ def rename(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def count_blocks(tensors: dict[str, Tensor], pattern: str) -> int:
-    found = [re.match(pattern, name) for name in tensors]
-    return 1 + max((int(match[1]) for match in found if match), default=-1)
+    matches = [re.match(pattern, name) for name in tensors]
+    return 1 + max((int(match[1]) for match in matches if match), default=-1)
 
 
 def architecture(tensors: dict[str, Tensor], image_size: tuple[int, int]) -> dict:
@@ -98,20 +100,11 @@ def build_released(checkpoint: dict) -> CLIP4STR:
     """
     tensors = {name.removeprefix("model."): tensor for name, tensor in checkpoint["state_dict"].items()}
     settings = checkpoint.get("hyper_parameters", {})
+    charset = settings.get("charset_train", CHARSET_94)
+    if charset not in CHARSETS.values():
+        raise UserError(f"charset_train of {len(charset)} characters is neither the 36 nor the 94 of the paper")
     try:
-        charset = settings.get("charset_train", CHARSET_94)
-        if charset not in CHARSETS.values():
-            raise UserError(f"charset_train of {len(charset)} characters is neither the 36 nor the 94 of the paper")
-        image_size = tuple(settings.get("img_size", (224, 224)))
-        queries = tensors["visual_decoder.pos_queries"]
-        decoder = partial(
-            Decoder,
-            num_heads=settings.get("dec_num_heads") or DECODER_HEADS,
-            depth=count_blocks(tensors, r"visual_decoder\.layers\.(\d+)\."),
-            mlp_ratio=tensors["visual_decoder.layers.0.linear1.weight"].shape[0] / queries.shape[2],
-            dropout=settings.get("dropout", 0.1),
-        )
-        towers = ClipTowers(architecture(tensors, image_size), None, image_size, None, settings.get("context_length", 16))
+        towers, decoder, outputs = towers_of(tensors, settings), decoder_of(tensors, settings), tensors[QUERIES].shape[1]
     except KeyError as error:
         raise UserError(f"not a whole CLIP4STR checkpoint: {error} is missing") from error
     model = CLIP4STR(
@@ -123,7 +116,7 @@ def build_released(checkpoint: dict) -> CLIP4STR:
         freezing=Freezing(image=0.0, text=0.0),
         charset_size=len(charset),
         caption_charset_size=36,
-        max_letters=queries.shape[1] - 1,
+        max_letters=outputs - 1,
         num_permutations=settings.get("perm_num", 6),
         mirrored=settings.get("perm_mirrored", True),
         block_image_gradient=True,
@@ -131,9 +124,25 @@ def build_released(checkpoint: dict) -> CLIP4STR:
         load_weights=False,
     )
     renamed = {name: tensor.float() for name, tensor in rename(tensors).items()}
-    difference = first_difference(model.state_dict(), renamed)
-    if difference:
+    if difference := first_difference(model.state_dict(), renamed):
         raise UserError(difference)
     model.load_state_dict(renamed)
     model.normalisation = "half"  # what the released test loader and reader use
     return model.eval()
+
+
+def towers_of(tensors: dict[str, Tensor], settings: dict) -> ClipTowers:
+    """The towers whose tensors these are, without them."""
+    image_size = tuple(settings.get("img_size", (224, 224)))
+    return ClipTowers(architecture(tensors, image_size), None, image_size, None, settings.get("context_length", 16))
+
+
+def decoder_of(tensors: dict[str, Tensor], settings: dict) -> Callable[..., Decoder]:
+    """What makes a decoder of these sizes."""
+    return partial(
+        Decoder,
+        num_heads=settings.get("dec_num_heads") or DECODER_HEADS,
+        depth=count_blocks(tensors, r"visual_decoder\.layers\.(\d+)\."),
+        mlp_ratio=tensors["visual_decoder.layers.0.linear1.weight"].shape[0] / tensors[QUERIES].shape[2],
+        dropout=settings.get("dropout", 0.1),
+    )

@@ -50,7 +50,7 @@ def read_archive(path: Path) -> dict[str, Tensor]:
         top = next(name for name in archive.namelist() if name.endswith("/constants.pkl")).removesuffix("constants.pkl")
         module = ArchiveUnpickler(archive, top).load()
         code = [name for name in archive.namelist() if name.endswith(".py")]
-        declared = {name: kept for file in code for name, kept in names(archive, top, file)}
+        declared = {name: kept for file in code for name, kept in declared_names(archive, top, file)}
     tensors: dict[str, Tensor] = {}
     collect(module, "", declared, tensors)
     return tensors
@@ -108,13 +108,13 @@ def untagged(value: Any, _type: str) -> Any:
     return value
 
 
-def names(archive: zipfile.ZipFile, top: str, file: str) -> list[tuple[str, set[str] | None]]:
+def declared_names(archive: zipfile.ZipFile, top: str, file: str) -> list[tuple[str, set[str] | None]]:
     """The classes of one code file, and what each declares as parameters and buffers (None where it says nothing)."""
     place = file.removeprefix(top + "code/").removesuffix(".py").replace("/", ".")
     text = archive.read(file).decode()
     return [
-        (f"{place}.{found[1]}", set(re.findall(r'"(\w+)"', found[2])) if "__buffers__" in found[2] else None)
-        for found in DECLARED.finditer(text)
+        (f"{place}.{match[1]}", set(re.findall(r'"(\w+)"', match[2])) if "__buffers__" in match[2] else None)
+        for match in DECLARED.finditer(text)
     ]
 
 

@@ -1,155 +1,50 @@
-"""What a benchmark measures: the words that were dictated, in as many steps as they take, against the floor."""
+"""Every other verb of the bench: what it measures beside what, and the one shape that all print."""
 
 import json
-import random
-from collections import Counter
+from unittest.mock import ANY
 
 import pytest
 import torch
 
-from core.bench import __main__ as bench
-from core.bench import timing, trained
-from core.bench.dictation import dictated, other
-from core.bench.read import Way, branch, floor, reading, way_of
-from core.bench.run import protocols_of
-from core.bench.words import GUESSES, IIIT5K_TEST, draw_words, mean_letters, typical_lengths
-from core.data.lmdb import WordLmdb, find_lmdbs
+from core.bench import measure, profile, scaling
+from core.bench.__main__ import main
+from core.bench.captions import ArrayCaptions, StringCaptions, ids_of, words_of
+from core.bench.data import SIZES, rendered_words
+from core.bench.index import index_costs, plain_scan, write_labels
+from core.bench.measure import Seconds
+from core.bench.profile import ALL, REST, TOWER, Stopwatch, named_parts
+from core.bench.read import forget_captions
+from core.bench.train import AFTER_LOSSES, tower_step
+from core.data.lmdb import WordLmdb, write_lmdb
+from core.data.render.sheet import png_bytes
 from core.experiment.experiment import load
-from core.weights.checkpoint import save_model
+from core.experiment.optim import Optimisation
+from core.model.captions import CaptionTokenizer
+from core.model.clip4str import CLIP4STR
+from reports.figures.scaling import main as draw
 
 ROW = "ablations/table_IX/cross-ar.gin"
-READ = ["read", "--scale", "smoke", "--threads", "1", "--repeats", "2"]
-BOTH = Way("ar", 1, False, "cross")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Command lines set the threads of the whole process."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def run(command: str) -> None:
+    main(command.split())
 
 
-def count_calls(model) -> dict[str, list[int]]:
-    """How many positions each branch classifies at a time from now on: 1 in a step."""
-    calls = {"visual": [], "cross": []}
-    for name, seen in calls.items():
-        head = getattr(model, f"{name}_decoder").head
-        head.register_forward_hook(lambda head, inputs, logits, seen=seen: seen.append(logits.shape[1]))
-    return calls
-
-
-def images_for(model, words) -> torch.Tensor:
-    return torch.randn(len(words), 3, *model.towers.image_size)
-
-
-def test_full_words_differ_and_right_guesses_take_one_pass(model):
-    (words,) = draw_words("full", 3, 1, model.visual_decoder.max_outputs)
-    calls = count_calls(model)
-    with dictated(model) as dictation:
-        dictation.say(words)
-        prediction = reading(model, images_for(model, words), BOTH, "no")()
-    assert calls == {"visual": [26, 52], "cross": [52]}  # without context; checked and refined; checked and refined
-    assert len(set(words)) == 3 and {len(word) for word in words} == {26}
-    for logits in (prediction.visual_ar, prediction.visual, prediction.cross_ar, prediction.cross):
-        assert model.tokenizer.decode(logits)[0] == words
-
-
-def test_wrong_guesses_take_every_step_and_captions_change(model):
-    (words,) = draw_words("full", 3, 1, model.visual_decoder.max_outputs)
-    calls, read = count_calls(model), []
-    read_caption, model.read_caption = (
-        model.read_caption,
-        lambda towers, ids: read.append(len(ids)) or read_caption(towers, ids),
-    )
-    with dictated(model) as dictation:
-        dictation.say(words, "wrong")
-        prediction = reading(model, images_for(model, words), BOTH, "no")()
-    assert calls["visual"] == [26, 52, *[1] * 26, 26] and read == [6]  # steps go from the start, then refinement
-    assert calls["cross"] == [26, *[1] * 25, 26]
-    decoded = [model.tokenizer.decode(logits)[0] for logits in (prediction.visual_ar, prediction.visual, prediction.cross)]
-    assert decoded == [words, [other(word) for word in words], [other(other(word)) for word in words]]
-
-
-@pytest.mark.parametrize("guesses", GUESSES)
-def test_typical_words_end_after_their_own_letters(model, guesses):
-    words = ["of", "tables", "a"]
-    calls = count_calls(model)
-    with dictated(model) as dictation:
-        dictation.say(words, guesses)
-        prediction = reading(model, images_for(model, words), BOTH, "no")()
-    assert calls["visual"] == ([26, 2 * 7] if guesses == "right" else [26, 52, *[1] * 7, 7])
-    assert model.tokenizer.decode(prediction.visual_ar)[0] == words
-    if guesses == "right":
-        assert model.tokenizer.decode(prediction.output)[0] == words
-
-
-def test_dictation_ends_with_its_block_and_refuses_what_is_too_long(model):
-    images = images_for(model, "ab")
-    before = model.predict(images).output
-    with dictated(model) as dictation:
-        dictation.say(["one", "two"])
-        assert not torch.equal(model.predict(images).output, before)
-        with pytest.raises(ValueError, match="has 27 letters, a decoder 26 outputs"):
-            dictation.say(["a" * 27])
-    assert torch.equal(model.predict(images).output, before)
-    assert "step" not in vars(model.visual_decoder)
-
-
-def test_the_visual_output_is_read_without_the_cross_branch(model):
-    calls = count_calls(model)
-    images = images_for(model, "ab")
-    visual = reading(model, images, Way("ar", 1, False, "visual"), "no")()
-    assert visual.cross is None and calls["visual"] and not calls["cross"]
-    assert model.cross_decoder is not None and branch(model, "cross") is model
-    assert torch.equal(visual.output, model.predict(images).visual)
-
-
-def test_the_floor_is_a_part_of_reading(model):
-    """Both run the image tower once; the floor runs nothing else."""
-    ran = Counter()
-    parts = {"image": model.towers.visual.ln_post, "visual": model.visual_decoder.norm, "cross": model.cross_decoder.norm}
-    for name, part in parts.items():
-        part.register_forward_hook(lambda *_, name=name: ran.update([name]))
-    images = images_for(model, "ab")
-    assert torch.equal(floor(model, images, "no")(), model.encode(images))
-    assert ran == {"image": 2}
-    reading(model, images, BOTH, "no")()
-    assert ran["image"] == 3 and ran["visual"] > 1 and ran["cross"] > 1
-
-
-def test_ways_that_cost_the_same_are_one(smoke):
-    eq8 = load("ablations/table_IX/cross-eq8.gin", "smoke").protocol
-    assert way_of(eq8, "visual") == way_of(smoke.protocol, "visual")
-    assert way_of(eq8, "cross") != way_of(smoke.protocol, "cross")
-
-
-def test_captions_are_tokenized_anew(model):
-    images = images_for(model, "ab")
-    reading(model, images, BOTH, "no")()
-    assert model.caption_tokenizer.known
-    ready = reading(model, images, BOTH, "no")
-    assert not model.caption_tokenizer.known
-    ready()
-    floor(model, images, "no")()
-    assert model.caption_tokenizer.known
-
-
-def test_typical_lengths_have_the_shape_of_the_histogram():
-    assert sum(IIIT5K_TEST) == 3000
-    mean = sum(length * words for length, words in enumerate(IIIT5K_TEST)) / 3000
-    assert mean == pytest.approx(15269 / 3000)
-    assert Counter(typical_lengths(3000, random.Random(0))) == {n: words for n, words in enumerate(IIIT5K_TEST) if words}
-    assert typical_lengths(1, random.Random(0)) == [5]  # the median
-    few = [word for batch in draw_words("typical", 8, 5, 26) for word in batch]
-    assert mean_letters(few) == pytest.approx(mean, abs=0.2) and max(map(len, few)) <= 25
-    assert {len(word) for batch in draw_words("typical", 8, 5, 4) for word in batch} == {1, 2, 3}
-
-
-def test_the_histogram_is_that_of_the_real_words(realdata):
-    found = Counter(len(sample.label) for sample in WordLmdb(realdata / "test" / "IIIT5k").samples)
-    assert found == {length: words for length, words in enumerate(IIIT5K_TEST) if words}
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        ("read --repeats 0", "--repeats"),
+        ("captions --captions 0", "--captions"),
+        ("profile read --repeats 0", "--repeats"),
+        ("data --images 0", "--images"),
+        ("data --size 0 8", "--size"),
+        ("index --labels 0", "--labels"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(arguments, option, capsys):
+    with pytest.raises(SystemExit):
+        run(arguments)
+    assert f"{option}: expected a whole number of at least 1, got '0'" in capsys.readouterr().err
 
 
 def test_tasks_take_turns_after_a_warm_up(capsys):
@@ -162,7 +57,7 @@ def test_tasks_take_turns_after_a_warm_up(capsys):
 
         return ready
 
-    measured = timing.take_turns({"a": task("a"), "b": task("b")}, 2, torch.device("cpu"), "turns")
+    measured = measure.take_turns({"a": task("a"), "b": task("b")}, 2, torch.device("cpu"), "turns")
     rounds = ((0, "ba"), (0, "ab"), (1, "ba"))  # the first is to warm up
     order = [(kind, name, number) for number, names in rounds for name in names for kind in ("ready", "run")]
     assert calls == order and {name: len(seconds) for name, seconds in measured.items()} == {"a": 2, "b": 2}
@@ -172,125 +67,187 @@ def test_tasks_take_turns_after_a_warm_up(capsys):
 def test_the_clock_waits_for_a_gpu(monkeypatch):
     calls = []
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: calls.append("wait"))
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: calls.append("clock") or 0.0)
-    timing.seconds_of(lambda: calls.append("work"), torch.device("cuda"))
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: calls.append("clock") or 0.0)
+    measure.seconds_of(lambda: calls.append("work"), torch.device("cuda"))
     assert calls == ["wait", "clock", "work", "wait", "clock"]
 
 
 def test_ratios_pair_neighbours():
     """Three rounds, the second on a machine half as fast: worked by hand."""
-    assert timing.ratios([3.0, 8.0, 5.0], [1.0, 2.0, 1.0]) == timing.Spread(median=4.0, low=3.0, high=5.0)
+    found = measure.measurement("a", [3.0, 8.0, 5.0], [1.0, 2.0, 1.0], torch.device("cpu"), "ms", {})
+    assert found.ratio == measure.Spread(median=4.0, low=3.0, high=5.0) and found.n == 3
 
 
-def test_batches_add_up_to_passes():
-    """Two repeats of two batches, ten images: 1 + 2 and 3 + 4 seconds."""
-    assert trained.passes([1.0, 2.0, 3.0, 4.0], repeats=2, images=10) == [300.0, 700.0]
-    found = trained.cost([300.0, 700.0, 400.0], [100.0, 100.0, 200.0], None)
-    assert (found["ms_per_image"], found["low_ms"], found["high_ms"]) == (400.0, 300.0, 700.0)
-    assert (found["floor_ms"], found["ratio"]) == (100.0, 3.0)  # of 3, 7 and 2
+@pytest.mark.parametrize(("guesses", "captions"), [("right", 2), ("wrong", 4)])
+def test_a_training_step_reads_the_captions_that_are_forced(monkeypatch, lines, guesses, captions):
+    """Two images under two orders: one caption an image where the orders agree, one an order where they do not."""
+    read, caption_memory = [], CLIP4STR.caption_memory
+
+    def counted(model, ids):
+        found = caption_memory(model, ids)
+        read.append(len(found[0][0].keys))
+        return found
+
+    monkeypatch.setattr(CLIP4STR, "caption_memory", counted)
+    made, optimiser = [], Optimisation.optimiser
+    monkeypatch.setattr(Optimisation, "optimiser", lambda *given: made.append(optimiser(*given)) or made[-1])
+    (line,) = lines(f"train --scale smoke --threads 1 --repeats 2 --batch 2 --guesses {guesses}")
+    assert (line["name"], line["n"]) == ("train", 2) and line["ratio"]["median"] > 1
+    described = {"row": ROW, "batch": 2, "lengths": "full", "guesses": guesses, "orders": 2, "mean letters": 25}
+    assert line["details"] == described | {"scale": "smoke", "precision": "float32", "images/s": ANY}
+    assert read == [captions] * 3  # a warm-up and two repeats
+    assert len(made) == 1 and all(int(state["step"]) == 3 for state in made[0].state.values())  # which none of them set up anew
 
 
-def test_read_prints_one_object_a_batch_size(capsys):
-    bench.main([*READ, "--batch", "1", "3", "--lengths", "typical", "--json"])
-    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["batch"] for line in found] == [1, 3]
-    for line in found:
-        assert (line["what"], line["row"], line["scale"], line["lengths"]) == ("read", ROW, "smoke", "typical")
-        assert (line["precision"], line["threads"], line["repeats"]) == ("float32", 1, 2)
-        assert 0 < line["floor_low_s"] <= line["floor_s"] <= line["floor_high_s"] and line["device"]
-        assert line["low_s"] <= line["median_s"] <= line["high_s"]
-        assert line["cpu_ratio"] > 0 and line["cpu_share"] > 0
-        assert line["ratio_low"] <= line["ratio"] <= line["ratio_high"]
-        assert line["ms_per_image"] == pytest.approx(1000 * line["median_s"] / line["batch"])
-        assert line["way"] == "ar, 1 refinement, both branches"
+def test_a_frozen_tower_has_no_backward_pass(monkeypatch):
+    backward = []
+    monkeypatch.setattr(torch.Tensor, "backward", lambda *_: backward.append(1))
+    model = load("ablations/table_VI/image12-text6.gin", "smoke").experiment.model(load_weights=False)
+    tower_step(model, torch.randn(2, 3, *model.towers.image_size), "no")()
+    assert not backward
 
 
-def test_read_says_what_it_did(capsys):
-    bench.main(["read", "ablations/table_IX/visual-cloze.gin", *READ[1:], "--batch", "2"])
+CALLS = {
+    "image tower, forward": 1,
+    "text tower, forward": 1,
+    "captions to tokens": 1,
+    "visual decoder: memory projection": 1,
+    "cross decoder: memory projection": 2,  # the image's, the captions'
+}
+PASSES = {"read": {"visual decoder: passes": 2, "cross decoder: passes": 1}}  # a guess; each branch checks and refines at once
+PASSES["train"] = {"visual decoder: passes": 1, "cross decoder: passes": 1} | dict.fromkeys(AFTER_LOSSES, 1)
+
+
+@pytest.mark.parametrize("what", PASSES)
+def test_every_part_is_timed_and_the_rest(what, lines):
+    found = lines(f"profile {what} --scale smoke --batch 2 --repeats 1 --threads 1")
+    parts = {line["name"]: line for line in found}
+    assert list(parts)[0] == TOWER and list(parts)[-2:] == [REST, ALL] and parts[TOWER]["ratio"]["median"] == 1
+    assert {name: part["details"]["calls"] for name, part in list(parts.items())[1:-2]} == CALLS | PASSES[what]
+    ms = {name: part["ours"]["median"] for name, part in parts.items()}
+    assert sum(ms[name] for name in ms.keys() - {ALL, TOWER}) == pytest.approx(ms[ALL])
+
+
+@pytest.mark.parametrize("what", PASSES)
+def test_captions_are_tokenized_in_every_pass(what, monkeypatch):
+    tokenized, encode = [], CaptionTokenizer.tokenize
+    monkeypatch.setattr(CaptionTokenizer, "tokenize", lambda *given: tokenized.append(given[1]) or encode(*given))
+    known = []
+    monkeypatch.setattr(profile, "forget_captions", lambda model: known.append(len(tokenized)) or forget_captions(model))
+    profile.parts_of(what, ROW, "smoke", batch=1, lengths="full", repeats=2)
+    assert known == [0, 1, 2] and len(tokenized) == 3
+
+
+def test_a_profiled_model_is_left_as_it_was():
+    model = load(ROW, "smoke").experiment.model(load_weights=False)
+    before = {name: getattr(owner, attribute) for owner, attribute, name in named_parts(model)}
+    watch = Stopwatch(torch.device("cpu"))
+    watch.begin()
+    with pytest.raises(KeyError), watch.on(model):
+        assert all(getattr(owner, attribute) != before[name] for owner, attribute, name in named_parts(model))
+        raise KeyError
+    assert {name: getattr(owner, attribute) for owner, attribute, name in named_parts(model)} == before
+
+
+def test_a_visual_branch_has_no_captions(capsys):
+    run("profile read ablations/table_V/vit-b.gin --scale smoke --batch 1 --repeats 1")
+    printed = capsys.readouterr().out
+    assert "visual decoder" in printed and "cross decoder" not in printed and "captions" not in printed
+
+
+@pytest.mark.parametrize("workers", (0, 1))
+def test_data_is_loaded_beside_the_released_loaders_steps(tmp_path, lines, workers):
+    words = rendered_words(tmp_path / "words", 24)
+    assert [words[0].image(i + 1).size for i in range(20)] == list(SIZES)
+    sizes = f"--images 10 --batch 4 --repeats 2 --size 32 64 --workers {workers} --threads 1"
+    found = lines(f"data --data {tmp_path} {sizes}")
+    names = [f"{what}{normalised}" for what in ("augmented", "as they are") for normalised in ("", ", normalised")]
+    assert [line["name"] for line in found] == names
+    described = {"source": str(tmp_path), "images": 10, "size": "32 x 64", "batch": 4, "workers": workers}
+    assert all(line["details"] == described and line["unit"] == "images/s" for line in found)
+
+
+def test_data_renders_words_where_none_are_given(capsys):
+    run("data --images 4 --repeats 1 --size 16 32")
     text = " ".join(capsys.readouterr().out.split())
-    assert "visual-cloze.gin: cloze, 1 refinement, visual branch alone" in text
-    assert "no [E]" in text and "Medians of 2 repeats" in text
+    assert "augmented" in text and "source rendered words, images 4, size 16 x 32" in text
 
 
-@pytest.fixture
-def run_folder(model, smoke, tmp_path):
-    save_model(model, smoke.training, {}, tmp_path / "run")
-    return tmp_path / "run"
+def test_damaged_images_are_passed_over(tmp_path, lines, capsys):
+    words = rendered_words(tmp_path / "words", 3)[0]
+    samples = [(png_bytes(words.image(i)), "good") for i in (1, 2, 3)]
+    write_lmdb(tmp_path / "some", [(b"junk", "x"), *samples, (b"", "y")])
+    found = lines(f"data --data {tmp_path / 'some'} --images 9 --repeats 1 --size 8 16")
+    assert {line["details"]["images"] for line in found} == {3}
+    write_lmdb(tmp_path / "none", [(b"junk", "x")] * 3)
+    for folder, message in (("none", "none of 3 images can be decoded"), ("nowhere", "")):
+        with pytest.raises(SystemExit):
+            run(f"data --data {tmp_path / folder} --images 2 --repeats 1")
+        assert f"{tmp_path / folder}: {message}" in capsys.readouterr().err
 
 
-def test_a_trained_model_is_timed_on_test_images_under_each_row(run_folder, world_folder, tmp_path, capsys):
-    rows = [f"ablations/table_IX/{name}.gin" for name in ("cross-ar", "cross-eq8", "visual-ar")]
-    out = tmp_path / "timing" / "found.json"
-    places = ["--model", str(run_folder), "--data", str(world_folder), *rows, "--out", str(out)]
-    bench.main([*READ, *places, "--batch", "4", "--images", "6"])
+def test_an_index_is_measured_beside_a_plain_scan(lines, capsys):
+    found = lines("index --labels 12000 --repeats 1")
+    assert [line["name"] for line in found] == ["fetching", "first", "second"]
+    assert all(line["unit"] == "s" and line["details"] == {"labels": 12_000} for line in found)
+    run("index --labels 300 --repeats 1")
+    assert "labels 300" in capsys.readouterr().out
+
+
+def test_the_plain_scan_finds_what_the_index_holds(tmp_path):
+    write_labels(tmp_path / "set", 12_000)
+    words = WordLmdb(tmp_path / "set")
+    assert words.samples == plain_scan(tmp_path / "set", 12_000) and 0 < len(words) < 12_000
+    assert words.ledger.as_dict().keys() == {"empty label", "longer than 25 characters"}
+    assert len(index_costs(200, 1)) == 3
+
+
+def test_strings_and_arrays_make_the_same_captions():
+    ids = ids_of([*words_of("typical", 20, 0), *words_of("25", 3, 0), "Don't!", "a"])
+    for one, other in zip(StringCaptions()(ids), ArrayCaptions()(ids.clone()), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_cold_captions_are_tokenized_in_every_repeat_warm_ones_before_it(monkeypatch, lines):
+    forgotten, forget = [], ArrayCaptions.forget
+    monkeypatch.setattr(ArrayCaptions, "forget", lambda maker: forgotten.append(len(maker.tokenizer.known)) or forget(maker))
+    found = lines("captions --captions 6 --repeats 2")
+    settings = [(line["details"]["lengths"], line["details"]["memory"]) for line in found]
+    assert settings == [(lengths, memory) for lengths in ("typical", "25") for memory in ("cold", "warm")]
+    assert forgotten == [0, 6, 6] * 4  # a warm-up and two repeats of each
+
+
+def test_the_line_is_the_least_squares_one():
+    fixed, each, r2 = scaling.line([1, 2, 3], [3.0, 5.0, 7.0])
+    assert (fixed, each, r2) == pytest.approx((1, 2, 1))
+    fixed, each, r2 = scaling.line([0, 1, 2], [0.0, 3.0, 0.0])
+    assert (fixed, each, r2) == pytest.approx((1, 0, 0), abs=1e-12)
+
+
+def test_every_factor_is_measured_and_drawn(tmp_path, monkeypatch, capsys):
+    """Every task runs once and the clock is made up: seconds are the value itself."""
+
+    def take_turns(tasks, repeats, device, title):
+        for ready in tasks.values():
+            ready(0)()
+        return {x: [Seconds(2 * x + 1, 1)] * repeats for x in tasks}
+
+    monkeypatch.setattr(scaling, "take_turns", take_turns)
+    out = tmp_path / "scaling.json"
+    run(f"scaling --scale smoke --repeats 1 --threads 1 --out {out}")
     found = json.loads(out.read_text())
-    assert set(found) == {"device", "precision", "batch", "threads", "images", "repeats", "mean_letters", "readings"}
-    assert (found["batch"], found["threads"], found["images"], found["repeats"]) == (4, 1, 6, 2)
-    assert 1 <= found["mean_letters"] <= 6
-    assert list(found["readings"]) == ["cross-ar", "cross-eq8", "visual-ar"]
-    for row in found["readings"].values():
-        assert set(row["outputs"]) == {"visual", "cross"}
-        own = row["outputs"][row["output"]]
-        assert {key: row[key] for key in own} == own
-        assert set(own) == {"ms_per_image", "low_ms", "high_ms", "floor_ms", "ratio", "cpu_ratio"}
-        assert 0 < own["low_ms"] <= own["ms_per_image"] <= own["high_ms"]
-    ar, eq8, visual = found["readings"].values()
-    assert visual["output"] == "visual" and visual["outputs"] == ar["outputs"]
-    assert eq8["outputs"]["visual"] == ar["outputs"]["visual"] and eq8["outputs"]["cross"] != ar["outputs"]["cross"]
-    assert f"written to {out}" in capsys.readouterr().out
+    factors = {growth["factor"]: growth for growth in found["growths"]}
+    assert list(factors["orders K"]["x"]) == [2, 4, 6, 12, 24] and factors["orders K"]["what"] == "train"
+    assert factors["patches"]["x"] == [factors["patches"]["x"][0] * n for n in (1, 2, 3, 4)]
+    assert all((growth["fixed"], growth["each"]) == pytest.approx((1, 2)) for growth in found["growths"])
+    assert len(factors) == 8 and "1 to 32" in capsys.readouterr().out
+    draw([str(out), str(tmp_path / "drawn")])
+    assert (tmp_path / "drawn.svg").stat().st_size > 10_000 and (tmp_path / "drawn.png").is_file()
 
 
-def test_the_sampled_images_are_seeded_and_of_all_benchmarks(model, world_folder, capsys):
-    images, labels = trained.sample_images(model, world_folder, "clip", 40)
-    again, _ = trained.sample_images(model, world_folder, "clip", 40)
-    assert torch.equal(images, again) and len(labels) == 40
-    everything, labels = trained.sample_images(model, world_folder, "clip", 1000)
-    assert torch.equal(everything[:40], images)
-    stored = [sample.label for path in find_lmdbs(world_folder / "test") for sample in WordLmdb(path).samples]
-    assert sorted(labels) == sorted(stored) and labels != stored
-    broken = world_folder.parent / "with-a-broken-one"
-    (broken / "test" / "broken").mkdir(parents=True)
-    (broken / "test" / "broken" / "data.mdb").write_bytes(b"no database")
-    (broken / "test" / "regular").symlink_to(world_folder / "test" / "regular")
-    assert len(trained.sample_images(model, broken, "clip", 1000)[1]) == 8
-    assert "broken: left out" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--batch", "1", "0"], "--batch: expected a whole number of at least 1, got '0'"),
-        (["--repeats", "0"], "--repeats: expected a whole number of at least 1, got '0'"),
-        (["--threads", "0"], "--threads: expected a whole number of at least 1, got '0'"),
-        (["--data", "world", "--images", "3"], "--data, --images goes with a trained model: add --model RUN_DIR"),
-        (["--model", "run"], "--model also needs --data and --out"),
-        (["--model", "run", "--data", "d", "--out", "o"], "--model needs a ROW, a gin file"),
-        ([ROW, "--model", "run", "--data", "d", "--out", "o", "--lengths", "full"], "ends its words itself; leave"),
-        ([ROW, "--model", "run", "--data", "d", "--out", "o", "--batch", "1", "8"], "--batch 1 8: with --model give one"),
-        (
-            [ROW, "--model", "run", "--data", "d", "--out", "o", "--images", "0"],
-            "--images: expected a whole number of at least 1",
-        ),
-    ],
-)
-def test_wrong_options_are_refused_with_the_fix(arguments, message, capsys):
-    with pytest.raises(SystemExit) as stop:
-        bench.main(["read", *arguments])
-    assert stop.value.code == 2 and message in capsys.readouterr().err
-
-
-def test_a_missing_model_is_named(capsys):
-    with pytest.raises(SystemExit) as stop:
-        bench.main(["read", ROW, "--model", "no-run", "--data", "d", "--out", "o"])
-    assert stop.value.code == 1 and "no-run: no such model file" in capsys.readouterr().err
-
-
-def test_rows_that_cannot_share_a_measurement_are_refused(model, smoke, tmp_path):
-    half = load("ablations/released/as_published.gin", "smoke").protocol
-    with pytest.raises(ValueError, match="b: normalisation = 'half', but a has 'clip'; measure them in two calls"):
-        trained.ways_of(model, {"a": smoke.protocol, "b": half})
-    with pytest.raises(ValueError, match="a: OUTPUT = 'cross', but the model has the visual branch alone; say 'visual'"):
-        trained.ways_of(branch(model, "visual"), {"a": smoke.protocol})
-    (tmp_path / "cross-ar.gin").write_text("include 'ablations/base.gin'\n")
-    with pytest.raises(ValueError, match="another ROW has the stem 'cross-ar', the key of the file; rename one"):
-        protocols_of([ROW, str(tmp_path / "cross-ar.gin")], "smoke")
+def test_a_file_of_something_else_is_refused(tmp_path, capsys):
+    path = tmp_path / "other.json"
+    path.write_text('{"rows": []}')
+    with pytest.raises(SystemExit):
+        draw([str(path), str(tmp_path / "drawn")])
+    assert "other.json: no 'growths' in it; write it with" in capsys.readouterr().err

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from core.experiment.experiment import load
-from core.model.autoregressive import autoregressive, letters
+from core.model.autoregressive import autoregressive, word_lengths
 from core.model.decoder import Decoder
 from core.model.decoding import read_and_refine, refine
 from core.model.tokenizer import Tokenizer
@@ -155,7 +155,7 @@ def test_the_first_refinement_makes_no_word_longer(depth):
     shorter = 0
     for seed in range(12):
         _, _, first, refined = make(depth, seed)
-        before, after = (letters(logits.argmax(-1), TOKENIZER) for logits in (first, refined))
+        before, after = (word_lengths(logits.argmax(-1), TOKENIZER) for logits in (first, refined))
         assert (after <= before).all()
         shorter += int((after < before).sum())
     assert shorter

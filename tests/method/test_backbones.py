@@ -140,7 +140,7 @@ def test_parseqs_encoder_has_no_class_token():
         TimmTower("vit_small_patch16_224", None, (32, 130), (4, 8), False, None)
     with pytest.raises(ValueError, match="timm cannot build 'vit_smal'"):
         TimmTower("vit_smal", None, (32, 128), None, True, None)
-    with pytest.raises(ValueError, match="vit_base_patch16_reg4_gap_256 of timm is no plain ViT: it also has vit.reg_token"):
+    with pytest.raises(ValueError, match="vit_base_patch16_reg4_gap_256 of timm is not a plain ViT: it also has vit.reg_token"):
         TimmTower("vit_base_patch16_reg4_gap_256", None, (32, 128), None, True, None)
     with pytest.raises(ValueError, match="timm cannot build .resnet18. as a ViT"):
         TimmTower("resnet18", None, (32, 128), None, True, None)

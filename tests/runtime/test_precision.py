@@ -142,7 +142,7 @@ def test_the_bench_trains_in_what_it_is_told(computed_in, capsys, precision, dty
     bench.main(
         ["train", "--scale", "smoke", "--threads", "1", "--repeats", "1", "--batch", "2", "--json", "--precision", precision]
     )
-    assert json.loads(capsys.readouterr().out)["precision"] == name_of_type(dtype) and computed_in == {dtype}
+    assert json.loads(capsys.readouterr().out)["details"]["precision"] == name_of_type(dtype) and computed_in == {dtype}
 
 
 @pytest.mark.parametrize(("native", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])

@@ -42,7 +42,7 @@ def hostile(tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_malicious_file_is_refused_and_nothing_in_it_runs(kind, hostile):
     path = hostile(kind)
-    with pytest.raises(ValueError, match=rf"{path} is no checkpoint that can be read safely: ") as refusal:
+    with pytest.raises(ValueError, match=rf"{path} is not a checkpoint that can be read safely: ") as refusal:
         load_model(path)
     if kind in NAMED:
         assert isinstance(refusal.value, UnsafeFile)

@@ -153,7 +153,7 @@ def test_damaged_weights_and_models_are_one_clear_error(tmp_path, content):
         model = load(BASELINE, "smoke", [f"WEIGHTS = '{tmp_path}/{name}'"]).experiment.model(load_weights=False)
         with pytest.raises(ValueError, match=f"{name} cannot be read as weights, it is damaged or of another kind"):
             model.towers.load_pretrained()
-    with pytest.raises(ValueError, match="model.ckpt is no checkpoint that can be read safely"):
+    with pytest.raises(ValueError, match="model.ckpt is not a checkpoint that can be read safely"):
         load_model(tmp_path / "model.ckpt")
 
 
@@ -198,7 +198,7 @@ def test_a_malicious_pickle_is_not_run(tmp_path):
             return (print, ("ran",))
 
     torch.save({"state_dict": Evil()}, tmp_path / "evil.ckpt")
-    with pytest.raises(ValueError, match="evil.ckpt is no checkpoint that can be read safely"):
+    with pytest.raises(ValueError, match="evil.ckpt is not a checkpoint that can be read safely"):
         load_model(tmp_path / "evil.ckpt")
 
 

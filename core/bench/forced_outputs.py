@@ -1,0 +1,158 @@
+"""Forced outputs: a model with random weights reads the words it is told to, at the cost of reading any others.
+
+How long reading takes also depends on how well a first guess, the other branch and refinement agree (see
+`core.model.autoregressive`). Of a trained model they mostly do; random weights know neither, so both ends are forced:
+`GUESSES`, where everything agrees, or nothing does.
+
+B batch, b words of it, K orders, L context positions, N outputs, S of them, C classes.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+
+from core.bench.words import GUESSES
+from core.charset import LOWER
+from core.errors import UserError
+from core.model.attention import KeysValues
+from core.model.clip4str import CLIP4STR
+from core.model.decoder import Decoder
+
+BIAS = 1e4  # far above any logit, within the range of half precision
+
+
+def other(word: str) -> str:
+    """A word that has another letter in the place of every one."""
+    return word.translate(str.maketrans(LOWER, LOWER[1:] + LOWER[:1]))
+
+
+class ForcedDecoder:
+    """A bias on the logits of one decoder; the timed code itself is unchanged."""
+
+    def __init__(self, decoder: Decoder):
+        self.decoder = decoder
+        self.first = self.refined = decoder.position_queries.new_zeros(1, decoder.max_outputs, decoder.num_classes)
+        self.ids = torch.zeros(1, decoder.max_outputs, dtype=torch.long, device=self.first.device)
+        self.chained = False  # a letter comes only after the right letters
+        self.batch: Tensor | None = None
+
+    def force(self, first: Tensor, refined: Tensor, chained: bool) -> None:
+        """From now on the first pass reads `first` and refinement `refined`, biases B N C."""
+        self.first, self.refined, self.chained, self.batch = first, refined, chained, None
+        self.ids = first.argmax(-1)
+
+    def rows(self, memory: list[KeysValues]) -> Tensor:
+        """Which words of the batch are read: their images' keys tell, and the first call has the whole batch."""
+        sign = memory[0].keys[:, 0, 0, 0]
+        if self.batch is None or len(self.first) == 1:
+            self.batch = sign
+        return (sign[:, None] == self.batch).int().argmax(1).clamp(max=len(self.first) - 1)
+
+    def after_pass(self, decoder: nn.Module, inputs: tuple, named: dict, logits: Tensor) -> Tensor:
+        """A forward hook: logits b S C."""
+        context, memory = inputs[:2]
+        rows = self.rows(memory)
+        if "positions" in named:  # first pass and refinement in one
+            outputs = logits.shape[1] // 2
+            return logits + torch.cat([self.first_pass(context, rows, outputs), self.refined[rows, :outputs]], 1)
+        outputs = logits.shape[1]
+        if context.shape[1] > 1 and "contexts" not in named:  # neither a first guess nor a check of one
+            return logits + self.refined[rows, :outputs]
+        return logits + self.first_pass(context, rows, outputs)
+
+    def first_pass(self, context: Tensor, rows: Tensor, outputs: int) -> Tensor:
+        """The bias of the first pass over these words (`rows`) after a context b L: b S C."""
+        bias = self.first[rows, :outputs]
+        if self.chained:
+            right = torch.zeros(bias.shape[:2], dtype=torch.bool, device=bias.device)  # b S
+            known = min(outputs, context.shape[1])
+            right[:, 0] = True
+            right[:, 1:known] = (context[:, 1:known] == self.ids[rows, : known - 1]).cumprod(1).bool()
+            bias = torch.where(right[..., None], bias, bias.roll(1, -1))
+        return bias
+
+    def biased(self, step):
+        """The decoder's `step`, with the bias."""
+
+        def forced(ids: Tensor, position: int, cache: list, memory: list[KeysValues]) -> Tensor:
+            return step(ids, position, cache, memory) + self.first[self.rows(memory), position]
+
+        return forced
+
+
+class ForcedOutputs:
+    """What both decoders of a model read."""
+
+    def __init__(self, model: CLIP4STR):
+        self.tokenizer = model.tokenizer
+        branches = (model.visual_decoder, model.cross_decoder)
+        self.decoders = [ForcedDecoder(decoder) for decoder in branches if decoder is not None]
+
+    def force(self, words: list[str], guesses: str = "right") -> None:
+        """From now on the images of a batch hold these words: letters and [E] win where they belong.
+
+        A word of N letters has no [E].
+
+        Args:
+            guesses: "right": every pass of both branches reads the same words. "wrong": no guess is worth anything,
+                refinement changes every caption, and the branches agree in no letter.
+
+        Raises:
+            UserError: a word has more letters than a decoder has outputs, or `guesses` is something else.
+        """
+        if guesses not in GUESSES:
+            raise UserError(f"--guesses {guesses}: expected one of {', '.join(GUESSES)}")
+        bias = self.bias(words)
+        if guesses == "right":
+            for decoder in self.decoders:
+                decoder.force(bias, bias, chained=False)
+            return
+        changed = [other(word) for word in words]
+        self.decoders[0].force(bias, self.bias(changed), chained=True)
+        for cross in self.decoders[1:]:
+            differing = self.bias([other(word) for word in changed])
+            cross.force(differing, differing, chained=True)
+
+    def bias(self, words: list[str]) -> Tensor:
+        """B N C."""
+        decoder = self.decoders[0].decoder
+        bias = torch.zeros(len(words), decoder.max_outputs, self.tokenizer.num_classes)
+        for row, word in enumerate(words):
+            if len(word) > decoder.max_outputs:
+                raise UserError(f"word {word!r} has {len(word)} letters, a decoder {decoder.max_outputs} outputs")
+            ids = self.tokenizer.encode([word])[0, 1 : decoder.max_outputs + 1]  # letters, and [E] where there is room
+            bias[row, torch.arange(len(ids)), ids] = BIAS
+        return bias.to(self.decoders[0].first.device)
+
+
+@contextmanager
+def forced_outputs(model: CLIP4STR) -> Iterator[ForcedOutputs]:
+    """Let both decoders of the model read what `ForcedOutputs.force` says, until the block ends."""
+    outputs = ForcedOutputs(model)
+    with ExitStack() as stack:
+        for forced in outputs.decoders:
+            decoder = forced.decoder
+            stack.callback(decoder.register_forward_hook(forced.after_pass, with_kwargs=True).remove)
+            stack.enter_context(patch.object(decoder, "step", forced.biased(decoder.step)))
+        yield outputs
+
+
+@contextmanager
+def forced_in_training(model: CLIP4STR, words: list[str], guesses: str) -> Iterator[None]:
+    """Let the visual branch read these words in training, whatever the order, or with "wrong" others in every order."""
+
+    def after_pass(decoder: nn.Module, inputs: tuple, logits: Tensor) -> Tensor:
+        outputs = max(map(len, words)) + 1
+        orders = logits.shape[0] * logits.shape[1] // (len(words) * outputs)
+        read, bias = list(words), []
+        for _ in range(orders):
+            ids = model.tokenizer.encode(read)[:, 1:].clamp(max=logits.shape[-1] - 1)  # B N
+            bias.append(torch.nn.functional.one_hot(ids, logits.shape[-1]))
+            read = [other(word) for word in read] if guesses == "wrong" else read
+        return logits + BIAS * torch.stack(bias, 1).to(logits).view(logits.shape)  # B KN C or BK N C
+
+    with model.visual_decoder.register_forward_hook(after_pass):  # a handle is a context that removes the hook
+        yield
