@@ -31,6 +31,8 @@ PUBLISHED = {  # samples (section IV-A, Table III)
     "ArT": 35149,
     "Uber": 80551,
 }
+TRAINING = {"real": 3_300_000, "synth": 15_900_000, "rbu": 6_500_000}  # section IV-A; synth is MJ (9 M) and ST (6.9 M)
+ROUNDING = 0.05  # the paper rounds those, so a set may be this share smaller or larger
 ALIASES = {  # other folder names, of PARSeq's and CLIP4STR's archives and of other toolkits
     "IIIT5k": ("IIIT", "IIIT5K_3000"),
     "SVT": ("SVT_647",),
@@ -166,3 +168,41 @@ def distinct(benchmarks: Iterable[str]) -> set[str]:
     """Benchmarks without those whose images another of them holds too: no image is counted as two."""
     named = set(benchmarks)
     return {name for name in named if named.isdisjoint(INSIDE.get(name, ()))}
+
+
+class Size(NamedTuple):
+    """A set's size beside the published one: as published, or how it differs."""
+
+    published: int | None
+    as_published: bool
+    note: str
+
+
+def benchmark_size(name: str, stored: int, usable: int, scored: int) -> Size:
+    """Whether a benchmark has the published number of samples.
+
+    Papers count differently: COCO, ArT and Uber are what the label rules leave, the others what is stored.
+
+    Args:
+        name: as `canonical` returns it.
+        stored, usable, scored: samples in the LMDB, those that decode and pass the label rules, those with a character of
+            the 36 that are scored.
+    """
+    counts, expected = {stored, usable, scored}, PUBLISHED.get(name)
+    if expected in counts:
+        return Size(expected, True, f"{expected:,} as published")
+    if same := next((other for other in members(name) if PUBLISHED[other] in counts), ""):
+        return Size(expected, False, f"this is {same} ({PUBLISHED[same]:,}): rename the folder to {same}")
+    if expected is None:
+        return Size(None, False, unknown(name, stored))
+    return Size(expected, False, f"{stored:,} stored, {usable:,} usable; published are {expected:,}")
+
+
+def training_size(name: str, usable: int) -> Size:
+    """Whether a training set is about as large as the paper's set of that name."""
+    expected = TRAINING.get(name)
+    if expected is None:
+        return Size(None, False, "not a training set of the paper")
+    if abs(usable - expected) <= ROUNDING * expected:
+        return Size(expected, True, f"{usable:,}, about the {expected / 1e6:.1f} M of the paper")
+    return Size(expected, False, f"{usable:,} usable; the paper's has {expected / 1e6:.1f} M")

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from core.data.augment import RandAugment
-from core.data.lmdb import Ledger, WordLmdb, find_lmdbs
-from core.data.samples import Sample
+from core.data.lmdb import WordLmdb, find_lmdbs
+from core.data.samples import Ledger, Sample
 from core.data.transforms import ToTensor, as_pixels, normalise
 from core.errors import DataError, UnreadableImage
 
