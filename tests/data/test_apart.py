@@ -40,7 +40,7 @@ def test_errors_are_raised_here():
 
 def test_a_death_says_what_to_do():
     assert str(WorkerCrash("SIGBUS")) == "ended the process (SIGBUS): the file is damaged inside; copy or build it again"
-    assert "want of memory; try fewer --workers" in str(WorkerCrash("SIGKILL"))
+    assert "lack of memory; try fewer --workers" in str(WorkerCrash("SIGKILL"))
 
 
 @pytest.mark.parametrize("workers", (1, 2, 3))

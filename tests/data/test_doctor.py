@@ -162,7 +162,7 @@ def test_of_a_crowded_label_equal_looks_are_found(monkeypatch):
         ("cocov1.4", (9896, 9888, 9825), True, "9,825 as published"),
         ("IC15", (2000, 2000, 2000), False, "by size it would be one of IC15_1811 1,811 and IC15_2077 2,077"),
         ("SVTP", (644, 644, 644), False, "644 stored, 644 usable; published are 645"),
-        ("mine", (10, 10, 10), False, "test/mine (10 images) is no benchmark of the paper and is read under its own name"),
+        ("mine", (10, 10, 10), False, "test/mine (10 images) is not a benchmark of the paper and is read under its own name"),
     ],
 )
 def test_sizes_beside_the_published(name, numbers, as_published, note):

@@ -7,11 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from core.data.folders import folders_below
+from core.data.folders import SPLITS, folders_below
 from core.errors import DataError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-SPLITS = ("train", "val", "test")
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.cli import add_json, add_workers, share
-from core.data.doctor.diagnosis import PARTS
+from core.data.folders import SPLITS
 from core.errors import user_errors
 
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     about = "confidence at which a reading contradicts a label, 0 to 1 (default: 0.9)"
     parser.add_argument("--confident", type=share, default=0.9, help=about)
     parser.add_argument(
-        "--read", nargs="+", choices=PARTS, default=["val", "test"], help="splits that the model reads (default: val test)"
+        "--read", nargs="+", choices=SPLITS, default=["val", "test"], help="splits that the model reads (default: val test)"
     )
     add_workers(parser)
     options = parser.parse_args(arguments)

@@ -9,11 +9,10 @@ from core.data.benchmarks import Size, benchmark_size, canonical, held_twice, tr
 from core.data.doctor.duplicates import Pair, across, copies_inside, near_inside
 from core.data.doctor.scan import Advance, Scan, scan_all
 from core.data.doctor.verdict import Needs, Verdict, judge
-from core.data.folders import lmdbs_below
+from core.data.folders import SPLITS, lmdbs_below
 from core.data.lmdb import fingerprint
 from core.errors import DataError
 
-PARTS = ("train", "val", "test")
 NO_IMAGES = "no data.mdb below train/, val/ or test/; a data root holds train/<set>/**/, val/**/ and test/<benchmark>/"
 
 
@@ -151,7 +150,7 @@ def examine(root: Path, needs: Sequence[Needs], workers: int, advance: Advance =
     Raises:
         DataError: there is no LMDB below the root.
     """
-    folders = {path.relative_to(root).as_posix(): path for part in PARTS for path in lmdbs_below(root / part)}
+    folders = {path.relative_to(root).as_posix(): path for split in SPLITS for path in lmdbs_below(root / split)}
     if not folders:
         raise DataError(f"{root}: {NO_IMAGES}")
     scans = scan_all(folders, workers, advance)

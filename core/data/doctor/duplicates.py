@@ -15,7 +15,7 @@ from PIL import Image
 from core.data.doctor.scan import SAMPLE, Scan, of_split
 from core.data.lmdb import ImageLmdb
 
-SPLITS = (("train", "test"), ("train", "val"), ("val", "test"))
+COMPARED = (("train", "test"), ("train", "val"), ("val", "test"))
 FAR = 7  # bits
 ALIKE = 0.8
 CROWD = 1000  # samples of one label in one LMDB up to which each is compared with each
@@ -80,7 +80,7 @@ def candidates_inside(samples: np.ndarray) -> Iterator[tuple[int, int, int]]:
 def across(scans: Sequence[Scan]) -> list[Pair]:
     """Every pair of samples that two splits share, exact ones first."""
     pairs, miniatures = [], Miniatures({scan.name: scan for scan in scans})
-    for one, other in SPLITS:
+    for one, other in COMPARED:
         left, right = Pool(of_split(scans, one)), Pool(of_split(scans, other))
         for ours, theirs in shared(left.samples["bytes"], right.samples["bytes"]):
             for i, j in ((i, j) for i in ours for j in theirs):
