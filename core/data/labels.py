@@ -73,7 +73,7 @@ def label_blocks(file: Path, transaction: lmdb.Transaction) -> Iterator[LabelBlo
     """Everything stored under label keys, in order."""
     for names, labels in entries(file, transaction):
         length = len(PREFIX) + DIGITS
-        if set(map(len, names)) != {length}:  # keys that are no label's, such as label-1
+        if set(map(len, names)) != {length}:  # some are other keys, such as label-1
             whole = [i for i, name in enumerate(names) if len(name) == length]
             names, labels = [names[i] for i in whole], [labels[i] for i in whole]
         digits = np.frombuffer(b"".join(names), np.uint8).reshape(-1, length)[:, len(PREFIX) :] - np.uint8(ord("0"))

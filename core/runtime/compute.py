@@ -10,7 +10,7 @@ from core.runtime.devices import VISIBLE, usable
 
 
 def pick_device() -> str:
-    """ "cuda", or "cpu" where there is no GPU or none may be used (CUDA_VISIBLE_DEVICES is empty).
+    """Name of the device: "cuda", or "cpu" if there is no GPU or none may be used (CUDA_VISIBLE_DEVICES is empty).
 
     Raises:
         DeviceError: torch cannot use a GPU that is there; training on the CPU in its place would take weeks unnoticed.

@@ -89,11 +89,11 @@ class Tracking:
 OFF = Tracking()
 
 
-def tracking_for(asked: str, gin: Path | str) -> Tracking:
-    """What `--tracking` asks for, for a run of this gin file."""
+def tracking_for(mode: str, gin: Path | str) -> Tracking:
+    """The tracking of a run of this gin file; `mode` is the value of --tracking."""
     gin = Path(gin)
     row = f"{gin.parent.name}/{gin.stem}" if (gin.parent / "table.yaml").is_file() else ""
-    return Tracking(asked, row)
+    return Tracking(mode, row)
 
 
 def end(process: subprocess.Popen, outcome: str, patience: float) -> None:
