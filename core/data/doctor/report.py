@@ -14,7 +14,7 @@ from core.data.doctor.duplicates import Pair, Place, copies_inside
 from core.data.doctor.scan import Scan
 from core.data.doctor.verdict import ANSWERS
 from core.data.lmdb import ImageLmdb
-from core.errors import UnreadableImage
+from core.errors import DataError, UnreadableImage
 
 EXAMPLES = 5  # named in a line
 HEIGHT, WIDTH = 48, 240  # pixels of a thumbnail, at most
@@ -75,11 +75,11 @@ def as_page(title: str, sections: Sequence[Section], scans: Sequence[Scan]) -> s
         (raw,) = lmdb.raw_samples(place.index, place.index, ("label",))
         try:
             picture = thumbnail(lmdb, place.index)
-        except UnreadableImage:
+        except (UnreadableImage, DataError):
             picture = ""
         return {
             "where": f"{place.lmdb} {place.index}",
-            "label": (raw.label or b"").decode("utf-8", "replace"),
+            "label": (raw.label or b"")[:200].decode("utf-8", "replace"),
             "picture": picture,
         }
 
