@@ -6,8 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from core import config
-from core.data.benchmarks import PUBLISHED, BenchmarkFolder, benchmarks_of, count
-from core.data.doctor.counts import TRAINING
+from core.data.benchmarks import PUBLISHED, TRAINING, BenchmarkFolder, benchmarks_of, count
 from core.data.lmdb import find_lmdbs, fingerprint, stored_samples, train_roots
 from core.data.micro import WORLD, World
 from core.errors import ConfigError, DataError

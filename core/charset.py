@@ -1,4 +1,4 @@
-"""Characters: which there are, and how a label is normalised (section IV-A)."""
+"""The character sets, and how a label is normalised (section IV-A)."""
 
 import unicodedata
 
@@ -11,11 +11,11 @@ CHARSETS = {36: CHARSET_36, 94: CHARSET_94}
 
 
 class RejectedLabel(ValueError):
-    """A label the rules drop; the message is the reason as the ledger counts it."""
+    """A label that the rules drop; the message is the reason, as the ledger counts it."""
 
 
 def reduce_text(text: str, charset: str) -> str:
-    """`text` as `charset` can write it: case folded where only one case exists, other characters removed."""
+    """`text` in the characters of `charset`: case folded if it has only one case, other characters removed."""
     if charset == charset.lower():
         text = text.lower()
     elif charset == charset.upper():
@@ -24,7 +24,7 @@ def reduce_text(text: str, charset: str) -> str:
 
 
 def normalise_label(label: str, charset: str, max_letters: int) -> str:
-    """The published label rules: no white space, NFKD to ASCII, at most `max_letters`, supported characters only.
+    """The published label rules, in this order: no white space, NFKD to ASCII, at most `max_letters`, supported characters.
 
     Raises:
         RejectedLabel: "empty label", "longer than 25 characters" or "no supported character".

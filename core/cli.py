@@ -1,4 +1,4 @@
-"""Options that several commands share: one name, one wording, one check. Imports nothing that makes `--help` wait."""
+"""Options that several commands share, each declared once. Imports nothing heavy, so that `--help` stays fast."""
 
 import argparse
 import math
@@ -11,7 +11,7 @@ from core.runtime.tracking.client import MODES
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """A type for argparse: whole numbers from `least`."""
+    """A type for argparse: whole numbers of at least `least`."""
 
     def number(text: str) -> int:
         try:
@@ -26,7 +26,7 @@ def at_least(least: int) -> Callable[[str], int]:
 
 
 def in_range(text: str, holds: Callable[[float], bool], expected: str) -> float:
-    """A number that `holds` accepts; anything else is an argument error that says what was expected."""
+    """The number in `text` if `holds` accepts it; otherwise an argument error that says what was expected."""
     try:
         value = float(text)
     except ValueError:
@@ -52,7 +52,7 @@ def positive(text: str) -> float:
 
 
 def add_scale(parser: argparse.ArgumentParser, default: str | None = "micro", default_text: str = "%(default)s") -> None:
-    """--scale; `default_text` describes a default of None."""
+    """--scale; `default_text` is shown as the default, for commands whose default is None."""
     about = f"size of the model and of its training (default: {default_text})"
     parser.add_argument("--scale", choices=SCALES, default=default, help=about)
 
@@ -70,27 +70,27 @@ def add_threads(parser: argparse.ArgumentParser, default: int = 0) -> None:
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
-    """--workers of a command that shares its work among processes."""
+    """--workers, for commands that divide their work among processes."""
     about = "processes (default: one per core)"
     parser.add_argument("--workers", type=at_least(1), default=os.cpu_count() or 1, help=about)
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """A trained model, as `core.weights.checkpoint.load_model` takes it."""
+    """The positional argument `model`, as `core.weights.checkpoint.load_model` takes it."""
     parser.add_argument("model", type=Path, help="run directory, model.safetensors or released checkpoint")
 
 
 def add_data(parser: argparse.ArgumentParser, holds: str) -> None:
-    """--data, a folder that holds for example test/<benchmark>/data.mdb."""
+    """--data; `holds` says what is in the folder, for example test/<benchmark>/data.mdb."""
     parser.add_argument("--data", type=Path, required=True, help=f"folder with {holds}")
 
 
 def add_json(parser: argparse.ArgumentParser, what: str = "one JSON object") -> None:
-    """--json, in place of a table or a sentence."""
+    """--json, for output that programs read."""
     parser.add_argument("--json", action="store_true", help=f"print {what} instead of text")
 
 
 def add_tracking(parser: argparse.ArgumentParser, option: str = "--tracking") -> None:
-    """How a run is recorded with wandb."""
-    about = "wandb: online, offline, off; auto is online where wandb is logged in, else offline (default: auto)"
+    """--tracking: how a run is recorded with wandb."""
+    about = "recording with wandb; auto: online if wandb is logged in, else offline (default: auto)"
     parser.add_argument(option, choices=MODES, default="auto", help=about)

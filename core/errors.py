@@ -1,4 +1,4 @@
-"""Errors that a user can cause, and how commands print them. Imports nothing heavy, so that catching them costs nothing."""
+"""Errors that a user can cause, and how commands print them. Imports nothing heavy, so that `--help` stays fast."""
 
 import contextlib
 import sys
@@ -14,7 +14,7 @@ class ConfigError(UserError):
 
 
 class DataError(UserError):
-    """Data that cannot be used as it lies; the message names the file, the key and the fix."""
+    """Data that cannot be used as it is; the message names the file, the key and the fix."""
 
 
 class UnreadableImage(UserError):
@@ -22,7 +22,7 @@ class UnreadableImage(UserError):
 
 
 class UnsafeFile(UserError):
-    """A file that would run something if it were read; the message names it and what it asks for."""
+    """A file that would run code if it were loaded; the message names it and the code."""
 
 
 class TrainingError(UserError):
@@ -30,7 +30,7 @@ class TrainingError(UserError):
 
 
 class TrialError(UserError):
-    """A trial's training that failed for another reason than its learning rate."""
+    """A trial of the search that failed for another reason than its learning rate."""
 
 
 class SearchUnavailable(UserError):
@@ -38,11 +38,11 @@ class SearchUnavailable(UserError):
 
 
 class DeviceError(UserError):
-    """A description of this machine's GPUs that cannot be followed."""
+    """GPUs that cannot be listed, or that CUDA_VISIBLE_DEVICES names wrongly."""
 
 
 class ReaderUnavailable(UserError):
-    """An outside reader cannot be opened; the message says what to install."""
+    """A reader made by others cannot be opened; the message says what to install."""
 
 
 class ReportError(UserError):

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files and folders that are written whole or not at all, and digests of them."""
 
 import contextlib
 import hashlib
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def in_repository(path: str) -> Path:
-    """A path as given if it exists, otherwise as counted from the repository root."""
+    """The path as given if it exists, otherwise relative to the repository root."""
     return Path(path) if Path(path).exists() else ROOT / path
 
 
@@ -34,7 +34,7 @@ def named_errors(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A new folder to write into; it takes the place of `path` when the block ends well, and vanishes when it does not."""
+    """A new folder to write into; it replaces `path` if the block succeeds, and is removed if it fails."""
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -50,7 +50,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that is renamed to it when the block ends well."""
+    """A temporary name beside `path` (a rename within one file system is atomic); renamed to it if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:
@@ -67,14 +67,14 @@ def lines_digest(lines: Iterable[str]) -> str:
 
 
 def write_if_changed(path: Path, text: str) -> None:
-    """Write a file unless it says the same already: nothing that depends on it is made again for its age alone."""
+    """Write a file unless it has that content already: Snakemake makes again what depends on a newer file."""
     if not path.is_file() or path.read_text() != text:
         with atomic_file(path) as partial:
             partial.write_text(text)
 
 
 def file_digest(path: Path, edge: int = 1 << 20) -> str:
-    """16 hex digits of a file's size, first and last `edge` bytes: quick for files of any size."""
+    """16 hex digits of a file's size and its first and last `edge` bytes: fast for files of any size."""
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as data:

@@ -13,7 +13,7 @@ import yaml
 from core.files import ROOT
 
 PACKAGES = ("core", "adapters", "ablations", "reports")
-LONGEST_FUNCTION = 70  # lines, docstring included
+LONGEST_FUNCTION = 60  # lines, docstring included
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 

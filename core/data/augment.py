@@ -23,7 +23,7 @@ EXPANDING = partial(auto_augment.rotate, expand=True)
 
 
 def side_limited(strength: float, image: Image.Image, share: float) -> int:
-    """A strength in pixels or counts, rounded: at most a share of the longer side, where that is at least 1."""
+    """A strength in pixels or counts, rounded and limited to a share of the longer side (but not below 1)."""
     return round(min(strength, max(1, share * max(image.size))))
 
 
@@ -41,7 +41,7 @@ def poisson_noise(image: Image.Image, rate: float, rng: np.random.Generator) -> 
 
 
 def either_way(change: Callable, image: Image.Image, strength: float) -> Image.Image:
-    """One of timm's geometric operations, to a random side, on grey where the image ends."""
+    """One of timm's geometric operations in a random direction, grey outside the image."""
     side = strength if random.random() < 0.5 else -strength
     return change(image, side, fillcolor=auto_augment._FILL, resample=auto_augment._RANDOM_INTERPOLATION)
 
@@ -63,14 +63,14 @@ class RandAugment:
     """`num_ops` different operations per image, each applied with probability 1/2.
 
     Args:
-        operations: their names, ours and timm's.
-        strengths: at magnitude 10, of those that have one here: degrees of rotation, shear factors, shifts as shares of
-            the image, the blur's radius in pixels, the noise's rate; timm decides the strength of the others.
+        operations: their names, from SCALED or timm.
+        strengths: strength at magnitude 10 of each operation in SCALED: degrees of rotation, shear factors, shifts as
+            shares of the image, the blur's radius in pixels, the noise's rate; timm sets the strength of the others.
         num_ops: 0 switches augmentation off.
         magnitude: 0 to 10.
 
     Raises:
-        UserError: an operation is unknown, or a strength is missing or belongs to no operation of the list.
+        UserError: an operation is unknown, or a strength is missing or belongs to no operation in SCALED.
     """
 
     operations: tuple[str, ...]
@@ -81,9 +81,9 @@ class RandAugment:
     def __post_init__(self):
         for name in self.operations:
             if name not in KNOWN:
-                raise UserError(f"AUGMENTATIONS: unknown operation {name!r}; expected some of {', '.join(sorted(KNOWN))}")
+                raise UserError(f"AUGMENTATIONS: unknown operation {name!r}; expected names from {', '.join(sorted(KNOWN))}")
         if len(set(self.operations)) < len(self.operations):
-            raise UserError(f"AUGMENTATIONS = {self.operations}: an operation stands there twice")
+            raise UserError(f"AUGMENTATIONS = {self.operations}: an operation is there twice")
         if not 0 <= self.num_ops <= len(self.operations):
             raise UserError(f"RandAugment.num_ops = {self.num_ops}: expected 0 to {len(self.operations)}")
         if not 0 <= self.magnitude <= LARGEST:
@@ -96,20 +96,21 @@ class RandAugment:
                 raise UserError(f"RandAugment.strengths: {name!r} takes none; expected {', '.join(SCALED)}")
 
     def __call__(self, image: Image.Image, seed: list[int]) -> Image.Image:
-        """The augmented image; `seed` decides everything, so a sample's augmentation does not depend on its worker."""
+        """The augmented image; `seed` alone decides it, so the loader process does not matter."""
         if not self.num_ops:
             return image
         rng = np.random.default_rng(seed)
         chosen = rng.choice(len(self.operations), self.num_ops, replace=False)
+        # timm's operations draw from the global generator: it is seeded for them and restored for everybody else.
         state = random.getstate()
-        random.seed(int(rng.integers(2**63)))  # timm's operations draw from the global generator
+        random.seed(int(rng.integers(2**63)))
         for index in chosen:
             image = self.apply(self.operations[index], rng, image)
         random.setstate(state)
         return image
 
     def apply(self, name: str, rng: np.random.Generator, image: Image.Image) -> Image.Image:
-        """One operation, with its probability."""
+        """Apply one operation with PROBABILITY."""
         if name not in SCALED:
             return AugmentOp(name, prob=PROBABILITY, magnitude=self.magnitude)(image)
         if random.random() > PROBABILITY:

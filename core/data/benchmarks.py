@@ -1,7 +1,7 @@
 """The benchmarks of the paper and the folders that hold them: the one home of names, aliases, sizes, subsets and averages.
 
-Plan, evaluation, reports and doctor all ask here which folder below DATA/test is which benchmark, so they cannot disagree.
-A folder is a benchmark by its exact name, else by an alias (upper or lower case, `-`, `_`, `.` and spaces aside), else, where
+Plan, evaluation, reports and doctor all use it to tell which folder below DATA/test is which benchmark, so they agree.
+A folder is a benchmark by its exact name, else by an alias (upper or lower case, `-`, `_`, `.` and spaces aside), else, if
 it only names a family such as IC15, by its number of stored images. Any other folder is a benchmark of its own.
 """
 
@@ -31,7 +31,9 @@ PUBLISHED = {  # samples (section IV-A, Table III)
     "ArT": 35149,
     "Uber": 80551,
 }
-ALIASES = {  # other folder names, of PARSeq's and CLIP4STR's archives and of other toolkits
+TRAINING = {"real": 3_300_000, "synth": 15_900_000, "rbu": 6_500_000}  # section IV-A; synth is MJ (9 M) and ST (6.9 M)
+ROUNDING = 0.05  # the paper rounds those, so a set may be this share smaller or larger
+ALIASES = {  # other folder names, in PARSeq's and CLIP4STR's archives and in other toolkits
     "IIIT5k": ("IIIT", "IIIT5K_3000"),
     "SVT": ("SVT_647",),
     "SVTP": ("SVTP_645", "SVT_Perspective"),
@@ -42,11 +44,11 @@ ALIASES = {  # other folder names, of PARSeq's and CLIP4STR's archives and of ot
     "ArT": ("IC19_ArT",),
     "Uber": ("UberText",),
 }
-SUBSETS = {  # of each family, the names that leave open which subset is meant
+SUBSETS = {  # names of each family that leave open which subset is meant
     "IC13": ("IC13", "ICDAR13", "ICDAR2013"),
     "IC15": ("IC15", "ICDAR15", "ICDAR2015"),
 }
-INSIDE = {  # benchmarks whose images are all in others too
+INSIDE = {  # benchmarks whose images are all in these others, too
     "IC13_857": ("IC13_1015", "IC13_1095"),
     "IC13_1015": ("IC13_1095",),
     "IC15_1811": ("IC15_2077",),
@@ -68,39 +70,39 @@ class BenchmarkFolder(NamedTuple):
 
 
 def plain(name: str) -> str:
-    """A folder name without what spellings differ in."""
+    """A folder name in lower case, without `-`, `_`, `.` and spaces."""
     return "".join(letter for letter in name.casefold() if letter not in "-_. ")
 
 
 def family(name: str) -> str:
-    """IC15 of IC15_1811; other benchmarks are their own family."""
+    """The family of a benchmark: IC15 for IC15_1811, else its own name."""
     return name.split("_")[0]
 
 
 def members(name: str) -> list[str]:
-    """The benchmarks of a family, given by one of them or by a name of its own; none for other names."""
+    """The benchmarks of a family, which is named by one of them or by an alias; none for other names."""
     families = [own for own, aliases in SUBSETS.items() if plain(name) in map(plain, aliases)]
     called = [family(name)] if name in PUBLISHED else families
     return [known for known in PUBLISHED if family(known) in called]
 
 
 def spellings() -> dict[str, str]:
-    """Every name that says which benchmark is meant, in its plain form, with that benchmark."""
-    found = {plain(name): name for name in PUBLISHED}
-    found |= {plain(alias): name for name, aliases in ALIASES.items() for alias in aliases}
-    for names in SUBSETS.values():
-        found |= {plain(f"{alias}_{PUBLISHED[name]}"): name for alias in names for name in members(alias)}
-    return found
+    """The benchmark of every unambiguous name, in plain form."""
+    names = {plain(name): name for name in PUBLISHED}
+    names |= {plain(alias): name for name, aliases in ALIASES.items() for alias in aliases}
+    for families in SUBSETS.values():
+        names |= {plain(f"{alias}_{PUBLISHED[name]}"): name for alias in families for name in members(alias)}
+    return names
 
 
 SPELLINGS = spellings()
 
 
 def canonical(folder: str, stored: Callable[[], int | None]) -> str:
-    """The benchmark that a folder below DATA/test holds; its own name where it is none of the paper's.
+    """The benchmark that a folder below DATA/test holds; its own name if it is none of the paper's.
 
     Args:
-        stored: its number of stored images (None: not known), only asked for the name of a family.
+        stored: returns its number of stored images (None: unknown); called only for the name of a family.
     """
     if folder in PUBLISHED:
         return folder
@@ -118,17 +120,17 @@ def benchmarks_of(data: Path) -> dict[str, Path]:
         DataError: there is none, or two hold the same benchmark.
     """
     root = Path(data) / "test"
-    found: dict[str, list[Path]] = {}
+    folders_of: dict[str, list[Path]] = {}
     for folder in sorted(root.iterdir()) if root.is_dir() else ():
         if not folder.name.startswith(".") and lmdbs_below(folder):
             name = canonical(folder.name, lambda folder=folder: count(folder).stored)
-            found.setdefault(name, []).append(folder)
-    for name, folders in found.items():
+            folders_of.setdefault(name, []).append(folder)
+    for name, folders in folders_of.items():
         if len(folders) > 1:
             raise DataError(f"{root}: {held_twice(name, [folder.name for folder in folders])}")
-    if not found:
+    if not folders_of:
         raise DataError(f"{root}: no benchmark here; expected test/<benchmark>/data.mdb")
-    return {name: found[name][0] for name in sorted(found)}
+    return {name: folders_of[name][0] for name in sorted(folders_of)}
 
 
 def count(folder: Path) -> BenchmarkFolder:
@@ -140,12 +142,12 @@ def count(folder: Path) -> BenchmarkFolder:
 
 
 def held_twice(name: str, folders: Sequence[str]) -> str:
-    """What to do about folders that hold the same benchmark."""
+    """The message about folders that hold the same benchmark."""
     return f"{' and '.join(folders)} are both {name}: keep one below test/ and move the other out, or rename it to what it is"
 
 
 def absence(name: str) -> str:
-    """Why nothing fills a column of benchmark `name`: no folder is called so, nor as any of its aliases."""
+    """Why nothing fills a column of benchmark `name`: there is no folder of that name or of an alias."""
     others = list(ALIASES.get(name, ()))
     if family(name) in SUBSETS and name in PUBLISHED:
         others.append(f"{family(name)} with {PUBLISHED[name]:,} images")
@@ -153,16 +155,54 @@ def absence(name: str) -> str:
 
 
 def unknown(name: str, stored: int) -> str:
-    """What to say of a folder that holds no benchmark of the paper."""
-    said = f"test/{name} ({stored:,} images) is no benchmark of the paper and is read under its own name"
+    """The message about a folder that is not a benchmark of the paper."""
+    message = f"test/{name} ({stored:,} images) is not a benchmark of the paper and is read under its own name"
     if subsets := members(name):
         sizes = " and ".join(f"{subset} {PUBLISHED[subset]:,}" for subset in subsets)
-        return f"{said}; by size it would be one of {sizes}: rename it to the one it is"
+        return f"{message}; by size it would be one of {sizes}: rename it to the one it is"
     close = get_close_matches(plain(name), SPELLINGS, n=1)
-    return f"{said}; the closest name is {SPELLINGS[close[0]]}" if close else said
+    return f"{message}; the closest name is {SPELLINGS[close[0]]}" if close else message
 
 
 def distinct(benchmarks: Iterable[str]) -> set[str]:
-    """Benchmarks without those whose images another of them holds too: no image is counted as two."""
+    """Benchmarks without those whose images another one contains, so that no image counts twice."""
     named = set(benchmarks)
     return {name for name in named if named.isdisjoint(INSIDE.get(name, ()))}
+
+
+class Size(NamedTuple):
+    """A set's size beside the published one: as published, or how it differs."""
+
+    published: int | None
+    as_published: bool
+    note: str
+
+
+def benchmark_size(name: str, stored: int, usable: int, scored: int) -> Size:
+    """Whether a benchmark has the published number of samples.
+
+    Papers count differently: COCO, ArT and Uber are what the label rules leave, the others what is stored.
+
+    Args:
+        name: as `canonical` returns it.
+        stored, usable, scored: samples in the LMDB, those that decode and pass the label rules, those with a character of
+            the 36 that are scored.
+    """
+    counts, expected = {stored, usable, scored}, PUBLISHED.get(name)
+    if expected in counts:
+        return Size(expected, True, f"{expected:,} as published")
+    if same := next((other for other in members(name) if PUBLISHED[other] in counts), ""):
+        return Size(expected, False, f"this is {same} ({PUBLISHED[same]:,}): rename the folder to {same}")
+    if expected is None:
+        return Size(None, False, unknown(name, stored))
+    return Size(expected, False, f"{stored:,} stored, {usable:,} usable; published are {expected:,}")
+
+
+def training_size(name: str, usable: int) -> Size:
+    """Whether a training set is about as large as the paper's set of that name."""
+    expected = TRAINING.get(name)
+    if expected is None:
+        return Size(None, False, "not a training set of the paper")
+    if abs(usable - expected) <= ROUNDING * expected:
+        return Size(expected, True, f"{usable:,}, about the {expected / 1e6:.1f} M of the paper")
+    return Size(expected, False, f"{usable:,} usable; the paper's has {expected / 1e6:.1f} M")

@@ -1,4 +1,7 @@
-"""Folders and what lies in them, links followed: data sets are linked to where they are used."""
+"""Walking folders with links followed, since data sets are linked to where they are used.
+
+DataError is raised for a folder that exists and cannot be listed; one that does not exist is empty.
+"""
 
 import os
 from collections.abc import Iterator
@@ -6,16 +9,15 @@ from pathlib import Path
 
 from core.errors import DataError
 
+SPLITS = ("train", "val", "test")  # the folders of a data root
+
 
 def folders_below(root: Path) -> Iterator[tuple[Path, list[str]]]:
-    """A folder and every one below it with the names of its files, in the order of names, which is the same everywhere.
+    """A folder and every folder below it with the names of its files, sorted by name on every file system.
 
-    A link to a folder that it lies in is not followed, so this ends and no file comes twice that way.
-
-    Raises:
-        DataError: a folder cannot be listed.
+    A link to a folder above itself is not followed, so that the walk ends and no file comes twice.
     """
-    chains = {root: (root.resolve(),)}  # the folders that lead to each, links resolved
+    chains = {root: (root.resolve(),)}  # for each folder, the folders that lead to it, links resolved
     for where, below, files in os.walk(root, onerror=refuse, followlinks=True):
         chain = chains.pop(Path(where))
         real = {name: Path(where, name).resolve() for name in below}
@@ -25,31 +27,19 @@ def folders_below(root: Path) -> Iterator[tuple[Path, list[str]]]:
 
 
 def refuse(error: OSError) -> None:
-    """What becomes of a folder that cannot be listed; one that is not there, or no folder, holds nothing.
-
-    Raises:
-        DataError: it is there.
-    """
+    """os.walk's `onerror`."""
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         raise DataError(f"{error.filename} cannot be listed ({error.strerror}): make it readable, or move it away")
 
 
 def lmdbs_below(root: Path) -> list[Path]:
-    """Every folder at or below `root` that holds a data.mdb, sorted by path; hidden folders below it are left out.
-
-    Raises:
-        DataError: a folder cannot be listed.
-    """
+    """Every folder at or below `root` that holds a data.mdb, sorted by path; hidden folders below it are left out."""
     holding = (folder for folder, files in folders_below(root) if "data.mdb" in files)
     return sorted(folder for folder in holding if not any(part[0] == "." for part in folder.relative_to(root).parts))
 
 
 def files_below(root: Path, suffixes: tuple[str, ...]) -> tuple[str, ...]:
-    """Every file at or below a folder with one of the suffixes (in lower case), in the order of their paths there.
-
-    Raises:
-        DataError: a folder cannot be listed.
-    """
-    files = (folder / name for folder, names in folders_below(root) for name in names)
-    found = (path for path in files if path.suffix.lower() in suffixes and path.is_file())
-    return tuple(map(str, sorted(found, key=lambda path: path.relative_to(root).as_posix())))
+    """Every file at or below a folder with one of the (lower-case) suffixes, sorted by path below the folder."""
+    paths = (folder / name for folder, names in folders_below(root) for name in names)
+    files = (path for path in paths if path.suffix.lower() in suffixes and path.is_file())
+    return tuple(map(str, sorted(files, key=lambda path: path.relative_to(root).as_posix())))

@@ -1,7 +1,7 @@
 """The usable samples and the ledger of an LMDB, kept in a file beside it so that its labels are scanned once.
 
-The file is a cache: deleting it costs one scan, and whatever is wrong with it (cut off, altered, of another database, of
-other rules) it counts as not there. Where it cannot be written, labels are scanned every time.
+The file is a cache: deleting it costs one scan, and a file that is cut off, altered, or of another database or other rules
+is ignored. Where it cannot be written, labels are scanned every time.
 """
 
 import contextlib
@@ -17,17 +17,16 @@ import numpy as np
 from core import charset as charset_module
 from core.data import labels
 from core.data.labels import Rules
-from core.data.ledger import Ledger
-from core.data.samples import Samples
+from core.data.samples import Ledger, Samples
 from core.files import file_digest
 
 SMALLEST = 10_000  # stored samples; fewer are scanned as quickly as a file is read
-FORMAT = 1  # of the file; another number makes older files count as not there
+FORMAT = 1  # version of the file; another number makes older files ignored
 NUMBER, END = np.dtype("<i4"), np.dtype("<i8")
 
 
 def index_file(folder: Path, rules: Rules) -> Path:
-    """Where the samples under `rules` are kept; one file for each set of rules."""
+    """Where the samples under `rules` are kept: one file per set of rules."""
     name = hashlib.sha256(json.dumps(rules).encode()).hexdigest()[:8]
     return folder / f"labels-{name}.index"
 
@@ -35,8 +34,8 @@ def index_file(folder: Path, rules: Rules) -> Path:
 def content_key(folder: Path, rules: Rules) -> str:
     """Hex digits that change with the database, the rules or the code that applies them.
 
-    LMDB writes a new meta page with every commit, and `file_digest` reads those; size and time of the last write tell a
-    database that was built anew with the same pages at its ends.
+    LMDB writes a new meta page with every commit, which `file_digest` reads; size and time of the last write tell apart a
+    database that was rebuilt with the same pages at its ends.
     """
     data = folder / "data.mdb"
     code = [file_digest(Path(module.__file__)) for module in (charset_module, labels)]
@@ -53,7 +52,7 @@ def content_key(folder: Path, rules: Rules) -> str:
 
 
 def load(folder: Path, rules: Rules, key: str) -> tuple[Samples, Ledger] | None:
-    """What `save` kept under this key, or None."""
+    """Samples and ledger that `save` kept under this key, or None."""
     try:
         content = index_file(folder, rules).read_bytes()
     except OSError:
@@ -72,7 +71,7 @@ def load(folder: Path, rules: Rules, key: str) -> tuple[Samples, Ledger] | None:
 
 
 def save(folder: Path, rules: Rules, key: str, samples: Samples, ledger: Ledger) -> None:
-    """Keep samples and ledger; several processes may do so at once, and one of them stays.
+    """Keep samples and ledger; if several processes save at once, one whole file remains.
 
     Read-only folders are respected even by root; a full disk just means no cache.
     """
@@ -84,7 +83,8 @@ def save(folder: Path, rules: Rules, key: str, samples: Samples, ledger: Ledger)
         ]
     )
     path = index_file(folder, rules)
-    partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")  # each writer has its own
+    # One partial file per writer: a shared one could be renamed by one writer while another is still writing it.
+    partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     with contextlib.suppress(OSError):
         if folder.stat().st_mode & 0o222:
             try:

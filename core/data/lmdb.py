@@ -1,33 +1,42 @@
 """Word images in LMDBs of the field's layout: keys `num-samples`, `image-%09d`, `label-%09d`, counted from 1.
 
-Reading never drops a sample silently: what the label rules refuse and what cannot be decoded goes into a ledger.
+Reading never drops a sample silently: what the label rules refuse and what cannot be decoded goes into a ledger. Whatever
+opens or reads a database raises DataError where it is missing or damaged; the message names file, key and fix.
 """
 
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from shlex import quote
+from typing import NamedTuple
 
 import lmdb
 from PIL import Image
 
-from core.charset import CHARSET_94
 from core.data.environments import close, close_replaced, environment
 from core.data.folders import lmdbs_below
 from core.data.images import decode_image
 from core.data.index import SMALLEST, content_key, load, save
-from core.data.labels import Rules, one_label, scan
-from core.data.ledger import Ledger
-from core.data.samples import Samples
+from core.data.labels import PUBLISHED_RULES, Rules, name_of, one_label, scan
+from core.data.samples import Ledger, Samples
 from core.errors import DataError, UnreadableImage
 from core.files import atomic_folder, file_digest
 
 COUNT_KEY = b"num-samples"
 FIRST_MAP = 64 << 20  # bytes; the map doubles when it is full
-LOOK_EVERY = 1.0  # seconds between looks at whether the file is still there
+LOOK_EVERY = 1.0  # seconds between checks that the file is still there
 SECOND_ROOTS = {"rbu": "str_dataset_ub"}  # training sets that are released as a data root of their own
+
+
+class RawSample(NamedTuple):
+    """One sample as it is stored: None where the key is missing, `problem` where it cannot be read."""
+
+    index: int  # key number
+    image: bytes | None
+    label: bytes | None
+    problem: str
 
 
 class ImageLmdb:
@@ -35,9 +44,6 @@ class ImageLmdb:
 
     Args:
         path: the folder that holds data.mdb.
-
-    Raises:
-        DataError: there is no database, it is damaged, or its count is missing or wrong.
     """
 
     def __init__(self, path: Path):
@@ -46,42 +52,61 @@ class ImageLmdb:
         close_replaced(self.home)
         database = environment(self.home)
         self.bytes = (self.path / "data.mdb").stat().st_size
-        self.looked = time.monotonic()
+        self.last_check = time.monotonic()
         with database.begin(buffers=True) as transaction:
+            self.keys = transaction.stat()["entries"]
             self.stored = self.read_count(transaction)
 
     def value(self, transaction: lmdb.Transaction, key: str) -> memoryview | None:
-        """What is stored under a key; no longer than the file, for reading on would end the process."""
+        """What is stored under a key; DataError where it claims to be longer than the file."""
         try:
-            found = transaction.get(key.encode())
+            value = transaction.get(key.encode())
         except lmdb.Error as error:
             raise DataError(f"{self.path / 'data.mdb'}: key {key} cannot be read ({error}); copy or build it again") from error
-        if found is not None and len(found) > self.bytes:
-            raise DataError(f"{self.path / 'data.mdb'}: key {key} claims {len(found):,} bytes, more than the file has")
-        return found
+        if value is not None and len(value) > self.bytes:  # checked before a byte is read: that would end the process
+            raise DataError(f"{self.path / 'data.mdb'}: key {key} claims {len(value):,} bytes, more than the file has")
+        return value
 
     def read_count(self, transaction: lmdb.Transaction) -> int:
         raw = self.value(transaction, COUNT_KEY.decode())
-        count, keys = None if raw is None else bytes(raw[:20]).strip(), transaction.stat()["entries"] - 1
+        count, others = None if raw is None else bytes(raw[:20]).strip(), self.keys - 1
         if count is None:
-            found = "is missing"
+            problem = "is missing"
         elif len(raw) > 20 or not count.isdigit():
-            found = f"holds {count!r}"
-        elif int(count) > keys:
-            found = f"is {int(count):,}, yet there are {keys:,} other keys"
+            problem = f"holds {count!r}"
+        elif int(count) > others:
+            problem = f"is {int(count):,}, yet there are {others:,} other keys"
         else:
             return int(count)
         raise DataError(
-            f"{self.path / 'data.mdb'}: key 'num-samples' {found}; write the number of samples there as ASCII "
+            f"{self.path / 'data.mdb'}: key 'num-samples' {problem}; write the number of samples there as ASCII "
             "digits, the keys being image-000000001, label-000000001, ..."
         )
 
-    def look(self) -> None:
-        """Whether the file is still there: reading on in one that is gone would end the process (SIGBUS).
+    @property
+    def extra_keys(self) -> int:
+        """Keys beyond num-samples and two for every sample (negative: keys are missing)."""
+        return self.keys - 1 - 2 * self.stored
 
-        Raises:
-            DataError: it is gone, or shorter than it was.
+    def raw_samples(self, first: int, last: int, kinds: Sequence[str] = ("image", "label")) -> Iterator[RawSample]:
+        """The samples `first` to `last`, both included, as they are stored; without an index, millions need no memory.
+
+        Args:
+            kinds: which of image and label to read; the other one is None.
         """
+        with environment(self.home).begin(buffers=True) as transaction:
+            for index in range(first, last + 1):
+                values, problem = {"image": None, "label": None}, ""
+                for kind in kinds:
+                    try:
+                        value = self.value(transaction, f"{kind}-{index:09d}")
+                        values[kind] = None if value is None else bytes(value)
+                    except DataError as error:
+                        problem = str(error)
+                yield RawSample(index, **values, problem=problem)
+
+    def check_file(self) -> None:
+        """Raise DataError if the file is gone or shorter than it was: reading on would end the process (SIGBUS)."""
         file = self.path / "data.mdb"
         try:
             size = file.stat().st_size
@@ -89,18 +114,17 @@ class ImageLmdb:
             raise DataError(f"{file} is gone while it is being read ({error.strerror}); mount its disk again") from error
         if size < self.bytes:
             raise DataError(f"{file} has {size:,} bytes now, {self.bytes:,} when it was opened; copy or build it again")
-        self.looked = time.monotonic()
+        self.last_check = time.monotonic()
 
     def image(self, index: int) -> Image.Image:
         """The image stored under key number `index`, in RGB.
 
         Raises:
-            UnreadableImage: the key is missing or its bytes are no whole image.
-            DataError: the file is gone.
+            UnreadableImage: the key is missing or its bytes are not a whole image.
         """
         key = f"image-{index:09d}"
-        if time.monotonic() > self.looked + LOOK_EVERY:
-            self.look()
+        if time.monotonic() > self.last_check + LOOK_EVERY:
+            self.check_file()
         with environment(self.home).begin(buffers=True) as transaction:
             raw = self.value(transaction, key)
             if raw is None:
@@ -113,62 +137,51 @@ class WordLmdb(ImageLmdb):
 
     Args:
         path: the folder that holds data.mdb.
-        charset: characters a label may hold (others are removed; upper case is folded where there is none).
+        charset: characters a label may hold (others are removed; upper case is folded if the charset has none).
         max_letters: longer labels are dropped.
     """
 
-    def __init__(self, path: Path, charset: str = CHARSET_94, max_letters: int = 25):
+    def __init__(self, path: Path, charset: str = PUBLISHED_RULES.charset, max_letters: int = PUBLISHED_RULES.max_letters):
         super().__init__(path)
         self.samples, self.ledger = self.read_labels(environment(self.home), Rules(charset, max_letters))
 
     def read_labels(self, database: lmdb.Environment, rules: Rules) -> tuple[Samples, Ledger]:
-        """From the index beside the database, or by a scan that leaves one there."""
+        """Samples and ledger from the index beside the database, or by a scan that leaves an index there."""
         indexed = self.stored >= SMALLEST
-        key = content_key(self.home, rules) if indexed else ""  # before the scan sees its state of the database
-        if indexed and (found := load(self.home, rules, key)):
-            return found
+        # The key is taken before the scan and compared after it: if somebody writes in between, nothing is saved.
+        key = content_key(self.home, rules) if indexed else ""
+        if indexed and (cached := load(self.home, rules, key)):
+            return cached
         with database.begin(buffers=True) as transaction:
-            found = scan(self.path / "data.mdb", transaction, self.stored, rules)
-        if indexed and content_key(self.home, rules) == key:  # nothing was written meanwhile
-            save(self.home, rules, key, *found)
-        return found
+            samples, ledger = scan(self.path / "data.mdb", transaction, self.stored, rules)
+        if indexed and content_key(self.home, rules) == key:
+            save(self.home, rules, key, samples, ledger)
+        return samples, ledger
 
     def __len__(self) -> int:
         return len(self.samples)
 
 
 def stored_samples(path: Path) -> int:
-    """Samples that an LMDB stores, before the label rules; reads its count alone.
-
-    Raises:
-        DataError: there is no database, it is damaged, or its count is missing or wrong.
-    """
+    """Samples that an LMDB stores, before the label rules; reads its count alone."""
     return ImageLmdb(path).stored
 
 
 def sample_labels(roots: Sequence[Path], most: int) -> list[str]:
-    """About `most` labels of all LMDBs below folders, evenly spaced; those that the label rules drop are left out.
-
-    Raises:
-        DataError: there is no LMDB, or one cannot be read.
-    """
+    """About `most` labels of all LMDBs below the folders, evenly spaced; those that the label rules drop are left out."""
     databases = [ImageLmdb(folder) for root in roots for folder in find_lmdbs(root)]
     step = max(1, sum(database.stored for database in databases) // most)
-    rules, labels = Rules(CHARSET_94, 25), []
+    labels = []
     for database in databases:
         with environment(database.home).begin(buffers=True) as transaction:
             for index in range(1, database.stored + 1, step):
-                raw = database.value(transaction, f"label-{index:09d}")
-                labels.append(one_label(rules, bytes(raw or b""), index, Ledger()).decode())
+                raw = database.value(transaction, name_of(index))
+                labels.append(one_label(PUBLISHED_RULES, bytes(raw or b""), index, Ledger()).decode())
     return [label for label in labels if label]
 
 
 def find_lmdbs(root: Path) -> list[Path]:
-    """Every folder below `root` that holds a data.mdb, sorted by path so that the order is the same everywhere.
-
-    Raises:
-        DataError: there is none, or a folder cannot be listed.
-    """
+    """Every folder at or below `root` that holds a data.mdb, sorted by path; DataError where there is none."""
     folders = lmdbs_below(Path(root))
     if not folders:
         raise DataError(f"{root}: no data.mdb at or below this folder; expected train/**/, val/**/ and test/<benchmark>/")
@@ -176,24 +189,20 @@ def find_lmdbs(root: Path) -> list[Path]:
 
 
 def train_roots(data: Path, names: Sequence[str]) -> list[Path]:
-    """The folders below data/train that a run learns from, links to folders elsewhere included.
-
-    Raises:
-        DataError: one is not there; says how to link it where it is released as a data root of its own.
-    """
+    """The folders (or links) below data/train that a run learns from; where one is missing, DataError says how to link it."""
     roots = [Path(data) / "train" / name for name in names]
     for root in roots:
         if not root.is_dir():
-            found = [path.name for path in sorted(root.parent.iterdir()) if path.is_dir()] if root.parent.is_dir() else []
+            there = [path.name for path in sorted(root.parent.iterdir()) if path.is_dir()] if root.parent.is_dir() else []
             raise DataError(
                 f"{root} is missing: TRAIN_DATA = {tuple(names)!r} names folders below {root.parent}, which holds "
-                f"{', '.join(found) or 'none'}; {how_to_link(root) or 'put or link the LMDBs there'}"
+                f"{', '.join(there) or 'none'}; {how_to_link(root) or 'put or link the LMDBs there'}"
             )
     return roots
 
 
 def how_to_link(root: Path) -> str:
-    """The command that makes data/train/<set> a link to the data root it was released as; empty where that is not found."""
+    """The command that links data/train/<set> to the data root it was released as; empty if that root is not nearby."""
     data = root.parents[1].resolve()
     second = SECOND_ROOTS.get(root.name, "")
     for place in (data, data.parent) if second else ():
@@ -215,31 +224,31 @@ def fingerprint(*roots: Path) -> str:
 
 
 def write_lmdb(path: Path, samples: Iterable[tuple[bytes, str]]) -> int:
-    """Write (encoded image, label) pairs as a new LMDB; it appears under `path` only when whole. Returns the count.
+    """Write (encoded image, label) pairs as a new LMDB, which appears under `path` only when whole; returns their number.
 
     Raises:
         DataError: a label cannot be written as UTF-8.
-        OSError: it could not be written.
+        OSError: the database could not be written.
     """
     count = 0
     with atomic_folder(Path(path)) as folder:
         with lmdb.open(os.fsencode(folder), map_size=FIRST_MAP, sync=False) as database:
             for count, (image, label) in enumerate(samples, start=1):
-                key = f"label-{count:09d}"
+                key = name_of(count)
                 try:
                     text = label.encode()
                 except UnicodeEncodeError as error:
                     raise DataError(f"{path}: {key}, {label[:40]!r} cannot be written as UTF-8 ({error.reason})") from error
                 put(database, {f"image-{count:09d}".encode(): image, key.encode(): text})
-            put(database, {COUNT_KEY: str(count).encode()})
-            database.sync(True)
+            put(database, {COUNT_KEY: str(count).encode()})  # last: a database without a count is refused as unfinished
+            database.sync(True)  # before the rename: what has the name must be on disk
         (folder / "lock.mdb").unlink(missing_ok=True)
-        close(path)
+        close(path)  # an older database that this process has open under that name
     return count
 
 
 def put(database: lmdb.Environment, entries: dict[bytes, bytes]) -> None:
-    """One transaction; a full map is doubled and the transaction done again."""
+    """Write in one transaction; if the map is full, double it and write again."""
     while True:
         try:
             with database.begin(write=True) as transaction:

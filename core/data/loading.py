@@ -1,4 +1,4 @@
-"""Batches: which sample comes when, and what a worker makes of it."""
+"""Batches: in which order samples come, and how loader processes make images of them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from core.data.augment import RandAugment
-from core.data.lmdb import Ledger, WordLmdb, find_lmdbs
-from core.data.samples import Sample
+from core.data.lmdb import WordLmdb, find_lmdbs
+from core.data.samples import Ledger, Sample
 from core.data.transforms import ToTensor, as_pixels, normalise
 from core.errors import DataError, UnreadableImage
 
-AHEAD = 4  # batches that each worker has ready or in hand, so that one slow batch does not stop the device
+AHEAD = 4  # batches that each worker has ready or in progress, so that one slow batch does not stop the device
 
 
 class Example(NamedTuple):
@@ -31,9 +31,9 @@ class Batch(NamedTuple):
     images: Tensor  # B 3 H W, uint8
     labels: list[str]
     indices: list[int]
-    places: list[int]  # of these images among all that were asked for, undecodable ones counted
+    places: list[int]  # positions of these images among all requested, undecodable ones counted
     skipped: list[tuple[str, str]]  # (reason, key) of samples that could not be decoded
-    normalisation: str  # that the images still wait for
+    normalisation: str  # to be applied on the device
 
     def normalised(self, device: torch.device | str) -> Tensor:
         """The images as the tower takes them, B 3 H W in float32, on `device`."""
@@ -43,10 +43,10 @@ class Batch(NamedTuple):
 class Words(Dataset):
     """Several LMDBs one after another, their images transformed.
 
-    Items are asked for as (epoch, position), so that augmentation depends on nothing but seed, epoch and position.
+    Items are indexed by (epoch, position), so that augmentation depends on seed, epoch and position alone.
 
     Args:
-        transform: None leaves images at the size they are stored in.
+        transform: None keeps images in their stored size.
     """
 
     def __init__(self, lmdbs: list[WordLmdb], transform: ToTensor | None, augment: RandAugment | None = None, seed: int = 0):
@@ -57,9 +57,9 @@ class Words(Dataset):
         return int(self.ends[-1]) if self.lmdbs else 0
 
     def sample(self, position: int) -> tuple[WordLmdb, Sample]:
-        """The LMDB a position lies in, and the sample there."""
+        """The LMDB and the sample at a position."""
         number = int(np.searchsorted(self.ends, position, side="right"))
-        return self.lmdbs[number], self.lmdbs[number].samples[position - int(self.ends[number])]  # from the LMDB's end
+        return self.lmdbs[number], self.lmdbs[number].samples[position - int(self.ends[number])]  # a negative index
 
     def __getitem__(self, place: tuple[int, int]) -> Example:
         epoch, position = place
@@ -75,7 +75,7 @@ class Words(Dataset):
         return Example(self.transform.pixels(image), sample.label, sample.index, "", self.transform.normalisation)
 
     def ledger(self) -> Ledger:
-        """What the label rules left out, over all LMDBs."""
+        """What the label rules left out, in all LMDBs together."""
         merged = Ledger()
         for lmdb in self.lmdbs:
             merged.counts.update(lmdb.ledger.counts)
@@ -85,29 +85,29 @@ class Words(Dataset):
 
 
 def collate(examples: list[Example]) -> Batch:
-    """Stack what could be decoded, list what could not."""
+    """Stack the images that could be decoded, list the others."""
     places = [place for place, example in enumerate(examples) if example.image is not None]
     good = [examples[place] for place in places]
     skipped = [("image cannot be decoded", f"{e.problem} (image-{e.index:09d})") for e in examples if e.image is None]
     if not good:
         return Batch(torch.empty(0, dtype=torch.uint8), [], [], [], skipped, "")
-    rows = torch.stack([example.image.permute(1, 2, 0) for example in good])  # B H W 3, as each image lies in memory
+    rows = torch.stack([example.image.permute(1, 2, 0) for example in good])  # B H W 3, the memory order of each image
     labels, indices = [example.label for example in good], [example.index for example in good]
     return Batch(rows.permute(0, 3, 1, 2), labels, indices, places, skipped, good[0].normalisation)
 
 
 @dataclass
 class ShuffledBatches(Sampler):
-    """Micro-batches of (epoch, position), a new order each epoch from (seed, epoch) alone; starts at any step.
+    """Micro-batches of (epoch, position), shuffled per epoch by (seed, epoch) alone, from any step on.
 
     The images of a step are the same however many processes and passes share them.
 
     Args:
         samples: size of the data set; the last, partial batch of an epoch is dropped.
-        batch: images an optimiser step.
+        batch: images per optimiser step.
         first, last: steps to deliver: first, ..., last - 1.
-        micro_batch: images a forward pass of one process.
-        process, processes: which share of every pass is this process's.
+        micro_batch: images per forward pass of one process.
+        process, processes: this process's rank, and the number of processes.
     """
 
     samples: int
@@ -127,11 +127,11 @@ class ShuffledBatches(Sampler):
         return (self.last - self.first) * (self.batch // (self.micro_batch * self.processes))
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch_in_hand, order = -1, []
+        current, order = -1, []
         for step in range(self.first, self.last):
             epoch, place = divmod(step, self.samples // self.batch)
-            if epoch != epoch_in_hand:
-                epoch_in_hand, order = epoch, self.order(epoch)
+            if epoch != current:
+                current, order = epoch, self.order(epoch)
             chosen = [(epoch, position) for position in order[place * self.batch : (place + 1) * self.batch]]
             for share in self.starts():
                 yield chosen[share : share + self.micro_batch]
@@ -146,14 +146,14 @@ class ShuffledBatches(Sampler):
         return torch.randperm(self.samples, generator=generator).tolist()
 
     def samples_of(self, step: int) -> tuple[int, list[int]]:
-        """A step's epoch and the positions of its samples, of all processes together."""
+        """A step's epoch and the positions of its samples, for all processes together."""
         epoch, place = divmod(step, self.samples // self.batch)
         return epoch, self.order(epoch)[place * self.batch : (place + 1) * self.batch]
 
 
 @dataclass(frozen=True)
 class InOrder(Sampler):
-    """Every sample once, in order, as (0, position); processes take turns batch by batch."""
+    """Every sample once, in order, as (0, position); batches go to the processes in turn."""
 
     samples: int
     batch: int
@@ -175,7 +175,7 @@ def open_words(roots: Path | Sequence[Path], charset: str, max_letters: int) -> 
     """Every LMDB below one folder or several, in path order.
 
     Raises:
-        DataError: there is none, or none holds a usable label.
+        DataError: there is no LMDB, or no usable label in any.
     """
     roots = [roots] if isinstance(roots, Path) else roots
     lmdbs = [WordLmdb(path, charset, max_letters) for root in roots for path in find_lmdbs(root)]
@@ -185,7 +185,7 @@ def open_words(roots: Path | Sequence[Path], charset: str, max_letters: int) -> 
 
 
 def in_order(words: Words, batch: int, workers: int, process: int = 0, processes: int = 1) -> DataLoader:
-    """A loader for evaluation: of every sample, or of one process's share."""
+    """A loader for evaluation: every sample, or one process's share of them."""
     return DataLoader(
         words,
         batch_sampler=InOrder(len(words), batch, process, processes),

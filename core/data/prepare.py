@@ -2,7 +2,8 @@
 
 python -m core.data.prepare IIIT5K data/test/IIIT5k --split test
 
-docs/data-formats.md shows a tiny example of each source format.
+docs/data-formats.md shows a tiny example of each source format. Whatever cannot be read or used raises DataError, which
+names it; an OUT that exists raises FileExistsError.
 """
 
 import argparse
@@ -14,14 +15,14 @@ import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from core.cli import add_workers, at_least
-from core.data.convert.catalogue import FORMATS, Format, guess
+from core.data.convert.formats import FORMATS, guess
 from core.data.convert.load import CROP_FORMS, Load, source_size
-from core.data.convert.parts import Parts, make_parts, parts_of
-from core.data.convert.source import Item, LeftOut, Listing, Wanted, numbered_lines
+from core.data.convert.parts import Parts, make_parts
+from core.data.convert.source import Item, LeftOut, Listing, ReadOptions, numbered_lines
 from core.data.lmdb import write_lmdb
 from core.errors import DataError, UserError, user_errors
 from core.files import file_digest, write_json
@@ -43,10 +44,10 @@ class Filter:
         try:
             re.compile(self.match or "")
         except re.error as error:
-            raise UserError(f"--match {self.match!r} is no regular expression: {error}") from error
+            raise UserError(f"--match {self.match!r} is not a regular expression: {error}") from error
 
     def __call__(self, entries: Listing) -> Iterator[Item | LeftOut]:
-        """The entries, those that are not used with the reason."""
+        """The entries; those that are not used become LeftOut with the reason."""
         for number, entry in enumerate(entries, start=1):
             key = printable(entry.key)
             if isinstance(entry, LeftOut):
@@ -60,7 +61,7 @@ class Filter:
         if not item.label.strip():
             return "empty label"
         if printable(item.label) != item.label:
-            return "label is no valid Unicode"
+            return "label is not valid Unicode"
         if self.subset is not None and number not in self.subset:
             return "not in the subset"
         if self.match is not None and not re.fullmatch(self.match, item.label):
@@ -69,16 +70,12 @@ class Filter:
 
 
 def printable(text: str) -> str:
-    """The text with lone surrogates, which JSON can hold and UTF-8 cannot, written as escapes."""
+    """The text with lone surrogates escaped, which JSON can hold and UTF-8 cannot."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def read_subset(path: Path) -> frozenset[int]:
-    """The numbers of an index list: one a line, from 1.
-
-    Raises:
-        DataError: a line is no such number, or one comes twice.
-    """
+    """The numbers in an index list, one per line, from 1; DataError for any other line and for a number that repeats."""
     numbers: set[int] = set()
     for line, text in numbered_lines(path):
         if not text.strip().isdecimal() or int(text) < 1 or int(text) in numbers:
@@ -88,14 +85,14 @@ def read_subset(path: Path) -> frozenset[int]:
 
 
 def fingerprint_entries(entries: Sequence[Item | LeftOut]) -> str:
-    """16 hex digits that change with what the source lists, or with the size of an image file (the ends of an LMDB)."""
-    digest, seen = hashlib.sha256(), set()
+    """16 hex digits that change with what the source lists and with the size of an image file (or the ends of an LMDB)."""
+    digest, files = hashlib.sha256(), set()
     for entry in entries:
         digest.update(repr((entry.key, entry.label, entry.box) if isinstance(entry, Item) else entry).encode())
-        if isinstance(entry, Item) and entry.file not in seen:
-            seen.add(entry.file)
-            whole = entry.file / "data.mdb"
-            digest.update((file_digest(whole) if entry.number is not None else str(source_size(entry.file))).encode())
+        if isinstance(entry, Item) and entry.file not in files:
+            files.add(entry.file)
+            in_lmdb = entry.number is not None
+            digest.update((file_digest(entry.file / "data.mdb") if in_lmdb else str(source_size(entry.file))).encode())
     return digest.hexdigest()[:16]
 
 
@@ -104,7 +101,7 @@ def prepare(
     out: Path,
     format_name: str | None = None,
     *,
-    wanted: Wanted | None = None,
+    options: ReadOptions | None = None,
     keep: Filter | None = None,
     load: Load | None = None,
     workers: int = 1,
@@ -113,106 +110,105 @@ def prepare(
     """Convert sources of one format, one after the other, into an LMDB; returns what OUT/prepare.json holds.
 
     Args:
-        format_name: a key of FORMATS; None: told from the files.
-        load: how images are cut; None: as the format has it.
-        command: for prepare.json.
-
-    Raises:
-        DataError: a source cannot be read, or nothing in it can be used.
-        FileExistsError: there is something at `out` already.
+        format_name: a key of FORMATS; None: guessed from the files.
+        load: how images are cut; None: the format's default.
     """
     if out.exists():
         raise FileExistsError(f"{out} is there already; remove it or name another OUT")
-    names = {format_name or guess(source) for source in sources}
-    if len(names) > 1:
-        raise DataError(f"sources in different formats ({', '.join(sorted(names))}): prepare each, then merge the LMDBs")
-    (name,) = names
-    form = FORMATS[name]
-    wanted, keep, load = wanted or Wanted(), keep or Filter(), load or Load(pad=form.pad)
-    if wanted.split and not form.splits:
-        raise DataError(f"--split {wanted.split}: format {name} has no splits in one source; name the folder of that split")
     if workers < 1:
         raise DataError(f"--workers {workers}: take 1 or more")
-    entries = list(keep(joined(sources, form, wanted)))
-    if keep.subset and max(keep.subset) > len(entries):
-        raise DataError(f"the subset asks for number {max(keep.subset)} and the source lists {len(entries)} words")
-    job = {
-        "format": name,
-        "source_fingerprint": fingerprint_entries(entries),
-        "listed": len(entries),
-        "crop": load.crop,
-        "pad": load.pad,
-        "min_side": load.min_side,
-    }
+    name = format_name or format_of(sources)
+    entries = list_entries(sources, name, options or ReadOptions(), keep or Filter())
+    load = load or Load(pad=FORMATS[name].pad)
+    job = {"format": name, "source_fingerprint": fingerprint_entries(entries), "listed": len(entries), **vars(load)}
     parts = Parts(out, job)
     whole = parts.folder / "whole"
     written = write_lmdb(whole, parts.samples(make_parts(parts, entries, load, workers)))
-    left_out = parts.left_out(parts_of(entries))
-    reasons = Counter(entry.reason for entry in left_out)
+    left_out = parts.left_out()
     if not written:
         shutil.rmtree(parts.folder)
-        said = "; ".join(f"{reason}: {n} (first: {example(left_out, reason)})" for reason, n in reasons.most_common())
-        raise DataError(f"{sources[0]}: none of {len(entries)} words can be used ({said}); are the images there, or --images?")
+        raise DataError(f"{sources[0]}: none of {len(entries)} words can be used ({reasons_for(left_out)}); is --images right?")
+    counts = dict(sorted(Counter(entry.reason for entry in left_out).items()))
     report = {
         "command": command,
         "sources": [str(source) for source in sources],
         **job,
         "written": written,
         "fingerprint": file_digest(whole / "data.mdb"),
-        "left_out": {
-            "counts": dict(sorted(reasons.items())),
-            "samples": [entry._asdict() for entry in left_out],
-        },
+        "left_out": {"counts": counts, "samples": [entry._asdict() for entry in left_out]},
     }
-    write_json(whole / "prepare.json", report)
+    write_json(whole / "prepare.json", report)  # before the rename, which makes the LMDB and its ledger appear together
     whole.rename(out)
-    shutil.rmtree(parts.folder)
+    shutil.rmtree(parts.folder)  # last: stopped before, the same command goes on from the parts
     return report
 
 
-def joined(sources: Sequence[Path], form: Format, wanted: Wanted) -> Listing:
-    """The entries of all sources; where there are several, keys begin with the source's name."""
-    for source in sources:
-        for entry in form.read(source, wanted):
-            yield entry if len(sources) == 1 else entry._replace(key=f"{source.name}/{entry.key}")
+def format_of(sources: Sequence[Path]) -> str:
+    """The format that all sources are in."""
+    names = {guess(source) for source in sources}
+    if len(names) > 1:
+        raise DataError(f"sources in different formats ({', '.join(sorted(names))}): prepare each, then merge the LMDBs")
+    return names.pop()
 
 
-def example(left_out: Sequence[LeftOut], reason: str) -> str:
-    """The first word that was left out for a reason."""
-    entry = next(entry for entry in left_out if entry.reason == reason)
-    return entry.key if entry.detail in entry.key else f"{entry.key} {entry.detail}".strip()
+def list_entries(sources: Sequence[Path], name: str, options: ReadOptions, keep: Filter) -> list[Item | LeftOut]:
+    """The entries of all sources after the filter; of several sources, keys begin with the source's name."""
+    form = FORMATS[name]
+    if options.split and not form.splits:
+        raise DataError(f"--split {options.split}: format {name} has no splits in one source; name the folder of that split")
+
+    def listing() -> Listing:
+        for source in sources:
+            for entry in form.read(source, options):
+                yield entry if len(sources) == 1 else entry._replace(key=f"{source.name}/{entry.key}")
+
+    entries = list(keep(listing()))
+    if keep.subset and max(keep.subset) > len(entries):
+        raise DataError(f"the subset asks for number {max(keep.subset)} and the source lists {len(entries)} words")
+    return entries
 
 
-def looks(name: str, form: Format) -> str:
-    """A format's lines of the help."""
-    return textwrap.fill(form.looks, 110, initial_indent=f"  {name:14}", subsequent_indent=" " * 16)
+def reasons_for(left_out: Sequence[LeftOut]) -> str:
+    """Why words were left out, the most frequent reason first, each with the first word it holds for."""
+    reasons = []
+    for reason, count in Counter(entry.reason for entry in left_out).most_common():
+        first = next(entry for entry in left_out if entry.reason == reason)
+        named = first.key if first.detail in first.key else f"{first.key} {first.detail}".strip()
+        reasons.append(f"{reason}: {count} (first: {named})")
+    return "; ".join(reasons)
 
 
 def arguments_parser() -> argparse.ArgumentParser:
+    formats = [
+        textwrap.fill(form.looks, 110, initial_indent=f"  {name:14}", subsequent_indent=" " * 16)
+        for name, form in FORMATS.items()
+    ]
     parser = argparse.ArgumentParser(
         prog="python -m core.data.prepare",
         description="Convert published word images into an LMDB (OUT/data.mdb) with a ledger of what was left out\n"
         "(OUT/prepare.json). Interrupted, the same command goes on. docs/data-formats.md shows each format.\n\n"
         "example: python -m core.data.prepare IIIT5K data/test/IIIT5k --split test",
-        epilog="formats:\n" + "\n".join(looks(name, form) for name, form in FORMATS.items()),
+        epilog="\n".join(["formats:", *formats]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("sources", nargs="+", type=Path, metavar="SOURCE", help="folder or annotation file; several are joined")
     parser.add_argument("out", type=Path, metavar="OUT", help="LMDB folder to make, e.g. data/test/IIIT5k")
-    parser.add_argument("--format", choices=sorted(FORMATS), help="format of SOURCE (default: told by its files where certain)")
+    parser.add_argument("--format", choices=sorted(FORMATS), help="format of SOURCE (default: guessed from its files)")
     parser.add_argument("--images", type=Path, help="folder of the images (default: beside the annotations)")
-    parser.add_argument("--split", help="train, val or test, where SOURCE holds several (coco-text: also all)")
-    parser.add_argument("--subset", type=Path, help="file of numbers, one a line: use these entries of the source, from 1")
+    parser.add_argument("--split", help="split to read, train, val or test, if SOURCE holds several (coco-text: also all)")
+    parser.add_argument("--subset", type=Path, help="file of numbers, one per line: the entries of the source to use, from 1")
     parser.add_argument("--match", help="regular expression that a whole label must match, e.g. '[A-Za-z0-9]+'")
     parser.add_argument(
-        "--min-side", type=at_least(1), default=1, help="leave out images of a shorter side in pixels (default: 1)"
+        "--min-side", type=at_least(1), default=1, help="shortest side in pixels; smaller images are left out (default: 1)"
     )
-    parser.add_argument("--crop", choices=sorted(CROP_FORMS), default="png", help="how crops are stored (default: png)")
+    parser.add_argument(
+        "--crop", choices=sorted(CROP_FORMS), default="png", help="format in which crops are stored (default: png)"
+    )
     parser.add_argument("--pad", type=at_least(0), help="pixels by which boxes are grown (default: 0; coco-text: 2)")
     coco = parser.add_argument_group("coco-text", "attributes that a word must have; 'any' for every value")
-    coco.add_argument("--legibility", default="legible", help="(default: legible)")
-    coco.add_argument("--language", default="english", help="(default: english)")
-    coco.add_argument("--writing", default="machine printed", help="(default: 'machine printed'; or handwritten)")
+    coco.add_argument("--legibility", default="legible", help="legibility (default: legible)")
+    coco.add_argument("--language", default="english", help="language (default: english)")
+    coco.add_argument("--writing", default="machine printed", help="class (default: 'machine printed'; or handwritten)")
     add_workers(parser)
     return parser
 
@@ -222,17 +218,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with user_errors():
         name = options.format or guess(options.sources[0])
         load = Load(options.crop, FORMATS[name].pad if options.pad is None else options.pad, options.min_side)
-        wanted = Wanted(options.images, options.split, options.legibility, options.language, options.writing)
-        keep = Filter(options.match)
-        if options.subset:
-            keep = replace(keep, subset=read_subset(options.subset))
+        reading = ReadOptions(options.images, options.split, options.legibility, options.language, options.writing)
+        keep = Filter(options.match, read_subset(options.subset) if options.subset else None)
         typed = shlex.join(["python", "-m", "core.data.prepare", *(sys.argv[1:] if arguments is None else arguments)])
         try:
             report = prepare(
-                options.sources, options.out, name, wanted=wanted, keep=keep, load=load, workers=options.workers, command=typed
+                options.sources,
+                options.out,
+                name,
+                options=reading,
+                keep=keep,
+                load=load,
+                workers=options.workers,
+                command=typed,
             )
         except KeyboardInterrupt:
-            print("the same command goes on where it was", file=sys.stderr)
+            print("the same command goes on from here", file=sys.stderr)
             raise
         for reason, count in report["left_out"]["counts"].items():
             print(f"left out {count:8}  {reason}")

@@ -1,15 +1,18 @@
-"""The usable samples of an LMDB, millions of them in a few bytes each and without an object a sample.
+"""The usable samples of an LMDB in a few bytes each, without one Python object per sample, and a ledger of the others.
 
-Arrays are shared with forked workers as they lie; a list of three million tuples would be copied page by page, since
-counting references writes to it.
+Arrays are shared with forked workers as they are; a list of three million tuples would be copied page by page, since
+reference counts are written into it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 BLOCK_SIZE = 1 << 16  # samples turned into Python objects at once while iterating
+SHOWN = 20  # keys kept of each reason
 
 
 class Sample(NamedTuple):
@@ -54,3 +57,30 @@ class Samples(Sequence):
         return list(self) == other
 
     __hash__ = None  # equal to a list, and lists have none
+
+
+@dataclass
+class Ledger:
+    """What was left out, and why: counts by reason and the first few keys of each."""
+
+    counts: Counter = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, reason: str, key: str) -> None:
+        self.counts[reason] += 1
+        keys = self.examples.setdefault(reason, [])
+        if len(keys) < SHOWN:
+            keys.append(key)
+
+    def add_all(self, reason: str, keys: Iterable[str]) -> None:
+        for key in keys:
+            self.add(reason, key)
+
+    def as_dict(self) -> dict:
+        return {reason: {"count": n, "examples": self.examples[reason]} for reason, n in sorted(self.counts.items())}
+
+    @classmethod
+    def from_dict(cls, content: dict) -> "Ledger":
+        """The ledger that `as_dict` wrote down."""
+        counts = Counter({reason: entry["count"] for reason, entry in content.items()})
+        return cls(counts, {reason: list(entry["examples"]) for reason, entry in content.items()})

@@ -1,7 +1,6 @@
-"""From an image to what the image tower takes: resize, scale, normalise.
+"""From an image to the image tower's input: resize, scale, normalise.
 
-Pixels stay whole numbers until they are on the device: a quarter of the bytes to hand over, and workers do no arithmetic
-that the device does in passing.
+Pixels stay uint8 until they are on the device: a quarter of the bytes to copy, and the device normalises at no cost.
 """
 
 from dataclasses import dataclass
@@ -35,12 +34,12 @@ class ToTensor:
         return normalise(self.pixels(image)[None], self.normalisation)[0]  # 3 H W
 
     def pixels(self, image: Image.Image) -> Tensor:
-        """The resized image as it goes to the device: 3 H W, uint8, colours side by side in memory."""
+        """The resized image as it is copied to the device: 3 H W, uint8, stored H W 3 in memory."""
         height, width = self.image_size
         return as_pixels(image.resize((width, height), Image.Resampling.BICUBIC))
 
     def batch(self, pixels: np.ndarray) -> Tensor:
-        """Grey images B H W (uint8) that have the right size already, to normalised B 3 H W."""
+        """Grey images B H W (uint8) of the right size, to normalised B 3 H W."""
         grey = torch.from_numpy(pixels).float()[:, None] / 255
         mean, std = (torch.tensor(values)[:, None, None] for values in NORMALISATIONS[self.normalisation])
         return (grey - mean) / std
@@ -52,10 +51,10 @@ def as_pixels(image: Image.Image) -> Tensor:
 
 
 def normalise(pixels: Tensor, normalisation: str, device: torch.device | str = "cpu") -> Tensor:
-    """Pixels B 3 H W, uint8, to float32 on `device`, normalised there; the one place where this is done.
+    """Pixels B 3 H W, uint8, to normalised float32 on `device`; the only place where this is done.
 
     Args:
-        pixels: any order in memory; the result's is B 3 H W.
+        pixels: in any memory order; the result is contiguous.
     """
     mean, std = constants(normalisation, torch.device(device))
     whole = pixels.to(device, non_blocking=True)
@@ -64,6 +63,6 @@ def normalise(pixels: Tensor, normalisation: str, device: torch.device | str = "
 
 @lru_cache(maxsize=16)
 def constants(normalisation: str, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation on a 0-255 scale, 3 1 1; kept, since a copy to a GPU waits for what it is doing."""
+    """Mean and standard deviation on a 0-255 scale, 3 1 1; cached, since a copy to a GPU waits for its work to end."""
     mean, std = (255 * torch.tensor(values, dtype=torch.float32) for values in NORMALISATIONS[normalisation])
     return mean.to(device)[:, None, None], std.to(device)[:, None, None]

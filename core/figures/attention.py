@@ -14,7 +14,7 @@ from core.errors import user_errors
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m core.figures.attention",
-        description="Choose word images of every benchmark and keep what an image tower attends to in them (Figure 2); "
+        description="Save the attention maps of an image tower for word images of every benchmark (Figure 2); "
         "python -m reports.figures.heatmaps figure_2 FOLDER STEM draws them.",
     )
     parser.add_argument("plan", help="gin file that binds attention_maps.Attention: ablations/figures/attention.gin")
@@ -25,10 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_threads(parser)
     options = parser.parse_args(arguments)
 
-    from core.figures.attention_maps import keep_maps
+    from core.figures.attention_maps import save_maps
 
     with user_errors():
-        keep_maps(options)
+        save_maps(options)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from PIL import Image
 from rich.progress import track
 
 from core import config
-from core.charset import CHARSET_94
 from core.data.benchmarks import benchmarks_of
+from core.data.labels import PUBLISHED_RULES
 from core.data.loading import open_words
 from core.data.transforms import ToTensor
 from core.errors import DataError, UnreadableImage, UserError
@@ -21,17 +21,15 @@ from core.figures.maps import Maps
 from core.model.towers import ClipTower
 from core.runtime.compute import pick_device
 
-LONGEST = 25  # letters of a label, as everywhere
-
 
 @dataclass(frozen=True)
 class Attention:
-    """Which tower looks at which images.
+    """An image tower, and which images to compute its attention for.
 
     Args:
         normalisation: of images, as `ToTensor` takes it.
-        images: chosen from each benchmark, fewer where it has fewer.
-        seed: of the choice.
+        images: number of images per benchmark; all if it has fewer.
+        seed: of their choice.
     """
 
     tower: ClipTower
@@ -41,18 +39,16 @@ class Attention:
 
     def __post_init__(self):
         if self.images < 1:
-            raise UserError(f"Attention.images = {self.images}: at least one a benchmark")
+            raise UserError(f"Attention.images = {self.images}: at least one per benchmark is needed")
 
 
 def choose(folder: Path, count: int, rng: np.random.Generator) -> list[tuple[dict, Image.Image]]:
-    """Images of a benchmark at random: what each is (LMDB below the benchmark, index, label), and the image in RGB.
-
-    Images that cannot be decoded are passed over.
+    """Random images of a benchmark that can be decoded: a record (LMDB, index, label) and the image in RGB.
 
     Raises:
-        DataError: none can be decoded.
+        DataError: no image can be decoded.
     """
-    lmdbs = open_words(folder, CHARSET_94, LONGEST)
+    lmdbs = open_words(folder, *PUBLISHED_RULES)
     places = [(lmdb, sample) for lmdb in lmdbs for sample in lmdb.samples]
     chosen = []
     for number in rng.permutation(len(places)):
@@ -61,8 +57,8 @@ def choose(folder: Path, count: int, rng: np.random.Generator) -> list[tuple[dic
             image = lmdb.image(sample.index)
         except UnreadableImage:
             continue
-        where = lmdb.path.relative_to(folder).as_posix()
-        chosen.append(({"lmdb": where, "index": sample.index, "label": sample.label}, image))
+        name = lmdb.path.relative_to(folder).as_posix()
+        chosen.append(({"lmdb": name, "index": sample.index, "label": sample.label}, image))
         if len(chosen) == count:
             break
     if not chosen:
@@ -71,11 +67,7 @@ def choose(folder: Path, count: int, rng: np.random.Generator) -> list[tuple[dic
 
 
 def attend(plan: Attention, data: Path, scale: str) -> Maps:
-    """Rollout maps of the chosen images of every benchmark below data/test.
-
-    Raises:
-        DataError: there is no benchmark, or one has no image to show.
-    """
+    """Rollout maps of the chosen images of every benchmark below data/test."""
     tower = plan.tower.eval()
     device, transform = next(tower.parameters()).device, ToTensor(tower.image_size, plan.normalisation)
     images, maps, cases = [], [], []
@@ -96,12 +88,12 @@ def attend(plan: Attention, data: Path, scale: str) -> Maps:
     return Maps(images, np.concatenate(maps), about)
 
 
-def keep_maps(options: argparse.Namespace) -> None:
-    """Do what `core.figures.attention`'s options ask for: choose images, keep the maps, print how many."""
+def save_maps(options: argparse.Namespace) -> None:
+    """Do what `core.figures.attention`'s options ask for: choose images, save their maps, print how many."""
     torch.set_num_threads(options.threads or os.cpu_count() or 1)
     plan = config.build(Attention, options.plan, options.scale, options.set)
     plan.tower.load_pretrained()
     plan.tower.to(pick_device())
-    found = attend(plan, options.data, options.scale)
-    found.save(options.out)
-    print(f"{len(found.images)} images of {len(benchmarks_of(options.data))} benchmarks; written to {options.out}")
+    maps = attend(plan, options.data, options.scale)
+    maps.save(options.out)
+    print(f"{len(maps.images)} images of {len(benchmarks_of(options.data))} benchmarks; written to {options.out}")

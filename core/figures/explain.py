@@ -18,33 +18,33 @@ ROLLOUT = "attention rollout over all blocks from [CLASS] to the patches, heads 
 
 
 def grad_cam(tower: ClipTower, images: Tensor, texts: Tensor) -> Tensor:
-    """Evidence for a text in each patch (Selvaraju et al. 2017, Eq. 1-2), with tokens for feature maps.
+    """Evidence for a text in each patch (Selvaraju et al. 2017, Eq. 1-2), with tokens in place of feature maps.
 
-    Past the last attention the patch tokens no longer reach [CLASS], so the maps are the tokens that it reads.
+    After the last attention the patch tokens no longer reach [CLASS], so the maps are the tokens that this attention reads.
 
     Args:
         images: B 3 H W.
-        texts: unit features of the text that each image is explained for: B D.
+        texts: unit features of the text to explain in each image: B D.
 
     Returns:
         B rows columns, not negative, not scaled.
     """
-    seen: list[Tensor] = []
-    handle = tower.visual.transformer.resblocks[-1].ln_1.register_forward_hook(lambda _, __, output: seen.append(output))
+    tokens: list[Tensor] = []
+    handle = tower.visual.transformer.resblocks[-1].ln_1.register_forward_hook(lambda _, __, output: tokens.append(output))
     try:
         with torch.enable_grad():
             features = F.normalize(tower.encode_image(images.detach().requires_grad_())[:, 0], dim=-1)
-            (gradients,) = torch.autograd.grad((features * texts).sum(), seen[0])
+            (gradients,) = torch.autograd.grad((features * texts).sum(), tokens[0])
     finally:
         handle.remove()
     weights = gradients[:, 1:].mean(1, keepdim=True)  # B 1 width: Eq. 1
-    evidence = (weights * seen[0].detach()[:, 1:]).sum(-1).relu()  # B M-1: Eq. 2
+    evidence = (weights * tokens[0].detach()[:, 1:]).sum(-1).relu()  # B M-1: Eq. 2
     return evidence.unflatten(1, tower.visual.grid_size)
 
 
 @torch.no_grad()
 def attention_rollout(tower: ClipTower, images: Tensor) -> Tensor:
-    """How much of each input token every output token is made of (Abnar & Zuidema 2020, Eq. 1).
+    """The share of each input token in every output token (Abnar & Zuidema 2020, Eq. 1).
 
     Attention is averaged over heads, mixed half and half with the identity for the residual path, and multiplied over
     blocks.
@@ -72,7 +72,7 @@ def class_attention(tower: ClipTower, images: Tensor) -> Tensor:
 
 
 def tower_record(tower: ClipTower) -> dict[str, str | list[int] | None]:
-    """Which tower a map is of, for the record; `digest` is the weights file's, None for an open_clip tag."""
+    """The tower of a map, for the record; `digest` is that of the weights file, None for an open_clip tag."""
     path = in_repository(str(tower.weights))
     return {
         "arch": tower.arch,

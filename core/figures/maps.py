@@ -1,7 +1,7 @@
-"""Images with a heatmap each, on disk: what core computes and a figure draws (Figures 1 and 2).
+"""Images with one heatmap each, on disk: core computes them, reports draws them (Figures 1 and 2).
 
 FOLDER/maps.npz holds image_00000, image_00001, ... (H W 3, uint8), `maps` (N rows columns) and further arrays;
-FOLDER/maps.json says what they are.
+FOLDER/maps.json describes them.
 """
 
 import json
@@ -20,14 +20,14 @@ REQUIRED = ("figure", "scale", "method", "tower", "seed", "cases")
 
 @dataclass(frozen=True)
 class Maps:
-    """N images and what a tower made of them.
+    """N images and their heatmaps.
 
     Args:
         images: H W 3, uint8, of any sizes.
         maps: N rows columns, not negative, not scaled.
         about: `figure` (which one this is for), `scale`, `method` (what the maps are), `tower`, `seed`, and `cases`,
-            one entry an image.
-        more: further arrays, by name.
+            one entry per image.
+        more: other arrays, by name.
     """
 
     images: list[np.ndarray]
@@ -44,10 +44,10 @@ class Maps:
 
 
 def load_maps(folder: Path, figure: str) -> Maps:
-    """What was saved for a figure.
+    """The maps that were saved for a figure.
 
     Raises:
-        DataError: a file is missing or damaged, or the folder is another figure's.
+        DataError: a file is missing or damaged, or the folder is for another figure.
     """
     arrays, description = folder / ARRAYS, folder / DESCRIPTION
     for path in (arrays, description):
@@ -59,19 +59,19 @@ def load_maps(folder: Path, figure: str) -> Maps:
     try:
         about = json.loads(description.read_text())
     except ValueError as error:
-        raise DataError(f"{description} is no JSON ({error}); make the folder again") from error
+        raise DataError(f"{description} is not valid JSON ({error}); make the folder again") from error
     if missing := [key for key in REQUIRED if key not in about]:
         raise DataError(f"{description}: key {missing[0]!r} is missing; make the folder again")
     if about["figure"] != figure:
-        raise DataError(f"{description}: key 'figure' is {about['figure']!r}, asked for is {figure!r}")
+        raise DataError(f"{description}: key 'figure' is {about['figure']!r}, expected {figure!r}")
     try:
         with np.load(arrays) as stored:
             images = [stored[name] for name in sorted(stored.files) if name.startswith("image_")]
             more = {name: stored[name] for name in stored.files if not name.startswith(("image_", "maps"))}
-            found = Maps(images, stored["maps"], about, more)
+            maps = Maps(images, stored["maps"], about, more)
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise DataError(f"{arrays} is damaged ({error}); make the folder again") from error
-    if not len(found.images) == len(found.maps) == len(about["cases"]):
-        counts = f"{len(found.images)} images, {len(found.maps)} maps, {len(about['cases'])} cases"
+    if not len(maps.images) == len(maps.maps) == len(about["cases"]):
+        counts = f"{len(maps.images)} images, {len(maps.maps)} maps, {len(about['cases'])} cases"
         raise DataError(f"{folder}: {counts}, expected as many of each; make the folder again")
-    return found
+    return maps

@@ -1,4 +1,4 @@
-"""Figure 1: what CLIP makes of a picture with a word stuck on it, and where it looks.
+"""Figure 1: how CLIP classifies a picture with a word stuck on it, and which parts decide.
 
 python -m core.figures.zero_shot ablations/figures/zero_shot.gin --out results/figures/zero_shot
 """
@@ -14,7 +14,7 @@ from core.errors import user_errors
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m core.figures.zero_shot",
-        description="Put words on a picture, classify it with CLIP's towers, and keep probabilities and Grad-CAM maps "
+        description="Put words on a picture, classify it with CLIP's towers, and save probabilities and Grad-CAM maps "
         "(Figure 1); python -m reports.figures.heatmaps figure_1 FOLDER STEM draws them.",
     )
     parser.add_argument("plan", help="gin file that binds zero_shot_maps.ZeroShot: ablations/figures/zero_shot.gin")
@@ -25,10 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--image", type=Path, help="picture to put the stickers on (default: a symbol over a texture)")
     options = parser.parse_args(arguments)
 
-    from core.figures.zero_shot_maps import keep_maps
+    from core.figures.zero_shot_maps import save_maps
 
     with user_errors():
-        keep_maps(options)
+        save_maps(options)
 
 
 if __name__ == "__main__":

@@ -32,11 +32,11 @@ class ZeroShot:
     """A picture without a sticker, then with each word on it in every variant, classified among candidate words.
 
     Args:
-        candidates: words that a picture may be of.
-        prompts: captions of a word, written with {word} or {letters} (its letters apart); their features are averaged.
-        stickers: the candidates that are stuck on the picture.
-        symbol: the character that the drawn picture shows.
-        symbol_of: what that is a picture of, for the record.
+        candidates: the classes, as words.
+        prompts: captions of a word, with {word} or {letters} (spaced) for it; their features are averaged.
+        stickers: candidates that are stuck on the picture.
+        symbol: character that the drawn picture shows.
+        symbol_of: what the symbol depicts, for the record.
         canvas: height and width of the picture in pixels, before the tower's own resizing.
         normalisation: of images, as `ToTensor` takes it.
     """
@@ -56,24 +56,24 @@ class ZeroShot:
         for name in ("candidates", "prompts", "stickers"):
             given = getattr(self, name)
             if isinstance(given, str) or not given or len(set(given)) < len(given):
-                raise UserError(f"ZeroShot.{name} = {given!r}: expected one or more texts, none twice, like ('cat', 'dog')")
+                raise UserError(f"ZeroShot.{name} = {given!r}: expected one or more texts, each once, like ('cat', 'dog')")
         for word in self.stickers:
             if word not in self.candidates:
-                raise UserError(f"ZeroShot: {word!r} is none of the candidates {', '.join(self.candidates)}; add it there")
+                raise UserError(f"ZeroShot: {word!r} is not one of the candidates {', '.join(self.candidates)}; add it there")
         for prompt in self.prompts:
             if "{word}" not in prompt and "{letters}" not in prompt:
                 raise UserError(f"ZeroShot.prompts: {prompt!r} names no word; write {{word}} or {{letters}} in it")
 
     def captions(self, word: str) -> list[str]:
-        """A word in every prompt."""
+        """Every prompt with the word filled in."""
         return [prompt.replace("{word}", word).replace("{letters}", " ".join(word)) for prompt in self.prompts]
 
     def cases(self) -> list[dict]:
-        """What is shown, in order: the picture alone, then each word in every variant."""
+        """The cases in order: the picture alone, then each word in every variant."""
         return [{"word": None, "variant": "none"}] + [{"word": w, "variant": v} for w in self.stickers for v in VARIANTS]
 
     def draw(self, picture: Image.Image, case: dict) -> Image.Image:
-        """The picture of a case; a word lies at the same place in every variant."""
+        """The picture of a case; a word is at the same place in every variant."""
         if case["word"] is None:
             return picture
         rng = np.random.default_rng([self.seed, 1 + self.stickers.index(case["word"])])
@@ -85,7 +85,7 @@ def text_features(plan: ZeroShot) -> Tensor:
     """Unit features of the candidates, averaged over their captions as CLIP averages prompts: C D.
 
     Raises:
-        UserError: a caption has more tokens than the text tower reads.
+        UserError: a caption has more tokens than the text tower's context.
     """
     towers, tokenize = plan.towers, CaptionTokenizer(plan.towers.context_length)
     captions = [caption for word in plan.candidates for caption in plan.captions(word)]
@@ -98,7 +98,7 @@ def text_features(plan: ZeroShot) -> Tensor:
 
 
 def classify(towers: ClipTowers, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
-    """Probabilities of the candidates (B C), and Grad-CAM of each image's likeliest one (B rows columns).
+    """Probabilities of the candidates (B C), and Grad-CAM for each image's most probable one (B rows columns).
 
     Args:
         images: B 3 H W.
@@ -114,7 +114,7 @@ def zero_shot(plan: ZeroShot, picture: Image.Image | None, scale: str) -> Maps:
     """Classify every case.
 
     Args:
-        picture: to put the stickers on; None draws one.
+        picture: the stickers go on it; None draws one.
         scale: for the record.
     """
     towers, cases = plan.towers.eval(), plan.cases()
@@ -126,8 +126,8 @@ def zero_shot(plan: ZeroShot, picture: Image.Image | None, scale: str) -> Maps:
     transform, device = ToTensor(towers.image_size, plan.normalisation), towers.clip.logit_scale.device
     batch = torch.stack([transform(image) for image in images]).to(device)
     probabilities, maps = classify(towers, batch, text_features(plan))
-    for case, likeliest in zip(cases, probabilities.argmax(-1).tolist(), strict=True):
-        case |= {"predicted": plan.candidates[likeliest]}
+    for case, best in zip(cases, probabilities.argmax(-1).tolist(), strict=True):
+        case |= {"predicted": plan.candidates[best]}
     about = {
         "figure": "figure_1",
         "scale": scale,
@@ -145,16 +145,16 @@ def zero_shot(plan: ZeroShot, picture: Image.Image | None, scale: str) -> Maps:
     return Maps(pixels, maps.cpu().numpy(), about, {"probabilities": probabilities.cpu().numpy()})
 
 
-def keep_maps(options: argparse.Namespace) -> None:
-    """Do what `core.figures.zero_shot`'s options ask for: classify, keep the maps, print what was predicted."""
+def save_maps(options: argparse.Namespace) -> None:
+    """Do what `core.figures.zero_shot`'s options ask for: classify, save the maps, print the predictions."""
     torch.set_num_threads(options.threads or os.cpu_count() or 1)
-    torch.manual_seed(0)  # token embeddings that the weights file leaves out
+    torch.manual_seed(0)  # for token embeddings that the weights file lacks
     picture = open_image(options.image) if options.image else None
     plan = config.build(ZeroShot, options.plan, options.scale, options.set)
     plan.towers.load_pretrained()
     plan.towers.to(pick_device())
-    found = zero_shot(plan, picture, options.scale)
-    found.save(options.out)
-    for case in found.about["cases"]:
+    maps = zero_shot(plan, picture, options.scale)
+    maps.save(options.out)
+    for case in maps.about["cases"]:
         print(f"{case['word'] or '(no sticker)':12} {case['variant']:10} -> {case['predicted']}")
-    print(f"{found.about['stickers_read']} of {found.about['stickers']} stickers read; written to {options.out}")
+    print(f"{maps.about['stickers_read']} of {maps.about['stickers']} stickers read; written to {options.out}")

@@ -1,4 +1,4 @@
-"""Seconds that mean what they say: a GPU returns before its work is done."""
+"""Wall-clock time with the GPU's work included: calls to a GPU return before its work is done."""
 
 import time
 
@@ -6,12 +6,12 @@ import torch
 
 
 def finish(device: torch.device | str) -> None:
-    """Wait for what was handed to a GPU."""
+    """Wait until a GPU has done all its work."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def clock(device: torch.device | str) -> float:
-    """Seconds by the clock, once the device has nothing left to do."""
+    """Seconds on the clock, read when the device has done all its work."""
     finish(device)
     return time.perf_counter()

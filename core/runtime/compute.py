@@ -1,4 +1,4 @@
-"""Which kind of device this process computes on, and when its memory is too small."""
+"""Which kind of device this process computes on, its memory, and when it runs out."""
 
 import shutil
 import subprocess
@@ -10,10 +10,10 @@ from core.runtime.devices import VISIBLE, usable
 
 
 def pick_device() -> str:
-    """The name of the device: "cuda", or "cpu" where there is no GPU or none is to be used (CUDA_VISIBLE_DEVICES is empty).
+    """Name of the device: "cuda", or "cpu" if there is no GPU or none may be used (CUDA_VISIBLE_DEVICES is empty).
 
     Raises:
-        DeviceError: there is a GPU, and torch cannot use it; a training on the CPU in its place would take weeks unnoticed.
+        DeviceError: torch cannot use a GPU that is there; training on the CPU in its place would take weeks unnoticed.
     """
     if torch.cuda.is_available():
         return "cuda"
@@ -41,12 +41,12 @@ def driver_version() -> str:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch could not get memory, on a GPU or for the CPU."""
+    """Whether torch ran out of memory, on a GPU or on the CPU."""
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def device_memory() -> str:
-    """The device and how much memory it has, as messages name it."""
+    """The device and its memory, for messages."""
     if not torch.cuda.is_available():
         return "this machine"
     return f"{torch.cuda.get_device_name()} ({torch.cuda.get_device_properties(0).total_memory / 2**30:.0f} GiB)"

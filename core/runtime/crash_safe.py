@@ -1,6 +1,8 @@
 """A process pool that survives worker crashes and reports the job that crashed.
 
-LMDB reads through mapped memory. Damage that it does not notice ends the process (SIGBUS, SIGSEGV) instead of raising.
+LMDB reads through mapped memory: damage that it does not notice ends the process (SIGBUS, SIGSEGV) instead of raising. The
+standard library's pool breaks as a whole then and does not say which job it was; this adds that to it. (pebble's pool does
+too, as one more dependency.)
 """
 
 import signal
@@ -13,67 +15,67 @@ from typing import NamedTuple
 
 
 class WorkerCrash(NamedTuple):
-    """A process ended without an answer."""
+    """A process ended without a result."""
 
     by: str  # the signal's name, or the exit status
 
     def __str__(self) -> str:
         if self.by == "SIGKILL":
-            return "ended the process (SIGKILL), mostly for want of memory; try fewer --workers"
+            return "ended the process (SIGKILL), mostly for lack of memory; try fewer --workers"
         return f"ended the process ({self.by}): the file is damaged inside; copy or build it again"
 
 
 def crash_safe_map(function: Callable, jobs: Sequence, workers: int) -> Iterator:
-    """function(job) of every job in order, in several processes; WorkerCrash where it ends its process every time.
-
-    After a death, the jobs in hand are done one after another, each alone, which tells the one that kills.
+    """function(job) of every job in order, in several processes; WorkerCrash where a job ends its process.
 
     Raises:
         Exception: whatever `function` raises.
     """
     pool = ProcessPoolExecutor(workers)
     try:
-        answers = {number: pool.submit(function, job) for number, job in enumerate(jobs)}
-        while answers:
-            number = next(iter(answers))
+        futures = {number: pool.submit(function, job) for number, job in enumerate(jobs)}
+        while futures:
+            number = next(iter(futures))
             try:
-                answer = answers[number].result()
+                result = futures[number].result()
             except BrokenProcessPool:
-                wait(answers.values())
-                broken = [n for n, future in answers.items() if isinstance(future.exception(), BrokenProcessPool)]
+                wait(futures.values())
+                broken = [n for n, future in futures.items() if isinstance(future.exception(), BrokenProcessPool)]
                 pool.shutdown()
+                # Jobs start in order, so the one that crashed is among the first `workers`: each of these runs in a
+                # process of its own, which tells it from the others. The rest goes to a new pool.
                 for n in broken[:workers]:
-                    answers[n] = alone(function, jobs[n])
+                    futures[n] = run_isolated(function, jobs[n])
                 pool = ProcessPoolExecutor(workers)
                 for n in broken[workers:]:
-                    answers[n] = pool.submit(function, jobs[n])
+                    futures[n] = pool.submit(function, jobs[n])
                 continue
-            del answers[number]
-            yield answer
+            del futures[number]
+            yield result
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def alone(function: Callable, job: object) -> Future:
-    """function(job) in a process that does nothing else; the result is WorkerCrash where it ends the process."""
+def run_isolated(function: Callable, job: object) -> Future:
+    """function(job) in a process of its own; the result is WorkerCrash if the job ends the process."""
     receiver, sender = Pipe(duplex=False)
-    process = Process(target=send_answer, args=(sender, function, job))
+    process = Process(target=send_result, args=(sender, function, job))
     process.start()
-    sender.close()
-    answer = Future()
+    sender.close()  # ours: with it open, recv would wait for ever for a process that crashed
+    future = Future()
     try:
         value, error = receiver.recv()
-        answer.set_exception(error) if error else answer.set_result(value)
+        future.set_exception(error) if error else future.set_result(value)
     except EOFError:
         process.join()
         status = process.exitcode
-        answer.set_result(WorkerCrash(signal.Signals(-status).name if status < 0 else f"exit status {status}"))
+        future.set_result(WorkerCrash(signal.Signals(-status).name if status < 0 else f"exit status {status}"))
     process.join()
-    return answer
+    return future
 
 
-def send_answer(sender: Connection, function: Callable, job: object) -> None:
+def send_result(sender: Connection, function: Callable, job: object) -> None:
     try:
         sender.send((function(job), None))
-    except Exception as error:  # raised again where the answer is asked for
+    except Exception as error:  # raised again in the parent
         sender.send((None, error))

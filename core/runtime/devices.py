@@ -1,4 +1,8 @@
-"""Which GPUs this machine has, and which of them this process may use; asks nvidia-smi, never starts CUDA."""
+"""Which GPUs this machine has, and which of them this process may use.
+
+nvidia-smi is asked, and CUDA never started: a process that has started it keeps the devices that it saw. DeviceError is
+raised where the GPUs cannot be listed, or where CUDA_VISIBLE_DEVICES names one that is missing or ambiguous.
+"""
 
 import ctypes
 import os
@@ -12,9 +16,9 @@ from core.errors import DeviceError
 
 LIST = "CLIP4STR_GPUS"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-NOTHING = ("", "-1", "NoDevFiles")  # where CUDA stops reading its list; the last is what older Slurms say
+NOTHING = ("", "-1", "NoDevFiles")  # where CUDA stops reading its list; older Slurms write the last one
 WITHOUT_GPU = (6, 9, 12)  # nvidia-smi's exit status: no device, no driver, no NVML
-SMI_SECONDS = 120  # a node that wakes its GPUs up takes long
+SMI_SECONDS = 120  # waking up the GPUs of a node takes long
 
 
 @dataclass(frozen=True)
@@ -27,16 +31,12 @@ class Gpu:
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """What can be handed out of it, as CUDA_VISIBLE_DEVICES names it."""
+        """The devices that can be handed out, as CUDA_VISIBLE_DEVICES names them."""
         return self.instances or (self.uuid,)
 
 
 def present(environment: Mapping[str, str] = os.environ) -> list[Gpu]:
-    """All GPUs of this machine, in the order of their numbers.
-
-    Raises:
-        DeviceError: they cannot be listed.
-    """
+    """All GPUs of this machine, in the order of their numbers."""
     if LIST in environment:
         return [Gpu(word.strip()) for word in environment[LIST].split(",") if word.strip()]
     program = shutil.which("nvidia-smi", path=environment.get("PATH"))
@@ -54,9 +54,9 @@ def present(environment: Mapping[str, str] = os.environ) -> list[Gpu]:
     if answer.returncode in WITHOUT_GPU:
         return []
     if answer.returncode:
-        said = " ".join((answer.stdout + answer.stderr).split())
+        message = " ".join((answer.stdout + answer.stderr).split())
         raise DeviceError(
-            f"nvidia-smi -L ended with status {answer.returncode}: {said}; list the GPUs that work, e.g. {LIST}=GPU-0a,GPU-7c"
+            f"nvidia-smi -L ended with status {answer.returncode}: {message}; list those that work, e.g. {LIST}=GPU-0a,GPU-7c"
         )
     return parse(answer.stdout)
 
@@ -81,30 +81,23 @@ def has_cuda_driver() -> bool:
 
 
 def usable(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """The devices this process may use: all, or those an outer CUDA_VISIBLE_DEVICES names; UUIDs, each once.
-
-    Raises:
-        DeviceError: it names a device that is not there, or whose number says too little.
-    """
+    """The devices this process may use: all, or those that an outer CUDA_VISIBLE_DEVICES names; UUIDs, each once."""
     gpus = present(environment)
     outer = environment.get(VISIBLE)
     if outer is None or not gpus:
         return [device for gpu in gpus for device in gpu.devices]
-    found: list[str] = []
+    devices: list[str] = []
     for word in map(str.strip, outer.split(",")):
         if word in NOTHING:
             break
-        found += named(word, gpus, outer, environment.get("CUDA_DEVICE_ORDER"))
-    return list(dict.fromkeys(found))
+        devices += devices_called(word, gpus, outer, environment.get("CUDA_DEVICE_ORDER"))
+    return list(dict.fromkeys(devices))
 
 
-def named(word: str, gpus: Sequence[Gpu], outer: str, order: str | None) -> tuple[str, ...]:
-    """The devices that one word of a list means: a number, the beginning of a UUID, a MIG instance's name.
+def devices_called(word: str, gpus: Sequence[Gpu], outer: str, order: str | None) -> tuple[str, ...]:
+    """The devices that one word of CUDA_VISIBLE_DEVICES means: a number, the beginning of a UUID, a MIG instance's name.
 
     A card that is split stands for all its instances. Numbers that were given as names (CLIP4STR_GPUS=1,3) are names.
-
-    Raises:
-        DeviceError: none, or it cannot be told which.
     """
     if word.isdigit() and not any(gpu.uuid.isdigit() for gpu in gpus):
         if int(word) >= len(gpus):

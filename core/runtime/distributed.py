@@ -1,4 +1,4 @@
-"""The processes that share one run or one evaluation, as `core.runtime.launch` starts them."""
+"""The processes that share one training or evaluation, as `core.runtime.launch` starts them."""
 
 import os
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ class DistEnv:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process is the one that writes files and talks."""
+        """Whether this process is the one that writes files and prints."""
         return self.index == 0
 
     def gather(self, mine: Any) -> list[Any]:
-        """The values of all processes, in order of rank; a collective, so every process has to call it."""
+        """The values of all processes, in order of rank. A collective: every process must call it."""
         if self.size == 1:
             return [mine]
         gathered = [None] * self.size
@@ -35,7 +35,7 @@ class DistEnv:
         return gathered
 
     def wait(self) -> None:
-        """Until every process is here."""
+        """Wait until every process is here. A collective."""
         if self.size > 1:
             dist.barrier(group=self.group)
 
@@ -44,25 +44,25 @@ SINGLE = DistEnv()
 
 
 def launched() -> bool:
-    """Whether a launcher started this process as one of a team."""
+    """Whether a launcher started this process as one of several."""
     return "LOCAL_RANK" in os.environ
 
 
 def leads() -> bool:
-    """Whether this process is its team's first, or alone."""
+    """Whether this process has rank 0, or is the only one."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def on_cpu() -> bool:
-    """What accelerate has to be told: a team without a GPU talks through gloo."""
+    """accelerate's `cpu` option: launched processes without a GPU communicate through gloo."""
     return launched() and pick_device() == "cpu"
 
 
 def init_distributed() -> DistEnv:
-    """The team this process was launched into; a process that was not launched is alone."""
+    """The processes that this one was launched with; SINGLE if it was not launched."""
     if not launched():
         return SINGLE
-    lease.join()  # a process that outlives its launcher still uses its device
+    lease.join()  # first: a process that outlives its launcher must still hold the device that it uses
     state = PartialState(cpu=on_cpu())
     if state.num_processes == 1:
         return SINGLE
@@ -71,30 +71,30 @@ def init_distributed() -> DistEnv:
 
 
 def end_distributed() -> None:
-    """At the end of a program that may have been one of a team."""
+    """Close the process group, if there is one; the last call of a program."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 def device() -> torch.device:
-    """Where this process computes: its own GPU of the team, the only one, or the CPU."""
+    """The device this process computes on: its own GPU, or the CPU."""
     if launched():
         return PartialState(cpu=on_cpu()).device
     return torch.device(pick_device())
 
 
 def threads_each(asked: int) -> int:
-    """CPU threads of one process, when those asked for (0: all cores) are shared by the machine's processes."""
+    """CPU threads per process: the machine's processes share those asked for (0: all cores)."""
     return max(1, (asked or os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
 def workers_each(asked: int | None, threads: int, reader: torch.device) -> int:
-    """Loader processes of one process that reads on this device.
+    """Loader processes of one process that evaluates on this device.
 
     Args:
-        asked: None chooses: beside a GPU one for each of its threads but one, at most MOST_WORKERS. On a CPU none: the model
-            takes every core, and many times as long as loading does.
-        threads: of this process, as `threads_each` shares them out.
+        asked: None chooses: with a GPU one per thread but one, at most MOST_WORKERS. On a CPU none: the model uses every
+            core, and takes many times as long as loading.
+        threads: of this process, as `threads_each` returns them.
     """
     if asked is None:
         return min(MOST_WORKERS, threads - 1) if reader.type == "cuda" else 0

@@ -2,9 +2,9 @@
 
     python -m core.runtime.launch --processes 8 -- -m core.train ablations/table_VI/image0-text6.gin --data DATA --out RUN
 
-Batch, learning rate, order of the data and number of steps stay what they are with one process; a run may go on with
-another number of them. Processes start and find each other through torch.distributed.run; without GPUs they share the
-machine's CPU. On several nodes of a Slurm job, start it once a node: srun --ntasks-per-node=1 python -m core.runtime.launch ...
+Batch, learning rate, data order and number of steps are those of one process; a run may be resumed with another number of
+processes. torch.distributed.run starts and connects them; without GPUs they share the machine's CPU. On several nodes of a
+Slurm job, start it once per node: srun --ntasks-per-node=1 python -m core.runtime.launch ...
 """
 
 import argparse
@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from core.cli import at_least
 from core.errors import UserError, user_errors
 
-PORTS = range(20_000, 40_000)  # below those that systems hand out by themselves
+PORTS = range(20_000, 40_000)  # below the ports that systems assign themselves
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -25,8 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ours = next((place for place, word in enumerate(words) if word in ("--", "-m")), len(words))
     parser = argparse.ArgumentParser(
         usage="python -m core.runtime.launch [-h] --processes N [--] -m MODULE ARGUMENTS",
-        description="Start a training or evaluation on several devices that work on it together. Ctrl-C or SIGTERM stops "
-        "all processes once they have saved what they have to; started again, the run goes on, with any number of processes.",
+        description="Start a training or evaluation on several devices. Ctrl-C or SIGTERM stops all processes once they have "
+        "saved their state; started again, the run goes on, with any number of processes.",
         epilog="example: python -m core.runtime.launch --processes 2 -- -m core.train ROW.gin --data DATA --out RUN",
     )
     parser.add_argument(
@@ -39,22 +39,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with user_errors():
         command = words[ours + (words[ours:][:1] == ["--"]) :]
         if command[:1] != ["-m"] or len(command) < 2:
-            raise UserError(f"what to start is {' '.join(command)!r}; expected -m core.train ... or -m core.evaluate ...")
-        meeting = rendezvous(options.processes)
-        if meeting == ["--standalone", "--nproc-per-node=1"]:
-            os.execv(sys.executable, [sys.executable, *command])  # alone, a process needs nobody to bring it together
+            raise UserError(f"command {' '.join(command)!r}: expected -m core.train ... or -m core.evaluate ...")
+        machines = rendezvous(options.processes)
+        if machines == ["--standalone", "--nproc-per-node=1"]:
+            os.execv(sys.executable, [sys.executable, *command])  # a single process needs no launcher
         refuse_missing_devices(options.processes)
-        sys.exit(launch([*meeting, *command]))
+        sys.exit(launch([*machines, *command]))
 
 
 def refuse_missing_devices(processes: int) -> None:
     """Raise UserError unless every process gets a GPU of its own (or all share the CPU)."""
     import torch
 
-    found = torch.cuda.device_count()
-    if 0 < found < processes:
-        seen = os.environ.get("CUDA_VISIBLE_DEVICES", "all of them")
-        raise UserError(f"--processes {processes}: only {found} GPUs are here (CUDA_VISIBLE_DEVICES: {seen}); give as many")
+    count = torch.cuda.device_count()
+    if 0 < count < processes:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all of them")
+        raise UserError(f"--processes {processes}: only {count} GPUs are here (CUDA_VISIBLE_DEVICES: {visible}); give as many")
 
 
 def rendezvous(
@@ -62,14 +62,14 @@ def rendezvous(
     environment: Mapping[str, str] = os.environ,
     hostnames: Callable[[str], list[str]] | None = None,
 ) -> list[str]:
-    """What torch.distributed.run is told about machines: this one alone, or the nodes of this Slurm job step.
+    """torch.distributed.run's options for the machines: this one alone, or the nodes of this Slurm job step.
 
     Args:
         processes: on each node.
-        hostnames: node names of a Slurm node list; `scontrol` by default.
+        hostnames: expands a Slurm node list to names; by default `scontrol` does.
 
     Raises:
-        UserError: the job has several nodes, and this is not one task of a step on all of them.
+        UserError: the job has several nodes, and this step does not run once on each.
     """
     nodes = int(environment.get("SLURM_JOB_NUM_NODES", 1))
     step = environment.get("SLURM_STEP_NUM_NODES")
@@ -94,22 +94,18 @@ def rendezvous(
 
 
 def slurm_hostnames(nodes: str) -> list[str]:
-    """The names in a Slurm node list like gpu[03-06].
-
-    Raises:
-        UserError: scontrol does not answer.
-    """
+    """The names in a Slurm node list like gpu[03-06]."""
     try:
         done = subprocess.run(["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True, timeout=60)
     except (OSError, subprocess.SubprocessError) as error:
-        raise UserError(f"scontrol show hostnames {nodes} failed ({error}): no way to tell the nodes' names") from error
+        raise UserError(f"scontrol show hostnames {nodes} failed ({error}): the nodes' names are unknown") from error
     return done.stdout.split()
 
 
 def launch(arguments: Sequence[str]) -> int:
     """Run torch.distributed.run until every process has ended; returns the exit status of the first that failed.
 
-    After a signal, which it passes on, that is 128 + its number; processes that take longer than 30 s are killed.
+    A signal is passed on to the processes, which are killed after 30 s; the status is then 128 + the signal's number.
     """
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.api import SignalException

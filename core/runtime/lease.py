@@ -5,7 +5,8 @@
 
 The command takes this process's place (exec): its exit status and signals are its own, and it inherits the locks of its
 devices. They end with the last process that has them, also when it is killed. A loader process that outlives its killed
-parent keeps the device taken until it ends, since the driver keeps the parent's memory on the GPU until then.
+parent keeps the device taken until it ends, since the driver keeps the parent's memory on the GPU until then. (Why not a
+scheduler: the lease needs no service and no rights, and what is killed releases its GPU.)
 """
 
 import argparse
@@ -23,20 +24,27 @@ from pathlib import Path
 from core.cli import at_least
 from core.errors import DeviceError, user_errors
 from core.runtime.devices import LIST, VISIBLE, usable
-from core.runtime.locks import Note, alone, holders, is_held, line, queue_up, read_note, share, take_slot, wait_until_free
+from core.runtime.locks import (
+    Note,
+    enqueue,
+    folder_lock,
+    hold_shared,
+    holders,
+    is_held,
+    queue,
+    read_note,
+    take_slot,
+    wait_until_free,
+)
 
 FOLDER = "CLIP4STR_LEASES"
-LEASE = "CLIP4STR_LEASE"  # set for the command: the process that took the lease, and its slots
-POLL = 0.2  # seconds between looks at what has become free
+LEASE = "CLIP4STR_LEASE"  # set for the command: id of the process that took the lease, and its slots
+POLL = 0.2  # seconds between checks for free devices
 LONGEST_SHOWN = 100  # characters of a command in messages
 
 
 def folder() -> Path:
-    """Where the locks lie: the same for all commands that share devices; inside a lease, one for what it lent.
-
-    Raises:
-        OSError: it cannot be made.
-    """
+    """Where the locks lie: the same for all commands that share devices; inside a lease, a folder for what it lent."""
     default = Path(tempfile.gettempdir()) / f"clip4str-leases-{os.getuid()}"
     path = Path(os.environ.get(FOLDER) or default)
     if outer := enclosing():
@@ -46,36 +54,64 @@ def folder() -> Path:
 
 
 def enclosing() -> list[Path]:
-    """The slots of the lease this process runs under, if that is still what its environment says."""
+    """The slots of the lease that this process runs under; none if its environment is out of date."""
     pid, *paths = os.environ.get(LEASE, "0").split(os.pathsep)
     slots = [Path(path) for path in paths]
     return slots if all(is_held(path) and str(read_note(path).pid) == pid for path in slots) else []
 
 
 def join() -> None:
-    """Hold the lease this process runs under as well, until it ends.
+    """Hold the lease that this process runs under as well, until it ends.
 
     For processes that were started without inherited descriptors and that may outlive their launcher.
     """
     for path in enclosing():
-        share(path)
+        hold_shared(path)
 
 
 def take(gpus: int, shared_by: int, command: Sequence[str]) -> tuple[list[str], list[Path]]:
-    """Wait for `gpus` devices and take them at once; returns their names and their slots, none if the machine has none.
+    """Wait for `gpus` devices and take them at once; returns their names and slots, or nothing if the machine has none.
 
     FIFO: a waiting job reserves every device it could use, so large requests are not starved, and no two wait for each
     other.
 
     Args:
         shared_by: commands that may use each of the devices at once, this one counted.
-
-    Raises:
-        DeviceError: there are never that many.
     """
     devices = usable()
     if not devices:
         return [], []
+    refuse_impossible(gpus, devices)
+    where, printed = folder(), ""
+    words = shlex.join(command)[:LONGEST_SHOWN]
+    note = Note(where, os.getpid(), words, f"{datetime.datetime.now():%d %b %H:%M:%S}", shared_by, tuple(devices))
+    with folder_lock(where):
+        place, descriptor = enqueue(where, note)
+    try:
+        while True:
+            # Looking and taking happen under one lock, or two jobs could see the same device free.
+            with folder_lock(where):
+                before = [one for one in queue(where) if one.path.name < place.name]
+                reserved = {device for one in before for device in one.devices}
+                users = {device: holders(where, device) for device in devices}
+                free = [device for device in devices if device not in reserved and has_room(users[device], shared_by)]
+                if len(free) >= gpus:
+                    chosen = sorted(free, key=lambda device: len(users[device]))[:gpus]
+                    place.unlink()
+                    return chosen, [take_slot(where, device, note) for device in chosen]
+            if (waiting := waiting_message(gpus, users, before)) != printed:
+                print(waiting, file=sys.stderr, flush=True)
+                printed = waiting
+            if before and set(devices) <= set(before[-1].devices):
+                wait_until_free(before[-1].path)  # it reserves all that we could use, so nothing changes before it is gone
+            else:
+                time.sleep(POLL)
+    finally:
+        os.close(descriptor)
+
+
+def refuse_impossible(gpus: int, devices: Sequence[str]) -> None:
+    """Raise DeviceError if there are never `gpus` devices."""
     if gpus > len(devices):
         raise DeviceError(
             f"--gpus {gpus}: this machine lets us use {len(devices)} ({', '.join(devices)}; {VISIBLE}: "
@@ -83,32 +119,6 @@ def take(gpus: int, shared_by: int, command: Sequence[str]) -> tuple[list[str], 
         )
     if gpus > 1 and any(device.startswith("MIG-") for device in devices):
         raise DeviceError(f"--gpus {gpus}: CUDA shows a process one MIG instance only; ask for 1 (workflow: gpus_per_run)")
-    where, said = folder(), ""
-    words = shlex.join(command)[:LONGEST_SHOWN]
-    note = Note(where, os.getpid(), words, f"{datetime.datetime.now():%d %b %H:%M:%S}", shared_by, tuple(devices))
-    with alone(where):
-        place, held = queue_up(where, note)
-    try:
-        while True:
-            with alone(where):
-                before = [one for one in line(where) if one.path.name < place.name]
-                claimed = {device for one in before for device in one.devices}
-                users = {device: holders(where, device) for device in devices}
-                free = [device for device in devices if device not in claimed and has_room(users[device], shared_by)]
-                if len(free) >= gpus:
-                    chosen = sorted(free, key=lambda device: len(users[device]))[:gpus]
-                    place.unlink()
-                    return chosen, [take_slot(where, device, note) for device in chosen]
-            waiting = message(gpus, users, before)
-            if waiting != said:
-                print(waiting, file=sys.stderr, flush=True)
-                said = waiting
-            if before and set(devices) <= set(before[-1].devices):
-                wait_until_free(before[-1].path)  # nothing for us before it has gone
-            else:
-                time.sleep(POLL)
-    finally:
-        os.close(held)
 
 
 def has_room(users: Sequence[Note], shared_by: int) -> bool:
@@ -116,36 +126,32 @@ def has_room(users: Sequence[Note], shared_by: int) -> bool:
     return len(users) < min([shared_by, *(user.share for user in users)])
 
 
-def message(gpus: int, users: dict[str, list[Note]], before: Sequence[Note]) -> str:
-    """Who holds what, and who comes first."""
+def waiting_message(gpus: int, users: dict[str, list[Note]], before: Sequence[Note]) -> str:
+    """Who holds which device, and who is first in the queue."""
     held = [f"  {device}: {user}" for device, notes in users.items() for user in notes]
-    ahead = [f"  first in line: {note}" for note in before[:1]]
+    ahead = [f"  first in the queue: {note}" for note in before[:1]]
     return "\n".join([f"waiting for {gpus} of {len(users)} GPUs", *held, *ahead])
 
 
 def lend(gpus: int, shared_by: int, command: Sequence[str]) -> None:
-    """Become `command`, with its devices; returns only if there is no such program.
-
-    Raises:
-        OSError: it is none that can be run.
-    """
-    join()  # what a lease around this one lent stays taken while the command lives
+    """Become `command`, with its devices; OSError if it cannot be run."""
+    join()  # before taking devices: what an enclosing lease lent must stay taken while the command lives
     devices, slots = take(gpus, shared_by, command)
     environment = dict(os.environ)
     if devices:
-        share(slots[0].parent)  # what clears old files out of folders for temporary ones leaves a locked folder alone
+        hold_shared(slots[0].parent)  # cleaners of temporary files leave a locked folder alone
         environment |= {VISIBLE: ",".join(devices), LEASE: os.pathsep.join([str(os.getpid()), *map(str, slots)])}
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and exec would hand that on
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and exec would pass that on
     os.execvpe(command[0], list(command), environment)
 
 
 def show() -> None:
-    """Print every usable device and who has it."""
+    """Print every usable device with its holders, and the queue."""
     devices = usable()
-    with alone(where := folder()):
+    with folder_lock(where := folder()):
         for device in devices:
             print(f"{device}: {'; '.join(map(str, holders(where, device))) or 'free'}")
-        for number, note in enumerate(line(where), 1):
+        for number, note in enumerate(queue(where), 1):
             print(f"waits as number {number}: {note}")
     if not devices:
         print(f"no GPU here ({VISIBLE}: {os.environ.get(VISIBLE, 'not set')}): commands run at once, on the CPU")
@@ -155,16 +161,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         usage="python -m core.runtime.lease [--gpus N] [--share S] -- COMMAND... | --list",
         description="Run COMMAND on N GPUs of this machine that no other leased command uses; wait until they are free. "
-        "Without GPUs it just runs. Of an outer CUDA_VISIBLE_DEVICES (numbers, UUIDs, MIG ids) only those are handed out.",
+        "Without GPUs it just runs. Only devices in an outer CUDA_VISIBLE_DEVICES (numbers, UUIDs, MIG ids) are handed out.",
         epilog=f"environment: {FOLDER}, the folder of the lock files (default: clip4str-leases-<user> in the folder for "
-        "temporary files); make it one for people or containers that share GPUs, and keep it on a local disk. "
+        "temporary files); people or containers that share GPUs set it to one folder on a local disk. "
         f"{LIST}, the machine's GPUs, where nvidia-smi cannot be asked: {LIST}=0,1 (empty: none). "
         "The status is COMMAND's; 127 if there is no such program.",
     )
     parser.add_argument("--gpus", metavar="N", type=at_least(1), default=1, help="devices to take, all at once (default: 1)")
-    about = "commands on a device at once, this one counted (default: 1, alone)"
+    about = "commands that may use a device at once, this one counted (default: 1, alone)"
     parser.add_argument("--share", metavar="S", type=at_least(1), default=1, help=about)
-    parser.add_argument("--list", action="store_true", help="say who holds and who waits for what, and end")
+    parser.add_argument("--list", action="store_true", help="print which command holds and which waits for what, and exit")
     words = list(sys.argv[1:] if arguments is None else arguments)
     ours = words.index("--") if "--" in words else len(words)
     options, command = parser.parse_args(words[:ours]), words[ours + 1 :]

@@ -1,7 +1,10 @@
-"""Locks that end with the processes that hold them, however those end: flock on files of one folder.
+"""Locks that end with the processes that hold them, however those end: flock on the files of one folder.
 
-A slot is a device's place for one command. Its lock is shared (LOCK_SH), so that processes of one team can hold it
-together; that it changes hands only while nobody holds it is seen to under the folder's own lock.
+A slot is the place of one command on a device. Its lock is shared (LOCK_SH), so that all processes of a team can hold it; it
+changes hands only while nobody holds it, which is checked under the folder's own lock. (filelock does not do this: its
+locks are exclusive and end at exec, these are shared and inherited.)
+
+Lock order: the folder's lock first, then slots and places in the queue; waiting for a device happens outside the folder's lock.
 """
 
 import contextlib
@@ -15,7 +18,7 @@ from pathlib import Path
 
 
 def open_lock(path: Path) -> int:
-    """A descriptor of a lock file, which is made as open to others as its folder is."""
+    """A descriptor of a lock file, which gets the folder's permissions, so that whoever shares the folder can lock it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     with contextlib.suppress(PermissionError):  # another person's file, made open by its owner
         os.fchmod(descriptor, path.parent.stat().st_mode & 0o666)
@@ -23,7 +26,7 @@ def open_lock(path: Path) -> int:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock for itself alone if nobody holds it."""
+    """Take an exclusive lock if nobody holds the file; whether it was taken."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -43,8 +46,8 @@ def is_held(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """A moment in which no other process looks at or changes the folder's slots and line."""
+def folder_lock(folder: Path) -> Iterator[None]:
+    """While it is held, no other process reads or changes the folder's slots and queue."""
     descriptor = open_lock(folder / "turn")
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -53,8 +56,8 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def share(path: Path) -> int:
-    """Hold a lock together with others; the descriptor outlives exec and goes on to children."""
+def hold_shared(path: Path) -> int:
+    """Hold a lock together with others; the descriptor survives exec and is inherited by children."""
     descriptor = os.open(path, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
     os.set_inheritable(descriptor, True)
@@ -62,21 +65,21 @@ def share(path: Path) -> int:
 
 
 def wait_until_free(path: Path) -> None:
-    """Sleep until whoever holds a lock file for itself has let go, or ended."""
+    """Sleep until the process with the exclusive lock has released it, or ended."""
     with contextlib.suppress(FileNotFoundError):
-        os.close(share(path))
+        os.close(hold_shared(path))
 
 
 @dataclass(frozen=True)
 class Note:
-    """What a holder, or one who waits, wrote about itself."""
+    """What a process that holds or waits for devices wrote about itself."""
 
     path: Path
     pid: int
     command: str
     since: str
-    share: int  # commands it puts up with on a device, itself counted
-    devices: tuple[str, ...]  # that it holds, or would take
+    share: int  # most commands that may use its device at once, itself counted
+    devices: tuple[str, ...]  # devices that it holds, or could use
 
     def __str__(self) -> str:
         try:
@@ -84,7 +87,7 @@ class Note:
         except ProcessLookupError:
             return f"a process that pid {self.pid} left behind when it ended, since {self.since}: {self.command}"
         except PermissionError:
-            pass  # another person's
+            pass  # another user's process, so it is there
         return f"pid {self.pid} since {self.since}: {self.command}"
 
 
@@ -95,7 +98,7 @@ def write_note(descriptor: int, note: Note) -> None:
 
 
 def read_note(path: Path) -> Note:
-    """What stands in a lock file; one that was cut off shares with nobody."""
+    """The note in a lock file; a truncated one counts as a command that shares with nobody."""
     try:
         fields = json.loads(path.read_text())
         return Note(path, fields["pid"], fields["command"], fields["since"], fields["share"], tuple(fields["devices"]))
@@ -108,30 +111,30 @@ def slot(folder: Path, device: str, number: int) -> Path:
 
 
 def slots(folder: Path, device: str) -> list[Path]:
-    """A device's slots that were ever taken."""
+    """All slots of a device that were ever taken."""
     return sorted(folder.glob(f"{slot(folder, device, 0).stem}.[0-9]*"))
 
 
 def holders(folder: Path, device: str) -> list[Note]:
-    """Who holds a device now."""
+    """Notes of the commands that hold a device now."""
     return [read_note(path) for path in slots(folder, device) if is_held(path)]
 
 
 def take_slot(folder: Path, device: str, note: Note) -> Path:
-    """Take a device's first free slot until this process, and all it starts, have ended; call it when `alone`."""
+    """Take a device's first free slot until this process, and all it starts, have ended; call it under `folder_lock`."""
     number = 0
     while is_held(slot(folder, device, number)):
         number += 1
     path = slot(folder, device, number)
     descriptor = open_lock(path)
-    write_note(descriptor, note)
+    write_note(descriptor, note)  # before the lock: whoever sees the slot held can read by whom
     os.close(descriptor)
-    share(path)
+    hold_shared(path)
     return path
 
 
-def line(folder: Path) -> list[Note]:
-    """Who waits, first come first; forgets those that ended. Call it when `alone`."""
+def queue(folder: Path) -> list[Note]:
+    """Notes of the processes that wait, first come first; drops those that ended. Call it under `folder_lock`."""
     waiting = []
     for path in sorted(folder.glob("waits-*")):
         if is_held(path):
@@ -141,9 +144,9 @@ def line(folder: Path) -> list[Note]:
     return waiting
 
 
-def queue_up(folder: Path, note: Note) -> tuple[Path, int]:
-    """A place at the end of the line, held by its descriptor; call it when `alone`."""
-    last = max((int(one.path.name.removeprefix("waits-")) for one in line(folder)), default=0)
+def enqueue(folder: Path, note: Note) -> tuple[Path, int]:
+    """A place at the end of the queue, held by its descriptor; call it under `folder_lock`."""
+    last = max((int(one.path.name.removeprefix("waits-")) for one in queue(folder)), default=0)
     path = folder / f"waits-{last + 1:012d}"
     descriptor = open_lock(path)
     try_lock(descriptor)

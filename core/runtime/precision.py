@@ -1,4 +1,4 @@
-"""What numbers a model computes with: a name of gin ("no" is float32), a type, and what a processor is made for."""
+"""The number format a model computes in: its name in gin ("no" is float32), its torch type, and what the device supports."""
 
 import torch
 
@@ -14,16 +14,16 @@ def autocast(device: torch.device | str, precision: str) -> torch.autocast:
 
 
 def name_of(precision: str) -> str:
-    """The type's own name: "bf16" to "bfloat16"."""
+    """The name of the torch type: "bfloat16" for "bf16"."""
     return PRECISIONS[precision]
 
 
 def fit_for(device: torch.device | str, precision: str) -> str:
-    """The precision a training that asks for `precision` computes in on `device`.
+    """The precision in which a training configured for `precision` computes on `device`.
 
-    A processor without instructions for bfloat16 would take longer than in float32 (docs/performance.md), which it gets
-    instead: the same training, with smaller rounding errors. A GPU without bfloat16 (V100, T4) computes in float16 with a
-    scaled loss, as the released code does everywhere.
+    A processor without bfloat16 instructions computes in float32, in which it is faster (docs/performance.md): the same
+    training, with smaller rounding errors. A GPU without bfloat16 (V100, T4) computes in float16 with a scaled loss, as the
+    released code does everywhere.
 
     Raises:
         UserError: "fp16" on a CPU, which has no scaled loss.

@@ -16,7 +16,7 @@ PACKAGES = ("torch", "open_clip_torch", "timm", "peft", "accelerate", "pillow", 
 
 
 def git(*arguments: str) -> str | None:
-    """A git command's output in the repository, None where there is no git or no repository."""
+    """A git command's output in the repository; None without git or a repository."""
     try:
         done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True, timeout=20)
     except (OSError, subprocess.SubprocessError):
@@ -29,7 +29,7 @@ def now() -> str:
 
 
 def provenance(data: Path, data_fingerprint: str, seed: int) -> dict[str, Any]:
-    """What is known at the start of a run."""
+    """Everything of provenance.json that is known when a run starts."""
     status = git("status", "--porcelain", "--untracked-files=no")
     return {
         "commit": git("rev-parse", "HEAD"),

@@ -105,7 +105,7 @@ def test_unknown_folders_are_read_and_said_and_hidden_ones_are_not(tmp_path):
     source = data_source(str(tmp_path), "smoke", tmp_path)
     said = strangers({}, source)
     assert said == [unknown(name, 3) for name in ("COCO_Txt", "IC15", "mine")]
-    assert said[0].startswith("test/COCO_Txt (3 images) is no benchmark of the paper and is read under its own name")
+    assert said[0].startswith("test/COCO_Txt (3 images) is not a benchmark of the paper and is read under its own name")
     assert said[0].endswith("; the closest name is COCO") and said[2].endswith("its own name")
     assert "by size it would be one of IC15_1811 1,811 and IC15_2077 2,077: rename it" in said[1]
     assert source.test_images() == 9

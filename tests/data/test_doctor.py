@@ -8,16 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.data.benchmarks import AVERAGES, PUBLISHED, canonical
+from core.data.benchmarks import AVERAGES, PUBLISHED, benchmark_size, canonical, training_size
 from core.data.doctor import duplicates
 from core.data.doctor.__main__ import main
-from core.data.doctor.counts import benchmark_size, training_size
 from core.data.doctor.diagnosis import examine
-from core.data.doctor.duplicates import across, candidates_inside, inside
-from core.data.doctor.images import image_facts
-from core.data.doctor.labels import label_facts
-from core.data.doctor.scan import BLOCK_SIZE, SAMPLE, look_of, scan
-from core.data.doctor.summary import summary
+from core.data.doctor.duplicates import across, candidates_inside, copies_inside
+from core.data.doctor.report import as_text, sections_of
+from core.data.doctor.scan import BLOCK_SIZE, SAMPLE, look_of, scan_all
 from core.data.lmdb import fingerprint, write_lmdb
 
 
@@ -58,8 +55,8 @@ def test_every_bad_sample_is_named(diagnosis):
     train = diagnosis.scans[0]
     assert train.name == "train/real/A" and len(train.samples) == 12
     assert [found.index for found in train.unreadable] == [7, 8]
-    assert image_facts(train)["odd"] == [["image-000000006", "JPEG in mode CMYK"]]
-    facts = label_facts(train)
+    assert train.image_facts()["odd"] == [["image-000000006", "JPEG in mode CMYK"]]
+    facts = train.label_facts()
     assert [entry[:2] for entry in facts["ledger"]] == [
         ["label-000000009", "empty label"],
         ["label-000000010", "longer than 25 characters"],
@@ -71,14 +68,14 @@ def test_every_bad_sample_is_named(diagnosis):
 
 
 def test_copies_and_overlap_are_the_ones_planted(diagnosis):
-    assert inside(diagnosis.scans[0]) == [[1, 2]]
+    assert copies_inside(diagnosis.scans[0]) == [[1, 2]]
     found = {(pair.kind, pair.left.index, pair.right.index, pair.same_label) for pair in diagnosis.pairs}
     assert found == {("exact", 1, 4, True), ("exact", 2, 4, True), ("exact", 4, 2, False), ("near", 3, 1, True)}
     assert diagnosis.overlap == {("train/real", "test/SVT"): 3}
 
 
 def test_the_summary_says_it_in_words(diagnosis):
-    text = summary(diagnosis)
+    text = as_text(sections_of(diagnosis))
     for words in (
         "5 stored, 5 usable; published are 647",
         "2 images cannot be decoded: image-000000007",
@@ -111,11 +108,11 @@ def test_content_is_that_of_the_samples_whatever_the_file_and_the_processes(tmp_
         transaction.put(b"num-samples", str(len(samples)).encode())
     folders = {"a": tmp_path / "a", "b": tmp_path / "b"}
     steps = []
-    one, two = scan(folders, 1, lambda images, total: steps.append(images)), scan(folders, 2)
+    one, two = scan_all(folders, 1, lambda images, total: steps.append(images)), scan_all(folders, 2)
     assert {found.content for found in [*one, *two]} == {one[0].content} and sum(steps) == 2 * len(samples)
     assert fingerprint(tmp_path / "a") != fingerprint(tmp_path / "b")
     write_lmdb(tmp_path / "a", [*samples[:-1], (samples[-1][0], "other")])
-    assert scan({"a": tmp_path / "a"}, 1)[0].content != one[0].content
+    assert scan_all({"a": tmp_path / "a"}, 1)[0].content != one[0].content
 
 
 def test_a_broken_database_is_a_finding_and_the_rest_is_looked_at(tmp_path):
@@ -124,7 +121,7 @@ def test_a_broken_database_is_a_finding_and_the_rest_is_looked_at(tmp_path):
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     diagnosis = examine(tmp_path, [], workers=1)
     assert "cut off" in diagnosis.scans[1].error and len(diagnosis.scans[2].samples) == 5
-    assert "val/B: cannot be read" in summary(diagnosis)
+    assert "val/B: cannot be read" in as_text(sections_of(diagnosis))
 
 
 def test_near_pairs_need_equal_labels(tmp_path):
@@ -132,7 +129,7 @@ def test_near_pairs_need_equal_labels(tmp_path):
     near = encoded(picture(3).resize((66, 26)), "JPEG")
     write_lmdb(tmp_path / "test" / "X", [(near, "four"), (near, "3"), (near, "THREE"), (b"", "three")])
     folders = {name: tmp_path / name for name in ("train/real", "test/X")}
-    assert [(pair.kind, pair.right.index) for pair in across(scan(folders, 1))] == [("near", 3)]
+    assert [(pair.kind, pair.right.index) for pair in across(scan_all(folders, 1))] == [("near", 3)]
 
 
 def test_near_copies_inside_one_lmdb(tmp_path):
@@ -142,7 +139,7 @@ def test_near_copies_inside_one_lmdb(tmp_path):
     diagnosis = examine(tmp_path, [], workers=1)
     (pairs,) = diagnosis.near.values()
     assert {(pair.left.index, pair.right.index) for pair in pairs} == {(1, 3), (3, 5)}
-    assert "2 pairs with equal labels look alike (keys 1 and 3, 3 and 5)" in summary(diagnosis)
+    assert "2 pairs with equal labels look alike (keys 1 and 3, 3 and 5)" in as_text(sections_of(diagnosis))
     assert [entry["left"] for entry in diagnosis.as_dict()["near_inside"]] == [("train/real", 1), ("train/real", 3)]
 
 
@@ -165,7 +162,7 @@ def test_of_a_crowded_label_equal_looks_are_found(monkeypatch):
         ("cocov1.4", (9896, 9888, 9825), True, "9,825 as published"),
         ("IC15", (2000, 2000, 2000), False, "by size it would be one of IC15_1811 1,811 and IC15_2077 2,077"),
         ("SVTP", (644, 644, 644), False, "644 stored, 644 usable; published are 645"),
-        ("mine", (10, 10, 10), False, "test/mine (10 images) is no benchmark of the paper and is read under its own name"),
+        ("mine", (10, 10, 10), False, "test/mine (10 images) is not a benchmark of the paper and is read under its own name"),
     ],
 )
 def test_sizes_beside_the_published(name, numbers, as_published, note):
@@ -189,7 +186,7 @@ def test_command_line_json_and_page(tmp_path, capsys):
     assert content["sets"]["train/real"]["fingerprint"] == fingerprint(root / "train" / "real")
     assert content["lmdbs"]["test/SVT"]["stored"] == 5 and len(content["pairs"]) == 4 and len(content["tables"]) == 10
     text = (tmp_path / "page.html").read_text()
-    assert text.count("<figure>") == 2 * 4 + 2 and "data:image/jpeg;base64" in text and 'src="http' not in text
+    assert text.count("<figure>") == 2 * 4 + 2 + 3 and "data:image/jpeg;base64" in text and 'src="http' not in text
 
 
 @pytest.mark.parametrize(("made", "said"), [((), "no data.mdb below train/"), (None, "does not exist")])

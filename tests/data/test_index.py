@@ -13,9 +13,8 @@ from core.charset import CHARSET_36, CHARSET_94, RejectedLabel, normalise_label
 from core.data import index
 from core.data.environments import close
 from core.data.labels import Rules
-from core.data.ledger import Ledger
 from core.data.lmdb import WordLmdb
-from core.data.samples import Sample
+from core.data.samples import Ledger, Sample
 
 ODD = ["", " ", "two words", "naïve", "ﬁne", "日本", "é", "x" * 25, "y" * 26, "z\0", "a\u2003b", "A-B", "-", "١٢", "\u0301"]
 STORED = 10_050  # enough for an index

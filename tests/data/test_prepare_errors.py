@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.data.convert import parts
-from core.data.convert.catalogue import FORMATS, guess
+from core.data.convert.formats import FORMATS, guess
 from core.data.convert.load import Load, pixels
-from core.data.convert.source import Wanted
+from core.data.convert.source import ReadOptions
 from core.data.lmdb import WordLmdb, write_lmdb
 from core.data.prepare import main, prepare, read_subset
 from core.errors import DataError
@@ -109,11 +109,11 @@ MALFORMED = {
         b'[\n{"image": "a.png", "label": 5}]',
         "labels.json, entry 1: expected image and label as strings",
     ),
-    "b/labels.json": ("labels", b'{"a.png":\n', "labels.json, line 2: no valid JSON"),
+    "b/labels.json": ("labels", b'{"a.png":\n', "labels.json, line 2: not valid JSON"),
     "gt.txt": ("icdar-words", b'word_1.png, "a"\n\nword_2.png b\n', 'gt.txt, line 3: expected word_1.png, "label"'),
     "scenes/gt_img_1.txt": ("icdar-scenes", b"1,2,3,x,###\n", "gt_img_1.txt, line 1: expected x1,y1"),
-    "train.xml": ("svt-xml", b"<tagset>\n<image>", "train.xml, line 2: no valid XML"),
-    "traindata.mat": ("iiit5k", b"MATLAB" * 40, "traindata.mat: no readable MATLAB 5 file"),
+    "train.xml": ("svt-xml", b"<tagset>\n<image>", "train.xml, line 2: not valid XML"),
+    "traindata.mat": ("iiit5k", b"MATLAB" * 40, "traindata.mat: not a readable MATLAB 5 file"),
     "train.json": ("textocr", b'{"imgs": {}, "anns": {}}', "train.json: imgToAnns missing"),
     "train.jsonl": ("union14m", b'{"filename": "a.png"}\n', 'train.jsonl, line 1: expected {"filename"'),
     "list.txt": ("occlusion", b"heavy/1.png park\nnoimage\n", "list.txt, line 2: expected image label"),
@@ -138,7 +138,7 @@ def test_damaged_bytes_never_crash_a_reader(tmp_path, name, data):
     place, noise = data.draw(st.integers(0, len(raw))), data.draw(st.binary(max_size=8))
     path = put(tmp_path / name, raw[:place] + noise + raw[place + len(noise) :])
     try:
-        entries = list(FORMATS[form].read(path.parent if form == "icdar-scenes" else path, Wanted(images=tmp_path)))
+        entries = list(FORMATS[form].read(path.parent if form == "icdar-scenes" else path, ReadOptions(images=tmp_path)))
     except DataError as error:
         assert path.name in str(error)
     else:
@@ -149,7 +149,7 @@ def test_damaged_annotations_are_named(tmp_path):
     words = json.loads(coco(tmp_path).read_text())
     words["anns"]["9"]["bbox"] = [1, 2, 3]
     with pytest.raises(ValueError, match=r"c.json: annotation 9: bbox = \[1, 2, 3\], expected \[x, y, width, height\]"):
-        prepare([put(tmp_path / "c.json", words)], tmp_path / "out", "coco-text", wanted=Wanted(split="train"))
+        prepare([put(tmp_path / "c.json", words)], tmp_path / "out", "coco-text", options=ReadOptions(split="train"))
     words = json.loads(textocr(tmp_path).read_text())
     words["anns"]["a4ea_1"]["points"] = [1, 2, 3]
     with pytest.raises(ValueError, match=r"a4ea_1: points = \[1, 2, 3\], expected"):
@@ -167,7 +167,7 @@ def test_hostile_labels_and_names_are_kept_or_said(tmp_path):
     ]
     put(tmp_path / "ü ö" / "labels.json", rows)
     report = prepare([tmp_path / "ü ö"], tmp_path / "out ä")
-    assert report["written"] == 4 and report["left_out"]["counts"] == {"image missing": 3, "label is no valid Unicode": 1}
+    assert report["written"] == 4 and report["left_out"]["counts"] == {"image missing": 3, "label is not valid Unicode": 1}
     with lmdb.open(str(tmp_path / "out ä"), readonly=True, lock=False) as database, database.begin() as transaction:
         stored = [transaction.get(f"label-{i:09d}".encode()).decode() for i in range(1, 5)]
     assert stored == [names[name] for name in ("nul", "long", "arabic", "emoji")]
@@ -210,15 +210,15 @@ def test_command_line(tmp_path, capsys):
     assert "error:" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="1"):
         main([str(src), str(tmp_path / "new"), "--match", "["])
-    assert "--match '[' is no regular expression" in capsys.readouterr().err
+    assert "--match '[' is not a regular expression" in capsys.readouterr().err
 
 
 def test_options_that_would_be_ignored_are_refused(tmp_path):
     write_lmdb(tmp_path / "train" / "set", [(picture(), "a")])
     with pytest.raises(ValueError, match="--split test: format lmdb has no splits in one source; name the folder"):
-        prepare([tmp_path / "train"], tmp_path / "out", wanted=Wanted(split="test"))
+        prepare([tmp_path / "train"], tmp_path / "out", options=ReadOptions(split="test"))
     path = textocr(tmp_path / "src")
     with pytest.raises(ValueError, match="TextOCR_0.1_train.json is named after train, yet --split says val"):
-        prepare([path], tmp_path / "out", wanted=Wanted(split="val"))
+        prepare([path], tmp_path / "out", options=ReadOptions(split="val"))
     with pytest.raises(ValueError, match="--workers 0: take 1 or more"):
         prepare([path], tmp_path / "out", workers=0)

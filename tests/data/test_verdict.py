@@ -4,11 +4,10 @@ import json
 
 import pytest
 
-from core.data.benchmarks import PUBLISHED
-from core.data.doctor.counts import Size
+from core.data.benchmarks import PUBLISHED, Size
 from core.data.doctor.diagnosis import examine
 from core.data.doctor.run import stale_runs
-from core.data.doctor.scan import scan
+from core.data.doctor.scan import scan_all
 from core.data.doctor.suspicious import doubts
 from core.data.doctor.verdict import judge, read_needs
 from core.data.lmdb import WordLmdb, fingerprint, write_lmdb
@@ -116,14 +115,14 @@ def test_stale_runs_are_listed_and_runs_on_other_data_are_not(run, tmp_path):
 def test_a_model_doubts_exactly_the_labels_it_reads_otherwise(tmp_path, smoke, model):
     write_lmdb(tmp_path / "test" / "X", [(png(i), f"word{i}") for i in range(5)] + [(b"no image", "x")])
     save_model(model, smoke.training, {}, tmp_path / "run")
-    scans, seen = scan({"test/X": tmp_path / "test" / "X"}, 1), []
+    scans, seen = scan_all({"test/X": tmp_path / "test" / "X"}, 1), []
     found = doubts(tmp_path / "run", scans, 0.0, seen.append)
     assert [doubt.place.index for doubt in sorted(found)] == [1, 2, 3, 4, 5] and sum(seen) == 6
     assert [d.confidence for d in found] == sorted((d.confidence for d in found), reverse=True)
     assert doubts(tmp_path / "run", scans, 1.0) == []
     write_lmdb(tmp_path / "test" / "Y", [(png(d.place.index - 1), d.reading or "?") for d in found])
     assert WordLmdb(tmp_path / "test" / "Y").stored == 5
-    again = doubts(tmp_path / "run", scan({"test/Y": tmp_path / "test" / "Y"}, 1), 0.0)
+    again = doubts(tmp_path / "run", scan_all({"test/Y": tmp_path / "test" / "Y"}, 1), 0.0)
     assert not [doubt for doubt in again if doubt.reading == doubt.label]
 
 

@@ -151,7 +151,7 @@ def test_errors_of_the_verbs(tmp_path, capsys):
 def test_errors_of_the_drawing(folders, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["figure_2", str(folders / "figure_1"), str(tmp_path / "x")])
-    assert "key 'figure' is 'figure_1', asked for is 'figure_2'" in capsys.readouterr().err
+    assert "key 'figure' is 'figure_1', expected 'figure_2'" in capsys.readouterr().err
     with pytest.raises(DataError, match="maps.npz is missing: make it with python -m core.figures.zero_shot"):
         load_maps(tmp_path, "figure_1")
     broken = tmp_path / "broken"

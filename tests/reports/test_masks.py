@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from core.errors import ReportError
-from core.figures.decoder_masks import masks
 from core.figures.masks import main as make_json
+from core.figures.masks import masks
 from core.model.permutations import query_mask, ranks_of
 from reports.mask_table import html, latex, make_masks, markdown, order_of, published_masks, read_masks
 from reports.masks import main

@@ -8,7 +8,7 @@ from ablations import plan as planning
 from ablations.plan.__main__ import main
 from ablations.power import answer, known_noise, question
 from ablations.price import Pace, jobs
-from core.data.doctor.counts import PUBLISHED
+from core.data.benchmarks import PUBLISHED
 from core.errors import ConfigError
 from reports.layout import StatedNoise, read_layout
 from tests.support.results import write_results, write_run

@@ -138,7 +138,7 @@ def test_features_of_prompts_are_averaged_word_by_word():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--set", "STICKERS = ('horse',)"], "'horse' is none of the candidates plane, car"),
+        (["--set", "STICKERS = ('horse',)"], "'horse' is not one of the candidates plane, car"),
         (["--set", "STICKERS = 'dog'"], "ZeroShot.stickers = 'dog': expected one or more texts"),
         (["--set", "PROMPTS = ('a word',)"], "'a word' names no word; write {word} or {letters} in it"),
         (["--set", "PROMPTS = ('it says the word {letters}',)"], "'it says the word p l a n e' is cut at CONTEXT_LENGTH = 8"),

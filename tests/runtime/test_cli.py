@@ -90,10 +90,10 @@ def test_errors_of_numpy_keep_their_traceback():
 def test_a_command_shows_mistakes_in_a_line_and_bugs_with_their_traceback(body, shown, tmp_path):
     program = f"""
 from core.errors import UserError
-from core.figures import decoder_masks, masks
+from core.figures import masks
 def fail(letters, seed):
     {body}
-decoder_masks.masks = fail
+masks.masks = fail
 masks.main(["--out", "masks.json"])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)

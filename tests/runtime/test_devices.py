@@ -94,7 +94,7 @@ def test_machines_without_a_gpu(smi, tmp_path, monkeypatch):
     for status in (6, 9, 12):
         assert usable(smi("NVIDIA-SMI has failed\n", status, CUDA_VISIBLE_DEVICES="0")) == []
     assert usable(smi("No devices were found\n")) == []
-    with pytest.raises(DeviceError, match="status 15: GPU is lost; list the GPUs that work, e.g. CLIP4STR_GPUS="):
+    with pytest.raises(DeviceError, match="status 15: GPU is lost; list those that work, e.g. CLIP4STR_GPUS="):
         usable(smi("GPU is\nlost\n", 15))
     nothing = {"PATH": str(tmp_path / "nothing")}
     monkeypatch.setattr(devices, "has_cuda_driver", lambda: False)

@@ -57,8 +57,8 @@ def test_no_scontrol(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--processes", "2"], "what to start is ''; expected -m core.train"),
-        (["--processes", "2", "--", "python", "x.py"], "what to start is 'python x.py'"),
+        (["--processes", "2"], "command '': expected -m core.train"),
+        (["--processes", "2", "--", "python", "x.py"], "command 'python x.py'"),
     ],
 )
 def test_wrong_commands_say_what_is_expected(arguments, message, capsys):

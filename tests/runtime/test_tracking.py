@@ -15,8 +15,8 @@ from wandb.proto.wandb_internal_pb2 import Record
 
 from core import config
 from core.experiment.experiment import load
-from core.runtime.tracking import run_info as tracked
-from core.runtime.tracking.client import Tracking, resolve, tracking_for
+from core.runtime.tracking import run_info
+from core.runtime.tracking.client import Tracking, is_off, tracking_for
 from core.train.run import train
 from reports.appendix import recordings
 from tests.support.checkout import BASELINE, ROOT
@@ -66,77 +66,51 @@ def test_the_configuration_is_what_gin_text_binds():
     text = "from core import optim\nA = 1\nB = (2, 'x')\noptim.Optimisation.steps = %A\ntrain/optim.Optimisation.lr = @f()\n"
     found = config.bindings_of(text)
     assert found == {"A": 1, "B": (2, "x"), "optim.Optimisation.steps": 1, "train/optim.Optimisation.lr": "@f()"}
-    assert tracked.nested(found)["optim"] == {"Optimisation": {"steps": 1}}
+    assert run_info.nested(found)["optim"] == {"Optimisation": {"steps": 1}}
 
 
 def test_rows_name_a_run_its_group_and_tags(run):
-    known = tracked.training(run)
+    known = run_info.of_training(run)
     assert (known.group, known.name, known.job_type) == ("table_III", "clip4str-b-seed1", "train")
     assert set(known.tags) == {"table_III", "table_VI", "table_III/clip4str-b", "table_VI/image0-text6", "seed1"}
     assert known.config["gin"]["optim"]["Optimisation"]["batch"] == 8 and known.config["commit"] == "c0"
-    known.keep("offline")
-    tested = tracked.evaluation(run, run / "evaluations" / "bbbb0000")
+    known.write_record("offline")
+    tested = run_info.of_evaluation(run, run / "evaluations" / "bbbb0000")
     assert (tested.group, tested.id, tested.job_type) == ("table_VI", f"{known.id}-bbbb0000", "evaluate")
-    assert tracked.scores(tested.folder) == {"regular/n": 8, "regular/cross/accuracy": 50.0, "regular/cross/correct": 4}
+    assert run_info.scores(tested.folder) == {"regular/n": 8, "regular/cross/accuracy": 50.0, "regular/cross/correct": 4}
 
 
 def test_a_run_by_hand_is_named_by_its_gin_file_or_folder(run):
     (run.parent / "rows.json").unlink()
     assert tracking_for("off", "ablations/table_VI/image0-text6.gin").row == "table_VI/image0-text6"
     assert tracking_for("off", run / "train.gin").row == ""
-    assert tracked.training(run, "table_VI/image0-text6").name == "image0-text6-seed1"
-    assert tracked.training(run).name == "micro-0123abcd-seed1" and tracked.training(run).group is None
+    assert run_info.of_training(run, "table_VI/image0-text6").name == "image0-text6-seed1"
+    assert run_info.of_training(run).name == "micro-0123abcd-seed1" and run_info.of_training(run).group is None
 
 
 def test_the_id_stays_with_what_is_trained(run):
-    known = tracked.training(run)
-    known.keep("offline")
-    assert tracked.training(run).id == known.id
+    known = run_info.of_training(run)
+    known.write_record("offline")
+    assert run_info.of_training(run).id == known.id
     (run / "operative.gin").write_text("BATCH = 16\noptim.Optimisation.batch = %BATCH\n")
-    assert tracked.training(run).id != known.id
+    assert run_info.of_training(run).id != known.id
     (run / "tracking.json").write_text("{")
-    assert tracked.training(run).id != known.id
+    assert run_info.of_training(run).id != known.id
 
 
 @pytest.mark.parametrize(
-    ("asked", "said", "netrc", "expected"),
+    ("mode", "environment", "off"),
     [
-        ("auto", {}, "", "offline"),
-        ("auto", {"WANDB_API_KEY": "k"}, "", "online"),
-        ("auto", {}, "machine api.wandb.ai login user password k", "online"),
-        ("auto", {}, "machine elsewhere login user password k", "offline"),
-        ("auto", {"WANDB_BASE_URL": "https://elsewhere"}, "machine elsewhere login user password k", "online"),
-        ("auto", {}, "no netrc at all", "offline"),
-        ("auto", {"WANDB_MODE": "disabled", "WANDB_API_KEY": "k"}, "", "off"),
-        ("auto", {"WANDB_MODE": "offline", "WANDB_API_KEY": "k"}, "", "offline"),
-        ("auto", {"WANDB_DISABLED": "true"}, "", "off"),
-        ("online", {"WANDB_API_KEY": "k"}, "", "online"),
-        ("offline", {"WANDB_API_KEY": "k", "WANDB_MODE": "online"}, "", "offline"),
-        ("off", {"WANDB_API_KEY": "k", "WANDB_MODE": "online"}, "", "off"),
+        ("auto", {}, False),
+        ("auto", {"WANDB_MODE": "disabled"}, True),
+        ("auto", {"WANDB_DISABLED": "true"}, True),
+        ("auto", {"WANDB_MODE": "offline"}, False),
+        ("online", {"WANDB_MODE": "disabled"}, False),
+        ("off", {"WANDB_MODE": "online"}, True),
     ],
 )
-def test_online_takes_credentials(tmp_path, capsys, asked, said, netrc, expected):
-    (tmp_path / ".netrc").write_text(netrc)
-    assert resolve(asked, {"HOME": str(tmp_path), **said}) == expected
-    assert capsys.readouterr().err == ""
-
-
-def test_asked_in_vain_or_wrongly_it_says_so(tmp_path, capsys):
-    assert resolve("online", {"HOME": str(tmp_path)}) == "offline"
-    assert resolve("auto", {"HOME": str(tmp_path), "WANDB_MODE": "onlin"}) == "offline"
-    assert [line[:9] for line in capsys.readouterr().err.splitlines()] == ["warning: "] * 2
-
-
-def test_what_wandb_login_and_offline_keep_counts(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / ".config" / "wandb").mkdir(parents=True)
-    (tmp_path / ".config" / "wandb" / "settings").write_text("[default]\nbase_url = https://elsewhere\n")
-    (tmp_path / ".netrc").write_text("machine elsewhere login user password k")
-    environment = {"HOME": str(tmp_path)}
-    assert resolve("auto", environment) == "online"
-    (tmp_path / "wandb").mkdir()
-    (tmp_path / "wandb" / "settings").write_text("[default]\nmode = offline\n")
-    assert resolve("auto", environment) == "offline"
+def test_it_is_off_when_told_so_or_when_wandb_is(mode, environment, off):
+    assert is_off(mode, environment) == off
 
 
 def test_a_resumed_run_logs_each_step_once(run, fake, monkeypatch):
@@ -173,13 +147,11 @@ def test_a_broken_wandb_costs_one_warning(run, fake, monkeypatch, capfd, fails):
     assert warning.startswith("warning: tracking: ") and "results do not depend on it" in warning
 
 
-def test_no_tracker_costs_one_warning(run, monkeypatch, capfd):
-    monkeypatch.setenv("WANDB_BASE_URL", "http://[")
-    for python, mode in ((sys.executable, "online"), (str(run / "no-python"), "offline")):
-        monkeypatch.setattr(sys, "executable", python)
-        with Tracking(mode).following(run):
-            pass
-        assert capfd.readouterr().err.count("the tracker could not start") == 1
+def test_no_recorder_costs_one_warning(run, monkeypatch, capfd):
+    monkeypatch.setattr(sys, "executable", str(run / "no-python"))
+    with Tracking("offline").following(run):
+        pass
+    assert capfd.readouterr().err.count("the recorder could not start") == 1
 
 
 def test_a_tracker_that_never_ends_is_stopped(run, monkeypatch, capfd):
@@ -263,7 +235,7 @@ def test_wandb_itself_offline_resumed_and_without_a_keyboard(run, tmp_path, monk
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("NETRC", raising=False)
     done = record(run, "--mode", "online", preexec_fn=lambda: os.close(0))
-    assert done.returncode == 0 and "is not logged in" in done.stderr
+    assert done.returncode == 0 and "No API key configured" in done.stderr and "recorded offline" in done.stderr
     first = json.loads((run / "tracking.json").read_text())
     assert histories(run / first["folder"]) == [(10, {"loss"}), (20, {"loss", "val_cross"})]
     with Tracking("auto").following(run), (run / "metrics.jsonl").open("a") as log:
@@ -274,3 +246,26 @@ def test_wandb_itself_offline_resumed_and_without_a_keyboard(run, tmp_path, monk
     assert histories(run / second["folder"])[-1] == (30, {"loss"}) and len(histories(run / second["folder"])) == 3
     runs = pd.DataFrame({"run": ["micro-0123abcd", "micro-untracked"], "seed": ["1", "1"]})
     assert recordings(runs, tmp_path) == [f"micro-0123abcd seed 1: {run}/{second['folder']}"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "netrc", "settings", "tried_online"),
+    [
+        ({}, "machine elsewhere login user password " + 40 * "0", "", False),
+        ({}, "machine 127.0.0.1:9 login user password " + 40 * "0", "", True),
+        ({"WANDB_API_KEY": 40 * "0"}, "", "", True),
+        ({"WANDB_API_KEY": 40 * "0", "WANDB_MODE": "offline"}, "", "", False),
+        ({"WANDB_API_KEY": 40 * "0"}, "", "[default]\nmode = offline\n", False),
+    ],
+)
+def test_auto_goes_online_where_wandb_itself_is_logged_in(run, tmp_path, environment, netrc, settings, tried_online):
+    """With the real wandb and a server that is not there: whoever tries it warns, and records offline."""
+    (tmp_path / ".netrc").write_text(netrc)
+    (tmp_path / "wandb").mkdir()
+    (tmp_path / "wandb" / "settings").write_text(settings)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_") and name != "NETRC"}
+    wandb_says = {"HOME": str(tmp_path), "WANDB_BASE_URL": "http://127.0.0.1:9", "PYTHONPATH": str(ROOT), **environment}
+    done = record(run, "--mode", "auto", "--patience", "20", env={**kept, **wandb_says}, cwd=tmp_path)
+    assert done.returncode == 0 and ("could not go online" in done.stderr) == tried_online, done.stderr
+    assert json.loads((run / "tracking.json").read_text())["mode"] == "offline"
+    assert histories(run / json.loads((run / "tracking.json").read_text())["folder"])

@@ -1,19 +1,19 @@
-"""ICDAR end-to-end: a gt_<image>.txt for each scene image, a line a word; the words are cut out.
+"""ICDAR end-to-end: one gt_<image>.txt per scene image, one line per word; the words are cut out.
 
 2015: x1,y1,...,x4,y4,text (the axis-aligned box around the polygon is cut); 2013: left, top, right, bottom, "text" or the
-same with spaces. "###" marks what nobody should read.
+same with spaces. "###" marks unreadable text.
 """
 
 import re
 from pathlib import Path
 
-from core.data.convert.icdar_words import unescape
+from core.data.convert.lists import unescape
 from core.data.convert.source import (
     Box,
     ImageFinder,
     LeftOut,
     Listing,
-    Wanted,
+    ReadOptions,
     box_around,
     listed,
     malformed,
@@ -29,20 +29,16 @@ PLAIN = re.compile(r"\s*" + r"\s*,\s*".join([NUMBER] * 4) + r"\s*,(.*)")
 IGNORED = "###"
 
 
-def certain(source: Path) -> bool:
+def detect(source: Path) -> bool:
     return source.is_dir() and any(source.glob("gt_*.txt"))
 
 
-def read(source: Path, wanted: Wanted) -> Listing:
-    """The words of all scenes, scenes sorted by name with numbers counted as numbers.
-
-    Raises:
-        DataError: a line does not parse, or there is no gt_*.txt.
-    """
+def read(source: Path, options: ReadOptions) -> Listing:
+    """The words of all scenes, scenes sorted by name and img_2 before img_10."""
     files = sorted(source.glob("gt_*.txt"), key=lambda path: natural(path.stem))
     if not files:
         raise DataError(f"{source}: no gt_*.txt here; name the folder that holds them, and the images with --images")
-    finder = ImageFinder(wanted.images or source)
+    finder = ImageFinder(options.images or source)
     for path in files:
         scene = path.stem.removeprefix("gt_")
         file = finder.find(scene)
@@ -63,5 +59,5 @@ def parse(path: Path, number: int, line: str) -> tuple[Box, str]:
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """A sorting key by which img_2 stands before img_10."""
+    """A sorting key: img_2 before img_10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

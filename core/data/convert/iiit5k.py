@@ -4,25 +4,21 @@ from pathlib import Path
 
 import numpy as np
 
-from core.data.convert.source import ImageFinder, LeftOut, Listing, Wanted, listed, pick_file
+from core.data.convert.source import ImageFinder, LeftOut, Listing, ReadOptions, listed, pick_file
 from core.errors import DataError
 
 LOOKS = "the folder with traindata.mat and testdata.mat beside train/ and test/ (say --split), or one .mat file"
 LABEL_FIELDS = ("GroundTruth", "chars")  # *data.mat, *CharBound.mat
 
 
-def certain(source: Path) -> bool:
+def detect(source: Path) -> bool:
     return source.suffix == ".mat" or any((source / f"{split}data.mat").is_file() for split in ("train", "test"))
 
 
-def read(source: Path, wanted: Wanted) -> Listing:
-    """The words of one .mat file, labels in capitals as published.
-
-    Raises:
-        DataError: the file is no .mat file of IIIT5K.
-    """
-    path = pick_file(source, ("*data.mat",), wanted.split)
-    finder = ImageFinder(wanted.images or path.parent)
+def read(source: Path, options: ReadOptions) -> Listing:
+    """The words of one .mat file, labels in capitals as published."""
+    path = pick_file(source, ("*data.mat",), options.split)
+    finder = ImageFinder(options.images or path.parent)
     for number, entry in enumerate(entries(path), start=1):
         key = f"{path.name}:{number}"
         image = text(entry["ImgName"])
@@ -35,12 +31,12 @@ def read(source: Path, wanted: Wanted) -> Listing:
 
 def entries(path: Path) -> np.ndarray:
     """The records of the only struct array of a .mat file."""
-    from scipy.io import loadmat  # half of what the converters take to import, and only this one needs it
+    from scipy.io import loadmat  # half of the converters' import time, and only this one needs it
 
     try:
         content = loadmat(path)
     except Exception as error:  # scipy raises IndexError, TypeError, ValueError and others on damaged bytes
-        raise DataError(f"{path}: no readable MATLAB 5 file ({error}); download it again") from error
+        raise DataError(f"{path}: not a readable MATLAB 5 file ({error}); download it again") from error
     arrays = [value for name, value in content.items() if not name.startswith("__") and value.dtype.names]
     if len(arrays) != 1 or "ImgName" not in arrays[0].dtype.names or not set(LABEL_FIELDS) & set(arrays[0].dtype.names):
         names = [name for name in content if not name.startswith("__")]

@@ -4,9 +4,9 @@ import itertools
 from pathlib import Path
 from typing import NamedTuple
 
-from core.data.convert.source import Item, LeftOut, Listing, Wanted
-from core.data.doctor.stored import Raw, Stored
-from core.data.lmdb import find_lmdbs
+from core.data.convert.source import Item, LeftOut, Listing, ReadOptions
+from core.data.labels import name_of
+from core.data.lmdb import ImageLmdb, RawSample, find_lmdbs, stored_samples
 from core.errors import DataError
 from core.runtime.crash_safe import WorkerCrash, crash_safe_map
 
@@ -15,55 +15,46 @@ BLOCK_SIZE = 20_000  # labels read at once
 MOST = 999_999_999  # what a key's nine digits can count
 
 
-class Labels(NamedTuple):
-    """A job: the labels `first` to `last` of an LMDB."""
+class LabelRange(NamedTuple):
+    """The labels `first` to `last` of an LMDB; without `last`, those from `first` up to the first that is missing."""
 
     folder: Path
-    inside: str  # where it lies, for the ledger
+    name: str  # the folder as the ledger names it
     first: int
-    last: int
+    last: int | None
 
 
-def certain(source: Path) -> bool:
+def detect(source: Path) -> bool:
     return any(any(source.glob(f"{'*/' * depth}data.mdb")) for depth in range(4))
 
 
-def read(source: Path, wanted: Wanted) -> Listing:
-    """The samples as they are stored, labels unchanged; the LMDBs below SOURCE one after the other.
-
-    Raises:
-        DataError: there is none, or one cannot be read.
-    """
+def read(source: Path, options: ReadOptions) -> Listing:
+    """The samples as they are stored, labels unchanged; the LMDBs below SOURCE one after the other."""
     folders, jobs = find_lmdbs(source), []
-    for folder, stored in zip(folders, crash_safe_map(count, folders, 1), strict=True):
+    for folder, stored in zip(folders, crash_safe_map(stored_samples, folders, 1), strict=True):
         if isinstance(stored, WorkerCrash):
             raise DataError(f"{folder / 'data.mdb'}: opening it {stored}")
-        inside = folder.relative_to(source.parent).as_posix()
+        name = folder.relative_to(source.parent).as_posix()
         starts = range(1, stored + 1, BLOCK_SIZE)
-        jobs += [Labels(folder, inside, first, min(first + BLOCK_SIZE - 1, stored)) for first in starts]
-        jobs.append(Labels(folder, inside, stored + 1, 0))
-    for job, found in zip(jobs, crash_safe_map(listing, jobs, 1), strict=True):
-        if isinstance(found, WorkerCrash):
-            raise DataError(f"{job.folder / 'data.mdb'}: reading its labels from {job.first} on {found}")
-        yield from found
+        jobs += [LabelRange(folder, name, first, min(first + BLOCK_SIZE - 1, stored)) for first in starts]
+        jobs.append(LabelRange(folder, name, stored + 1, None))  # samples that num-samples does not count
+    for job, words in zip(jobs, crash_safe_map(list_words, jobs, 1), strict=True):
+        if isinstance(words, WorkerCrash):
+            raise DataError(f"{job.folder / 'data.mdb'}: reading its labels from {job.first} on {words}")
+        yield from words
 
 
-def count(folder: Path) -> int:
-    return Stored(folder).stored
-
-
-def listing(job: Labels) -> list[Item | LeftOut]:
-    """What the labels of a job become; without a last one, those beyond num-samples up to the first that is missing."""
-    last = job.last or MOST
-    found = Stored(job.folder).stretch(job.first, last, ("label",))
+def list_words(job: LabelRange) -> list[Item | LeftOut]:
+    """The words of a range of labels; those beyond num-samples are left out."""
+    samples = ImageLmdb(job.folder).raw_samples(job.first, job.last or MOST, ("label",))
     if job.last:
-        return [entry(job, raw) for raw in found]
-    beyond = itertools.takewhile(lambda raw: raw.label is not None, found)
-    return [LeftOut(f"{job.inside}/{raw.key}", "beyond num-samples") for raw in beyond]
+        return [word_of(job, raw) for raw in samples]
+    beyond = itertools.takewhile(lambda raw: raw.label is not None, samples)
+    return [LeftOut(f"{job.name}/{name_of(raw.index)}", "beyond num-samples") for raw in beyond]
 
 
-def entry(job: Labels, raw: Raw) -> Item | LeftOut:
-    key = f"{job.inside}/{raw.key}"
+def word_of(job: LabelRange, raw: RawSample) -> Item | LeftOut:
+    key = f"{job.name}/{name_of(raw.index)}"
     if raw.label is None:
         return LeftOut(key, "label cannot be read" if raw.problem else "no such key", raw.problem)
     try:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from PIL import Image
 
 from core.data.convert.source import Box, Item, LeftOut
-from core.data.doctor.stored import Stored as StoredLmdb
 from core.data.images import decode_image
+from core.data.lmdb import ImageLmdb
 from core.errors import DataError, UnreadableImage, UserError
 
 CROP_FORMS = {
@@ -20,14 +20,14 @@ CROP_FORMS = {
 }
 
 
-class Stored(NamedTuple):
-    image: bytes
+class LoadedWord(NamedTuple):
+    image: bytes  # encoded
     label: str
 
 
 @dataclass(frozen=True)
 class Load:
-    """Loads the words of one image file; made for worker processes.
+    """Loads the words of one image file; can be pickled for worker processes.
 
     Args:
         crop: png (lossless) or jpeg (quality 95, colour not subsampled).
@@ -45,8 +45,8 @@ class Load:
         if self.pad < 0 or self.min_side < 1:
             raise UserError(f"pad {self.pad} must be at least 0 and min_side {self.min_side} at least 1")
 
-    def __call__(self, items: list[Item]) -> list[Stored | LeftOut]:
-        """What becomes of each word; the words are of one image file, which is decoded once."""
+    def __call__(self, items: list[Item]) -> list[LoadedWord | LeftOut]:
+        """Load words of one image file, which is decoded once."""
         try:
             raw = read_image(items[0])
             image = decode_image(raw)
@@ -54,9 +54,9 @@ class Load:
             return [LeftOut(item.key, "image missing", item.file.name) for item in items]
         except (UnreadableImage, OSError) as error:
             return [LeftOut(item.key, "image cannot be read", str(error)) for item in items]
-        return [self.stored(item, raw, image) for item in items]
+        return [self.load_one(item, raw, image) for item in items]
 
-    def stored(self, item: Item, raw: bytes, image: Image.Image) -> Stored | LeftOut:
+    def load_one(self, item: Item, raw: bytes, image: Image.Image) -> LoadedWord | LeftOut:
         if item.box is not None:
             box = pixels(item.box, self.pad, image.size)
             if isinstance(box, str):
@@ -64,28 +64,23 @@ class Load:
             image = image.crop(box)
         if min(image.size) < self.min_side:
             return LeftOut(item.key, f"side shorter than {self.min_side} pixels", f"{image.size[0]} x {image.size[1]}")
-        return Stored(raw if item.box is None else encode(image, self.crop), item.label)
+        return LoadedWord(raw if item.box is None else encode(image, self.crop), item.label)
 
 
 def read_image(item: Item) -> bytes:
-    """The encoded image that an item stands for.
-
-    Raises:
-        UnreadableImage: it is in an LMDB, and its key is missing there.
-        OSError: its file cannot be read.
-    """
+    """The encoded image of an item: OSError if its file, UnreadableImage if its key in an LMDB cannot be read."""
     if item.number is None:
         return item.file.read_bytes()
-    (raw,) = database(item.file, source_size(item.file / "data.mdb")).stretch(item.number, item.number, ("image",))
+    (raw,) = database(item.file, source_size(item.file / "data.mdb")).raw_samples(item.number, item.number, ("image",))
     if raw.image is None:
         raise UnreadableImage(raw.problem or f"no key image-{item.number:09d}")
     return raw.image
 
 
 @lru_cache(maxsize=4)
-def database(folder: Path, size: int) -> StoredLmdb:
-    """An LMDB of that size, opened once; its samples are asked for one by one."""
-    return StoredLmdb(folder)
+def database(folder: Path, size: int) -> ImageLmdb:
+    """An LMDB, opened once for all its samples; its `size` makes a replaced file open again."""
+    return ImageLmdb(folder)
 
 
 def pixels(box: Box, pad: int, size: tuple[int, int]) -> tuple[int, int, int, int] | str:
@@ -106,11 +101,7 @@ def encode(image: Image.Image, crop: str) -> bytes:
 
 
 def source_size(path: Path) -> int:
-    """A file's size, or -1 where there is none.
-
-    Raises:
-        DataError: it cannot be asked.
-    """
+    """A file's size, or -1 if it does not exist."""
     try:
         return path.stat().st_size
     except FileNotFoundError:

@@ -1,38 +1,36 @@
-"""Long conversions in parts: each is whole or not there, so that an interrupted one goes on where it was.
+"""Long conversions in parts, each whole or absent, so that an interrupted conversion goes on where it stopped.
 
-OUT.parts/ holds job.json (what is being made), and for each part the ledger part-00000.json, written first, and the LMDB
-part-00000/. As they come they are copied into one LMDB, which is renamed to OUT; the bytes are the same however often the
-work was interrupted and whatever the number of processes, each of which makes whole parts.
+OUT.parts/ holds job.json (what is being made), and for each part its ledger part-00000.json and its LMDB part-00000/. The
+parts are copied in order into one LMDB, which is renamed to OUT. So its bytes do not depend on interruptions, nor on the
+number of processes, each of which makes whole parts. (joblib.Memory caches results too, but pickled, one file per call, and
+it cannot tell a half-written one.)
 """
 
 import itertools
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import lmdb
 from rich.progress import Progress
 
-from core.data.convert.load import Load, Stored
+from core.data.convert.load import Load, LoadedWord
 from core.data.convert.source import Item, LeftOut
 from core.data.lmdb import write_lmdb
 from core.errors import DataError
 from core.files import write_json
 from core.runtime.crash_safe import WorkerCrash, crash_safe_map
 
-PART = 512  # entries of the source a part
+PART = 512  # entries of the source per part
 
 
 class Parts:
-    """The folder beside OUT in which its parts collect.
+    """The folder beside OUT that holds its parts.
 
     Args:
-        job: what is being made, as JSON; parts of another job are refused.
-
-    Raises:
-        DataError: the folder holds parts of another job.
+        job: what is being made, as JSON; DataError if the folder holds parts of another job.
     """
 
     def __init__(self, out: Path, job: dict):
@@ -42,8 +40,8 @@ class Parts:
             before = json.loads(path.read_text())
             changed = sorted(key for key in job.keys() | before.keys() if job.get(key) != before.get(key))
             if changed:
-                said = ", ".join(f"{key} was {before.get(key)!r} and is {job.get(key)!r}" for key in changed)
-                raise DataError(f"{self.folder} holds parts of another job ({said}); remove it to start again")
+                changes = ", ".join(f"{key} was {before.get(key)!r} and is {job.get(key)!r}" for key in changed)
+                raise DataError(f"{self.folder} holds parts of another job ({changes}); remove it to start again")
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
@@ -55,10 +53,10 @@ class Parts:
     def ledger(self, number: int) -> Path:
         return self.folder / f"part-{number:05d}.json"
 
-    def write(self, number: int, results: Sequence[Stored | LeftOut]) -> None:
-        """One part, made whole by its LMDB appearing."""
+    def write(self, number: int, results: Sequence[LoadedWord | LeftOut]) -> None:
+        # The ledger first: a part counts as done once its LMDB is there, and by then both must be.
         write_json(self.ledger(number), [result for result in results if isinstance(result, LeftOut)])
-        write_lmdb(self.lmdb(number), [result for result in results if isinstance(result, Stored)])
+        write_lmdb(self.lmdb(number), [result for result in results if isinstance(result, LoadedWord)])
 
     def missing(self, count: int) -> list[int]:
         return [number for number in range(count) if not (self.lmdb(number) / "data.mdb").is_file()]
@@ -71,66 +69,48 @@ class Parts:
                     image, label = (transaction.get(f"{kind}-{index:09d}".encode()) for kind in ("image", "label"))
                     yield image, label.decode()
 
-    def left_out(self, count: int) -> list[LeftOut]:
-        return [LeftOut(*entry) for number in range(count) for entry in json.loads(self.ledger(number).read_text())]
+    def left_out(self) -> list[LeftOut]:
+        """The entries that the parts left out, in order; call it when all parts are written."""
+        ledgers = sorted(self.folder.glob("part-*.json"), key=lambda path: int(path.stem.removeprefix("part-")))
+        return [LeftOut(*entry) for path in ledgers for entry in json.loads(path.read_text())]
 
 
 def make_parts(parts: Parts, entries: Sequence[Item | LeftOut], load: Load, workers: int) -> Iterator[int]:
-    """Load every entry that no part holds yet, a part a process; yields the parts' numbers in order, each when it is there.
+    """Load every entry that no part holds yet; yields the parts' numbers in order, each once it is written.
 
     Raises:
         OSError: something could not be written.
         DataError: a process died.
     """
-    count = parts_of(entries)
-    missing = set(parts.missing(count))
-    jobs = [Job(parts, number, entries[number * PART : (number + 1) * PART], load) for number in sorted(missing)]
+    blocks = [entries[start : start + PART] for start in range(0, max(1, len(entries)), PART)]
+    missing = set(parts.missing(len(blocks)))
+    jobs = [(number, blocks[number]) for number in sorted(missing)]
+    # A damaged LMDB can end the process that reads it, so LMDBs are read in another one even with one worker.
     databases = any(isinstance(entry, Item) and entry.number is not None for entry in entries)
-    made = crash_safe_map(make_part, jobs, workers) if workers > 1 or databases else map(make_part, jobs)
+    make = partial(make_part, parts, load)
+    made = crash_safe_map(make, jobs, workers) if workers > 1 or databases else map(make, jobs)
     with Progress(transient=True) as progress:
         bar = progress.add_task("loading words", total=len(entries))
-        for number in range(count):
-            listed = entries[number * PART : (number + 1) * PART]
-            if number in missing and isinstance(how := next(made), WorkerCrash):
-                which = f"{number * PART + 1} to {number * PART + len(listed)}"
-                raise DataError(f"{places(listed)}: loading words {which} {how}")
-            progress.advance(bar, len(listed))
+        for number, block in enumerate(blocks):
+            if number in missing and isinstance(crash := next(made), WorkerCrash):
+                which = f"{number * PART + 1} to {number * PART + len(block)}"
+                raise DataError(f"{files_of(block)}: loading words {which} {crash}")
+            progress.advance(bar, len(block))
             yield number
 
 
-def parts_of(entries: Sequence[Item | LeftOut]) -> int:
-    """How many parts that makes."""
-    return max(1, -(-len(entries) // PART))
-
-
-def places(entries: Sequence[Item | LeftOut]) -> str:
+def files_of(entries: Sequence[Item | LeftOut]) -> str:
     """The databases that entries lie in, or the first and last file."""
     files = list(dict.fromkeys(entry.file for entry in entries if isinstance(entry, Item)))
     databases = [str(file / "data.mdb") for file in files if file.is_dir()]
     return ", ".join(databases) if databases else " ... ".join(str(file) for file in (files[0], files[-1]))
 
 
-class Job(NamedTuple):
-    """What a process makes a part from."""
-
-    parts: Parts
-    number: int
-    entries: Sequence[Item | LeftOut]
-    load: Load
-
-
-def make_part(job: Job) -> None:
-    """Write one part."""
-    job.parts.write(job.number, list(loaded(job.entries, job.load)))
-
-
-def loaded(entries: Sequence[Item | LeftOut], load: Load) -> Iterator[Stored | LeftOut]:
-    """What becomes of the entries, in their order."""
-    for _, group in itertools.groupby(entries, key=scene):
-        together = list(group)
-        yield from load(together) if isinstance(together[0], Item) else together
-
-
-def scene(entry: Item | LeftOut) -> tuple:
-    """Neighbours that share this are loaded together: words of one scene image."""
-    return (entry.file, entry.number) if isinstance(entry, Item) else ()
+def make_part(parts: Parts, load: Load, job: tuple[int, Sequence[Item | LeftOut]]) -> None:
+    """Load and write one part; neighbouring words of one scene image are loaded together."""
+    number, entries = job
+    results = []
+    for _, group in itertools.groupby(entries, key=lambda entry: (entry.file, entry.number) if isinstance(entry, Item) else ()):
+        words = list(group)
+        results += load(words) if isinstance(words[0], Item) else words
+    parts.write(number, results)

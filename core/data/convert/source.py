@@ -1,16 +1,16 @@
-"""What a source format yields, and what reading one needs: text with line numbers, and images found by name."""
+"""What a reader of a source format yields and needs: words, text with line numbers, images found by name."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from core.data.folders import folders_below
+from core.data.folders import SPLITS, folders_below
 from core.errors import DataError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-SPLITS = ("train", "val", "test")
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 
@@ -20,12 +20,12 @@ class Item(NamedTuple):
     key: str  # where it stands in the source, for the ledger
     label: str  # as the source has it
     file: Path  # image file, or the folder of an LMDB
-    number: int | None = None  # the sample's number in that LMDB
-    box: Box | None = None  # what is cut from a scene image; None: the file as it is
+    number: int | None = None  # the sample's key number in that LMDB
+    box: Box | None = None  # what to cut from a scene image; None: the file as it is
 
 
 class LeftOut(NamedTuple):
-    """A word that the source lists and that is not used."""
+    """A word that the source lists but that is not used."""
 
     key: str
     reason: str
@@ -36,13 +36,13 @@ Listing = Iterator[Item | LeftOut]
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What of a source is wanted.
+class ReadOptions:
+    """Which words of a source to read.
 
     Args:
-        images: folder of the images, where it is not beside the annotations.
+        images: folder of the images, if they are not beside the annotations.
         split: train, val or test, for sources that hold several.
-        legibility, language, writing: COCO-Text's attributes, or "any".
+        legibility, language, writing: values that COCO-Text's attributes must have, or "any".
     """
 
     images: Path | None = None
@@ -53,11 +53,7 @@ class Wanted:
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a UTF-8 file that are not blank, numbered from 1, without byte order mark and line ends.
-
-    Raises:
-        DataError: a line is not UTF-8, or there is no such file.
-    """
+    """The lines of a UTF-8 file that are not blank, numbered from 1, without byte order mark and line ends."""
     for number, raw in enumerate(read_bytes(path).removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         try:
             line = raw.decode("utf-8").rstrip("\r")
@@ -76,6 +72,15 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(f"{path} cannot be read ({error.strerror}); is SOURCE right?") from error
 
 
+def parse_json(path: Path) -> object:
+    try:
+        return json.loads(read_bytes(path).decode("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}, line {error.lineno}: not valid JSON ({error.msg}); download or write it again") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 at byte {error.start}; convert it, e.g. iconv -f latin1 -t utf-8") from error
+
+
 def malformed(path: Path, number: int, expected: str, line: str) -> DataError:
     """The error for a line that does not parse."""
     return DataError(f"{path}, line {number}: expected {expected}, found {line[:80]!r}; mend the line or name another --format")
@@ -91,11 +96,7 @@ def first_line(path: Path) -> str:
 
 
 def pick_file(source: Path, patterns: tuple[str, ...], split: str | None) -> Path:
-    """The annotation file: SOURCE itself, or the only one in it that fits (of several, the one named after the split).
-
-    Raises:
-        DataError: none or several fit, or SOURCE is named after another split.
-    """
+    """The annotation file: SOURCE itself, or the only one in it that fits (of several, the one named after the split)."""
     if source.is_file():
         named = [name for name in SPLITS if name in source.name.lower()]
         if split in SPLITS and named and split not in named:
@@ -103,14 +104,14 @@ def pick_file(source: Path, patterns: tuple[str, ...], split: str | None) -> Pat
                 f"{source} is named after {' and '.join(named)}, yet --split says {split}: drop it or name another file"
             )
         return source
-    found = sorted({path for pattern in patterns for path in source.glob(pattern) if path.is_file()})
-    if len(found) > 1 and split:
-        found = [path for path in found if split in path.name.lower()]
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "none"
+    files = sorted({path for pattern in patterns for path in source.glob(pattern) if path.is_file()})
+    if len(files) > 1 and split:
+        files = [path for path in files if split in path.name.lower()]
+    if len(files) != 1:
+        names = ", ".join(path.name for path in files) or "none"
         expected = " or ".join(patterns)
         raise DataError(f"{source}: expected one annotation file ({expected}), found {names}; name the file or say --split")
-    return found[0]
+    return files[0]
 
 
 @dataclass(frozen=True)
@@ -122,17 +123,17 @@ class ImageFinder:
     @cached_property
     def by_name(self) -> dict[str, list[Path]]:
         """Every image below the folder, under its name and under its name without suffix."""
-        found: dict[str, list[Path]] = {}
+        images: dict[str, list[Path]] = {}
         for folder, files in folders_below(self.root):
             for name in files:
                 path = folder / name
                 if path.suffix.lower() in IMAGE_SUFFIXES:
-                    found.setdefault(name, []).append(path)
-                    found.setdefault(path.stem, []).append(path)
-        return found
+                    images.setdefault(name, []).append(path)
+                    images.setdefault(path.stem, []).append(path)
+        return images
 
     def at(self, name: str) -> Path | None:
-        """The file at that path; None when there is none."""
+        """The file at that path, or None."""
         path = self.root / name
         try:
             return path if path.is_file() else None
@@ -140,22 +141,17 @@ class ImageFinder:
             return None
 
     def find(self, name: str) -> Path | None:
-        """The file at that path, else the only image of that name (with or without suffix) anywhere below.
-
-        Raises:
-            DataError: several images have that name.
-        """
-        exact = self.at(name)
-        if exact:
+        """The file at that path, else the only image of that name (with or without suffix) anywhere below."""
+        if exact := self.at(name):
             return exact
-        found = self.by_name.get(Path(name).name, [])
-        if len(found) > 1:
-            raise DataError(f"{self.root}: {name!r} may be {found[0]} or {found[1]}; name one folder with --images")
-        return found[0] if found else None
+        images = self.by_name.get(Path(name).name, [])
+        if len(images) > 1:
+            raise DataError(f"{self.root}: {name!r} may be {images[0]} or {images[1]}; name one folder with --images")
+        return images[0] if images else None
 
 
 def listed(key: str, label: str, file: Path | None, name: str, box: Box | None = None) -> Item | LeftOut:
-    """An item, or what is said when its image was not found."""
+    """An item, or an entry for the ledger if its image is missing."""
     return LeftOut(key, "image missing", name) if file is None else Item(key, label, file, box=box)
 
 

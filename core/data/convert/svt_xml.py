@@ -3,29 +3,25 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
-from core.data.convert.source import ImageFinder, LeftOut, Listing, Wanted, listed, pick_file
+from core.data.convert.source import ImageFinder, LeftOut, Listing, ReadOptions, listed, pick_file
 from core.errors import DataError
 
 LOOKS = "the folder with train.xml and test.xml beside img/ (say --split), or one of them: <taggedRectangle> elements"
 
 
-def certain(source: Path) -> bool:
+def detect(source: Path) -> bool:
     files = [source] if source.suffix == ".xml" else [source / "train.xml", source / "test.xml"]
     return any(path.is_file() and b"<taggedRectangle" in path.read_bytes() for path in files)
 
 
-def read(source: Path, wanted: Wanted) -> Listing:
-    """The words of all scenes, in the order of the file.
-
-    Raises:
-        DataError: the file is no XML of that layout.
-    """
-    path = pick_file(source, ("*.xml",), wanted.split)
-    finder = ImageFinder(wanted.images or path.parent)
+def read(source: Path, options: ReadOptions) -> Listing:
+    """The words of all scenes, in the order of the file."""
+    path = pick_file(source, ("*.xml",), options.split)
+    finder = ImageFinder(options.images or path.parent)
     try:
         scenes = ElementTree.parse(path).getroot().findall("image")
     except ElementTree.ParseError as error:
-        raise DataError(f"{path}, line {error.position[0]}: no valid XML ({error}); download it again") from error
+        raise DataError(f"{path}, line {error.position[0]}: not valid XML ({error}); download it again") from error
     if not scenes:
         raise DataError(f"{path}: no <image> element; expected <tagset><image><imageName>...<taggedRectangle>")
     for scene in scenes:

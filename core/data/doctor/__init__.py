@@ -1,1 +1,1 @@
-"""What lies in a folder of data and what is wrong with it (`python -m core.data.doctor`)."""
+"""What lies in a data folder and what is wrong with it (`python -m core.data.doctor`)."""

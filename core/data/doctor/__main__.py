@@ -1,4 +1,4 @@
-"""What lies in a folder of data, what is wrong with it, and which of the paper's tables it can reproduce.
+"""What lies in a data folder, what is wrong with it, and which of the paper's tables it can reproduce.
 
     python -m core.data.doctor data --html doctor.html
 
@@ -10,35 +10,35 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.cli import add_json, add_workers, share
-from core.data.doctor.diagnosis import PARTS
+from core.data.folders import SPLITS
 from core.errors import user_errors
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m core.data.doctor",
-        description="Look at every image and label below a data root (train/<set>/**/data.mdb, val/**/data.mdb, "
+        description="Check every image and label below a data root (train/<set>/**/data.mdb, val/**/data.mdb, "
         "test/<benchmark>/data.mdb, labels/): what is there, what is broken, what two splits share, and which of the "
         "paper's tables it can reproduce.",
         epilog="Example: python -m core.data.doctor data --html doctor.html --runs results/runs",
     )
     parser.add_argument("root", type=Path, help="data root, as given to core.train as --data")
     add_json(parser)
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with thumbnails of what to look at")
-    parser.add_argument("--runs", type=Path, help="folder of runs, e.g. results/runs: list those on data that changed since")
-    parser.add_argument("--model", type=Path, help="trained model: list labels that it contradicts with confidence")
-    about = "confidence from which a reading contradicts its label, 0 to 1 (default: 0.9)"
+    parser.add_argument("--html", type=Path, metavar="FILE", help="page to write, with thumbnails of what to look at")
+    parser.add_argument("--runs", type=Path, help="folder of runs, e.g. results/runs: list those whose data has changed since")
+    parser.add_argument("--model", type=Path, help="trained model: list the labels that it contradicts")
+    about = "confidence at which a reading contradicts a label, 0 to 1 (default: 0.9)"
     parser.add_argument("--confident", type=share, default=0.9, help=about)
     parser.add_argument(
-        "--read", nargs="+", choices=PARTS, default=["val", "test"], help="splits the model reads (default: val test)"
+        "--read", nargs="+", choices=SPLITS, default=["val", "test"], help="splits that the model reads (default: val test)"
     )
     add_workers(parser)
     options = parser.parse_args(arguments)
 
-    from core.data.doctor.run import look
+    from core.data.doctor.run import report
 
     with user_errors():
-        look(options)
+        report(options)
 
 
 if __name__ == "__main__":

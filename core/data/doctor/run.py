@@ -1,8 +1,8 @@
-"""A whole look at a data root: the diagnosis, stale runs, labels that a trained model contradicts, page and summary."""
+"""The doctor's work: diagnose, find stale runs and labels that a trained model contradicts, report."""
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,58 +10,51 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from core.data.doctor.diagnosis import Diagnosis, examine
-from core.data.doctor.page import page
+from core.data.doctor.report import Section, as_page, as_text, sections_of
 from core.data.doctor.scan import of_split
-from core.data.doctor.summary import summary
 from core.data.doctor.verdict import read_needs
 from core.errors import DataError
 from core.evaluate.staleness import runs_on, stale
 from core.files import ROOT, atomic_file
 
 
-def look(options: argparse.Namespace) -> None:
-    """Do what the doctor's options ask for: look at the data, write the page, print the summary or everything as JSON.
+def report(options: argparse.Namespace) -> None:
+    """Do what the doctor's options ask for: check the data, write the page, print the findings as text or JSON.
 
     Raises:
         FileNotFoundError: there is no such data root.
-        DataError: the folder of runs holds no run.
+        DataError: there is no LMDB below it, or no run below the folder of runs.
     """
     if not options.root.is_dir():
         raise FileNotFoundError(f"data root {options.root} does not exist; it should hold train/, val/ and test/")
-    with bar("look") as advance:
+    with bar("check") as advance:
         diagnosis = examine(options.root, read_needs(ROOT / "ablations"), options.workers, advance)
-    old, elsewhere = stale_runs(options.runs, options.root) if options.runs else ({}, 0)
-    doubted = read_doubts(diagnosis, options.model, options.read, options.confident) if options.model else []
+    content, sections = diagnosis.as_dict(), sections_of(diagnosis)
+    if options.runs:
+        reasons, elsewhere = stale_runs(options.runs, options.root)
+        content |= {"stale_runs": reasons, "runs_on_other_data": elsewhere}
+        lines = [f"{run} is stale: {reason}" for run, reason in reasons.items()] or ["none is stale"]
+        lines += [f"{elsewhere} runs were on other data"] if elsewhere else []
+        sections.append(Section(f"Runs below {options.runs}", lines))
+    if options.model:
+        doubts = contradicted_labels(diagnosis, options)
+        content |= {"doubts": [doubt._asdict() for doubt in doubts]}
+        title = f"Labels that {options.model} contradicts with confidence {options.confident} or more: {len(doubts)}"
+        lines = [f"{place.lmdb} {place.index}: label {label}, read {text} ({sure:.3f})" for place, label, text, sure in doubts]
+        samples = [(f"reads {text} with confidence {sure}", [place]) for place, _, text, sure in doubts]
+        sections.append(Section(title, lines[:20] or ["none"], samples=samples))
     if options.html:
         with atomic_file(options.html) as partial:
-            partial.write_text(page(diagnosis, old, doubted), encoding="utf-8")
+            partial.write_text(as_page(f"Data: {options.root}", sections, diagnosis.scans), encoding="utf-8")
     if options.json:
-        runs = {"stale_runs": old, "runs_on_other_data": elsewhere} if options.runs else {}
-        found = {"doubts": [doubt._asdict() for doubt in doubted]} if options.model else {}
-        print(json.dumps({**diagnosis.as_dict(), **runs, **found}, ensure_ascii=False))
-        return
-    print(summary(diagnosis))
-    if options.runs:
-        show_runs(options.runs, old, elsewhere)
-    if options.model:
-        print(f"\nLabels that {options.model} contradicts with confidence {options.confident} or more: {len(doubted)}")
-        for place, label, reading, sure in doubted[:20]:
-            print(f"  {place.lmdb} {place.index}: label {label}, read {reading} ({sure:.3f})")
-    if options.html:
-        print(f"\nwritten to {options.html}")
-
-
-def show_runs(folder: Path, old: dict[str, str], elsewhere: int) -> None:
-    """Print which runs are stale, and how many were on other data."""
-    print(f"\nRuns below {folder}")
-    lines = [f"{run} is stale: {reason}" for run, reason in old.items()] or ["none is stale"]
-    lines += [f"{elsewhere} runs were on other data"] if elsewhere else []
-    print("\n".join(f"  {line}" for line in lines))
+        print(json.dumps(content, ensure_ascii=False))
+    else:
+        print(as_text(sections) + (f"\n\nwritten to {options.html}" if options.html else ""))
 
 
 @contextmanager
 def bar(what: str, total: int | None = None) -> Iterator:
-    """A progress bar on stderr; yields what advances it, and may tell it the total."""
+    """A progress bar on stderr; yields a function that advances it and may set the total."""
     columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(what, total=total)
@@ -72,7 +65,7 @@ def stale_runs(runs: Path, data: Path) -> tuple[dict[str, str], int]:
     """Why each run on `data` below a folder is stale, by its path, and how many runs were on other data.
 
     Raises:
-        DataError: the folder holds no run.
+        DataError: there is no run below the folder.
     """
     ours, others = runs_on(runs, data)
     if not ours and not others:
@@ -81,10 +74,10 @@ def stale_runs(runs: Path, data: Path) -> tuple[dict[str, str], int]:
     return {run: reason for run, reason in reasons.items() if reason}, len(others)
 
 
-def read_doubts(diagnosis: Diagnosis, model: Path, parts: Sequence[str], confident: float) -> list[tuple]:
-    """Samples of some splits whose label a trained model contradicts."""
-    from core.data.doctor.suspicious import doubts  # torch, which a look without a model does not need
+def contradicted_labels(diagnosis: Diagnosis, options: argparse.Namespace) -> list:
+    """Samples of the splits to read whose label the trained model contradicts."""
+    from core.data.doctor.suspicious import doubts  # imports torch, which a diagnosis without a model does not need
 
-    scans = [found for part in parts for found in of_split(diagnosis.scans, part) if not found.error]
-    with bar("read", sum(len(found.samples) for found in scans)) as advance:
-        return doubts(model, scans, confident, advance)
+    scans = [scan for part in options.read for scan in of_split(diagnosis.scans, part) if not scan.error]
+    with bar("read", sum(len(scan.samples) for scan in scans)) as advance:
+        return doubts(options.model, scans, options.confident, advance)

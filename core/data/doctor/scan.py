@@ -1,4 +1,4 @@
-"""One look at every sample of an LMDB, by several processes: digests, sizes, labels, and what is wrong with each."""
+"""One pass over every sample of an LMDB, in several processes: digests, sizes, labels, and what is wrong with each."""
 
 import hashlib
 import io
@@ -11,15 +11,17 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from core.charset import CHARSET_36, RejectedLabel, normalise_label, reduce_text
-from core.data.doctor.stored import RULES, Raw, Stored
+from core.charset import CHARSET_36, CHARSET_94, RejectedLabel, normalise_label, reduce_text
 from core.data.images import decode_image
+from core.data.labels import PUBLISHED_RULES
+from core.data.lmdb import ImageLmdb, RawSample
 from core.errors import DataError, UnreadableImage
 from core.runtime.crash_safe import WorkerCrash, crash_safe_map
 
-BLOCK_SIZE = 500  # samples a job
+BLOCK_SIZE = 500  # samples per job
+SMALL = 8  # pixels of height; below, letters have no shape
 Advance = Callable[[int, int], None]
-HASH_SIZE = (9, 8)  # pixels; 8 comparisons a line of 8 lines
+HASH_SIZE = (9, 8)  # pixels: 8 comparisons in each of 8 lines
 SAMPLE = np.dtype(  # position i is the sample with key number i + 1
     [("bytes", "u8"), ("look", "u8"), ("label", "u8"), ("width", "u4"), ("height", "u4"), ("readable", "?")]
 )
@@ -35,14 +37,15 @@ class Finding(NamedTuple):
 
 @dataclass
 class Scan:
-    """What was seen in one LMDB.
+    """The samples of one LMDB, in numbers, and those that something is wrong with.
 
     Args:
         name: its folder below the data root, as in train/real/IC15.
         samples: an array of SAMPLE; `label` is 0 where the rules drop it, `look` where the image is flat or unreadable.
+        odd: images in another mode than RGB or grey.
         characters: of the labels as stored, without white space.
         scored: labels with a character of the 36 that published accuracies count.
-        error: why it cannot be read; then there is nothing else.
+        error: why the LMDB cannot be read; then everything else is empty.
     """
 
     name: str
@@ -59,7 +62,7 @@ class Scan:
     error: str = ""
 
     def add(self, part: "Scan") -> None:
-        """Take in the next stretch, all but its samples."""
+        """Append the next block of samples."""
         for name in ("unreadable", "odd", "dropped"):
             getattr(self, name).extend(getattr(part, name))
         for name in ("formats", "lengths", "characters"):
@@ -80,43 +83,73 @@ class Scan:
         """16 hex digits of all images and label bytes in order, however the database is laid out."""
         return hashlib.sha256(self.samples[["bytes", "label"]].tobytes()).hexdigest()[:16]
 
+    def image_facts(self) -> dict:
+        """The images in numbers; lists name every sample by its key."""
+        good = self.samples[self.samples["readable"]]
+        return {
+            "readable": len(good),
+            "unreadable": [[f"image-{one.index:09d}", one.what] for one in self.unreadable],
+            "formats": dict(self.formats.most_common()),
+            "odd": [[f"image-{one.index:09d}", one.what] for one in self.odd],
+            "width": quantiles(good["width"]),
+            "height": quantiles(good["height"]),
+            "lower_than_8_pixels": int(np.count_nonzero(good["height"] < SMALL)),
+            "taller_than_wide": int(np.count_nonzero(good["height"] > good["width"])),
+            "flat": int(np.count_nonzero(good["look"] == 0)),
+        }
 
-def scan(folders: dict[str, Path], workers: int, advance: Advance = lambda images, total: None) -> list[Scan]:
-    """Look through LMDBs; one that cannot be read says why in `error`, the others are looked through all the same.
+    def label_facts(self) -> dict:
+        """The labels in numbers; the ledger has key, reason and stored label of every dropped sample."""
+        outside = Counter({character: n for character, n in self.characters.items() if character not in CHARSET_94})
+        total = sum(self.characters.values())
+        return {
+            "kept": sum(self.lengths.values()),
+            "scored": self.scored,
+            "lengths": {str(length): self.lengths[length] for length in sorted(self.lengths)},
+            "characters_used": sum(character in self.characters for character in CHARSET_94),
+            "characters_outside": dict(outside.most_common()),
+            "coverage": 1 - sum(outside.values()) / total if total else None,
+            "dropped": dict(Counter(one.what for one in self.dropped)),
+            "ledger": [[f"label-{one.index:09d}", one.what, one.label] for one in self.dropped],
+        }
+
+
+def quantiles(values: np.ndarray) -> list[int]:
+    """Smallest, median and largest; empty without values."""
+    return [int(value) for value in (values.min(), np.median(values), values.max())] if len(values) else []
+
+
+def scan_all(folders: dict[str, Path], workers: int, advance: Advance = lambda images, total: None) -> list[Scan]:
+    """Examine LMDBs; one that cannot be read says why in `error`, and the others are examined anyway.
 
     Args:
         folders: by name.
-        advance: told how many more images are done, and of how many.
+        advance: called with how many more images are done, and of how many.
     """
-    scans, jobs, pieces = [Scan(name, path) for name, path in folders.items()], [], {}
-    for found, opened in zip(scans, crash_safe_map(sizes_of, [found.path for found in scans], 1), strict=True):
+    scans, jobs, blocks = [Scan(name, path) for name, path in folders.items()], [], {}
+    for one, opened in zip(scans, crash_safe_map(sizes_of, [one.path for one in scans], 1), strict=True):
         if not isinstance(opened, Sizes):
-            found.error = opened if isinstance(opened, str) else died(found, "opening it", opened)
+            one.error = opened if isinstance(opened, str) else f"{one.path / 'data.mdb'}: opening it {opened}"
             continue
-        found.extra_keys, pieces[found.name] = opened.extra_keys, []
+        one.extra_keys, blocks[one.name] = opened.extra_keys, []
         starts = range(1, opened.stored + 1, BLOCK_SIZE)
-        jobs += [(found, (found.path, first, min(first + BLOCK_SIZE - 1, opened.stored))) for first in starts]
+        jobs += [(one, (one.path, first, min(first + BLOCK_SIZE - 1, opened.stored))) for first in starts]
     total = sum(last - first + 1 for _, (_, first, last) in jobs)
     advance(0, total)
-    for (found, (_, first, last)), part in zip(
-        jobs, crash_safe_map(look_through, [job for _, job in jobs], workers), strict=True
-    ):
+    parts = crash_safe_map(scan_block, [job for _, job in jobs], workers)
+    for (one, (_, first, last)), part in zip(jobs, parts, strict=True):
         if isinstance(part, WorkerCrash):
-            found.error = found.error or died(found, f"reading keys {first} to {last}", part)
+            one.error = one.error or f"{one.path / 'data.mdb'}: reading keys {first} to {last} {part}"
         else:
-            pieces[found.name].append(part.samples)
-            found.add(part)
+            blocks[one.name].append(part.samples)
+            one.add(part)
         advance(last - first + 1, total)
-    for number, found in enumerate(scans):
-        if found.error:
-            scans[number] = Scan(found.name, found.path, error=found.error)
-        elif pieces[found.name]:
-            found.samples = np.concatenate(pieces[found.name])
+    for number, one in enumerate(scans):
+        if one.error:
+            scans[number] = Scan(one.name, one.path, error=one.error)
+        elif blocks[one.name]:
+            one.samples = np.concatenate(blocks[one.name])
     return scans
-
-
-def died(found: Scan, doing: str, how: WorkerCrash) -> str:
-    return f"{found.path / 'data.mdb'}: {doing} {how}"
 
 
 class Sizes(NamedTuple):
@@ -125,32 +158,33 @@ class Sizes(NamedTuple):
 
 
 def sizes_of(path: Path) -> Sizes | str:
-    """Of an LMDB, or why it cannot be opened."""
+    """The sizes of an LMDB, or why it cannot be opened."""
     try:
-        stored = Stored(path)
+        lmdb = ImageLmdb(path)
     except (DataError, OSError) as error:
         return str(error)
-    return Sizes(stored.stored, stored.extra_keys)
+    return Sizes(lmdb.stored, lmdb.extra_keys)
 
 
-def look_through(job: tuple[Path, int, int]) -> Scan:
-    """The samples first to last of an LMDB, looked at."""
+def scan_block(job: tuple[Path, int, int]) -> Scan:
+    """The samples first to last of an LMDB; the job of one process."""
     path, first, last = job
     part = Scan(path.name, path, np.zeros(last - first + 1, SAMPLE))
-    for row, raw in zip(part.samples, Stored(path).stretch(first, last), strict=True):
-        shown = "" if raw.label is None else raw.label[:200].decode("utf-8", "replace")
-        look_at_label(part, row, raw, shown)
-        look_at_image(part, row, raw, shown)
+    for row, raw in zip(part.samples, ImageLmdb(path).raw_samples(first, last), strict=True):
+        label = "" if raw.label is None else raw.label[:200].decode("utf-8", "replace")
+        scan_label(part, row, raw, label)
+        scan_image(part, row, raw, label)
     return part
 
 
-def look_at_label(part: Scan, row: np.void, raw: Raw, shown: str) -> None:
+def scan_label(part: Scan, row: np.void, raw: RawSample, shown: str) -> None:
+    """Count a label, or note why the rules drop it; `shown` is what the note quotes."""
     try:
         if raw.label is None:
             raise RejectedLabel(raw.problem or "no such key")
         text = raw.label.decode("utf-8")
         part.characters.update("".join(text.split()))
-        label = normalise_label(text, *RULES)
+        label = normalise_label(text, *PUBLISHED_RULES)
     except UnicodeDecodeError:
         part.dropped.append(Finding(raw.index, "not UTF-8", shown))
     except RejectedLabel as reason:
@@ -162,7 +196,8 @@ def look_at_label(part: Scan, row: np.void, raw: Raw, shown: str) -> None:
         row["label"] = digest((reduced or label).encode())
 
 
-def look_at_image(part: Scan, row: np.void, raw: Raw, shown: str) -> None:
+def scan_image(part: Scan, row: np.void, raw: RawSample, shown: str) -> None:
+    """Measure an image, or note why it cannot be decoded."""
     if raw.image is None:
         part.unreadable.append(Finding(raw.index, raw.problem or "no such key", shown))
         return
@@ -172,7 +207,7 @@ def look_at_image(part: Scan, row: np.void, raw: Raw, shown: str) -> None:
     except UnreadableImage as error:
         part.unreadable.append(Finding(raw.index, str(error), shown))
         return
-    with Image.open(io.BytesIO(raw.image)) as header:
+    with Image.open(io.BytesIO(raw.image)) as header:  # after decode_image, which refuses what is dangerous to open
         kind, mode = header.format or "?", header.mode
     part.formats[f"{kind} {mode}"] += 1
     if mode not in ("RGB", "L"):
@@ -193,4 +228,4 @@ def look_of(image: Image.Image) -> int:
 
 
 def of_split(scans: Sequence[Scan], split: str) -> list[Scan]:
-    return [found for found in scans if found.split == split]
+    return [one for one in scans if one.split == split]

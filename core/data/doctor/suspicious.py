@@ -1,4 +1,4 @@
-"""Labels that a trained model contradicts with confidence: mislabelled images, mostly, or ones it cannot read."""
+"""Labels that a trained model contradicts with confidence: wrong labels, or images that the model cannot read."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from core.data.loading import Words, in_order
 from core.data.transforms import ToTensor
 from core.weights.checkpoint import load_model
 
-BATCH = 64  # images at once; changes nothing but speed and memory
+BATCH = 64  # images; decides speed and memory alone
 
 
 class Doubt(NamedTuple):
@@ -33,13 +33,13 @@ def doubts(
 
     Args:
         model_path: run directory, model.safetensors or released checkpoint.
-        confident: readings below this confidence count for nothing.
-        advance: told how many more images are read.
+        confident: readings below this confidence are ignored.
+        advance: called with how many more images are read.
     """
     model = load_model(model_path).eval().to("cuda" if torch.cuda.is_available() else "cpu")
     device = next(model.parameters()).device
     transform = ToTensor(model.towers.image_size, model.normalisation)
-    found = []
+    contradicted = []
     for scan in scans:
         words = Words([WordLmdb(scan.path, CHARSET_94, model.max_letters)], transform)
         for batch in in_order(words, BATCH, 0):
@@ -49,5 +49,5 @@ def doubts(
             texts, sure = model.tokenizer.decode(model.predict(batch.normalised(device), refine_steps=1).output)
             for index, label, text, confidence in zip(batch.indices, batch.labels, texts, sure, strict=True):
                 if confidence >= confident and reduce_text(label, CHARSET_36) != reduce_text(text, CHARSET_36):
-                    found.append(Doubt(Place(scan.name, index), label, text, round(float(confidence), 4)))
-    return sorted(found, key=lambda doubt: -doubt.confidence)
+                    contradicted.append(Doubt(Place(scan.name, index), label, text, round(float(confidence), 4)))
+    return sorted(contradicted, key=lambda doubt: -doubt.confidence)

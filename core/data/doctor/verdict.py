@@ -1,4 +1,4 @@
-"""Which of the paper's tables a folder of data can reproduce, and what is missing for the others."""
+"""Which of the paper's tables a data folder can reproduce, and what is missing for the others."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,8 +7,7 @@ from pathlib import Path
 import yaml
 
 from core import config
-from core.data.benchmarks import AVERAGES
-from core.data.doctor.counts import Size
+from core.data.benchmarks import AVERAGES, Size
 from core.data.micro import WORLD, World
 from core.errors import DataError
 
@@ -22,13 +21,13 @@ ANSWERS = {
 
 @dataclass(frozen=True)
 class Needs:
-    """What one table asks of the data.
+    """What data one table needs.
 
     Args:
-        columns: benchmarks of each, by its name; those of several make an average.
-        rows: the training sets of each, by its name.
-        labels: a folder below labels/ that its scores are counted with.
-        rendered: benchmarks that stand for them all at micro scale.
+        columns: benchmarks of each column, by its name; a column of several is their average.
+        rows: training sets of each row, by its name.
+        labels: folder below labels/ whose labels the scores are counted with.
+        rendered: benchmark families that take the benchmarks' place at micro scale.
     """
 
     table: str
@@ -41,7 +40,7 @@ class Needs:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What can be said of one table; `answer` is a key of ANSWERS, `reasons` say what is missing or different."""
+    """Whether one table can be reproduced: `answer` is a key of ANSWERS, `reasons` say what is missing or different."""
 
     table: str
     title: str
@@ -52,26 +51,26 @@ class Verdict:
 
 
 def read_needs(tables: Path) -> list[Needs]:
-    """What each `<table>/table.yaml` below a folder asks for, its rows read from the gin files beside it at paper scale.
+    """What each `<table>/table.yaml` below a folder needs; its rows are the gin files beside it, read at paper scale.
 
     Raises:
         DataError: there is no table.
         ConfigError: a row does not parse.
     """
-    found = sorted(tables.glob("table_*/table.yaml"), key=lambda path: (roman(path.parent.name), path.parent.name))
-    if not found:
+    paths = sorted(tables.glob("table_*/table.yaml"), key=lambda path: (roman(path.parent.name), path.parent.name))
+    if not paths:
         raise DataError(f"{tables}: no table_*/table.yaml here; expected the repository's ablations/")
     rendered = config.build(World, WORLD).names
-    return [needs_of(path, rendered) for path in found]
+    return [needs_of(path, rendered) for path in paths]
 
 
 def needs_of(path: Path, rendered: tuple[str, ...]) -> Needs:
     content = yaml.safe_load(path.read_text())
     columns, rows = {}, {}
     for column in content["columns"]:
-        filled = AVERAGES[column["average"]] if "average" in column else column.get("paper", ())
-        if filled:
-            columns[column["name"]] = (filled,) if isinstance(filled, str) else tuple(filled)
+        benchmarks = AVERAGES[column["average"]] if "average" in column else column.get("paper", ())
+        if benchmarks:
+            columns[column["name"]] = (benchmarks,) if isinstance(benchmarks, str) else tuple(benchmarks)
     for row in sorted(path.parent.glob("*.gin")):
         config.parse(row, "paper")
         rows[row.stem] = tuple(config.macro("TRAIN_DATA"))
@@ -97,46 +96,56 @@ def judge(
     """The verdict on one table.
 
     Args:
-        benchmarks: of data/test, by benchmark. training: of data/train, by folder.
-        label_files: benchmarks with a file, by folder below data/labels.
-        overlap: images of a benchmark (second) that a training set (first) holds as well.
+        benchmarks: sizes of the sets below data/test, by benchmark.
+        training: sizes of the sets below data/train, by folder.
+        label_files: benchmarks with a label file, by folder below data/labels.
+        overlap: images that a benchmark (second) shares with a training set (first).
     """
-    reasons = []
-    wanted = dict.fromkeys(name for names in needs.columns.values() for name in names)
-    here = {name for name in wanted if name in benchmarks and benchmarks[name].as_published}
-    if absent := [name for name in wanted if name not in benchmarks]:
-        reasons.append(f"no benchmark {', '.join(absent)}")
-    reasons += [f"{name}: {benchmarks[name].note}" for name in wanted if name in benchmarks and name not in here]
-    if needs.labels:
-        labelled = label_files.get(needs.labels, set())
-        if bare := [name for name in wanted if name in benchmarks and name not in labelled]:
-            reasons.append(f"no label file labels/{needs.labels}/<name>.csv for {', '.join(bare)}")
-        here &= labelled
-    columns = tuple(column for column, names in needs.columns.items() if here.issuperset(names))
-
-    sets = dict.fromkeys(name for names in needs.rows.values() for name in names)
-    trained = {name for name in sets if name in training and training[name].as_published}
-    for name in sets:
-        count = sum(name in names for names in needs.rows.values())
-        asked = f"{count} of {len(needs.rows)} rows"
-        if name not in training:
-            reasons.append(f"no training set train/{name} ({asked})")
-        elif name not in trained:
-            reasons.append(f"train/{name} ({asked}): {training[name].note}")
-    rows = tuple(row for row, names in needs.rows.items() if trained.issuperset(names))
-    reasons += [
+    columns, reasons = usable_columns(needs, benchmarks, label_files)
+    rows, why_not = usable_rows(needs, training)
+    trained, tested = set().union(*needs.rows.values()), set().union(*needs.columns.values())
+    shared = [
         f"{count} images of {test} have a copy or near copy in train/{train}"
         for (train, test), count in sorted(overlap.items())
-        if train in sets and test in wanted
+        if train in trained and test in tested
     ]
-    answer = decide(needs, columns, rows, set(benchmarks), set(training))
-    return Verdict(needs.table, needs.title, answer, columns, rows, tuple(reasons))
+    if len(columns) == len(needs.columns) and len(rows) == len(needs.rows):
+        answer = "yes"
+    elif rows and (columns or not needs.columns):
+        answer = "in part"
+    else:
+        answer = "rendered" if training and set(benchmarks).issuperset(needs.rendered) else "no"
+    return Verdict(needs.table, needs.title, answer, columns, rows, (*reasons, *why_not, *shared))
 
 
-def decide(needs: Needs, columns: tuple, rows: tuple, benchmarks: set[str], training: set[str]) -> str:
-    whole = len(columns) == len(needs.columns) and len(rows) == len(needs.rows)
-    if whole:
-        return "yes"
-    if rows and (columns or not needs.columns):
-        return "in part"
-    return "rendered" if training and benchmarks.issuperset(needs.rendered) else "no"
+def usable_columns(
+    needs: Needs, benchmarks: Mapping[str, Size], label_files: Mapping[str, set[str]]
+) -> tuple[tuple[str, ...], list[str]]:
+    """The columns whose benchmarks are all as published and labelled, and what is wrong with the other benchmarks."""
+    needed = dict.fromkeys(name for names in needs.columns.values() for name in names)
+    present = [name for name in needed if name in benchmarks]
+    usable = {name for name in present if benchmarks[name].as_published}
+    reasons = []
+    if absent := [name for name in needed if name not in benchmarks]:
+        reasons.append(f"no benchmark {', '.join(absent)}")
+    reasons += [f"{name}: {benchmarks[name].note}" for name in present if name not in usable]
+    if needs.labels:
+        labelled = label_files.get(needs.labels, set())
+        if bare := [name for name in present if name not in labelled]:
+            reasons.append(f"no label file labels/{needs.labels}/<name>.csv for {', '.join(bare)}")
+        usable &= labelled
+    return tuple(column for column, names in needs.columns.items() if usable.issuperset(names)), reasons
+
+
+def usable_rows(needs: Needs, training: Mapping[str, Size]) -> tuple[tuple[str, ...], list[str]]:
+    """The rows whose training sets are all as published, and what is wrong with the other sets."""
+    usable, reasons = set(), []
+    for name in dict.fromkeys(name for names in needs.rows.values() for name in names):
+        used_by = f"{sum(name in names for names in needs.rows.values())} of {len(needs.rows)} rows"
+        if name not in training:
+            reasons.append(f"no training set train/{name} ({used_by})")
+        elif training[name].as_published:
+            usable.add(name)
+        else:
+            reasons.append(f"train/{name} ({used_by}): {training[name].note}")
+    return tuple(row for row, names in needs.rows.items() if usable.issuperset(names)), reasons

@@ -1,15 +1,16 @@
-"""Record a run directory with wandb: the whole of a finished one, or a growing one as it is trained.
+"""Record a run directory with wandb: a finished one, or a growing one while it is trained.
 
     python -m core.runtime.tracking.recorder results/runs/<run>/seed0
     python -m core.runtime.tracking.recorder results/runs/<run>/seed0 --evaluations results/runs/<run>/seed0/evaluations/*
 
-What is recorded is read from the run's files, metrics.jsonl above all; wandb can be late, fail or hang, and they lack nothing.
-core.runtime.tracking.client starts this program beside a training.
+Everything recorded is read from the run's files, metrics.jsonl above all, so they lack nothing when wandb is late, fails or
+hangs. core.runtime.tracking.client starts this program beside a training.
 """
 
 import argparse
 import contextlib
 import importlib
+import io
 import json
 import os
 import select
@@ -23,9 +24,8 @@ from types import ModuleType
 from typing import Any
 
 from core.cli import add_tracking
-from core.runtime.tracking import run_info as tracked
-from core.runtime.tracking.client import PATIENCE, resolve, warn
-from core.runtime.tracking.run_info import Tracked
+from core.runtime.tracking.client import PATIENCE, is_off, warn
+from core.runtime.tracking.run_info import RunInfo, numbers, of_evaluation, of_training, scores
 
 POLL = 1.0  # seconds between looks at metrics.jsonl
 
@@ -66,80 +66,87 @@ def within(seconds: float, doing: str) -> Iterator[None]:
         timer.cancel()
 
 
-def begin(run: Path, known: Tracked, mode: str, patience: float, *, watched: bool) -> Any:
-    """The wandb run, new or resumed; offline where going online fails.
+def begin(run: Path, info: RunInfo, mode: str, patience: float, *, watched: bool) -> Any:
+    """The wandb run, new or resumed; offline where it cannot go online.
 
     Args:
-        watched: record what the process that started this one takes of processors and memory, too.
+        watched: whether to record the processor and memory use of the process that started this one, too.
     """
-    known.keep(mode)
+    info.write_record(mode)  # before wandb is called: whatever happens there, the next attempt has the same id
     with within(patience, "start"):
         wandb = importlib.import_module("wandb")
         if mode == "offline":
-            return initialise(wandb, run, known, mode, patience, watched)
+            return initialise(wandb, run, info, mode, patience, watched)
     try:
         with within(patience, "start online"):
-            return initialise(wandb, run, known, mode, patience / 2, watched)
+            # Without a mode, wandb follows WANDB_MODE and its settings files, and looks for credentials where it does.
+            return initialise(wandb, run, info, None if mode == "auto" else mode, patience / 2, watched)
     except Exception as error:
-        warn(f"wandb could not go online ({brief(error)}); recorded offline")
+        logged_out = isinstance(error, wandb.errors.UsageError)
+        if mode == "online" or not logged_out:
+            warn(f"wandb could not go online ({brief(error)}); recorded offline")
     with within(patience, "start"):
         wandb.teardown()
-        return initialise(wandb, run, known, "offline", patience, watched)
+        return initialise(wandb, run, info, "offline", patience, watched)
 
 
-def initialise(wandb: ModuleType, run: Path, known: Tracked, mode: str, patience: float, watched: bool) -> Any:
-    """wandb.init, and tracking.json as it came out.
+def initialise(wandb: ModuleType, run: Path, info: RunInfo, mode: str | None, patience: float, watched: bool) -> Any:
+    """wandb.init, and tracking.json with the result.
 
-    Several folders of one id would overwrite each other when they are uploaded. A new offline one holds the run from its
-    first step, so those before it go.
+    Several offline folders of one id would overwrite each other when they are uploaded. A new one holds the run from its
+    first step, so the older ones are deleted.
     """
     quiet = {"console": "off", "silent": True, "disable_git": True, "symlink": False}
     machine = {"x_disable_stats": not watched, "x_stats_pid": os.getppid()}
     recording = wandb.init(
-        project=known.project,
-        id=known.id,
-        name=known.name,
-        group=known.group,
-        job_type=known.job_type,
-        tags=list(known.tags),
-        config=known.config,
+        project=info.project,
+        id=info.id,
+        name=info.name,
+        group=info.group,
+        job_type=info.job_type,
+        tags=list(info.tags),
+        config=info.config,
         dir=str(run),
         mode=mode,
         resume="allow",
         settings=wandb.Settings(**quiet, **machine, init_timeout=patience),
     )
+    if recording.disabled:  # `wandb disabled`: nothing is kept
+        return recording
     folder = Path(recording.dir).parent
-    if mode == "offline":
-        for older in (run / "wandb").glob(f"*run-*-{known.id}"):
+    if recording.offline:
+        for older in (run / "wandb").glob(f"*run-*-{info.id}"):
             if older.name != folder.name:
                 shutil.rmtree(older, ignore_errors=True)
-    known.keep(mode, f"wandb/{folder.name}", recording.url if mode == "online" else None)
+    url = None if recording.offline else recording.url
+    info.write_record("offline" if recording.offline else "online", f"wandb/{folder.name}", url)
     return recording
 
 
-def record_training(run: Path, known: Tracked, mode: str, patience: float, follow: bool) -> None:
-    """Log metrics.jsonl from the first step wandb does not have, until the run ends (`follow`) or what is there."""
-    recording = begin(run, known, mode, patience, watched=follow)
+def record_training(run: Path, info: RunInfo, mode: str, patience: float, follow: bool) -> None:
+    """Log metrics.jsonl from the first step that wandb does not have, to the end of the run (`follow`) or of the file."""
+    recording = begin(run, info, mode, patience, watched=follow)
     first, tail = recording.step, Tail(run / "metrics.jsonl")
-    ended = "" if follow else "finished" if (run / "model.safetensors").is_file() else "stopped"
+    outcome = "" if follow else "finished" if (run / "model.safetensors").is_file() else "stopped"
     while True:
-        ended = ended or waited(POLL)
+        # The outcome is asked for before the lines are read: those written up to the end are logged too.
+        outcome = outcome or outcome_within(POLL)
         with within(patience, "log"):
             for entry in tail.entries():
                 step = entry.pop("step")
                 if step >= first:
-                    recording.log(tracked.numbers(entry), step=step)
-        if ended:
+                    recording.log(numbers(entry), step=step)
+        if outcome:
             break
-    finish(recording, patience, failed=ended != "finished")
+    finish(recording, patience, failed=outcome != "finished")
 
 
-def record_evaluation(run: Path, known: Tracked, mode: str, patience: float) -> None:
+def record_evaluation(run: Path, info: RunInfo, mode: str, patience: float) -> None:
     """Put an evaluation's accuracies into the summary of a run of its own, in the trained run's group."""
-    scores = tracked.scores(known.folder)
-    recording = begin(run, known, mode, patience, watched=False)
+    accuracies = scores(info.folder)
+    recording = begin(run, info, mode, patience, watched=False)
     with within(patience, "log"):
-        recording.summary.update(scores)
+        recording.summary.update(accuracies)
     finish(recording, patience, failed=False)
 
 
@@ -148,8 +155,8 @@ def finish(recording: Any, patience: float, *, failed: bool) -> None:
         recording.finish(exit_code=int(failed))
 
 
-def waited(seconds: float) -> str:
-    """What the training said of its end, "stopped" where it died; empty while it goes on."""
+def outcome_within(seconds: float) -> str:
+    """How the training ended, as it told through standard input ("stopped" if it died); empty while it goes on."""
     ready, _, _ = select.select([sys.stdin], [], [], seconds)
     if ready:
         return sys.stdin.readline().strip() or "stopped"
@@ -164,31 +171,32 @@ def brief(error: BaseException) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m core.runtime.tracking.recorder",
-        description="Record a run with wandb from what its folder holds; recorded before, it goes on under the same id.",
+        description="Record a run with wandb from what its folder holds; a run recorded before goes on under its id.",
     )
     parser.add_argument("run", type=Path, help="run directory, results/runs/<run>/seed<k>")
-    parser.add_argument("--evaluations", type=Path, nargs="+", metavar="FOLDER", help="record these instead of the training")
+    about = "evaluation folders to record instead of the training"
+    parser.add_argument("--evaluations", type=Path, nargs="+", metavar="FOLDER", help=about)
     add_tracking(parser, "--mode")
-    parser.add_argument("--row", default="", metavar="TABLE/ROW", help="what a run that no workflow started was trained for")
+    parser.add_argument("--row", default="", metavar="TABLE/ROW", help="row of a run that no workflow started")
     parser.add_argument("--follow", action="store_true", help="go on with the run until standard input ends")
-    parser.add_argument(
-        "--patience", type=float, default=PATIENCE, help="seconds wandb may take for a call (default: %(default)g)"
-    )
+    about = "seconds wandb may take for a call (default: %(default)g)"
+    parser.add_argument("--patience", type=float, default=PATIENCE, help=about)
     options = parser.parse_args(arguments)
+    if is_off(options.mode):
+        return
     if options.follow:
         for number in (signal.SIGINT, signal.SIGTERM):  # the training tells when it ends
             signal.signal(number, signal.SIG_IGN)
-    run, mode = options.run.resolve(), resolve(options.mode)
-    if mode == "off":
-        return
-    if mode == "offline":
+    else:
+        sys.stdin = io.StringIO()  # no terminal, so wandb asks for nothing
+    if options.mode == "offline":
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its own crash reports need a network
+    run = options.run.resolve()
     try:
         for folder in options.evaluations or ():
-            record_evaluation(run, tracked.evaluation(run, folder, options.row), mode, options.patience)
+            record_evaluation(run, of_evaluation(run, folder, options.row), options.mode, options.patience)
         if not options.evaluations:
-            known = tracked.training(run, options.row)
-            record_training(run, known, mode, options.patience, options.follow)
+            record_training(run, of_training(run, options.row), options.mode, options.patience, options.follow)
     except (Exception, SystemExit) as error:  # wandb may raise anything, and nothing may depend on it
         warn(brief(error))
         sys.exit(1)

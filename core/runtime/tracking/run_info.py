@@ -1,4 +1,4 @@
-"""What wandb is told of a run: read from the run's folder, so that a run can be recorded while it trains or afterwards."""
+"""What wandb is told about a run, read from the run's folder: so it can be recorded while it trains or afterwards."""
 
 import os
 import secrets
@@ -17,7 +17,7 @@ LONGEST_TAG = 64  # wandb refuses longer ones
 
 
 @dataclass(frozen=True)
-class Tracked:
+class RunInfo:
     """One run as wandb knows it.
 
     Args:
@@ -43,28 +43,28 @@ class Tracked:
     def group(self) -> str | None:
         return self.rows[0].split("/")[0] if self.rows else None
 
-    def keep(self, mode: str, folder: str | None = None, url: str | None = None) -> None:
-        """Write tracking.json: the id that a resumed run goes on under, and where reports find what was recorded."""
-        known = {"id": self.id, "run_identity": self.run_identity, "project": self.project, "group": self.group}
-        known |= {"name": self.name, "job_type": self.job_type, "mode": mode, "url": url, "folder": folder}
-        write_json(self.folder / RECORD, known)
+    def write_record(self, mode: str, folder: str | None = None, url: str | None = None) -> None:
+        """Write tracking.json: the id under which a resumed run goes on, and where reports find the recording."""
+        record = {"id": self.id, "run_identity": self.run_identity, "project": self.project, "group": self.group}
+        record |= {"name": self.name, "job_type": self.job_type, "mode": mode, "url": url, "folder": folder}
+        write_json(self.folder / RECORD, record)
 
 
-def training(run: Path, row: str = "") -> Tracked:
+def of_training(run: Path, row: str = "") -> RunInfo:
     """A training run, from operative.gin and provenance.json.
 
     Args:
-        row: table/row that the run was started for by hand; the workflow leaves rows.json beside the run's gin files.
+        row: table/row of a run started by hand; the workflow leaves rows.json beside the run's gin files.
 
     Raises:
-        DataError, OSError: it is no run directory.
+        DataError, OSError: `run` is not a run directory.
     """
     provenance, gin = read_record(run / "provenance.json"), (run / "operative.gin").read_text()
     rows = tuple(rows_of(run, row))
     seed, data = provenance.get("seed"), provenance.get("data_fingerprint")
     run_identity = config.digest(f"{config.values_of(gin)}{seed}{data}")
     known = {name: provenance.get(name) for name in ("seed", "data", "data_fingerprint", "commit", "device", "packages")}
-    return Tracked(
+    return RunInfo(
         folder=run,
         id=kept_id(run, run_identity),
         run_identity=run_identity,
@@ -76,16 +76,12 @@ def training(run: Path, row: str = "") -> Tracked:
     )
 
 
-def evaluation(run: Path, folder: Path, row: str = "") -> Tracked:
-    """One evaluation of a run, which is in the run's group under a name and an id that follow from the run's.
-
-    Raises:
-        DataError: there is no evaluation, or no run.
-    """
-    trained = training(run, row)
+def of_evaluation(run: Path, folder: Path, row: str = "") -> RunInfo:
+    """One evaluation of a run, in the run's group under a name and an id made from the run's."""
+    trained = of_training(run, row)
     rows = tuple(rows_of(run, row, folder.name)) or trained.rows
     settings = {"protocol": read_record(folder / "metrics.json").get("protocol"), "evaluation": folder.name}
-    return Tracked(
+    return RunInfo(
         folder=folder,
         id=f"{trained.id}-{folder.name}",
         run_identity=trained.run_identity,
@@ -98,21 +94,17 @@ def evaluation(run: Path, folder: Path, row: str = "") -> Tracked:
 
 
 def scores(folder: Path) -> dict[str, float]:
-    """Every number of an evaluation's metrics.json as benchmark/output/score and benchmark/cost.
-
-    Raises:
-        DataError: it is missing or damaged.
-    """
-    found = {}
+    """Every number of an evaluation's metrics.json as benchmark/output/score and benchmark/cost."""
+    values = {}
     for benchmark, entry in read_record(folder / "metrics.json").get("benchmarks", {}).items():
         for name, value in entry.items():
             inner = {f"{name}/{score}": number for score, number in value.items()} if isinstance(value, dict) else {name: value}
-            found |= {f"{benchmark}/{key}": number for key, number in numbers(inner).items()}
-    return found
+            values |= {f"{benchmark}/{key}": number for key, number in numbers(inner).items()}
+    return values
 
 
 def numbers(entry: dict[str, Any]) -> dict[str, float]:
-    """The numbers of a JSON object; wandb draws nothing else."""
+    """The numbers of a JSON object; wandb plots nothing else."""
     return {key: value for key, value in entry.items() if isinstance(value, int | float) and not isinstance(value, bool)}
 
 
@@ -132,26 +124,26 @@ def title(run: Path, rows: tuple[str, ...]) -> str:
 
 def tags(rows: tuple[str, ...], seed: int | None) -> tuple[str, ...]:
     """Every table, every row, and the seed."""
-    found = [*(row.split("/")[0] for row in rows), *rows, f"seed{seed}"]
-    return tuple(dict.fromkeys(tag[:LONGEST_TAG] for tag in found))
+    names = [*(row.split("/")[0] for row in rows), *rows, f"seed{seed}"]
+    return tuple(dict.fromkeys(name[:LONGEST_TAG] for name in names))
 
 
 def nested(bindings: dict[str, object]) -> dict[str, Any]:
-    """Bindings as wandb shows them: a level a dot."""
-    found: dict[str, Any] = {}
+    """Bindings as wandb shows them: nested, one level per dot."""
+    tree: dict[str, Any] = {}
     for name, value in bindings.items():
         *path, last = name.split(".")
-        level = found
+        level = tree
         for part in path:
             level = level.setdefault(part, {})
         level[last] = value
-    return found
+    return tree
 
 
 def kept_id(folder: Path, run_identity: str) -> str:
-    """The id this run was recorded under before, or a new one where the folder held none, or another run's."""
+    """The id under which this run was recorded before; a new one if the folder has none, or another run's."""
     try:
-        known = read_record(folder / RECORD)
+        record = read_record(folder / RECORD)
     except DataError:
-        known = {}
-    return known["id"] if known.get("run_identity") == run_identity else secrets.token_hex(4)
+        record = {}
+    return record["id"] if record.get("run_identity") == run_identity else secrets.token_hex(4)

@@ -22,10 +22,11 @@ def note(call, **said):
 class Run:
     """What wandb.init returns; $FAKE_STEP is the next step of a run that is resumed online."""
 
-    url = "https://tracker.invalid/run"
+    url, disabled = "https://tracker.invalid/run", False
 
-    def __init__(self, folder, step):
-        self.dir, self.step, self.summary = str(folder / "files"), step, self
+    def __init__(self, folder, mode):
+        self.dir, self.summary, self.offline = str(folder / "files"), self, mode == "offline"
+        self.step = 0 if self.offline else int(os.environ.get("FAKE_STEP", 0))
 
     def log(self, entry, step):
         note("log", step=step, keys=sorted(entry))
@@ -42,12 +43,18 @@ def Settings(**given):
     return given
 
 
+class errors:
+    class UsageError(Exception):
+        pass
+
+
 def init(**given):
+    given["mode"] = given["mode"] or os.environ.get("WANDB_MODE", "online")
     note("init", **given)
     kind = "offline-run" if given["mode"] == "offline" else "run"
     folder = Path(given["dir"]) / "wandb" / f"{kind}-{time.time_ns()}-{given['id']}"
     (folder / "files").mkdir(parents=True)
-    return Run(folder, int(os.environ.get("FAKE_STEP", 0)) if given["mode"] == "online" else 0)
+    return Run(folder, given["mode"])
 
 
 def teardown():

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from core.data.doctor.diagnosis import examine
-from core.data.doctor.summary import summary
+from core.data.doctor.report import as_text, sections_of
 from core.data.lmdb import write_lmdb
 from core.data.prepare import prepare
 from core.data.render.drawing import numbered
@@ -40,7 +40,7 @@ def test_errors_are_raised_here():
 
 def test_a_death_says_what_to_do():
     assert str(WorkerCrash("SIGBUS")) == "ended the process (SIGBUS): the file is damaged inside; copy or build it again"
-    assert "want of memory; try fewer --workers" in str(WorkerCrash("SIGKILL"))
+    assert "lack of memory; try fewer --workers" in str(WorkerCrash("SIGKILL"))
 
 
 @pytest.mark.parametrize("workers", (1, 2, 3))
@@ -65,7 +65,7 @@ def kills(folder):
 def test_a_database_that_kills_its_reader_is_a_finding_and_the_rest_is_looked_at(tmp_path):
     kills(tmp_path / "train" / "real")
     write_lmdb(tmp_path / "test" / "SVT", [(picture(7), "fine")])
-    text = summary(examine(tmp_path, [], workers=2))
+    text = as_text(sections_of(examine(tmp_path, [], workers=2)))
     file = tmp_path / "train" / "real" / "data.mdb"
     assert f"train/real: cannot be read: {file}: reading keys 1 to 3 ended the process (SIGBUS)" in text
     assert "test/SVT    1" in text
