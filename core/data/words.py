@@ -30,7 +30,7 @@ from core.data.render.fonts import font_digest, font_path, fonts_in, missing_let
 from core.data.render.lexicon import vocabulary_words
 from core.data.render.page import Page
 from core.data.render.sheet import contact_sheet, png_bytes
-from core.data.render.word import RENDERER, render
+from core.data.render.word import RENDERER, render, written
 from core.data.render.wordlist import read_words
 from core.errors import DataError, user_errors
 from core.files import atomic_folder, file_digest, lines_digest, write_json
@@ -69,7 +69,7 @@ class Recipe:
     def draw(self, index: int) -> Drawn:
         rng = np.random.default_rng([self.seed, index])
         family = self.families[rng.integers(len(self.families))]
-        word = self.words[rng.integers(len(self.words))]
+        word = written(self.words[rng.integers(len(self.words))], family, rng)
         return Drawn(render(word, family, self.page, rng, self.backgrounds), word, family.name)
 
     def encoded(self, index: int) -> tuple[bytes, str]:
@@ -164,6 +164,8 @@ def main() -> None:
         world = config.build(World, arguments.world)
         named = None if arguments.families is None else arguments.families.split(",")
         families = world.families if named is None else chosen([name.strip() for name in named if name.strip()], world)
+        if arguments.lexicon:
+            families = tuple(family.as_listed() for family in families)
         page = replace(world.page, fonts=usable_fonts(words, world.page, arguments.fonts))
         backgrounds = pictures_in(arguments.backgrounds) if arguments.backgrounds else ()
         recipe = Recipe(arguments.seed, families, words, page, backgrounds)

@@ -9,6 +9,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from core.data.render.fractals import Fractals
 from core.data.render.pictures import Pictures
 from core.model.towers import ClipImageTower
 
@@ -17,7 +18,7 @@ from core.model.towers import ClipImageTower
 class DrawPicture:
     """Picture number `index` and its class."""
 
-    pictures: Pictures
+    pictures: Pictures | Fractals
     words: list[str]
 
     def __call__(self, index: int) -> tuple[Image.Image, int]:
@@ -28,11 +29,11 @@ class Classification:
     """A linear classifier reads the tower's [CLASS] token.
 
     Args:
-        pictures: what is shown.
+        pictures: what is shown: symbols (`Pictures`) or fractals.
         tower: with random weights.
     """
 
-    def __init__(self, pictures: Pictures, tower: ClipImageTower):
+    def __init__(self, pictures: Pictures | Fractals, tower: ClipImageTower):
         self.tower = tower
         self.draw = DrawPicture(pictures, pictures.world.words()[0])
         self.image_size = tower.image_size
@@ -45,7 +46,7 @@ class Classification:
 
     def loss(self, images: Tensor, classes: list[int], rng: np.random.Generator) -> tuple[Tensor, float]:
         """Cross-entropy of images B 3 H W, and the accuracy on them."""
-        logits = self.head(self.tower.encode_image(images)[:, 0])
+        logits = self.head(self.tower.encode_image(images)[:, 0]).float()
         targets = logits.new_tensor(classes).long()
         return F.cross_entropy(logits, targets), (logits.argmax(1) == targets).float().mean().item()
 

@@ -38,6 +38,8 @@ class DrawWord:
 class Contrastive:
     """Words and captions find each other in a batch; the accuracy is the share of images that find theirs.
 
+    Captions are in lower case, as CLIP's tokenizer makes them, whatever the case on the image.
+
     Args:
         world: images are drawn as its training images are; its unseen words are never shown.
         towers: with random weights.
@@ -53,14 +55,15 @@ class Contrastive:
         self.image_size = towers.image_size
         self.tokenize = CaptionTokenizer(towers.context_length)
         self.contrast = ClipLoss()
-        self.trained_rows: set[int] = set()
+        rows = torch.zeros(len(towers.clip.token_embedding.weight), dtype=torch.bool)
+        towers.register_buffer("trained_rows", rows)  # of the token embedding; with the towers, so that a state has it
         self.by_word: dict[str, list[int]] = {}  # positions of a word's images, filled by the first batch
 
     def choose(self, labels: list[str], batch: int, rng: np.random.Generator) -> list[int]:
         """Images of a batch, no word twice."""
         if not self.by_word:
             for position, word in enumerate(labels):
-                self.by_word.setdefault(word, []).append(position)
+                self.by_word.setdefault(word.lower(), []).append(position)
         drawable = sorted(self.by_word)
         chosen = [drawable[i] for i in rng.choice(len(drawable), batch, replace=False)]
         return [self.by_word[word][rng.integers(len(self.by_word[word]))] for word in chosen]
@@ -70,14 +73,17 @@ class Contrastive:
         clip = self.network.clip
         with torch.no_grad():
             clip.logit_scale.clamp_(0, LARGEST_SCALE)
-        ids = self.tokenize([" ".join(word) if rng.random() < self.spelled else word for word in words])
-        self.trained_rows.update(ids.unique().tolist())
-        image_features = F.normalize(self.network.encode_image(images)[:, 0], dim=-1)
-        text_features = F.normalize(text_tokens(self.network, ids)[torch.arange(len(ids)), ids.argmax(1)], dim=-1)
+        captions = [" ".join(word) if rng.random() < self.spelled else word for word in map(str.lower, words)]
+        ids = self.tokenize(captions)
+        self.network.trained_rows[ids.unique()] = True
+        images, texts = self.network.encode_image(images)[:, 0], text_tokens(self.network, ids)
+        with torch.autocast(images.device.type, enabled=False):  # logits of up to 100 have no place after the point in bfloat16
+            image_features = F.normalize(images.float(), dim=-1)
+            text_features = F.normalize(texts[torch.arange(len(ids)), ids.argmax(1)].float(), dim=-1)
+            loss = self.contrast(image_features, text_features, clip.logit_scale.exp())
         best = (image_features @ text_features.T).argmax(1)
-        loss = self.contrast(image_features, text_features, clip.logit_scale.exp())
         return loss, (best == torch.arange(len(best))).float().mean().item()
 
     def save(self, path: Path) -> None:
         """Both towers, without the token embeddings that no caption used."""
-        save_sparse(self.network.clip, torch.tensor(sorted(self.trained_rows)), path)
+        save_sparse(self.network.clip, self.network.trained_rows.nonzero()[:, 0], path)

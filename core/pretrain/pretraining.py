@@ -3,8 +3,12 @@
 python -m core.pretrain ablations/micro/clip.gin ablations/micro/clip.safetensors
 """
 
+import contextlib
+import json
 import math
-from collections.abc import Callable
+import shutil
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,11 +21,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from core.data.transforms import ToTensor
-from core.files import atomic_file
+from core.files import append_json, atomic_file
+from core.runtime.precision import autocast, fit_for
+from core.train.state import Interrupted, Stopper, drop_after, resume, run_lock, save_state
+
+LOG_EVERY = 20  # steps
 
 
 class Task(Protocol):
-    """What a network learns from drawn images (`core.pretrain`)."""
+    """What a network learns from drawn images (`core.pretrain`); all that a state must hold of it is in `network`."""
 
     network: nn.Module
     image_size: tuple[int, int]
@@ -31,7 +39,7 @@ class Task(Protocol):
         """Positions of a batch's images."""
 
     def loss(self, images: Tensor, labels: list, rng: np.random.Generator) -> tuple[Tensor, float]:
-        """What is minimised, and an accuracy to watch."""
+        """What is minimised, in float32, and an accuracy to watch; called in the precision of the plan."""
 
     def save(self, path: Path) -> None:
         """Write what the study uses of the network."""
@@ -44,6 +52,7 @@ class Pretraining:
     Args:
         images: rendered once; `steps` of `batch` pass over them.
         normalisation: of the images.
+        precision: "no" (float32) or "bf16", which is float32 where the processor has no instructions for it.
     """
 
     task: Task
@@ -56,6 +65,7 @@ class Pretraining:
     warmup: float
     clip_grad_norm: float
     normalisation: str
+    precision: str
     seed: int
 
 
@@ -75,39 +85,121 @@ class DrawSmall:
 def render_all(plan: Pretraining, workers: int) -> tuple[np.ndarray, list]:
     """Grey images N H W (uint8) and their labels."""
     draw = DrawSmall(plan.task.draw, plan.task.image_size)
+    draw(0)  # here, so that the processes inherit what the first image has to look for: words, fonts, fractals
     with get_context("fork").Pool(workers) as pool:
         drawn = pool.imap(draw, range(plan.images), chunksize=256)
         pairs = list(track(drawn, "rendering", total=plan.images))
     return np.stack([pixels for pixels, _ in pairs]), [label for _, label in pairs]
 
 
-def pretrain(plan: Pretraining, out: Path, workers: int) -> float:
-    """Train the network and write it; returns the mean accuracy over the last tenth of the steps."""
-    images, labels = render_all(plan, workers)
-    transform = ToTensor(plan.task.image_size, plan.normalisation)
-    network = plan.task.network.train()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=plan.lr, betas=plan.betas, eps=1e-6, weight_decay=plan.weight_decay)
-    rng, accuracies = np.random.default_rng(plan.seed), []
+def pretrain(
+    plan: Pretraining, out: Path, workers: int, *, save_every: int = 500, keep_every: int = 0, identity: str = ""
+) -> float:
+    """Train the network and write it; returns the mean accuracy over the last tenth of the steps.
+
+    Stopped or killed, the same call goes on from its last state, and ends in the same weights. Beside `out`, in a folder of
+    its name ending in .pretraining: metrics.jsonl, the state while there is something left to do, and step-<n>.safetensors.
+
+    Args:
+        workers: processes that render the images.
+        save_every: steps between states.
+        keep_every: steps between copies of the network as it is then; 0 keeps none.
+        identity: of the configuration; a state with another one is refused.
+
+    Raises:
+        Interrupted: a signal asked to stop, and the state is saved.
+        UserError: the state there is of another configuration, or damaged.
+    """
+    folder, precision = out.with_suffix(".pretraining"), fit_for("cpu", plan.precision)
+    folder.mkdir(parents=True, exist_ok=True)
+    belongs_to = {"configuration": identity, "precision": precision}
+    with run_lock(folder):
+        images, labels = render_all(plan, workers)  # before signals are caught: its processes are ended by one
+        network = plan.task.network.train()
+        optimiser = torch.optim.AdamW(
+            network.parameters(), lr=plan.lr, betas=plan.betas, eps=1e-6, weight_decay=plan.weight_decay, fused=True
+        )
+        parts, log = {"network": network, "optimiser": optimiser}, folder / "metrics.jsonl"
+        done = resume(parts, folder, belongs_to)
+        drop_after(log, done)
+        with Stopper() as stopper, progress(plan.steps) as note:
+            lines = Lines(log, plan.batch)
+            for step in range(done + 1, plan.steps + 1):
+                loss, accuracy = train_step(plan, step, images, labels, optimiser, precision)
+                lines.add(step, loss, accuracy, optimiser.param_groups[0]["lr"])
+                if step % LOG_EVERY == 0 or step == plan.steps:
+                    note(step, lines.write())
+                if keep_every and step % keep_every == 0:
+                    plan.task.save(folder / f"step-{step:06d}.safetensors")
+                # Only after a line of the log: it is the mean since the line before, and a state between would lose a part.
+                if step % LOG_EVERY == 0 and step < plan.steps and (stopper.asked() or step % save_every < LOG_EVERY):
+                    save_state(parts, folder, step, belongs_to)
+                    if stopper.asked():
+                        raise Interrupted(stopper.asked(), step)
+        with atomic_file(out) as partial:
+            plan.task.save(partial)
+        shutil.rmtree(folder / "state", ignore_errors=True)
+    tail = [entry for entry in map(json.loads, log.read_text().splitlines()) if entry["step"] > 0.9 * plan.steps]
+    return float(np.mean([entry["accuracy"] for entry in tail]))
+
+
+def train_step(
+    plan: Pretraining, step: int, images: np.ndarray, labels: list, optimiser: torch.optim.Optimizer, precision: str
+) -> tuple[float, float]:
+    """One step; returns its loss and accuracy. What it draws follows from the seed and its number, so a state holds no dice."""
+    rng = np.random.default_rng([plan.seed, step])
+    chosen = plan.task.choose(labels, plan.batch, rng)
+    pixels = ToTensor(plan.task.image_size, plan.normalisation).batch(images[chosen])
+    with autocast("cpu", precision):
+        loss, accuracy = plan.task.loss(pixels, [labels[i] for i in chosen], rng)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(plan.task.network.parameters(), plan.clip_grad_norm)
+    for group in optimiser.param_groups:
+        group["lr"] = plan.lr * warmup_cosine(step - 1, plan.steps, plan.warmup)
+    optimiser.step()
+    return loss.item(), accuracy
+
+
+class Lines:
+    """Lines of metrics.jsonl: means since the line before, and the speed.
+
+    Args:
+        batch: images of a step.
+    """
+
+    def __init__(self, path: Path, batch: int):
+        self.path, self.batch, self.since = path, batch, time.monotonic()
+        self.steps: list[tuple[int, float, float, float]] = []
+
+    def add(self, step: int, loss: float, accuracy: float, lr: float) -> None:
+        self.steps.append((step, loss, accuracy, lr))
+
+    def write(self) -> dict:
+        """Add the line, and begin the next."""
+        number, losses, accuracies, rates = zip(*self.steps, strict=True)
+        seconds = time.monotonic() - self.since
+        entry = {"step": number[-1], "loss": float(np.mean(losses)), "accuracy": float(np.mean(accuracies)), "lr": rates[-1]}
+        entry |= {"images_per_second": len(number) * self.batch / seconds, "seconds": seconds}
+        append_json(self.path, entry)
+        self.steps, self.since = [], time.monotonic()
+        return entry
+
+
+@contextlib.contextmanager
+def progress(steps: int) -> Iterator[Callable[[int, dict], None]]:
+    """A bar, or lines where there is no terminal; yields what a new line of the log is told to."""
     columns = (TextColumn("pretraining"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
     with Progress(*columns, TimeRemainingColumn()) as bar:
-        shown = bar.add_task("pretrain", total=plan.steps, note="")
-        for step in range(1, plan.steps + 1):
-            chosen = plan.task.choose(labels, plan.batch, rng)
-            loss, accuracy = plan.task.loss(transform.batch(images[chosen]), [labels[i] for i in chosen], rng)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), plan.clip_grad_norm)
-            for group in optimiser.param_groups:
-                group["lr"] = plan.lr * warmup_cosine(step - 1, plan.steps, plan.warmup)
-            optimiser.step()
-            accuracies.append(accuracy)
-            note = f"loss {loss.item():.3f}  accuracy {100 * np.mean(accuracies[-100:]):.1f} %"
-            bar.update(shown, completed=step, note=note)
+        shown = bar.add_task("pretrain", total=steps, note="")
+
+        def note(step: int, entry: dict) -> None:
+            text = f"loss {entry['loss']:.3f}  accuracy {100 * entry['accuracy']:.1f} %"
+            bar.update(shown, completed=step, note=text)
             if step % 100 == 0 and not bar.console.is_terminal:
-                print(f"step {step}: {note}", flush=True)
-    with atomic_file(out) as partial:
-        plan.task.save(partial)
-    return float(np.mean(accuracies[-max(1, plan.steps // 10) :]))
+                print(f"step {step}: {text}", flush=True)
+
+        yield note
 
 
 def warmup_cosine(step: int, steps: int, warmup: float) -> float:

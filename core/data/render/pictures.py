@@ -89,9 +89,14 @@ def stamp(pixels: np.ndarray, symbol: str, rng: np.random.Generator) -> None:
     mask = mask.rotate(rng.uniform(-15, 15), Image.Resampling.BILINEAR, expand=True)
     scale = rng.uniform(0.7, 1.0) * height / mask.height
     size = (min(width, max(4, round(mask.width * scale))), max(4, round(mask.height * scale)))
-    ink = np.asarray(mask.resize(size, Image.Resampling.BILINEAR), dtype=np.float32) / 255
-    x, y = rng.integers(0, width - size[0] + 1), rng.integers(0, height - size[1] + 1)
-    covered = pixels[y : y + size[1], x : x + size[0]]
+    lay(pixels, mask.resize(size, Image.Resampling.BILINEAR), rng)
+
+
+def lay(pixels: np.ndarray, mask: Image.Image, rng: np.random.Generator) -> None:
+    """Paint ink somewhere on grey levels, in place, at a level that stands out from what it covers."""
+    (height, width), ink = pixels.shape, np.asarray(mask, dtype=np.float32) / 255
+    x, y = rng.integers(0, width - mask.width + 1), rng.integers(0, height - mask.height + 1)
+    covered = pixels[y : y + mask.height, x : x + mask.width]
     below = float(covered.mean())
     levels = [level for level in rng.uniform(0, 255, 8) if abs(level - below) >= CONTRAST]
     level = levels[0] if levels else 255.0 * (below < 128)
