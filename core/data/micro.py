@@ -14,6 +14,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +28,9 @@ from core.data.lmdb import write_lmdb
 from core.data.render.drawing import numbered
 from core.data.render.family import Family
 from core.data.render.fonts import font_digest
-from core.data.render.lexicon import lexicon, split_unseen
+from core.data.render.lexicon import LONGEST, lexicon, split_unseen
 from core.data.render.page import Page
 from core.data.render.word import RENDERER, render, written
-from core.data.render.wordlist import LONGEST
 from core.errors import UserError, user_errors
 from core.files import atomic_folder, lines_digest
 
@@ -124,6 +124,13 @@ class World:
         label, look = self.choose(words, look, rng)
         return render(label, look, page, rng), label
 
+    def draw_png(self, stage: str, family: str | None, index: int, words: list[str]) -> tuple[bytes, str]:
+        """`draw`, as the bytes of a PNG."""
+        image, label = self.draw(stage, family, index, words)
+        png = io.BytesIO()
+        image.save(png, "PNG", compress_level=1)
+        return png.getvalue(), label
+
     def stored_label(self, family: str, index: int, word: str) -> str:
         """The label that test image number `index` of a family comes with: now and then one character is wrong."""
         rng = np.random.default_rng([self.seed, STAGES["mistakes"], self.names.index(family), index])
@@ -146,32 +153,16 @@ class World:
         return "\n".join([*lines, f"words {' '.join(map(lines_digest, self.words()))}", f"renderer {RENDERER}"])
 
 
-@dataclass(frozen=True)
-class Draw:
-    """`World.draw` of one stage, as PNG bytes, for worker processes."""
-
-    world: World
-    stage: str
-    family: str | None
-    words: list[str]
-
-    def __call__(self, index: int) -> tuple[bytes, str]:
-        image, word = self.world.draw(self.stage, self.family, index, self.words)
-        png = io.BytesIO()
-        image.save(png, "PNG", compress_level=1)
-        return png.getvalue(), word
-
-
 def render_world(world: World, out: Path, workers: int, parts: Sequence[str] = PARTS) -> None:
     """Write train/<set>, val/, test/<family> and labels/ below `out`; each appears when all of it is there.
 
     Args:
         parts: some of PARTS; their images do not depend on which.
     """
-    seen, unseen = world.words()
+    train_words, unseen = world.words()
     for part in parts:
         if part == "test":
-            render_tests(world, out, seen + unseen, workers)
+            render_tests(world, out, train_words + unseen, workers)
             continue
         stage, family, count = {
             "train/real": ("train", None, world.train),
@@ -181,26 +172,28 @@ def render_world(world: World, out: Path, workers: int, parts: Sequence[str] = P
         }[part]
         with atomic_folder(out / part) as folder:
             lmdb = folder / "micro" if part == "val" else folder
-            write_lmdb(lmdb, drawn(Draw(world, stage, family, seen), part, count, workers))
+            write_lmdb(lmdb, drawn(world, stage, family, train_words, count, workers, part))
 
 
 def render_tests(world: World, out: Path, words: list[str], workers: int) -> None:
     """Every family's benchmark, and the labels without its mistakes."""
     with atomic_folder(out / "labels") as labels, atomic_folder(out / "test") as tests:
         for family in world.names:
-            images = list(drawn(Draw(world, "test", family, words), f"test/{family}", world.test, workers))
+            images = list(drawn(world, "test", family, words, world.test, workers, f"test/{family}"))
             stored = [(png, world.stored_label(family, i, word)) for i, (png, word) in enumerate(images)]
             write_lmdb(tests / family, stored)
             write_labels(labels / "cleaned" / f"{family}.csv", [word for _, word in images])
 
 
-def drawn(draw: Draw, name: str, count: int, workers: int) -> Iterator[tuple[bytes, str]]:
-    """Images 0, ..., count - 1 as they are made, with a bar."""
-    return track(numbered(draw, count, workers), name, total=count)
+def drawn(
+    world: World, stage: str, family: str | None, words: list[str], count: int, workers: int, name: str
+) -> Iterator[tuple[bytes, str]]:
+    """Images 0, ..., count - 1 of a stage as they are made, with a bar of this name."""
+    return track(numbered(partial(world.draw_png, stage, family, words=words), count, workers), name, total=count)
 
 
 def write_labels(path: Path, words: list[str]) -> None:
-    """A label file: one line an image of the LMDB, counted from 1."""
+    """A label file: one line per image of the LMDB, counted from 1."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")

@@ -1,28 +1,16 @@
 """Classification pretraining of an image tower: pictures with a class, and words in them that mislead (section V-C)."""
 
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch.nn.functional as F
-from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from core.data.render.fractals import Fractals
 from core.data.render.pictures import Pictures
 from core.model.towers import ClipImageTower
-
-
-@dataclass(frozen=True)
-class DrawPicture:
-    """Picture number `index` and its class."""
-
-    pictures: Pictures | Fractals
-    words: list[str]
-
-    def __call__(self, index: int) -> tuple[Image.Image, int]:
-        return self.pictures.draw(index, self.words)
 
 
 class Classification:
@@ -35,7 +23,7 @@ class Classification:
 
     def __init__(self, pictures: Pictures | Fractals, tower: ClipImageTower):
         self.tower = tower
-        self.draw = DrawPicture(pictures, pictures.world.words()[0])
+        self.draw = partial(pictures.draw, words=pictures.world.words()[0])
         self.image_size = tower.image_size
         self.head = nn.Linear(tower.embed_dim, pictures.classes)
         self.network = nn.ModuleList([tower, self.head])

@@ -4,14 +4,13 @@ Half of the captions are the word ("table"), half its spelling ("t a b l e"): as
 thing in tokens that words share, which takes the loss off chance within 200 steps.
 """
 
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from open_clip.loss import ClipLoss
-from PIL import Image
 from torch import Tensor
 
 from core.data.micro import World
@@ -22,17 +21,6 @@ from core.model.towers import ClipTowers
 from core.weights.pretrained import save_sparse
 
 LARGEST_SCALE = np.log(100)  # CLIP's clamp of the logit scale
-
-
-@dataclass(frozen=True)
-class DrawWord:
-    """Image number `index` of the world's pretraining stage and its word."""
-
-    world: World
-    words: list[str]
-
-    def __call__(self, index: int) -> tuple[Image.Image, str]:
-        return self.world.draw("pretrain", None, index, self.words)
 
 
 class Contrastive:
@@ -51,7 +39,7 @@ class Contrastive:
         self.network, self.spelled = towers, spelled
         unseen = set(world.words()[1])
         known = lexicon(lexicon_size, world.min_letters, world.max_letters)
-        self.draw = DrawWord(world, [word for word in known if word not in unseen])
+        self.draw = partial(world.draw, "pretrain", None, words=[word for word in known if word not in unseen])
         self.image_size = towers.image_size
         self.tokenize = CaptionTokenizer(towers.context_length)
         self.contrast = ClipLoss()

@@ -1,15 +1,12 @@
-"""Pretrain the micro world's towers: on words and captions, or on pictures with classes.
+"""The training loop of the micro world's towers, whatever they learn (`python -m core.pretrain`)."""
 
-python -m core.pretrain ablations/micro/clip.gin ablations/micro/clip.safetensors
-"""
-
-import contextlib
 import json
 import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Protocol
@@ -69,22 +66,16 @@ class Pretraining:
     seed: int
 
 
-@dataclass(frozen=True)
-class DrawSmall:
-    """One image at the network's size, for worker processes."""
-
-    draw: Callable[[int], tuple[Image.Image, object]]
-    image_size: tuple[int, int]
-
-    def __call__(self, index: int) -> tuple[np.ndarray, object]:
-        image, label = self.draw(index)
-        height, width = self.image_size
-        return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC)), label
+def draw_small(draw: Callable, image_size: tuple[int, int], index: int) -> tuple[np.ndarray, object]:
+    """One image at the network's size, and its label."""
+    image, label = draw(index)
+    height, width = image_size
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC)), label
 
 
 def render_all(plan: Pretraining, workers: int) -> tuple[np.ndarray, list]:
     """Grey images N H W (uint8) and their labels."""
-    draw = DrawSmall(plan.task.draw, plan.task.image_size)
+    draw = partial(draw_small, plan.task.draw, plan.task.image_size)
     draw(0)  # here, so that the processes inherit what the first image has to look for: words, fonts, fractals
     with get_context("fork").Pool(workers) as pool:
         drawn = pool.imap(draw, range(plan.images), chunksize=256)
@@ -112,41 +103,70 @@ def pretrain(
     """
     folder, precision = out.with_suffix(".pretraining"), fit_for("cpu", plan.precision)
     folder.mkdir(parents=True, exist_ok=True)
-    belongs_to = {"configuration": identity, "precision": precision}
+    belongs_to, log = {"configuration": identity, "precision": precision}, folder / "metrics.jsonl"
     with run_lock(folder):
-        images, labels = render_all(plan, workers)  # before signals are caught: its processes are ended by one
+        images = render_all(plan, workers)  # before signals are caught, by which its processes are ended
         network = plan.task.network.train()
         optimiser = torch.optim.AdamW(
             network.parameters(), lr=plan.lr, betas=plan.betas, eps=1e-6, weight_decay=plan.weight_decay, fused=True
         )
-        parts, log = {"network": network, "optimiser": optimiser}, folder / "metrics.jsonl"
+        parts = {"network": network, "optimiser": optimiser}
         done = resume(parts, folder, belongs_to)
         drop_after(log, done)
-        with Stopper() as stopper, progress(plan.steps) as note:
-            lines = Lines(log, plan.batch)
-            for step in range(done + 1, plan.steps + 1):
-                loss, accuracy = train_step(plan, step, images, labels, optimiser, precision)
-                lines.add(step, loss, accuracy, optimiser.param_groups[0]["lr"])
-                if step % LOG_EVERY == 0 or step == plan.steps:
-                    note(step, lines.write())
-                if keep_every and step % keep_every == 0:
-                    plan.task.save(folder / f"step-{step:06d}.safetensors")
-                # Only after a line of the log: it is the mean since the line before, and a state between would lose a part.
-                if step % LOG_EVERY == 0 and step < plan.steps and (stopper.asked() or step % save_every < LOG_EVERY):
+        with Stopper() as stopper:
+            for step in train(plan, done, images, optimiser, precision, folder, keep_every):
+                if step < plan.steps and (stopper.asked() or step % save_every < LOG_EVERY):
                     save_state(parts, folder, step, belongs_to)
                     if stopper.asked():
                         raise Interrupted(stopper.asked(), step)
-        with atomic_file(out) as partial:
-            plan.task.save(partial)
+        with atomic_file(out) as partial_file:
+            plan.task.save(partial_file)
         shutil.rmtree(folder / "state", ignore_errors=True)
-    tail = [entry for entry in map(json.loads, log.read_text().splitlines()) if entry["step"] > 0.9 * plan.steps]
-    return float(np.mean([entry["accuracy"] for entry in tail]))
+    entries = map(json.loads, log.read_text().splitlines())
+    return float(np.mean([entry["accuracy"] for entry in entries if entry["step"] > 0.9 * plan.steps]))
+
+
+def train(
+    plan: Pretraining,
+    done: int,
+    data: tuple[np.ndarray, list],
+    optimiser: torch.optim.Optimizer,
+    precision: str,
+    folder: Path,
+    keep_every: int,
+) -> Iterator[int]:
+    """All steps after `done`; yields a step's number after each line of the log.
+
+    Only there may a state be saved: a line holds means since the line before, and a state in between would lose a part.
+    """
+    columns = (TextColumn("pretraining"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+    with Progress(*columns, TimeRemainingColumn()) as bar:
+        shown, since, began = bar.add_task("pretrain", total=plan.steps, note=""), [], time.monotonic()
+        for step in range(done + 1, plan.steps + 1):
+            since.append(train_step(plan, step, *data, optimiser, precision))
+            if keep_every and step % keep_every == 0:
+                plan.task.save(folder / f"step-{step:06d}.safetensors")
+            if step % LOG_EVERY and step < plan.steps:
+                continue
+            (loss, accuracy), seconds = np.mean(since, axis=0).tolist(), time.monotonic() - began
+            entry = {"step": step, "loss": loss, "accuracy": accuracy, "lr": optimiser.param_groups[0]["lr"]}
+            entry |= {"images_per_second": len(since) * plan.batch / seconds, "seconds": seconds}
+            append_json(folder / "metrics.jsonl", entry)
+            note = f"loss {loss:.3f}  accuracy {100 * accuracy:.1f} %"
+            bar.update(shown, completed=step, note=note)
+            if step % 100 == 0 and not bar.console.is_terminal:
+                print(f"step {step}: {note}", flush=True)
+            yield step
+            since, began = [], time.monotonic()
 
 
 def train_step(
     plan: Pretraining, step: int, images: np.ndarray, labels: list, optimiser: torch.optim.Optimizer, precision: str
 ) -> tuple[float, float]:
-    """One step; returns its loss and accuracy. What it draws follows from the seed and its number, so a state holds no dice."""
+    """One step; returns its loss and accuracy.
+
+    Its random draws follow from seed and step, so that a state need not hold a generator.
+    """
     rng = np.random.default_rng([plan.seed, step])
     chosen = plan.task.choose(labels, plan.batch, rng)
     pixels = ToTensor(plan.task.image_size, plan.normalisation).batch(images[chosen])
@@ -159,47 +179,6 @@ def train_step(
         group["lr"] = plan.lr * warmup_cosine(step - 1, plan.steps, plan.warmup)
     optimiser.step()
     return loss.item(), accuracy
-
-
-class Lines:
-    """Lines of metrics.jsonl: means since the line before, and the speed.
-
-    Args:
-        batch: images of a step.
-    """
-
-    def __init__(self, path: Path, batch: int):
-        self.path, self.batch, self.since = path, batch, time.monotonic()
-        self.steps: list[tuple[int, float, float, float]] = []
-
-    def add(self, step: int, loss: float, accuracy: float, lr: float) -> None:
-        self.steps.append((step, loss, accuracy, lr))
-
-    def write(self) -> dict:
-        """Add the line, and begin the next."""
-        number, losses, accuracies, rates = zip(*self.steps, strict=True)
-        seconds = time.monotonic() - self.since
-        entry = {"step": number[-1], "loss": float(np.mean(losses)), "accuracy": float(np.mean(accuracies)), "lr": rates[-1]}
-        entry |= {"images_per_second": len(number) * self.batch / seconds, "seconds": seconds}
-        append_json(self.path, entry)
-        self.steps, self.since = [], time.monotonic()
-        return entry
-
-
-@contextlib.contextmanager
-def progress(steps: int) -> Iterator[Callable[[int, dict], None]]:
-    """A bar, or lines where there is no terminal; yields what a new line of the log is told to."""
-    columns = (TextColumn("pretraining"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
-    with Progress(*columns, TimeRemainingColumn()) as bar:
-        shown = bar.add_task("pretrain", total=steps, note="")
-
-        def note(step: int, entry: dict) -> None:
-            text = f"loss {entry['loss']:.3f}  accuracy {100 * entry['accuracy']:.1f} %"
-            bar.update(shown, completed=step, note=text)
-            if step % 100 == 0 and not bar.console.is_terminal:
-                print(f"step {step}: {text}", flush=True)
-
-        yield note
 
 
 def warmup_cosine(step: int, steps: int, warmup: float) -> float:

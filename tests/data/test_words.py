@@ -14,12 +14,12 @@ from PIL import Image
 
 from core import config
 from core.data.lmdb import WordLmdb
-from core.data.micro import WORLD, Draw, World
+from core.data.micro import WORLD, World
 from core.data.render.backgrounds import patch
 from core.data.render.fonts import font_path, fonts_in, missing_letters
 from core.data.render.ink import SPREAD, arch, paint_over
+from core.data.render.lexicon import read_words
 from core.data.render.word import render, written
-from core.data.render.wordlist import read_words
 from core.data.words import Recipe, chosen, usable_fonts, write_words
 from core.errors import DataError
 
@@ -44,7 +44,7 @@ def test_the_micro_world_keeps_its_pixels(family):
     for index in range(20):
         image, word = SHIPPED.draw(stage, family, index, words)
         digest.update(image.tobytes() + word.encode())
-        png, label = Draw(SHIPPED, stage, family, words)(index)
+        png, label = SHIPPED.draw_png(stage, family, index, words)
         assert Image.open(io.BytesIO(png)).tobytes() == image.tobytes() and label == word
     assert digest.hexdigest()[:16] == PINNED[family]
 
@@ -196,7 +196,7 @@ def test_what_a_user_can_get_wrong_is_one_line(tmp_path, lexicon):
     (tmp_path / "fake" / "not.png").write_text("no picture")
     with pytest.raises(DataError, match=f"{tmp_path / 'empty'}: no font here; put .otf"):
         fonts_in(tmp_path / "empty")
-    with pytest.raises(DataError, match="not.ttf is no font that can be drawn"):
+    with pytest.raises(DataError, match="not.ttf is not a font that can be drawn"):
         usable_fonts(("a",), PAGE, tmp_path / "fake")
     with pytest.raises(DataError, match="fake exists and is not an empty folder"):
         write_words(RECIPE, tmp_path / "fake", 1, 1)
