@@ -30,7 +30,7 @@ from core.data.render.fonts import font_digest, font_path, fonts_in, missing_let
 from core.data.render.lexicon import read_words, vocabulary_words
 from core.data.render.page import Page
 from core.data.render.sheet import contact_sheet, png_bytes
-from core.data.render.word import RENDERER, render, written
+from core.data.render.word import RENDERER, added, render, written
 from core.errors import DataError, user_errors
 from core.files import atomic_folder, file_digest, lines_digest, write_json
 
@@ -169,7 +169,9 @@ def main() -> None:
         families = world.families if named is None else chosen([name.strip() for name in named if name.strip()], world)
         if arguments.lexicon:
             families = tuple(family.as_listed() for family in families)
-        page = replace(world.page, fonts=usable_fonts(words, world.page, arguments.fonts))
+        page = replace(
+            world.page, fonts=usable_fonts((*words, *filter(None, map(added, families))), world.page, arguments.fonts)
+        )
         backgrounds = pictures_in(arguments.backgrounds) if arguments.backgrounds else ()
         recipe = Recipe(arguments.seed, families, words, page, backgrounds)
         write_words(recipe, arguments.out, arguments.n, arguments.workers)

@@ -19,7 +19,7 @@ from core.data.render.backgrounds import patch
 from core.data.render.fonts import font_path, fonts_in, missing_letters
 from core.data.render.ink import SPREAD, arch, paint_over
 from core.data.render.lexicon import read_words
-from core.data.render.word import render, written
+from core.data.render.word import added, render, written
 from core.data.words import Recipe, chosen, usable_fonts, write_words
 from core.errors import DataError
 
@@ -69,8 +69,9 @@ def test_a_family_says_how_words_are_written():
     assert {len(label) for label in numbers if label.isdigit()} == {2, 3, 4, 5, 6} and 140 < numbers.count("table") < 260
     signed = set(lettered(signs=1.0))
     assert {"table!", "table?", "t-able", "tab'le"} < signed and {len(label) for label in signed} == {6}
-    everything = {letter for label in signed for letter in label}
-    assert not [name for name in PAGE.fonts if missing_letters(name, everything | set("0123456789TABLE"))]
+    everything = added(replace(REGULAR, upper=0.1, numbers=0.1, signs=0.1))
+    assert {letter for label in signed | set(numbers) | set(cases) for letter in label} <= {*everything, *"table"}
+    assert not [name for name in PAGE.fonts if missing_letters(name, everything)] and not added(REGULAR)
     plain = replace(REGULAR, upper=1.0, numbers=1.0, signs=1.0).as_listed()
     assert written("table", plain, rng) == "table" and plain == REGULAR
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageFilter
 
+from core.charset import DIGITS, LOWER
 from core.data.render.backgrounds import patch
 from core.data.render.family import Family
 from core.data.render.fonts import load_font
@@ -39,6 +40,12 @@ def written(word: str, family: Family, rng: np.random.Generator) -> str:
         signs = BEHIND if place == len(word) else BETWEEN
         word = word[:place] + signs[rng.integers(len(signs))] + word[place:]
     return word
+
+
+def added(family: Family) -> str:
+    """Characters that `written` may put in place of those of a lower-case word, or beside them."""
+    letters = LOWER.upper() if family.upper or family.capitalised else ""
+    return letters + DIGITS * (family.numbers > 0) + (BEHIND + BETWEEN) * (family.signs > 0)
 
 
 def render(word: str, family: Family, page: Page, rng: np.random.Generator, backgrounds: Sequence[str] = ()) -> Image.Image:
