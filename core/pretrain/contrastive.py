@@ -15,6 +15,7 @@ from torch import Tensor
 
 from core.data.micro import World
 from core.data.render.lexicon import lexicon
+from core.errors import UserError
 from core.model.captions import CaptionTokenizer
 from core.model.memory import text_tokens
 from core.model.towers import ClipTowers
@@ -45,16 +46,21 @@ class Contrastive:
         self.contrast = ClipLoss()
         rows = torch.zeros(len(towers.clip.token_embedding.weight), dtype=torch.bool)
         towers.register_buffer("trained_rows", rows)  # of the token embedding; with the towers, so that a state has it
-        self.by_word: dict[str, list[int]] = {}  # positions of a word's images, filled by the first batch
 
     def choose(self, labels: list[str], batch: int, rng: np.random.Generator) -> list[int]:
-        """Images of a batch, no word twice."""
-        if not self.by_word:
-            for position, word in enumerate(labels):
-                self.by_word.setdefault(word.lower(), []).append(position)
-        drawable = sorted(self.by_word)
-        chosen = [drawable[i] for i in rng.choice(len(drawable), batch, replace=False)]
-        return [self.by_word[word][rng.integers(len(self.by_word[word]))] for word in chosen]
+        """Images of a batch, no word twice: its second image would have the same caption, and be counted as a wrong answer.
+
+        Images are drawn, not words, so that numbers, of which there are many, keep their share.
+
+        Raises:
+            UserError: the images have too few different words.
+        """
+        positions: dict[str, int] = {}  # of eight times as many images as needed, so that frequent words leave enough others
+        for position in rng.choice(len(labels), min(8 * batch, len(labels)), replace=False).tolist():
+            positions.setdefault(labels[position].lower(), position)
+        if len(positions) < batch:
+            raise UserError(f"a batch of {batch} different words cannot be made: {len(positions)} were met; show more images")
+        return list(positions.values())[:batch]
 
     def loss(self, images: Tensor, words: list[str], rng: np.random.Generator) -> tuple[Tensor, float]:
         """Symmetric cross-entropy of images B 3 H W and their captions, and the in-batch accuracy."""

@@ -145,7 +145,8 @@ def train(
         for step in range(done + 1, plan.steps + 1):
             since.append(train_step(plan, step, *data, optimiser, precision))
             if keep_every and step % keep_every == 0:
-                plan.task.save(folder / f"step-{step:06d}.safetensors")
+                with atomic_file(folder / f"step-{step:06d}.safetensors") as copy:
+                    plan.task.save(copy)
             if step % LOG_EVERY and step < plan.steps:
                 continue
             (loss, accuracy), seconds = np.mean(since, axis=0).tolist(), time.monotonic() - began

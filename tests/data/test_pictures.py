@@ -155,6 +155,8 @@ def test_captions_are_lower_case_whatever_the_image_shows():
     assert all(label.isupper() for label in labels)
     chosen = plan.task.choose([*labels, *map(str.lower, labels)], 16, np.random.default_rng(0))
     assert len({[*labels, *labels][position] for position in chosen}) == 16
+    with pytest.raises(UserError, match="a batch of 64 different words cannot be made: [1-4]"):
+        plan.task.choose([*labels, *labels], 64, np.random.default_rng(0))
     seen = []
     plan.task.tokenize = lambda captions: seen.extend(captions) or torch.ones(len(captions), 8, dtype=torch.long)
     plan.task.loss(torch.zeros(4, 3, 16, 64), labels[:4], np.random.default_rng(0))
