@@ -3,10 +3,10 @@
     python -m core.data.micro ablations/micro/world.gin results/data/micro
     python -m core.data.micro ablations/micro/world.gin results/data/micro --parts train/more
 
-Three training sets: `real` and `more` mix all families, `synth` has regular words alone, as synthetic data lacks what
-makes real images hard. Each family is one benchmark under test/. Words that no stage of training has seen are part of
-every test set, and so are a few wrong labels, as people make them; labels/cleaned/<family>.csv has them right (section
-V-G).
+Three training sets: `real` and `more` mix all families; `synth` has words of one family alone, since synthetic data lacks
+what makes real images hard: regular ones, or those of a family and in fonts of its own. Each family is one benchmark under
+test/. Words that no stage of training has seen are part of every test set, and so are a few wrong labels, as people make
+them; labels/cleaned/<family>.csv has them right (section V-G).
 """
 
 import argparse
@@ -14,6 +14,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +22,15 @@ from PIL import Image
 from rich.progress import track
 
 from core import config
-from core.charset import LOWER
+from core.charset import DIGITS, LOWER
 from core.cli import add_workers
 from core.data.lmdb import write_lmdb
 from core.data.render.drawing import numbered
 from core.data.render.family import Family
 from core.data.render.fonts import font_digest
-from core.data.render.lexicon import lexicon, split_unseen
+from core.data.render.lexicon import LONGEST, lexicon, split_unseen
 from core.data.render.page import Page
-from core.data.render.word import RENDERER, render
+from core.data.render.word import RENDERER, render, written
 from core.errors import UserError, user_errors
 from core.files import atomic_folder, lines_digest
 
@@ -46,12 +47,18 @@ class World:
     Args:
         families: one benchmark each, in the order that numbers their images; one is named REGULAR.
         page: what every word is written on.
+        synthetic: the family of train/synth, no benchmark; None takes the regular one.
+        synthetic_page: what its words are written on; None takes `page`.
         lexicon_size: words in all, the most frequent of CLIP's vocabulary.
+        min_letters, max_letters: of those words.
         unseen: share of them that training never shows.
         regular: share of training images drawn from the regular family; the rest is spread over all families.
-        distortion: factor on every family's perspective, curvature and rotation.
-        mislabelled: share of test labels with one wrong letter.
+        distortion: factor on every family's perspective, curvature, arc and rotation.
+        mislabelled: share of test labels with one wrong character.
         train, synth, more, val: images of train/real, train/synth, train/more and val/; test: images per benchmark.
+
+    Raises:
+        UserError: a share outside [0, 1], families that cannot be told apart, or words too long for a label.
     """
 
     lexicon_size: int
@@ -69,6 +76,8 @@ class World:
     seed: int
     families: tuple[Family, ...]
     page: Page
+    synthetic: Family | None
+    synthetic_page: Page | None
 
     def __post_init__(self):
         for name in ("unseen", "regular", "mislabelled"):
@@ -76,6 +85,11 @@ class World:
                 raise UserError(f"World.{name} = {getattr(self, name)}: a share lies in [0, 1]")
         if REGULAR not in self.names or len(set(self.names)) < len(self.names):
             raise UserError(f"World.families {', '.join(self.names)}: expected different names, {REGULAR!r} among them")
+        if not 1 <= self.min_letters <= self.max_letters < LONGEST:  # a sign may come to a word
+            raise UserError(
+                f"World.min_letters = {self.min_letters}, World.max_letters = {self.max_letters}: "
+                f"expected 1 <= min_letters <= max_letters <= {LONGEST - 1}"
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -86,53 +100,57 @@ class World:
         """(words that training may show, words kept for testing)."""
         return split_unseen(lexicon(self.lexicon_size, self.min_letters, self.max_letters), self.unseen, self.seed)
 
+    def choose(self, words: list[str], family: Family | None, rng: np.random.Generator) -> tuple[str, Family]:
+        """One of the words as it is written, and what will happen to it; without a family, one of the training mixture."""
+        word = words[rng.integers(len(words))]
+        if family is None:
+            regular = rng.random() < self.regular
+            family = self.families[self.names.index(REGULAR) if regular else rng.integers(len(self.families))]
+        return written(word, family, rng), family.bent(self.distortion)
+
     def draw(self, stage: str, family: str | None, index: int, words: list[str]) -> tuple[Image.Image, str]:
         """The image and label number `index` of a stage, the same in any process.
 
         Args:
+            stage: one of STAGES; "synth" takes `synthetic` and its page, where the world has them, in place of the family.
             family: the name of one, or None for the training mixture.
             words: what may be written.
         """
-        names = self.names
-        rng = np.random.default_rng([self.seed, STAGES[stage], 0 if family is None else 1 + names.index(family), index])
-        word = words[rng.integers(len(words))]
-        if family is None:
-            family = REGULAR if rng.random() < self.regular else names[rng.integers(len(names))]
-        return render(word, self.families[names.index(family)].bent(self.distortion), self.page, rng), word
+        number = None if family is None else self.names.index(family)
+        rng = np.random.default_rng([self.seed, STAGES[stage], 0 if number is None else 1 + number, index])
+        look, page = None if number is None else self.families[number], self.page
+        if stage == "synth":
+            look, page = self.synthetic or look, self.synthetic_page or page
+        label, look = self.choose(words, look, rng)
+        return render(label, look, page, rng), label
+
+    def draw_png(self, stage: str, family: str | None, index: int, words: list[str]) -> tuple[bytes, str]:
+        """`draw`, as the bytes of a PNG."""
+        image, label = self.draw(stage, family, index, words)
+        png = io.BytesIO()
+        image.save(png, "PNG", compress_level=1)
+        return png.getvalue(), label
 
     def stored_label(self, family: str, index: int, word: str) -> str:
-        """The label that test image number `index` of a family comes with: now and then one letter is wrong."""
+        """The label that test image number `index` of a family comes with: now and then one character is wrong."""
         rng = np.random.default_rng([self.seed, STAGES["mistakes"], self.names.index(family), index])
         if rng.random() >= self.mislabelled:
             return word
         place = int(rng.integers(len(word)))
-        others = LOWER.replace(word[place], "")
+        kind = next((kind for kind in (DIGITS, LOWER.upper()) if word[place] in kind), LOWER)
+        others = kind.replace(word[place], "")
         return word[:place] + others[rng.integers(len(others))] + word[place + 1 :]
 
     def materials(self) -> str:
-        """What decides images beside this object's values, as a line of text each: fonts by content, words, renderer.
+        """What decides images beside this object's values, one line each: fonts by content, words, renderer.
 
         Raises:
             OSError: a font's file is missing.
         """
-        fonts, words = map(font_digest, self.page.fonts), map(lines_digest, self.words())
-        return f"fonts {' '.join(fonts)}\nwords {' '.join(words)}\nrenderer {RENDERER}"
-
-
-@dataclass(frozen=True)
-class Draw:
-    """`World.draw` of one stage, as PNG bytes, for worker processes."""
-
-    world: World
-    stage: str
-    family: str | None
-    words: list[str]
-
-    def __call__(self, index: int) -> tuple[bytes, str]:
-        image, word = self.world.draw(self.stage, self.family, index, self.words)
-        png = io.BytesIO()
-        image.save(png, "PNG", compress_level=1)
-        return png.getvalue(), word
+        lines = [f"fonts {' '.join(map(font_digest, self.page.fonts))}"]
+        if self.synthetic_page:
+            lines.append(f"synthetic fonts {' '.join(map(font_digest, self.synthetic_page.fonts))}")
+        return "\n".join([*lines, f"words {' '.join(map(lines_digest, self.words()))}", f"renderer {RENDERER}"])
 
 
 def render_world(world: World, out: Path, workers: int, parts: Sequence[str] = PARTS) -> None:
@@ -141,10 +159,10 @@ def render_world(world: World, out: Path, workers: int, parts: Sequence[str] = P
     Args:
         parts: some of PARTS; their images do not depend on which.
     """
-    seen, unseen = world.words()
+    train_words, unseen = world.words()
     for part in parts:
         if part == "test":
-            render_tests(world, out, seen + unseen, workers)
+            render_tests(world, out, train_words + unseen, workers)
             continue
         stage, family, count = {
             "train/real": ("train", None, world.train),
@@ -154,26 +172,28 @@ def render_world(world: World, out: Path, workers: int, parts: Sequence[str] = P
         }[part]
         with atomic_folder(out / part) as folder:
             lmdb = folder / "micro" if part == "val" else folder
-            write_lmdb(lmdb, drawn(Draw(world, stage, family, seen), part, count, workers))
+            write_lmdb(lmdb, drawn(world, stage, family, train_words, count, workers, part))
 
 
 def render_tests(world: World, out: Path, words: list[str], workers: int) -> None:
     """Every family's benchmark, and the labels without its mistakes."""
     with atomic_folder(out / "labels") as labels, atomic_folder(out / "test") as tests:
         for family in world.names:
-            images = list(drawn(Draw(world, "test", family, words), f"test/{family}", world.test, workers))
+            images = list(drawn(world, "test", family, words, world.test, workers, f"test/{family}"))
             stored = [(png, world.stored_label(family, i, word)) for i, (png, word) in enumerate(images)]
             write_lmdb(tests / family, stored)
             write_labels(labels / "cleaned" / f"{family}.csv", [word for _, word in images])
 
 
-def drawn(draw: Draw, name: str, count: int, workers: int) -> Iterator[tuple[bytes, str]]:
-    """Images 0, ..., count - 1 as they are made, with a bar."""
-    return track(numbered(draw, count, workers), name, total=count)
+def drawn(
+    world: World, stage: str, family: str | None, words: list[str], count: int, workers: int, name: str
+) -> Iterator[tuple[bytes, str]]:
+    """Images 0, ..., count - 1 of a stage as they are made, with a bar of this name."""
+    return track(numbered(partial(world.draw_png, stage, family, words=words), count, workers), name, total=count)
 
 
 def write_labels(path: Path, words: list[str]) -> None:
-    """A label file: one line an image of the LMDB, counted from 1."""
+    """A label file: one line per image of the LMDB, counted from 1."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")

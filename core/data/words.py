@@ -27,11 +27,10 @@ from core.data.render.backgrounds import pictures_in
 from core.data.render.drawing import numbered
 from core.data.render.family import Family
 from core.data.render.fonts import font_digest, font_path, fonts_in, missing_letters
-from core.data.render.lexicon import vocabulary_words
+from core.data.render.lexicon import read_words, vocabulary_words
 from core.data.render.page import Page
 from core.data.render.sheet import contact_sheet, png_bytes
-from core.data.render.word import RENDERER, render
-from core.data.render.wordlist import read_words
+from core.data.render.word import RENDERER, added, render, written
 from core.errors import DataError, user_errors
 from core.files import atomic_folder, file_digest, lines_digest, write_json
 
@@ -49,7 +48,7 @@ class Recipe:
     Args:
         seed: not negative.
         families: one is drawn for each image.
-        words: a word listed twice is drawn twice as often.
+        words: a word listed twice is drawn twice as often; how it is written is the family's affair.
         page, backgrounds: as `render` takes them.
 
     Raises:
@@ -69,7 +68,7 @@ class Recipe:
     def draw(self, index: int) -> Drawn:
         rng = np.random.default_rng([self.seed, index])
         family = self.families[rng.integers(len(self.families))]
-        word = self.words[rng.integers(len(self.words))]
+        word = written(self.words[rng.integers(len(self.words))], family, rng)
         return Drawn(render(word, family, self.page, rng, self.backgrounds), word, family.name)
 
     def encoded(self, index: int) -> tuple[bytes, str]:
@@ -133,10 +132,10 @@ def usable_fonts(words: Sequence[str], page: Page, folder: Path | None) -> tuple
     lacking = {name: missing for name in names if (missing := missing_letters(name, "".join(words)))}
     for name, missing in lacking.items():
         first = next(word for word in words if missing[0] in word)
-        said = f"{font_path(name)} cannot draw {' '.join(missing[:20])} (as in {first!r})"
+        problem = f"{font_path(name)} cannot draw {' '.join(missing[:20])} (as in {first!r})"
         if folder:
-            raise DataError(f"{said}: take the font out of the folder, or the words out of the list")
-        print(f"left out: {said}", file=sys.stderr)
+            raise DataError(f"{problem}: take the font out of the folder, or the words out of the list")
+        print(f"left out: {problem}", file=sys.stderr)
     return tuple(name for name in names if name not in lacking)
 
 
@@ -154,7 +153,11 @@ def main() -> None:
     parser.add_argument(
         "--fonts", type=Path, help="folder of .ttf, .otf, .ttc files (default: the world's, which come with matplotlib)"
     )
-    parser.add_argument("--lexicon", type=Path, help="text file, one word a line (default: the words of CLIP's vocabulary)")
+    parser.add_argument(
+        "--lexicon",
+        type=Path,
+        help="text file, one word per line, drawn as written (default: CLIP's vocabulary)",
+    )
     parser.add_argument("--backgrounds", type=Path, help="folder of pictures to write on (default: plain grey levels)")
     add_workers(parser)
     parser.add_argument("--sheet", type=Path, help="also write a contact sheet of the set's first images to this PNG")
@@ -164,7 +167,11 @@ def main() -> None:
         world = config.build(World, arguments.world)
         named = None if arguments.families is None else arguments.families.split(",")
         families = world.families if named is None else chosen([name.strip() for name in named if name.strip()], world)
-        page = replace(world.page, fonts=usable_fonts(words, world.page, arguments.fonts))
+        if arguments.lexicon:
+            families = tuple(family.as_listed() for family in families)
+        page = replace(
+            world.page, fonts=usable_fonts((*words, *filter(None, map(added, families))), world.page, arguments.fonts)
+        )
         backgrounds = pictures_in(arguments.backgrounds) if arguments.backgrounds else ()
         recipe = Recipe(arguments.seed, families, words, page, backgrounds)
         write_words(recipe, arguments.out, arguments.n, arguments.workers)

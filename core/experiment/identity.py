@@ -19,6 +19,21 @@ UNDECISIVE = frozenset(  # how a machine gets there: recorded with a run, no par
 )
 BY_CONTENT = frozenset({"core.data.render.page.Page.fonts"})  # where a font lies decides no pixel, its digest is counted
 
+# By first names (core.moved): values that came after worlds had been rendered, each as it is where nothing is drawn otherwise
+# than before.
+CAME_LATER = {
+    "core.data.micro.World.synthetic": None,
+    "core.data.micro.World.synthetic_page": None,
+    "core.data.render.family.Family.upper": 0.0,
+    "core.data.render.family.Family.capitalised": 0.0,
+    "core.data.render.family.Family.numbers": 0.0,
+    "core.data.render.family.Family.signs": 0.0,
+    "core.data.render.family.Family.arc": 0.0,
+    "core.data.render.family.Family.least_arc": 0.5,
+    "core.data.render.family.Family.patches": 0,
+    "core.data.render.family.Family.least_patches": 0.5,
+}
+
 
 def training_identity(text: str, files: str) -> str:
     """One line per value that decides what is trained, data and seed aside.
@@ -46,4 +61,11 @@ def decisive(text: str, left_out: Collection[str]) -> list[str]:
     Import lines, macros' names, comments and order do not count, only what each argument is given in the end.
     """
     values = config.values_by_path(text)
-    return sorted(with_first_names(f"{name} = {value!r}") for name, value in values.items() if name not in left_out)
+    return sorted(with_first_names(f"{name} = {value!r}") for name, value in values.items() if counts(name, value, left_out))
+
+
+def counts(name: str, value: object, left_out: Collection[str]) -> bool:
+    """Whether a value decides anything; the scope before its name (`regular/core.data...`) does not matter for that."""
+    bare = name.rpartition("/")[2]
+    first = with_first_names(bare)
+    return bare not in left_out and (first not in CAME_LATER or value != CAME_LATER[first])

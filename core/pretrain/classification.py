@@ -1,40 +1,29 @@
 """Classification pretraining of an image tower: pictures with a class, and words in them that mislead (section V-C)."""
 
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch.nn.functional as F
-from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from core.data.render.fractals import Fractals
 from core.data.render.pictures import Pictures
 from core.model.towers import ClipImageTower
-
-
-@dataclass(frozen=True)
-class DrawPicture:
-    """Picture number `index` and its class."""
-
-    pictures: Pictures
-    words: list[str]
-
-    def __call__(self, index: int) -> tuple[Image.Image, int]:
-        return self.pictures.draw(index, self.words)
 
 
 class Classification:
     """A linear classifier reads the tower's [CLASS] token.
 
     Args:
-        pictures: what is shown.
+        pictures: what is shown: symbols (`Pictures`) or fractals.
         tower: with random weights.
     """
 
-    def __init__(self, pictures: Pictures, tower: ClipImageTower):
+    def __init__(self, pictures: Pictures | Fractals, tower: ClipImageTower):
         self.tower = tower
-        self.draw = DrawPicture(pictures, pictures.world.words()[0])
+        self.draw = partial(pictures.draw, words=pictures.world.words()[0])
         self.image_size = tower.image_size
         self.head = nn.Linear(tower.embed_dim, pictures.classes)
         self.network = nn.ModuleList([tower, self.head])
@@ -45,7 +34,7 @@ class Classification:
 
     def loss(self, images: Tensor, classes: list[int], rng: np.random.Generator) -> tuple[Tensor, float]:
         """Cross-entropy of images B 3 H W, and the accuracy on them."""
-        logits = self.head(self.tower.encode_image(images)[:, 0])
+        logits = self.head(self.tower.encode_image(images)[:, 0]).float()
         targets = logits.new_tensor(classes).long()
         return F.cross_entropy(logits, targets), (logits.argmax(1) == targets).float().mean().item()
 

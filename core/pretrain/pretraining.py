@@ -1,11 +1,12 @@
-"""Pretrain the micro world's towers: on words and captions, or on pictures with classes.
+"""The training loop of the micro world's towers, whatever they learn (`python -m core.pretrain`)."""
 
-python -m core.pretrain ablations/micro/clip.gin ablations/micro/clip.safetensors
-"""
-
+import json
 import math
-from collections.abc import Callable
+import shutil
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Protocol
@@ -17,11 +18,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from core.data.transforms import ToTensor
-from core.files import atomic_file
+from core.files import append_json, atomic_file
+from core.runtime.precision import autocast, fit_for
+from core.train.state import Interrupted, Stopper, drop_after, resume, run_lock, save_state
+
+LOG_EVERY = 20  # steps
 
 
 class Task(Protocol):
-    """What a network learns from drawn images (`core.pretrain`)."""
+    """What a network learns from drawn images (`core.pretrain`); all that a state must hold of it is in `network`."""
 
     network: nn.Module
     image_size: tuple[int, int]
@@ -31,7 +36,7 @@ class Task(Protocol):
         """Positions of a batch's images."""
 
     def loss(self, images: Tensor, labels: list, rng: np.random.Generator) -> tuple[Tensor, float]:
-        """What is minimised, and an accuracy to watch."""
+        """What is minimised, in float32, and an accuracy to watch; called in the precision of the plan."""
 
     def save(self, path: Path) -> None:
         """Write what the study uses of the network."""
@@ -44,6 +49,7 @@ class Pretraining:
     Args:
         images: rendered once; `steps` of `batch` pass over them.
         normalisation: of the images.
+        precision: "no" (float32) or "bf16", which is float32 where the processor has no instructions for it.
     """
 
     task: Task
@@ -56,58 +62,124 @@ class Pretraining:
     warmup: float
     clip_grad_norm: float
     normalisation: str
+    precision: str
     seed: int
 
 
-@dataclass(frozen=True)
-class DrawSmall:
-    """One image at the network's size, for worker processes."""
-
-    draw: Callable[[int], tuple[Image.Image, object]]
-    image_size: tuple[int, int]
-
-    def __call__(self, index: int) -> tuple[np.ndarray, object]:
-        image, label = self.draw(index)
-        height, width = self.image_size
-        return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC)), label
+def draw_small(draw: Callable, image_size: tuple[int, int], index: int) -> tuple[np.ndarray, object]:
+    """One image at the network's size, and its label."""
+    image, label = draw(index)
+    height, width = image_size
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC)), label
 
 
 def render_all(plan: Pretraining, workers: int) -> tuple[np.ndarray, list]:
     """Grey images N H W (uint8) and their labels."""
-    draw = DrawSmall(plan.task.draw, plan.task.image_size)
+    draw = partial(draw_small, plan.task.draw, plan.task.image_size)
+    draw(0)  # here, so that the processes inherit what the first image has to look for: words, fonts, fractals
     with get_context("fork").Pool(workers) as pool:
         drawn = pool.imap(draw, range(plan.images), chunksize=256)
         pairs = list(track(drawn, "rendering", total=plan.images))
     return np.stack([pixels for pixels, _ in pairs]), [label for _, label in pairs]
 
 
-def pretrain(plan: Pretraining, out: Path, workers: int) -> float:
-    """Train the network and write it; returns the mean accuracy over the last tenth of the steps."""
-    images, labels = render_all(plan, workers)
-    transform = ToTensor(plan.task.image_size, plan.normalisation)
-    network = plan.task.network.train()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=plan.lr, betas=plan.betas, eps=1e-6, weight_decay=plan.weight_decay)
-    rng, accuracies = np.random.default_rng(plan.seed), []
+def pretrain(
+    plan: Pretraining, out: Path, workers: int, *, save_every: int = 500, keep_every: int = 0, identity: str = ""
+) -> float:
+    """Train the network and write it; returns the mean accuracy over the last tenth of the steps.
+
+    Stopped or killed, the same call goes on from its last state, and ends in the same weights. Beside `out`, in a folder of
+    its name ending in .pretraining: metrics.jsonl, the state while there is something left to do, and step-<n>.safetensors.
+
+    Args:
+        workers: processes that render the images.
+        save_every: steps between states.
+        keep_every: steps between copies of the network as it is then; 0 keeps none.
+        identity: of the configuration; a state with another one is refused.
+
+    Raises:
+        Interrupted: a signal asked to stop, and the state is saved.
+        UserError: the state there is of another configuration, or damaged.
+    """
+    folder, precision = out.with_suffix(".pretraining"), fit_for("cpu", plan.precision)
+    folder.mkdir(parents=True, exist_ok=True)
+    belongs_to, log = {"configuration": identity, "precision": precision}, folder / "metrics.jsonl"
+    with run_lock(folder):
+        images = render_all(plan, workers)  # before signals are caught, by which its processes are ended
+        network = plan.task.network.train()
+        optimiser = torch.optim.AdamW(
+            network.parameters(), lr=plan.lr, betas=plan.betas, eps=1e-6, weight_decay=plan.weight_decay, fused=True
+        )
+        parts = {"network": network, "optimiser": optimiser}
+        done = resume(parts, folder, belongs_to)
+        drop_after(log, done)
+        with Stopper() as stopper:
+            for step in train(plan, done, images, optimiser, precision, folder, keep_every):
+                if step < plan.steps and (stopper.asked() or step % save_every < LOG_EVERY):
+                    save_state(parts, folder, step, belongs_to)
+                    if stopper.asked():
+                        raise Interrupted(stopper.asked(), step)
+        with atomic_file(out) as partial_file:
+            plan.task.save(partial_file)
+        shutil.rmtree(folder / "state", ignore_errors=True)
+    entries = map(json.loads, log.read_text().splitlines())
+    return float(np.mean([entry["accuracy"] for entry in entries if entry["step"] > 0.9 * plan.steps]))
+
+
+def train(
+    plan: Pretraining,
+    done: int,
+    data: tuple[np.ndarray, list],
+    optimiser: torch.optim.Optimizer,
+    precision: str,
+    folder: Path,
+    keep_every: int,
+) -> Iterator[int]:
+    """All steps after `done`; yields a step's number after each line of the log.
+
+    Only there may a state be saved: a line holds means since the line before, and a state in between would lose a part.
+    """
     columns = (TextColumn("pretraining"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
     with Progress(*columns, TimeRemainingColumn()) as bar:
-        shown = bar.add_task("pretrain", total=plan.steps, note="")
-        for step in range(1, plan.steps + 1):
-            chosen = plan.task.choose(labels, plan.batch, rng)
-            loss, accuracy = plan.task.loss(transform.batch(images[chosen]), [labels[i] for i in chosen], rng)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), plan.clip_grad_norm)
-            for group in optimiser.param_groups:
-                group["lr"] = plan.lr * warmup_cosine(step - 1, plan.steps, plan.warmup)
-            optimiser.step()
-            accuracies.append(accuracy)
-            note = f"loss {loss.item():.3f}  accuracy {100 * np.mean(accuracies[-100:]):.1f} %"
+        shown, since, began = bar.add_task("pretrain", total=plan.steps, note=""), [], time.monotonic()
+        for step in range(done + 1, plan.steps + 1):
+            since.append(train_step(plan, step, *data, optimiser, precision))
+            if keep_every and step % keep_every == 0:
+                with atomic_file(folder / f"step-{step:06d}.safetensors") as copy:
+                    plan.task.save(copy)
+            if step % LOG_EVERY and step < plan.steps:
+                continue
+            (loss, accuracy), seconds = np.mean(since, axis=0).tolist(), time.monotonic() - began
+            entry = {"step": step, "loss": loss, "accuracy": accuracy, "lr": optimiser.param_groups[0]["lr"]}
+            entry |= {"images_per_second": len(since) * plan.batch / seconds, "seconds": seconds}
+            append_json(folder / "metrics.jsonl", entry)
+            note = f"loss {loss:.3f}  accuracy {100 * accuracy:.1f} %"
             bar.update(shown, completed=step, note=note)
             if step % 100 == 0 and not bar.console.is_terminal:
                 print(f"step {step}: {note}", flush=True)
-    with atomic_file(out) as partial:
-        plan.task.save(partial)
-    return float(np.mean(accuracies[-max(1, plan.steps // 10) :]))
+            yield step
+            since, began = [], time.monotonic()
+
+
+def train_step(
+    plan: Pretraining, step: int, images: np.ndarray, labels: list, optimiser: torch.optim.Optimizer, precision: str
+) -> tuple[float, float]:
+    """One step; returns its loss and accuracy.
+
+    Its random draws follow from seed and step, so that a state need not hold a generator.
+    """
+    rng = np.random.default_rng([plan.seed, step])
+    chosen = plan.task.choose(labels, plan.batch, rng)
+    pixels = ToTensor(plan.task.image_size, plan.normalisation).batch(images[chosen])
+    with autocast("cpu", precision):
+        loss, accuracy = plan.task.loss(pixels, [labels[i] for i in chosen], rng)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(plan.task.network.parameters(), plan.clip_grad_norm)
+    for group in optimiser.param_groups:
+        group["lr"] = plan.lr * warmup_cosine(step - 1, plan.steps, plan.warmup)
+    optimiser.step()
+    return loss.item(), accuracy
 
 
 def warmup_cosine(step: int, steps: int, warmup: float) -> float:

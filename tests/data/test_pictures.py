@@ -1,5 +1,8 @@
 """Pictures with classes, and the pretrainings of the micro towers in small."""
 
+import json
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +11,12 @@ from safetensors.torch import load_file
 from ablations.plan import MICRO_TOWERS
 from core import config
 from core.data.micro import World
+from core.data.render.fractals import Fractals, System, density, search
 from core.data.render.pictures import Pictures, all_symbols
+from core.errors import UserError
 from core.model.towers import ClipImageTower, ClipTowers
 from core.pretrain.pretraining import Pretraining, pretrain
+from core.train.state import Interrupted
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +42,58 @@ def test_a_picture_is_the_same_in_any_process_and_its_class_shows(world):
     assert np.abs(np.asarray(first, float) - np.asarray(plain, float)).max() > 40
 
 
-def test_the_word_says_nothing_about_the_class(world):
-    """Words and classes of many pictures are independent (chi-squared of two words by two halves of the classes)."""
-    pictures, words = Pictures(world, 2, 1), ["table", "word"]
+@pytest.mark.parametrize("kind", (lambda world: Pictures(world, 2, 1), lambda world: Fractals(world, 2, 0.2, 15.0, 0.3, 1)))
+def test_the_word_says_nothing_about_the_class(world, kind, monkeypatch):
+    """Words and classes of many pictures are independent (chi-squared of two words by two classes)."""
+    pictures, words, shown = kind(world), ["table", "word"], []
+    draw = world.choose
+    monkeypatch.setattr(World, "choose", lambda _, *arguments: shown.append(draw(*arguments)) or shown[-1])
     table = np.zeros((2, 2))
     for i in range(600):
-        _, word = world.draw("pretrain", None, i, words)
-        table[words.index(word), pictures.draw(i, words)[1]] += 1
+        label = pictures.draw(i, words)[1]
+        table[words.index(shown[-1][0]), label] += 1
     expected = table.sum(0) * table.sum(1)[:, None] / table.sum()
     assert ((table - expected) ** 2 / expected).sum() < 10.8  # p > 0.001
+
+
+def test_fractals_are_found_by_their_filling_rate_and_differ_between_classes(world):
+    systems = search(30, 0.2, 1)
+    assert all(np.array_equal(fewer.maps, more.maps) for fewer, more in zip(search(10, 0.2, 1), systems[:10], strict=True))
+    rng, fractals = np.random.default_rng(0), Fractals(world, 30, 0.2, 15.0, 0.3, 1)
+    for system in systems:
+        assert 2 <= system.maps.shape[1] <= 8 and system.ends[-1] == pytest.approx(1)
+        assert np.count_nonzero(density(system.points(rng), 64, 64)) > 0.1 * 64 * 64  # 0.2 in the search's own draws
+    first, label = fractals.draw(7, ["table"])
+    again, same = fractals.draw(7, ["table"])
+    assert first.tobytes() == again.tobytes() and label == same and first.size == (128, 32)
+    assert len({fractals.draw(i, ["table"])[1] for i in range(300)}) == 30
+
+
+def test_instances_of_a_class_are_nearer_to_each_other_than_to_another_class(world):
+    """Unmirrored and unturned, the densities of one system's draws correlate more than those of two systems."""
+    rng, systems = np.random.default_rng(0), search(12, 0.2, 1)
+    twice = [[np.log1p(density(system.points(rng), 16, 16)).ravel() for system in systems] for _ in range(2)]
+    likeness = np.corrcoef(*twice)[:12, 12:]
+    assert (likeness.argmax(1) == np.arange(12)).all()
+
+
+def test_a_system_that_runs_away_or_lies_on_a_line_has_no_points():
+    rng = np.random.default_rng(0)
+    grows = System(np.array([[3.0], [0], [0], [3], [1], [1]]).repeat(2, 1), np.array([0.5, 1.0]))
+    flat = System(np.array([[0.5, 0.5], [0, 0], [0, 0], [0.5, 0.5], [0, 1], [0, 0]]), np.array([0.5, 1.0]))
+    assert grows.points(rng, steps=800) is None and flat.points(rng) is None
+
+
+def test_a_pretraining_on_fractals(tmp_path):
+    plan = short_plan("fractals", "CLASSES = 5")
+    assert isinstance(plan.task.draw.func.__self__, Fractals) and plan.task.head.out_features == 5
+    pretrain(plan, tmp_path / "made.safetensors", workers=1)
+
+
+@pytest.mark.parametrize(("knob", "value"), (("classes", 1), ("filling", 0.9), ("word_size", 0.0)))
+def test_fractals_that_cannot_be_drawn_are_refused(world, knob, value):
+    with pytest.raises(ValueError, match=rf"Fractals.{knob} = {value}: it lies in"):
+        Fractals(**{"world": world, "classes": 5, "filling": 0.2, "rotation": 0.0, "word_size": 0.3, "seed": 1, knob: value})
 
 
 def test_too_many_classes_are_refused(world):
@@ -65,11 +114,58 @@ def tower(plan):
     return plan.task.network if isinstance(plan.task.network, ClipTowers) else plan.task.network[0]
 
 
+def short_plan(name, *bindings, steps=2):
+    torch.manual_seed(0)
+    small = [f"STEPS = {steps}", "IMAGES = 300", "pretrain.Pretraining.batch = 16"]
+    return config.build(Pretraining, f"ablations/micro/{name}.gin", bindings=[*small, *bindings])
+
+
+@pytest.mark.parametrize(("name", "precision"), (("clip", "bf16"), ("classes_50", "no")))
+def test_a_stopped_pretraining_ends_in_the_same_weights(name, precision, tmp_path, monkeypatch):
+    bindings = (f"pretrain.Pretraining.precision = '{precision}'",)
+    whole, stopped = tmp_path / "whole.safetensors", tmp_path / "stopped.safetensors"
+    pretrain(short_plan(name, *bindings, steps=50), whole, workers=1, keep_every=25)
+    with monkeypatch.context() as patched:
+        patched.setattr("core.train.state.Stopper.asked", lambda self: signal.SIGTERM)
+        with pytest.raises(Interrupted, match="stopped after step 20 "):
+            pretrain(short_plan(name, *bindings, steps=50), stopped, workers=1, identity="mine")
+    assert not stopped.exists()
+    with pytest.raises(UserError, match="was saved with configuration mine, this run has other"):
+        pretrain(short_plan(name, *bindings, steps=50), stopped, workers=1, identity="other")
+    pretrain(short_plan(name, *bindings, steps=50), stopped, workers=1, save_every=20, identity="mine")
+    one, two = load_file(whole), load_file(stopped)
+    assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+    logs = [lines(path.with_suffix(".pretraining") / "metrics.jsonl") for path in (whole, stopped)]
+    assert [entry["step"] for entry in logs[0]] == [20, 40, 50]
+    measured = [[{key: entry[key] for key in ("step", "loss", "accuracy", "lr")} for entry in log] for log in logs]
+    assert measured[0] == measured[1] and not (stopped.with_suffix(".pretraining") / "state").exists()
+    kept = sorted(path.name for path in whole.with_suffix(".pretraining").glob("step-*"))
+    assert kept == ["step-000025.safetensors", "step-000050.safetensors"]
+    last = load_file(whole.with_suffix(".pretraining") / kept[1])
+    assert all(torch.equal(one[key], last[key]) for key in one)
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_captions_are_lower_case_whatever_the_image_shows():
+    plan = short_plan("clip", "family.Family.upper = 1.0")
+    labels = [plan.task.draw(index)[1] for index in range(40)]
+    assert all(label.isupper() for label in labels)
+    chosen = plan.task.choose([*labels, *map(str.lower, labels)], 16, np.random.default_rng(0))
+    assert len({[*labels, *labels][position] for position in chosen}) == 16
+    with pytest.raises(UserError, match="a batch of 64 different words cannot be made: [1-4]"):
+        plan.task.choose([*labels, *labels], 64, np.random.default_rng(0))
+    seen = []
+    plan.task.tokenize = lambda captions: seen.extend(captions) or torch.ones(len(captions), 8, dtype=torch.long)
+    plan.task.loss(torch.zeros(4, 3, 16, 64), labels[:4], np.random.default_rng(0))
+    assert [caption.replace(" ", "") for caption in seen] == [label.lower() for label in labels[:4]]
+
+
 @pytest.mark.parametrize("name", MICRO_TOWERS)
 def test_a_short_pretraining_makes_a_file_that_loads(name, tmp_path):
-    torch.manual_seed(0)
-    bindings = ["STEPS = 2", "IMAGES = 300", "pretrain.Pretraining.batch = 16"]
-    plan = config.build(Pretraining, f"ablations/micro/{name}.gin", bindings=bindings)
+    plan = short_plan(name)
     before = tower(plan).visual.conv1.weight.detach().clone()
     pretrain(plan, tmp_path / "made.safetensors", workers=2)
     assert not torch.equal(before, tower(plan).visual.conv1.weight)

@@ -14,12 +14,12 @@ from PIL import Image
 
 from core import config
 from core.data.lmdb import WordLmdb
-from core.data.micro import WORLD, Draw, World
+from core.data.micro import WORLD, World
 from core.data.render.backgrounds import patch
 from core.data.render.fonts import font_path, fonts_in, missing_letters
-from core.data.render.ink import SPREAD, paint_over
-from core.data.render.word import render
-from core.data.render.wordlist import read_words
+from core.data.render.ink import SPREAD, arch, paint_over
+from core.data.render.lexicon import read_words
+from core.data.render.word import added, render, written
 from core.data.words import Recipe, chosen, usable_fonts, write_words
 from core.errors import DataError
 
@@ -44,7 +44,7 @@ def test_the_micro_world_keeps_its_pixels(family):
     for index in range(20):
         image, word = SHIPPED.draw(stage, family, index, words)
         digest.update(image.tobytes() + word.encode())
-        png, label = Draw(SHIPPED, stage, family, words)(index)
+        png, label = SHIPPED.draw_png(stage, family, index, words)
         assert Image.open(io.BytesIO(png)).tobytes() == image.tobytes() and label == word
     assert digest.hexdigest()[:16] == PINNED[family]
 
@@ -52,6 +52,49 @@ def test_the_micro_world_keeps_its_pixels(family):
 SHIPPED = config.build(World, WORLD)
 REGULAR, PAGE = SHIPPED.families[0], SHIPPED.page
 RECIPE = Recipe(seed=3, families=SHIPPED.families, words=("alpha", "Beta", "x-1", "it's"), page=PAGE)
+
+
+def lettered(*, draws=400, **written_as):
+    """Labels of one word in a family that writes it in some way."""
+    family, rng = replace(REGULAR, **written_as), np.random.default_rng(0)
+    return [written("table", family, rng) for _ in range(draws)]
+
+
+def test_a_family_says_how_words_are_written():
+    rng = np.random.default_rng(0)
+    assert written("table", REGULAR, rng) == "table" and rng.random() == np.random.default_rng(0).random()
+    cases = lettered(upper=0.25, capitalised=0.5)
+    assert set(cases) == {"TABLE", "Table", "table"} and 60 < cases.count("TABLE") < 140 < cases.count("Table") < 260
+    numbers = lettered(numbers=0.5)
+    assert {len(label) for label in numbers if label.isdigit()} == {2, 3, 4, 5, 6} and 140 < numbers.count("table") < 260
+    signed = set(lettered(signs=1.0))
+    assert {"table!", "table?", "t-able", "tab'le"} < signed and {len(label) for label in signed} == {6}
+    everything = added(replace(REGULAR, upper=0.1, numbers=0.1, signs=0.1))
+    assert {letter for label in signed | set(numbers) | set(cases) for letter in label} <= {*everything, *"table"}
+    assert not [name for name in PAGE.fonts if missing_letters(name, everything)] and not added(REGULAR)
+    plain = replace(REGULAR, upper=1.0, numbers=1.0, signs=1.0).as_listed()
+    assert written("table", plain, rng) == "table" and plain == REGULAR
+
+
+@pytest.mark.parametrize("angle", (40, -40, 90, -170))
+def test_an_arch_rises_in_the_middle_and_a_bowl_at_the_ends(angle):
+    line = Image.new("L", (120, 20), 255)
+    laid = np.asarray(arch(line, angle), dtype=float)
+    heights = (laid * np.arange(len(laid))[:, None]).sum(0) / laid.sum(0).clip(1)
+    middle, ends = heights[len(heights) // 2], (heights[10] + heights[-10]) / 2
+    assert (middle < ends - 3) if angle > 0 else (middle > ends + 3)
+    assert laid.sum() == pytest.approx(np.asarray(line, float).sum(), rel=0.08)  # ink is neither lost nor doubled
+    assert (laid.max(axis=0) > 0).all() and (laid.max(axis=1) > 0).all()
+
+
+def test_a_single_letter_spans_less_than_the_angle():
+    assert np.asarray(arch(Image.new("L", (8, 24), 255), 180)).max() == 255
+
+
+def test_patches_cover_parts_of_the_word():
+    plain, covered = (render("table", replace(REGULAR, patches=n, noise=0.0), PAGE, np.random.default_rng(5)) for n in (0, 8))
+    changed = np.asarray(plain, int) != np.asarray(covered, int)
+    assert 0.02 < changed.mean() < 0.5
 
 
 def words(*arguments, code=0):
@@ -154,7 +197,7 @@ def test_what_a_user_can_get_wrong_is_one_line(tmp_path, lexicon):
     (tmp_path / "fake" / "not.png").write_text("no picture")
     with pytest.raises(DataError, match=f"{tmp_path / 'empty'}: no font here; put .otf"):
         fonts_in(tmp_path / "empty")
-    with pytest.raises(DataError, match="not.ttf is no font that can be drawn"):
+    with pytest.raises(DataError, match="not.ttf is not a font that can be drawn"):
         usable_fonts(("a",), PAGE, tmp_path / "fake")
     with pytest.raises(DataError, match="fake exists and is not an empty folder"):
         write_words(RECIPE, tmp_path / "fake", 1, 1)

@@ -17,7 +17,7 @@ from reports import layout
 
 SHIPPED, IDENTITY = rendered_world()
 FONTS = "page.Page.fonts = {!r}".format
-BY_OTHER_TESTS = {"families", "page", "fonts"}
+BY_OTHER_TESTS = {"families", "page", "fonts", "synthetic", "synthetic_page"}
 
 
 def identity(*bindings):
@@ -54,6 +54,37 @@ def test_every_value_of_a_family_is_part_of_it(number):
     else:
         assert len(bindings) == len(fields(Family))
     assert len({IDENTITY, *map(identity, bindings)}) == 1 + len(bindings)
+
+
+SYNTHETIC = (
+    "micro.World.synthetic = @synthetic/family.Family()",
+    "synthetic/family.Family.name = 'synthetic'",
+    "micro.World.synthetic_page = @synthetic/page.Page()",
+    FONTS(("cmr10.ttf",)).replace("page.Page", "synthetic/page.Page"),
+)
+
+
+def test_a_synthetic_set_of_its_own_is_part_of_it_and_changes_no_other_set():
+    world, own = rendered_world(SYNTHETIC)
+    fewer = [identity(*SYNTHETIC[:count]) for count in (2, 4)]
+    assert own == fewer[1] and len({IDENTITY, *fewer}) == 3
+    assert (
+        identity(*SYNTHETIC, "synthetic/family.Family.blur = 0.0")
+        != own
+        != identity(*SYNTHETIC, SYNTHETIC[3].replace("cmr", "cmb"))
+    )
+    words = SHIPPED.words()[0]
+    for stage, family in (("synth", "regular"), ("train", None), ("test", "rotated")):
+        ours, theirs = (each.draw(stage, family, 3, words)[0].tobytes() for each in (world, SHIPPED))
+        assert (ours == theirs) == (stage != "synth")
+
+
+def test_a_wrong_character_is_of_the_same_kind():
+    world, _ = rendered_world(["micro.World.mislabelled = 1.0"])
+    for word in ("table", "TABLE", "2019"):
+        wrong = {world.stored_label("regular", index, word) for index in range(50)}
+        assert all(sum(a != b for a, b in zip(word, label, strict=True)) == 1 for label in wrong)
+        assert {(label.isdigit(), label.islower()) for label in wrong} == {(word.isdigit(), word.islower())}
 
 
 def test_which_families_there_are_and_their_order_are_part_of_it():
@@ -129,6 +160,10 @@ def test_the_tables_know_the_families():
         ("rotated/family.Family.contrast = 200.0", r"Family.contrast = 200.0 of family 'rotated': it lies in \[0, 127\]"),
         ("family.Family.least_blur = 1.5", r"Family.least_blur = 1.5 of family 'regular': it lies in \[0, 1\]"),
         ("family.Family.noise = -1.0", "Family.noise = -1.0 of family 'regular'"),
+        ("family.Family.arc = 200.0", r"Family.arc = 200.0 of family 'regular': it lies in \[0, 180\]"),
+        ("family.Family.signs = 2.0", r"Family.signs = 2.0 of family 'regular': it lies in \[0, 1\]"),
+        ("family.Family.upper = 1.0\nfamily.Family.capitalised = 0.5", "of family 'regular': more than all words"),
+        ("micro.World.max_letters = 25", "World.max_letters = 25: expected 1 <= min_letters <= max_letters <= 24"),
         ("page.Page.margin = 0.5", "Page.margin = 0.5"),
         ("page.Page.fonts = ()", "expected one or more font files"),
         ("page.Page.width = 0", "Page.width = 0: take 1 or more"),

@@ -22,10 +22,10 @@ def pictures_in(folder: Path) -> tuple[str, ...]:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of backgrounds")
-    found = files_below(folder, SUFFIXES)
-    if not found:
+    pictures = files_below(folder, SUFFIXES)
+    if not pictures:
         raise DataError(f"{folder}: no picture here; put {', '.join(SUFFIXES)} files there, or leave --backgrounds out")
-    return found
+    return pictures
 
 
 @lru_cache(maxsize=64)

@@ -32,7 +32,7 @@ def numbered(draw: Callable[[int], Drawing], count: int, workers: int) -> Iterat
 
 
 def remember(draw: Callable) -> None:
-    """What a process does first."""
+    """The initializer of a worker process."""
     HERE["draw"] = draw
 
 

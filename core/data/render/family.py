@@ -1,25 +1,30 @@
-"""A family of rendered words: what happens to each of them, as one kind of benchmark has it."""
+"""A family of rendered words: how they are written and what happens to them, as in one kind of benchmark."""
 
 from dataclasses import dataclass, fields, replace
 
 
 @dataclass(frozen=True)
 class Family:
-    """How the words of one family are bent, hidden and blurred; 0 switches an effect off (`downscale`: 1).
+    """How the words of one family are written, bent, hidden and blurred; 0 switches an effect off (`downscale`: 1).
 
     A strength is the most of its effect. Each word draws its own: between none and the most where there is no field
     `least_...`, else between that share of the most and the most.
 
     Args:
         name: of the benchmark that the family makes.
+        upper, capitalised: shares of the words in capitals, and with a capital first letter; the others are as listed.
+        numbers: share of the images that show a number of two to six digits instead of a word.
+        signs: share of the words with a punctuation mark, behind them or between two letters.
         contrast: least difference between the grey levels of ink and background, up to 127.
         gradient: of the background from middle to edge, across and down each, grey levels, either way.
         perspective: corner shift, fraction of the image side.
-        curvature: sagitta of the baseline, fraction of the height, either way.
+        curvature: sagitta of the baseline, fraction of the height, either way; letters stay upright.
+        arc: degrees of a circle that the baseline spans, either way; letters turn with it.
         rotation: degrees, either way.
         downscale: linear factor lost by low resolution.
         occlusion: share of the image's width that a bar covers.
         opacity: of that bar.
+        patches: how many opaque patches, each of up to a third of the image's height and a tenth of its width, cover parts.
         blur: Gaussian radius, pixels.
         noise: standard deviation, grey levels.
 
@@ -28,10 +33,16 @@ class Family:
     """
 
     name: str
+    upper: float
+    capitalised: float
+    numbers: float
+    signs: float
     contrast: float
     gradient: float
     perspective: float
     curvature: float
+    arc: float
+    least_arc: float
     rotation: float
     least_rotation: float
     downscale: float
@@ -39,24 +50,30 @@ class Family:
     occlusion: float
     least_occlusion: float
     opacity: float
+    patches: int
+    least_patches: float
     blur: float
     least_blur: float
     noise: float
     least_noise: float
 
     def __post_init__(self):
-        limits = {"contrast": (0, 127), "downscale": (1, 32), "occlusion": (0, 1), "opacity": (0, 1)}
+        shares = ("upper", "capitalised", "numbers", "signs", "occlusion", "opacity")
+        limits = {"contrast": (0, 127), "downscale": (1, 32), "arc": (0, 180), "patches": (0, 100)}
+        limits |= dict.fromkeys(shares, (0, 1))
         for field in fields(self)[1:]:
             low, high = limits.get(field.name, (0, 1) if field.name.startswith("least_") else (0, float("inf")))
             value = getattr(self, field.name)
             if not low <= value <= high:
                 raise ValueError(f"Family.{field.name} = {value} of family {self.name!r}: it lies in [{low}, {high}]")
+        if self.upper + self.capitalised > 1:
+            raise ValueError(f"Family.upper + Family.capitalised of family {self.name!r}: more than all words")
 
     def bent(self, distortion: float) -> "Family":
-        """The same family with its geometry (perspective, curvature, rotation) times `distortion`."""
-        return replace(
-            self,
-            perspective=distortion * self.perspective,
-            curvature=distortion * self.curvature,
-            rotation=distortion * self.rotation,
-        )
+        """The same family with its geometry (perspective, curvature, arc, rotation) times `distortion`."""
+        bent = {name: distortion * getattr(self, name) for name in ("perspective", "curvature", "arc", "rotation")}
+        return replace(self, **bent)
+
+    def as_listed(self) -> "Family":
+        """The same family with words written just as a list has them."""
+        return replace(self, upper=0.0, capitalised=0.0, numbers=0.0, signs=0.0)

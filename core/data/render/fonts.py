@@ -17,23 +17,23 @@ OTHER_SIGNS = {"cmss10.ttf": '"<>\\_{|}'}  # TeX's own encoding: at these code p
 
 @lru_cache(maxsize=64)
 def load_font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    """A font file by its path, or by file name where matplotlib ships it, at a size in pixels an em.
+    """A font file by its path, or by file name where matplotlib ships it, at a size in pixels per em.
 
     Raises:
-        DataError: it is no font.
+        DataError: it is not a font.
     """
     path = font_path(name)
     try:
         return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
     except OSError as error:
-        raise DataError(f"{path} is no font that can be drawn ({error}): take it out of the fonts folder") from error
+        raise DataError(f"{path} is not a font that can be drawn ({error}): take it out of the fonts folder") from error
 
 
 def font_path(name: str) -> Path:
     """Where the font lies: matplotlib's folder for a bare file name."""
     if Path(name).name != name:
         return Path(name)
-    (folder,) = find_spec("matplotlib").submodule_search_locations  # found, not imported: that would take a third of a second
+    (folder,) = find_spec("matplotlib").submodule_search_locations  # not imported, which would take a third of a second
     return Path(folder) / "mpl-data" / "fonts" / "ttf" / name
 
 
@@ -54,17 +54,17 @@ def fonts_in(folder: Path) -> tuple[str, ...]:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of fonts")
-    found = files_below(folder.absolute(), SUFFIXES)
-    if not found:
+    fonts = files_below(folder.absolute(), SUFFIXES)
+    if not fonts:
         raise DataError(f"{folder}: no font here; put {', '.join(SUFFIXES)} files there, or leave --fonts out")
-    return found
+    return fonts
 
 
 def missing_letters(name: str, letters: Iterable[str]) -> str:
     """Those of the letters that a font has no sign for, sorted; white space needs none.
 
     Raises:
-        DataError: it is no font.
+        DataError: it is not a font.
     """
     from matplotlib.ft2font import FT2Font
 

@@ -43,6 +43,27 @@ def bend(mask: Image.Image, sagitta: float) -> Image.Image:
     return Image.fromarray(bent)
 
 
+def arch(mask: Image.Image, angle: float) -> Image.Image:
+    """Lay the ink along a circle so that its middle line spans `angle` degrees: an arch, or a bowl where it is negative.
+
+    Each pixel of the result looks up where it comes from: its angle says which column, its radius which row.
+    """
+    from scipy import ndimage  # a third of a second, which commands that draw no arch need not wait
+
+    pixels = np.asarray(mask if angle > 0 else mask.transpose(Image.Transpose.ROTATE_180), dtype=np.float32)
+    height, width = pixels.shape
+    half = np.radians(abs(angle)) / 2
+    radius = max(width / (2 * half), height)  # a short word spans less, or its letters would meet at the centre
+    half = width / (2 * radius)
+    inner, outer = radius - height / 2, radius + height / 2
+    side = int(np.ceil(outer * np.sin(half)))
+    x, y = np.arange(-side, side + 1)[None], np.arange(outer, inner * np.cos(half) - 1, -1)[:, None]
+    rows, columns = outer - np.hypot(x, y), width / 2 + radius * np.arctan2(x, y)
+    laid = ndimage.map_coordinates(pixels, [rows, columns], order=1)
+    laid = Image.fromarray(to_bytes(laid if angle > 0 else laid[::-1, ::-1]))
+    return laid.crop(laid.getbbox())
+
+
 def turn(mask: Image.Image, angle: float) -> Image.Image:
     """Rotate by degrees, cropped to the ink."""
     mask = mask.rotate(angle, Image.Resampling.BILINEAR, expand=True)
@@ -50,7 +71,7 @@ def turn(mask: Image.Image, angle: float) -> Image.Image:
 
 
 def project(mask: Image.Image, page: Page, strength: float, rng: np.random.Generator) -> Image.Image:
-    """LabelBlock the ink over the whole page, its corners moved inwards from the margin at random (a homography)."""
+    """Stretch the ink over the whole page, its corners moved inwards from the margin at random (a homography)."""
     margin = rng.uniform(page.margin, page.margin + strength, size=(4, 2))
     inward = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) + inward * margin
@@ -112,6 +133,16 @@ def occlude(pixels: np.ndarray, share: float, opacity: float, rng: np.random.Gen
     level = rng.uniform(0, 255)
     pixels[:, left : left + width] *= 1 - opacity
     pixels[:, left : left + width] += opacity * level
+
+
+def cover(pixels: np.ndarray, count: int, rng: np.random.Generator) -> None:
+    """Lay opaque patches over an image, in place, each of a grey level of its own, as leaves, wires and rails do."""
+    height, width = pixels.shape
+    for _ in range(count):
+        high = max(2, round(height * rng.uniform(1 / 6, 1 / 3)))
+        wide = max(2, round(width * rng.uniform(1 / 20, 1 / 10)))
+        top, left = rng.integers(0, height - high + 1), rng.integers(0, width - wide + 1)
+        pixels[top : top + high, left : left + wide] = rng.uniform(0, 255)
 
 
 def to_bytes(pixels: np.ndarray) -> np.ndarray:

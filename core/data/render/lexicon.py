@@ -1,6 +1,6 @@
-"""The micro world's words: whole-word entries of CLIP's own byte-pair vocabulary, most frequent first.
+"""The words that are rendered: those of CLIP's own byte-pair vocabulary, or a list of the user's.
 
-The vocabulary ships inside open_clip, so the word list needs no file of ours, no download and no system dictionary.
+The vocabulary ships inside open_clip, so the micro world needs no word list of ours, no download and no system dictionary.
 """
 
 import gzip
@@ -10,16 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from core.errors import UserError
+from core.charset import CHARSET_94, RejectedLabel, normalise_label
+from core.errors import DataError, UserError
 
 BPE_FILE = "bpe_simple_vocab_16e6.txt.gz"
+LONGEST = 25  # characters a label may have (section IV-A)
 MERGES = 49152 - 256 - 2  # what CLIP's tokenizer keeps of the file: merges 1 .. 48,894
 
 
 @lru_cache(maxsize=1)
 def vocabulary_words() -> tuple[str, ...]:
     """Every lower-case a-z word that CLIP's tokenizer knows as one token, in order of merge rank."""
-    (folder,) = find_spec("open_clip").submodule_search_locations  # found, not imported: that would load torch
+    (folder,) = find_spec("open_clip").submodule_search_locations  # not imported, which would load torch
     path = Path(folder) / BPE_FILE
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         merges = lines.read().split("\n")[1 : MERGES + 1]
@@ -46,3 +48,42 @@ def split_unseen(words: list[str], fraction: float, seed: int) -> tuple[list[str
     unseen = set(order[: round(fraction * len(words))].tolist())
     seen = [word for i, word in enumerate(words) if i not in unseen]
     return seen, [words[i] for i in sorted(unseen)]
+
+
+def read_words(path: Path) -> tuple[str, ...]:
+    """The words of a text file (UTF-8, one word per line) in its order; white space around them and empty lines are left out.
+
+    Raises:
+        DataError: the file is missing, not UTF-8 or empty, or a word in it could not be read back as a label.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such word list; expected a text file with one word per line")
+    raw = path.read_bytes()
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise DataError(f"{path}, line {line}: byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8") from error
+    words = [(number, line.strip()) for number, line in enumerate(text.split("\n"), start=1)]
+    words = [(number, word) for number, word in words if word]
+    if not words:
+        raise DataError(f"{path}: no word here; expected one word per line")
+    checked: set[str] = set()
+    for number, word in words:
+        check(f"{path}, line {number}", word, checked)
+    return tuple(word for _, word in words)
+
+
+def check(place: str, word: str, checked: set[str]) -> None:
+    """Refuse a word that would lose letters, or be dropped, when its label is read; `checked` gathers what passed."""
+    try:
+        normalise_label(word, CHARSET_94, LONGEST)
+        for letter in set(word) - checked:
+            if not letter.isspace():
+                normalise_label(letter, CHARSET_94, LONGEST)
+            checked.add(letter)
+    except RejectedLabel as reason:
+        raise DataError(
+            f"{place}: {word[:40]!r} would not be kept as a label ({reason}); take the word out, labels have up to "
+            f"{LONGEST} printable ASCII characters"
+        ) from reason

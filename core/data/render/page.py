@@ -11,7 +11,7 @@ class Page:
         height, width: of the image, pixels.
         margin: least distance of the word from each edge, fraction of the image side.
         fonts: names as `load_font` takes them; each word draws one.
-        font_size: pixels an em, before the word is stretched over the image.
+        font_size: pixels per em, before the word is stretched over the image.
 
     Raises:
         ValueError: no font, or a size that is not positive.

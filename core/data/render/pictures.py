@@ -17,7 +17,7 @@ from core.data.render.ink import to_bytes
 from core.errors import UserError
 
 FONT = "DejaVuSans.ttf"
-FONT_SIZE = 30  # pixels an em, before a symbol is scaled
+FONT_SIZE = 30  # pixels per em, before a symbol is scaled
 LEAST = 10  # pixels a symbol measures each way, at the font's size
 ROW_BLOCKS = (0x26, 0x27, 0x1F0, 0x1F6, 0x2B, 0x1D3, 0x23, 0x25, 0x21, 0x22, 0x2A)  # of 256 code points, pictures first
 CONTRAST = 70  # grey levels between a symbol and what is below it
@@ -26,15 +26,15 @@ CONTRAST = 70  # grey levels between a symbol and what is below it
 @lru_cache(maxsize=1)
 def all_symbols() -> list[str]:
     """Every symbol of the font that looks like no other at the size drawn, pictures before arrows and operators."""
-    font, seen, symbols = load_font(FONT, FONT_SIZE), set(), []
+    font, shapes, symbols = load_font(FONT, FONT_SIZE), set(), []
     absent = bytes(font.getmask("\U0010fffe"))  # what the font draws for a code point it has no glyph for
     for block in ROW_BLOCKS:
         for code in range(block << 8, (block + 1) << 8):
             mask = font.getmask(chr(code))
             shape = (mask.size, bytes(mask))
             is_symbol = unicodedata.category(chr(code)) in ("So", "Sm") and shape[1] != absent
-            if is_symbol and min(mask.size) >= LEAST and shape not in seen:
-                seen.add(shape)
+            if is_symbol and min(mask.size) >= LEAST and shape not in shapes:
+                shapes.add(shape)
                 symbols.append(chr(code))
     return symbols
 
@@ -89,9 +89,14 @@ def stamp(pixels: np.ndarray, symbol: str, rng: np.random.Generator) -> None:
     mask = mask.rotate(rng.uniform(-15, 15), Image.Resampling.BILINEAR, expand=True)
     scale = rng.uniform(0.7, 1.0) * height / mask.height
     size = (min(width, max(4, round(mask.width * scale))), max(4, round(mask.height * scale)))
-    ink = np.asarray(mask.resize(size, Image.Resampling.BILINEAR), dtype=np.float32) / 255
-    x, y = rng.integers(0, width - size[0] + 1), rng.integers(0, height - size[1] + 1)
-    covered = pixels[y : y + size[1], x : x + size[0]]
+    lay(pixels, mask.resize(size, Image.Resampling.BILINEAR), rng)
+
+
+def lay(pixels: np.ndarray, mask: Image.Image, rng: np.random.Generator) -> None:
+    """Paint ink somewhere on grey levels, in place, at a level that stands out from what it covers."""
+    (height, width), ink = pixels.shape, np.asarray(mask, dtype=np.float32) / 255
+    x, y = rng.integers(0, width - mask.width + 1), rng.integers(0, height - mask.height + 1)
+    covered = pixels[y : y + mask.height, x : x + mask.width]
     below = float(covered.mean())
     levels = [level for level in rng.uniform(0, 255, 8) if abs(level - below) >= CONTRAST]
     level = levels[0] if levels else 255.0 * (below < 128)

@@ -10,7 +10,7 @@ from core.data.render.fonts import load_font
 from core.data.render.page import Page
 from core.files import atomic_file
 
-COLUMNS, GAP, CAPTION, MARGIN = 6, 6, 13, 116  # images a row; pixels between, under and left of them
+COLUMNS, GAP, CAPTION, MARGIN = 6, 6, 13, 116  # images per row; pixels between, under and left of them
 HUFFMAN_ONLY = 2  # no search for matches, so the bytes do not depend on the processor, and noise has none anyway
 
 
@@ -22,7 +22,7 @@ def png_bytes(image: Image.Image) -> bytes:
 
 
 def contact_sheet(drawn: Iterable[tuple[Image.Image, str, str]], families: Sequence[str], page: Page, out: Path) -> None:
-    """One row a family, its first COLUMNS images each over its word; (image, word, family) may come in any order."""
+    """One row per family, its first COLUMNS images each over its word; (image, word, family) may come in any order."""
     rows = {family: [] for family in families}
     for image, word, family in drawn:
         if len(rows[family]) < COLUMNS:

@@ -81,7 +81,7 @@ class Sticker:
 
 
 def draw_picture(symbol: str, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-    """A symbol over a smooth texture, once a square of the picture, in RGB.
+    """A symbol over a smooth texture, once per square of the picture, in RGB.
 
     Args:
         size: height and width in pixels.

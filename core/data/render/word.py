@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageFilter
 
+from core.charset import DIGITS, LOWER
 from core.data.render.backgrounds import patch
 from core.data.render.family import Family
 from core.data.render.fonts import load_font
-from core.data.render.ink import bend, draw_mask, occlude, paint, paint_over, project, shrink, to_bytes, turn
+from core.data.render.ink import arch, bend, cover, draw_mask, occlude, paint, paint_over, project, shrink, to_bytes, turn
 from core.data.render.page import Page
 
 # The version of what no gin file says: the order of the steps and of their random draws, the formulas and filters behind
@@ -19,6 +20,32 @@ from core.data.render.page import Page
 # which some image or label differs; test_words.py pins images and fails then. It stands in for a digest of the source,
 # which would render and train everything anew after each renamed variable.
 RENDERER = 1
+
+
+BEHIND, BETWEEN = "!?.,:", "-'&./"  # punctuation that the fonts of every world have, after a word and inside it
+
+
+def written(word: str, family: Family, rng: np.random.Generator) -> str:
+    """A word of the list as the family writes it, at most one character longer; draws nothing where nothing can change."""
+    if family.numbers and rng.random() < family.numbers:
+        return str(rng.integers(10, 10 ** rng.integers(2, 7)))
+    if family.upper or family.capitalised:
+        case = rng.random()
+        if case < family.upper:
+            word = word.upper()
+        elif case < family.upper + family.capitalised:
+            word = word.capitalize()
+    if family.signs and rng.random() < family.signs:
+        place = int(rng.integers(1, len(word) + 1))
+        signs = BEHIND if place == len(word) else BETWEEN
+        word = word[:place] + signs[rng.integers(len(signs))] + word[place:]
+    return word
+
+
+def added(family: Family) -> str:
+    """Characters that `written` may put in place of those of a lower-case word, or beside them."""
+    letters = LOWER.upper() if family.upper or family.capitalised else ""
+    return letters + DIGITS * (family.numbers > 0) + (BEHIND + BETWEEN) * (family.signs > 0)
 
 
 def render(word: str, family: Family, page: Page, rng: np.random.Generator, backgrounds: Sequence[str] = ()) -> Image.Image:
@@ -38,20 +65,15 @@ def render(word: str, family: Family, page: Page, rng: np.random.Generator, back
         pixels = paint_over(ink, behind, family.contrast, rng)
     else:
         pixels = paint(ink, family.contrast, family.gradient, rng)
-    if family.occlusion:
-        occlude(pixels, family.occlusion * rng.uniform(family.least_occlusion, 1), family.opacity, rng)
-    if family.blur:
-        radius = family.blur * rng.uniform(family.least_blur, 1)
-        blurred = Image.fromarray(to_bytes(pixels)).filter(ImageFilter.GaussianBlur(radius))
-        pixels = np.asarray(blurred, dtype=np.float32)
-    pixels = pixels + rng.normal(0, family.noise * rng.uniform(family.least_noise, 1), pixels.shape)
-    return Image.fromarray(to_bytes(pixels))
+    return photographed(pixels, family, rng)
 
 
 def shaped(word: str, family: Family, page: Page, rng: np.random.Generator) -> Image.Image:
     """The word's ink as a mask of the page's size: bent, turned, in perspective, and with the resolution it has left."""
     font = load_font(page.fonts[rng.integers(len(page.fonts))], page.font_size)
     mask = bend(draw_mask(word, font), rng.uniform(-1, 1) * family.curvature)
+    if family.arc:
+        mask = arch(mask, rng.choice((-1, 1)) * rng.uniform(family.least_arc, 1) * family.arc)
     if family.rotation:
         mask = turn(mask, rng.choice((-1, 1)) * rng.uniform(family.least_rotation, 1) * family.rotation)
     mask = project(mask, page, family.perspective, rng)
@@ -59,3 +81,17 @@ def shaped(word: str, family: Family, page: Page, rng: np.random.Generator) -> I
         least = family.least_downscale * family.downscale + (1 - family.least_downscale)
         mask = shrink(mask, rng.uniform(least, family.downscale))
     return mask
+
+
+def photographed(pixels: np.ndarray, family: Family, rng: np.random.Generator) -> Image.Image:
+    """Grey levels, rows x columns (changed in place), as the family's camera sees them: hidden in part, blurred, noisy."""
+    if family.occlusion:
+        occlude(pixels, family.occlusion * rng.uniform(family.least_occlusion, 1), family.opacity, rng)
+    if family.patches:
+        cover(pixels, round(family.patches * rng.uniform(family.least_patches, 1)), rng)
+    if family.blur:
+        radius = family.blur * rng.uniform(family.least_blur, 1)
+        blurred = Image.fromarray(to_bytes(pixels)).filter(ImageFilter.GaussianBlur(radius))
+        pixels = np.asarray(blurred, dtype=np.float32)
+    pixels = pixels + rng.normal(0, family.noise * rng.uniform(family.least_noise, 1), pixels.shape)
+    return Image.fromarray(to_bytes(pixels))
