@@ -1,21 +1,20 @@
 """What a table.yaml says: columns, baseline, order of rows, and what its rows may differ in."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from core.data.benchmarks import AVERAGES
+from core.data.benchmarks import AVERAGES, FAMILIES, MICRO_AVERAGES, absence
 from core.errors import ReportError
 from core.files import ROOT
+from reports.figures import FIGURES
 
 REQUIRED_KEYS = {"title", "about", "columns"}
 LAYOUT_KEYS = REQUIRED_KEYS | {"baseline", "order", "varies", "labels", "not_at_micro", "figures", "noise_sd"}
 COLUMN_KEYS = {"name", "paper", "micro", "average", "fact", "higher_is_better"}
 
-FAMILIES = ("regular", "incidental", "weakly_occluded", "heavily_occluded", "low_resolution", "rotated")
-AT_MICRO = {"nine sets": FAMILIES, "six sets": ("regular", "incidental")}  # families that stand for their benchmarks
 FACTS = {  # columns that are no accuracy, and how many decimals they show
     "params_M": 1,  # all parameters of the model, millions
     "frozen_M": 1,
@@ -27,7 +26,6 @@ FACTS = {  # columns that are no accuracy, and how many decimals they show
     "hours": 3,  # wall time of the training steps on the device they ran on
     "milliseconds": 2,  # to read an image, see core.bench
 }
-FIGURES = ("forest", "curves", "parameters", "qualitative")
 DEFAULT_FIGURES = ("forest", "curves")
 NOISE_KEYS = {"points", "df", "source", "scale"}
 PROTOCOL_SETTINGS = ("normalisation", "decode", "refine_steps", "fast_cross", "scoring_charset_size", "precision")
@@ -173,10 +171,7 @@ def read_layout(table: str) -> Layout:
 
 def drawable(layout: Layout, measured: Collection[str]) -> list[str]:
     """The figures that can be drawn of a table when `measured` are the rows that have numbers."""
-    compared = layout.baseline in measured and len(measured) > 1
-    possible = {"forest": compared, "parameters": compared, "curves": bool(measured)}
-    possible["qualitative"] = layout.baseline in measured
-    return [figure for figure in layout.figures if possible[figure]]
+    return [figure for figure in layout.figures if FIGURES[figure].possible(layout.baseline, measured)]
 
 
 def refuse_types(path: Path, content: dict) -> None:
@@ -257,7 +252,7 @@ def one_column(entry: dict, rendered: bool) -> Column:
     if "fact" in entry:
         return Column(name, fact=entry["fact"], higher_is_better=better)
     if "average" in entry:
-        sets = AT_MICRO[entry["average"]] if rendered else AVERAGES[entry["average"]]
+        sets = MICRO_AVERAGES[entry["average"]] if rendered else AVERAGES[entry["average"]]
         return Column(name, sets, average=entry["average"], higher_is_better=better)
     return Column(name, filled(entry.get("micro", []) if rendered else entry["paper"]), higher_is_better=better)
 
@@ -265,3 +260,27 @@ def one_column(entry: dict, rendered: bool) -> Column:
 def filled(benchmarks: str | list[str]) -> tuple[str, ...]:
     """One benchmark or several, as table.yaml may say it."""
     return (benchmarks,) if isinstance(benchmarks, str) else tuple(benchmarks)
+
+
+def absent(column: Column, found: Collection[str], problems: Mapping[str, str]) -> str:
+    """Why a column has no numbers; the plan says it before anything runs, a table of its empty cells.
+
+    Args:
+        found: benchmarks that were evaluated, or can be.
+        problems: what is wrong with benchmarks that are there and cannot be read or scored.
+    """
+    if not column.benchmarks:
+        return "no family of the micro world stands for it"
+    missing = [name for name in column.benchmarks if name not in found]
+    return "; ".join(f"{name}: {problems[name]}" if name in problems else absence(name) for name in missing)
+
+
+def mean_columns(columns: list[Column], measured: set[str] | None = None) -> list[Column]:
+    """The columns that a table's mean is over: its benchmarks, or its own averages where it has no others.
+
+    Args:
+        measured: benchmarks that there are numbers of; every one where left out.
+    """
+    scored = [column for column in columns if column.published and not column.fact]
+    filled = [column for column in scored if measured is None or (column.benchmarks and measured >= set(column.benchmarks))]
+    return [column for column in filled if not column.average] or filled

@@ -132,7 +132,7 @@ def add_scaling(verb: argparse.ArgumentParser) -> None:
     add_scale(verb)
     add_repeats(verb)
     add_threads(verb, 2)
-    verb.add_argument("--out", type=Path, help="JSON file to write, which python -m reports.figures.scaling draws")
+    verb.add_argument("--out", type=Path, help="JSON file to write, which python -m reports.figures scaling draws")
     add_json(verb, LINES)
 
 

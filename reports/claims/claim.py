@@ -16,8 +16,7 @@ from jsonschema.exceptions import best_match
 
 from core.errors import ReportError
 from core.files import ROOT
-from reports.averages import mean_columns
-from reports.layout import Column, Layout, columns_of, read_layout
+from reports.layout import Column, Layout, columns_of, mean_columns, read_layout
 
 TABLES = ROOT / "ablations"
 SCHEMA = TABLES / "claims.schema.yaml"

@@ -6,12 +6,11 @@ import numpy as np
 
 from core.errors import ReportError
 from reports.claims.claim import Claim, Contrast, Ledger, ledger_paths, read_ledger
-from reports.claims.effect import Effect
 from reports.claims.measured import measured_effect, measured_margin
 from reports.claims.printed import printed_effect, printed_margin, without_images
 from reports.claims.results import StudyResults
-from reports.claims.verdict import UNDECIDED, Verdict, judge, together
-from reports.stats import CONFIDENCE
+from reports.claims.verdict import UNDECIDED, Effect, Verdict, judge, together
+from reports.stats.intervals import CONFIDENCE
 
 NOT_PUBLISHED = "not published"
 

@@ -7,16 +7,15 @@ import pandas as pd
 
 from core.data.benchmarks import INSIDE
 from reports.claims.claim import Contrast
-from reports.claims.effect import Effect, of_paired
-from reports.claims.printed import printed
+from reports.claims.printed import printed, published_noise, unscored
 from reports.claims.results import StudyResults, TableResults
-from reports.claims.second_training import published_noise, unscored
-from reports.collect import absent, reading_time
-from reports.compare import Comparison, weights_of, wide
-from reports.layout import Column, columns_of
-from reports.noise import Noise
-from reports.stats import Paired
-from reports.strata import Strata
+from reports.claims.verdict import Effect, of_paired
+from reports.collect.runs import reading_time
+from reports.layout import Column, absent, columns_of
+from reports.stats.compare import Comparison, weights_of, wide
+from reports.stats.intervals import Paired
+from reports.stats.noise import Noise
+from reports.stats.strata import Strata
 
 
 def measured_effect(contrast: Contrast, study: StudyResults) -> Effect:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from reports.collect import evaluation_folder, read_predictions, read_runs
-from reports.compare import Comparison, comparison
+from reports.collect.predictions import read_predictions
+from reports.collect.runs import evaluation_folder, read_runs
 from reports.layout import Column, Layout, columns_of, read_layout
-from reports.notes import RENDERED
+from reports.render.notes import RENDERED
+from reports.stats.compare import Comparison, comparison
 
 
 class StudyResults:
@@ -48,7 +49,7 @@ class TableResults:
 
     @cached_property
     def scored(self) -> dict[str, pd.DataFrame]:
-        """Predictions by row, see `reports.collect.read_predictions`; rows that are not (wholly) there are left out."""
+        """Predictions by row, see `read_predictions`; rows that are not (wholly) there are left out."""
         there = [row for row in self.runs.index if not self.lacking(row)]
         return {row: read_predictions(self.results, self.runs.loc[row]) for row in there}
 

@@ -11,7 +11,7 @@ from core.errors import ReportError
 from reports.claims.judged import Judged, JudgedClaim, JudgedContrast
 from reports.claims.verdict import CONTRADICTED, SAME, SUPPORTED
 from reports.figures import style
-from reports.stats import CONFIDENCE
+from reports.stats.intervals import CONFIDENCE
 
 LINE = 0.145  # inches per contrast
 MARGIN, GAP = 0.06, 0.1

@@ -1,12 +1,13 @@
 """Figures 1 and 2: what CLIP looks at, drawn from the maps that core.figures.zero_shot and core.figures.attention keep."""
 
+import argparse
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from core.figures.maps import Maps
+from core.figures.maps import Maps, load_maps
 from reports.figures import style
 from reports.figures.overlay import colour_bar, overlay, show, write
 
@@ -15,6 +16,10 @@ SHOWN = 3  # candidates with a bar
 COLUMNS = 4  # of Figure 2
 TALLEST = 0.55  # inches of an image in Figure 2
 ELLIPSIS = "…"
+
+
+def draw(options: argparse.Namespace) -> Figure:
+    return FIGURES[options.figure](load_maps(options.source, options.figure))
 
 
 @matplotlib.rc_context(style.RC)

@@ -1,5 +1,6 @@
 """Learning curves of a table's runs: training loss and validation accuracy against steps."""
 
+import argparse
 import json
 from collections import Counter
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from matplotlib.lines import Line2D
 from rich.progress import track
 
 from core.errors import ReportError
+from reports.collect.runs import read_runs
 from reports.figures import style
 
 WINDOW = 0.05  # of a run: the span of the running mean
@@ -80,6 +82,10 @@ def table_curves(runs: pd.DataFrame, results: Path) -> tuple[list[Curve], list[s
         branch = Counter(output.split("_")[0] for output in rows.output).most_common(1)[0][0]
         curves.append(Curve(", ".join(rows.row), branch, found))
     return curves, without
+
+
+def draw(options: argparse.Namespace) -> Figure:
+    return curves(*table_curves(read_runs(options.tables, options.table), options.results))
 
 
 def smoothed(losses: pd.Series, window: int) -> pd.Series:

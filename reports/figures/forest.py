@@ -1,5 +1,6 @@
 """Forest plot: every row's difference to the baseline on the same images, and whether it could have been seen at all."""
 
+import argparse
 from typing import NamedTuple
 
 import matplotlib
@@ -10,9 +11,9 @@ from matplotlib.patches import Rectangle
 
 from core.errors import ReportError
 from reports.figures import style
-from reports.grid import TWO_MODELS, image_interval, signed
-from reports.stats import LEVEL
-from reports.table import Table
+from reports.render.grid import TWO_MODELS, image_interval, signed
+from reports.stats.intervals import LEVEL
+from reports.table import Table, build
 
 LINE = 0.17  # inches a row
 MARGIN, GAP = 0.06, 0.1
@@ -28,6 +29,10 @@ class Place(NamedTuple):
     middle: float
     height: float
     reason: list[str]
+
+
+def draw(options: argparse.Namespace) -> Figure:
+    return forest(build(options.table, options.results, options.tables))
 
 
 @matplotlib.rc_context(style.RC)

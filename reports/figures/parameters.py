@@ -1,5 +1,7 @@
 """Accuracy against learnable parameters: what was measured, and what the paper prints (Tables VI to VIII)."""
 
+import argparse
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -11,12 +13,16 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from core.errors import ReportError
 from reports.figures import style
 from reports.figures.placing import label_marks
-from reports.table import Table
+from reports.table import Table, build
 
 LEFT, RIGHT, HIGH = 0.42, 0.08, 2.0  # inches: margins, height of a panel
 FOOT, BETWEEN = 0.36, 0.5  # inches below the last panel and from one to the next
 
 BREAK = Path([(-0.9, -1), (-0.1, 1), (0.1, -1), (0.9, 1)], [Path.MOVETO, Path.LINETO, Path.MOVETO, Path.LINETO])
+
+
+def draw(options: argparse.Namespace) -> Figure:
+    return parameters(build(options.table, options.results, options.tables), options.column)
 
 
 @matplotlib.rc_context(style.RC)

@@ -1,5 +1,7 @@
 """Readings of single images, a block a benchmark, errors marked (the paper's Fig. 6)."""
 
+import argparse
+import json
 import zlib
 from collections.abc import Callable
 from itertools import groupby
@@ -11,10 +13,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
+from core.charset import CHARSETS
 from core.errors import ReportError, UnreadableImage
-from reports.collect import evaluation_folder, read_predictions
+from reports.collect.flips import stored_images
+from reports.collect.predictions import read_predictions
+from reports.collect.runs import evaluation_folder, read_runs
+from reports.collect.stored import damaged
 from reports.figures import style
 from reports.figures.marking import MISSING, RIGHT, UNSCORED, WRONG, Mark, marked
+from reports.layout import read_layout
 
 KEYS = ["benchmark", "index"]
 NAMES, MARGIN, GAP = 1.08, 0.06, 0.08  # inches: left column, edge, between images
@@ -29,14 +36,15 @@ def readings_of(results: Path, run: pd.Series) -> pd.DataFrame:
     Key numbers that several LMDBs of a benchmark share name no single image and are left out.
 
     Args:
-        run: a line of `reports.collect.read_runs`.
+        run: a line of `read_runs`.
     """
     if run.reason:
         raise ReportError(f"row {run.row} has no readings: {run.reason}")
     found = read_predictions(results, run)
     found = found[found.seed == found.seed.min()].drop_duplicates(KEYS, keep=False)
     path = evaluation_folder(results, run, run.seeds.split()[0]) / "predictions.parquet"
-    confidence = pd.read_parquet(path, columns=[*KEYS, "confidence"]).drop_duplicates(KEYS, keep=False)
+    with damaged(path):
+        confidence = pd.read_parquet(path, columns=[*KEYS, "confidence"]).drop_duplicates(KEYS, keep=False)
     return found.merge(confidence, on=KEYS)
 
 
@@ -63,6 +71,17 @@ def spread(lines: pd.DataFrame, count: int, rng: np.random.Generator) -> pd.Data
     return lines.iloc[[int(rng.integers(low, high)) for low, high in zip(edges, edges[1:], strict=False)]]
 
 
+def draw(options: argparse.Namespace) -> Figure:
+    """Readings of one row, the baseline where none is named."""
+    runs, row = read_runs(options.tables, options.table), options.row or read_layout(options.table).baseline
+    if row not in runs.index:
+        raise ReportError(f"{options.table} has no row {row!r}; --row takes one of {', '.join(runs.index)}")
+    run = runs.loc[row]
+    charset = CHARSETS[json.loads(run.protocol)["scoring_charset_size"]]
+    images = stored_images(options.data or Path(run.data_root))
+    return qualitative(readings_of(options.results, run), images, charset, options.images, options.seed)
+
+
 @matplotlib.rc_context(style.RC)
 def qualitative(
     readings: pd.DataFrame, images: Callable[[str, int], Image.Image], charset: str, each: int = 6, seed: int = 0
@@ -71,7 +90,7 @@ def qualitative(
 
     Args:
         readings: benchmark, index, label, reading, correct, confidence.
-        images: the image of a benchmark and key number (see `reports.flips.stored_images`).
+        images: the image of a benchmark and key number (see `reports.collect.flips.stored_images`).
         charset: characters that are scored.
         each: images a benchmark.
 

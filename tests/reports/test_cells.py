@@ -8,12 +8,11 @@ import pytest
 
 from core.data.benchmarks import INSIDE
 from core.errors import ReportError
-from reports.cells import build
-from reports.collect import read_runs
-from reports.markdown import markdown
-from reports.table_files import tidy
+from reports.render.frames import tidy
+from reports.render.markdown import markdown
+from reports.render.text import probability, shortened
+from reports.table import build
 from reports.tables import main
-from reports.text import probability, shortened
 from tests.support.results import write_results, write_run
 
 ROWS = {"image0-text6": [1, 1, 1, 0], "image6-text6": [1, 1, 0, 0], "image12-text6": [0, 0, 0, 1]}
@@ -145,8 +144,8 @@ def test_a_table_of_costs_compares_nothing(tmp_path):
     assert not table.scored and table.rows.difference.isna().all() and " 44.4 |" in markdown(table)
 
 
-def test_the_tidy_file_leads_from_cell_to_run(table, results):
-    frame = tidy(table, read_runs(results / "tables", "table_VI")).set_index(["row", "column"])
+def test_the_tidy_file_leads_from_cell_to_run(table):
+    frame = tidy(table).set_index(["row", "column"])
     line = frame.loc[("image6-text6", "IC15")]
     assert (line.run, line.benchmark, line.published_protocol) == ("micro-00000001", "incidental", "as_published")
     assert line.difference == -25 and frame.published_protocol["image6-text6", "regular"] == ""

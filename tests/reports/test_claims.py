@@ -16,14 +16,12 @@ from core.errors import ReportError
 from core.files import ROOT
 from reports.claims.__main__ import main
 from reports.claims.claim import TABLES, read_ledger
-from reports.claims.effect import Effect
 from reports.claims.judged import NOT_PUBLISHED, judge_claim, judge_printed
 from reports.claims.measured import measured_effect, measured_margin
-from reports.claims.printed import printed_effect, printed_margin
+from reports.claims.printed import BENCHMARKS, SECOND, mean_of, printed_effect, printed_margin, published_noise, trainings
 from reports.claims.results import StudyResults
-from reports.claims.second_training import BENCHMARKS, SECOND, mean_of, published_noise, trainings
-from reports.claims.verdict import CONTRADICTED, NOT_RUN, SAME, SUPPORTED, UNDECIDED, Verdict, judge, together
-from reports.claims.write import write_claims
+from reports.claims.shown import write_claims
+from reports.claims.verdict import CONTRADICTED, NOT_RUN, SAME, SUPPORTED, UNDECIDED, Effect, Verdict, judge, together
 from reports.figures.claims import claims_figure
 from reports.layout import columns_of, read_layout
 from tests.reports.test_latex import PROBLEMS, compiled

@@ -5,10 +5,10 @@ import pytest
 import yaml
 
 from ablations.rows import row_files, table_names
+from core.data.benchmarks import FAMILIES
 from core.errors import ReportError
-from reports.averages import fill_averages, images_of, published_average
-from reports.collect import read_published
-from reports.layout import FAMILIES, LAYOUT_KEYS, columns_of, read_layout
+from reports.collect.published import fill_averages, images_of, published_average, read_published
+from reports.layout import LAYOUT_KEYS, columns_of, read_layout
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def written(monkeypatch, tmp_path):
         content = {"title": "T", "about": "a", "baseline": "b", "columns": [{"name": "SVT", "paper": "SVT"}]} | changes
         (folder / "table.yaml").write_text(yaml.safe_dump({key: value for key, value in content.items() if value is not None}))
         monkeypatch.setattr("reports.layout.ROOT", tmp_path)
-        monkeypatch.setattr("reports.collect.PUBLISHED", tmp_path)
+        monkeypatch.setattr("reports.collect.published.PUBLISHED", tmp_path)
         if published:
             (tmp_path / "table_X.csv").write_text(published)
         return read_layout("table_X")

@@ -13,8 +13,8 @@ from core.errors import ReportError
 from core.figures.decoder_masks import masks
 from core.figures.masks import main as make_json
 from core.model.permutations import query_mask, ranks_of
-from reports.mask_table import html, latex, make_masks, markdown, order_of, published_masks, read_masks
 from reports.masks import main
+from reports.render.masks import html, latex, make_masks, markdown, order_of, published_masks, read_masks
 
 SEED_OF_THE_PAPER = 1  # draws the order that the paper prints
 
@@ -162,5 +162,5 @@ def test_errors_name_file_key_and_fix(tmp_path, capsys):
 
 
 def test_table_I_is_made_without_torch():
-    program = "import sys, reports.masks, reports.figures.heatmaps; sys.exit('torch' in sys.modules)"
+    program = "import sys, reports.masks, reports.figures.clip_maps; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -9,13 +9,14 @@ from pathlib import Path
 import pandas as pd
 from markupsafe import Markup
 
-from reports import mask_table
-from reports.flips import Flips
-from reports.html import Pictures, fragment, page
-from reports.latex import latex
-from reports.markdown import grid, markdown
+from reports.collect.flips import flips_of_table
+from reports.render import masks
+from reports.render.files import write_texts
+from reports.render.html import Pictures, fragment, page
+from reports.render.latex import latex
+from reports.render.markdown import grid, markdown
+from reports.render.tex import escaped
 from reports.table import Table
-from reports.tex import escaped
 
 PREAMBLE = r"""\documentclass{article}
 \usepackage[a4paper,margin=20mm]{geometry}
@@ -70,7 +71,6 @@ class Study:
     """A table of the study, and the images its cells open."""
 
     table: Table
-    flips: dict[tuple[str, str], Flips]
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,12 @@ class Masks:
 
 
 Block = Heading | Text | Items | Listing | Drawing | Study | Masks
+
+
+def write_document(blocks: Sequence[Block], stem: Path) -> list[Path]:
+    """Write <stem>.md, .tex and .html; the first block is the heading that names the page. Returns the paths."""
+    texts = {"md": to_markdown(blocks, stem.parent), "tex": to_latex(blocks, stem.parent)}
+    return write_texts(stem, texts | {"html": to_html(blocks, blocks[0].text)})
 
 
 def to_markdown(blocks: Sequence[Block], folder: Path) -> str:
@@ -98,10 +104,10 @@ def to_markdown(blocks: Sequence[Block], folder: Path) -> str:
                 parts.append(frame.to_markdown(disable_numparse=True) if widths else grid(frame))
             case Drawing(stem, caption):
                 parts.append(f"![{caption}]({linked(stem, folder)}.png)\n\n*{caption}*")
-            case Study(table, _):
+            case Study(table):
                 parts.append(markdown(table, level=2).strip())
             case Masks(path):
-                parts.append("#" + mask_table.markdown(path).strip())
+                parts.append("#" + masks.markdown(path).strip())
     return "\n\n".join(parts) + "\n"
 
 
@@ -125,12 +131,12 @@ def to_latex(blocks: Sequence[Block], folder: Path) -> str:
                     rf"\includegraphics[width=\linewidth,height=0.8\textheight,keepaspectratio]{{{linked(stem, folder)}.png}}"
                 )
                 parts.append(f"\\begin{{figure}}[htbp]\\centering\n{picture}\n\\caption{{{escaped(caption)}}}\n\\end{{figure}}")
-            case Study(table, _):
+            case Study(table):
                 parts.append(
                     rf"\section{{{escaped(table.layout.title)}}}" + "\n" + latex(table, standalone=False) + r"\clearpage"
                 )
             case Masks(path):
-                parts.append(mask_table.latex(path))
+                parts.append(masks.latex(path))
     return PREAMBLE + "\n\n".join(parts) + "\n\\end{document}\n"
 
 
@@ -157,12 +163,12 @@ def to_html(blocks: Sequence[Block], title: str) -> str:
                         data_uri(stem), caption, caption
                     )
                 )
-            case Study(table, flips):
+            case Study(table):
                 contents.append((table.layout.table, table.layout.title))
-                parts.append(Markup(fragment(table, flips, pictures)))
+                parts.append(Markup(fragment(table, flips_of_table(table), pictures)))
             case Masks(path):
                 contents.append(("table_I", "Table I"))
-                parts.append(Markup(mask_table.html(path)))
+                parts.append(Markup(masks.html(path)))
     links = Markup("").join(Markup('<li><a href="#{}">{}</a></li>').format(anchor, text) for anchor, text in contents)
     parts.insert(1, Markup("<nav><ul>{}</ul></nav>").format(links))
     return page(title, Markup("\n").join(parts), pictures)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from reports.averages import images_of
+from reports.collect.published import images_of
 from reports.layout import Column, Layout
-from reports.orderings import Agreement
+from reports.stats.orderings import Agreement
 
 RENDERED = "rendered micro world"  # what the plan calls its own data
 TIMED_BY = ("device", "precision", "batch", "threads", "images", "mean_letters")

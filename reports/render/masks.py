@@ -9,8 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from core.errors import ReportError
-from core.files import ROOT, atomic_file
-from reports.tex import escaped
+from core.files import ROOT
+from reports.render.files import write_texts
+from reports.render.tex import escaped
 
 PUBLISHED = ROOT / "reports" / "published" / "table_I.csv"
 TITLE = "Table I: attention masks"
@@ -190,7 +191,4 @@ def make_masks(path: Path, folder: Path) -> list[Path]:
         ReportError: the file of the masks is missing or does not fit.
     """
     texts = {"md": markdown(path), "tex": latex(path), "html": html(path), "csv": tidy(path).to_csv(index=False)}
-    for kind, text in texts.items():
-        with atomic_file(folder / f"table_I.{kind}") as partial:
-            partial.write_text(text)
-    return [folder / f"table_I.{kind}" for kind in texts]
+    return write_texts(folder / "table_I", texts)

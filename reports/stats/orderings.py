@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import kendalltau, permutation_test
 
-from reports.stats import LEVEL
-from reports.strata import Strata
+from reports.stats.intervals import LEVEL
+from reports.stats.strata import Strata
 
 RESAMPLES = 1000
 PERMUTATIONS = 9999  # all n! where there are not more of them

@@ -6,8 +6,8 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from reports.flips import Flip, Flips
-from reports.grid import Entry, Grid, explanation, external, measured, others
+from reports.collect.flips import Flip, Flips, flips_of_table
+from reports.render.grid import Entry, Grid, explanation, external, measured, others
 from reports.table import Table
 
 CellFlips = Mapping[tuple[str, str], Flips]  # by row and column
@@ -35,6 +35,11 @@ def html(table: Table, flips: CellFlips) -> str:
     """
     pictures = Pictures()
     return page(table.layout.title, fragment(table, flips, pictures, level=1), pictures)
+
+
+def html_with_images(table: Table) -> str:
+    """A whole page whose cells open the images that flipped."""
+    return html(table, flips_of_table(table))
 
 
 def page(title: str, body: str, pictures: Pictures) -> str:
@@ -84,7 +89,7 @@ def set_apart(table: Table) -> list[tuple[str, str, Grid]]:
 @cache
 def templates() -> Environment:
     environment = Environment(
-        loader=PackageLoader("reports", "assets"),
+        loader=PackageLoader("reports.render", "assets"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from reports.layout import Column
-from reports.stats import LEVEL
+from reports.render.text import half_width, number, probability, shortened
+from reports.stats.intervals import LEVEL
 from reports.table import Table
-from reports.text import half_width, number, probability, shortened
 
 TWO_MODELS = "these two models"  # what an interval over images alone is of
 NO_NOISE = "no measure of training noise: one seed, or a run shared with the baseline"

@@ -10,11 +10,11 @@ import pandas as pd
 
 from core.data.benchmarks import INSIDE, distinct
 from core.errors import ReportError
-from reports import stats
-from reports.collect import read_predictions
+from reports.collect.predictions import read_predictions
 from reports.layout import Column, Layout
-from reports.noise import Noise, beside, combined, noise_of_replicates, noise_of_rows
-from reports.strata import Strata
+from reports.stats import intervals
+from reports.stats.noise import Noise, beside, combined, noise_of_replicates, noise_of_rows
+from reports.stats.strata import Strata
 
 COMPARED = (
     *("n", "difference", "diff_low", "diff_high", "p", "df", "image_se", "training_se"),
@@ -48,7 +48,7 @@ class Comparison:
         """What is known of training noise beside the compared rows' own spread over seeds; None where they share a run.
 
         Rows of one run differ by their decoding alone, and no other rows' trainings say how that varies. Neither do rows whose
-        own spread is much larger than all others' (`reports.noise.beside`).
+        own spread is much larger than all others' (`reports.stats.noise.beside`).
 
         Args:
             weights: of the rows, summing to zero.
@@ -61,7 +61,7 @@ class Comparison:
         by_seed = sum(weight * self.means[row] for row, weight in weights.items())
         return beside(by_seed, found, sum(weight**2 for weight in weights.values()))
 
-    def contrast(self, weights: Mapping[str, float]) -> stats.Paired:
+    def contrast(self, weights: Mapping[str, float]) -> intervals.Paired:
         """A weighted sum of rows.
 
         Args:
@@ -69,9 +69,9 @@ class Comparison:
         """
         gain = sum(100 * weight * self.correct[row].to_numpy(float) for row, weight in weights.items())
         trainings = sum(weight**2 for weight in weights.values())
-        return stats.compared(gain, self.strata, self.noise(weights), trainings)
+        return intervals.compared(gain, self.strata, self.noise(weights), trainings)
 
-    def paired(self, row: str, baseline: str) -> stats.Paired:
+    def paired(self, row: str, baseline: str) -> intervals.Paired:
         """A row against any other."""
         return self.contrast({row: 1, baseline: -1})
 
@@ -93,7 +93,7 @@ def comparison(
     """The rows that have numbers, ready to be compared; None where the baseline has none.
 
     Args:
-        scored: predictions by row, see `reports.collect.read_predictions`.
+        scored: predictions by row, see `read_predictions`.
         averaged: the columns that the table's mean is over.
 
     Raises:
@@ -190,7 +190,7 @@ def compare(layout: Layout, runs: pd.DataFrame, found: Comparison | None) -> pd.
         noise = found.noise({row: 1, layout.baseline: -1})
         frame.loc[row, "noise"] = noise.source if noise else ""
     tested = frame.index[frame.p.notna()]
-    frame.loc[tested, "p_holm"] = stats.holm(frame.loc[tested, "p"].tolist())
-    for row in tested[frame.loc[tested, "p_holm"] >= stats.LEVEL]:
-        frame.loc[row, "seeds_needed"] = pairs[row].seeds_needed(stats.LEVEL / len(tested)) or np.inf
+    frame.loc[tested, "p_holm"] = intervals.holm(frame.loc[tested, "p"].tolist())
+    for row in tested[frame.loc[tested, "p_holm"] >= intervals.LEVEL]:
+        frame.loc[row, "seeds_needed"] = pairs[row].seeds_needed(intervals.LEVEL / len(tested)) or np.inf
     return frame

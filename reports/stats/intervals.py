@@ -14,9 +14,10 @@ from scipy.stats import nct, norm, t
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
+from core.data.benchmarks import distinct
 from core.errors import UserError
-from reports.noise import Noise
-from reports.strata import Strata
+from reports.stats.noise import Noise
+from reports.stats.strata import Strata
 
 LEVEL = 0.05
 CONFIDENCE = 1 - LEVEL
@@ -93,6 +94,17 @@ def accuracy(correct: float, n: int, effective: float | None = None) -> Interval
     said = effective or n
     low, high = proportion_confint(correct / n * said, said, alpha=LEVEL, method="wilson")
     return Interval(100 * correct / n, 100 * low, 100 * high)
+
+
+def pooled_accuracy(scored: pd.DataFrame, seeds: int = 1) -> Interval:
+    """Word accuracy on all images together; those that lie in two of the benchmarks widen the interval.
+
+    Args:
+        scored: `benchmark` and `correct`, one line per image and seed.
+    """
+    twice = int((~scored.benchmark.isin(distinct(scored.benchmark))).sum()) // seeds
+    images = len(scored) // seeds
+    return accuracy(scored.correct.sum() / seeds, images, effective_images(images, twice))
 
 
 def effective_images(n: int, twice: int) -> float:

@@ -2,9 +2,9 @@
 
 from string import ascii_lowercase
 
-from reports.grid import SET, Entry, Grid, Head, explanation, external, measured, others
+from reports.render.grid import SET, Entry, Grid, Head, explanation, external, measured, others
+from reports.render.tex import escaped
 from reports.table import Table
-from reports.tex import escaped
 
 MARKS = {0: "{}", 1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"}  # as the paper marks best and second best
 FILL = 0.62  # of the text's height for the rows, the rest for caption and notes

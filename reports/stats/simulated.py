@@ -14,12 +14,12 @@ import pandas as pd
 from rich.progress import track
 from scipy.stats import norm, t
 
-from reports import noise
-from reports.compare import Comparison
 from reports.figures import style
 from reports.figures.coverage import coverage
-from reports.stats import CONFIDENCE, LEVEL, seed_variance
-from reports.strata import Strata
+from reports.stats import noise
+from reports.stats.compare import Comparison
+from reports.stats.intervals import CONFIDENCE, LEVEL, seed_variance
+from reports.stats.strata import Strata
 
 ROWS = tuple(f"row {number}" for number in range(10))
 GAINS = (0, 0, 0, 0, 0, 1, 2, 3, 4, 5)  # points to the baseline
