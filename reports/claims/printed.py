@@ -50,22 +50,13 @@ def printed_effect(contrast: Contrast) -> Effect:
         return Effect(value, reason="the paper gives no spread of its times")
     if unknown := unscored(columns):
         return Effect(value, reason=f"no second training was scored on {', '.join(unknown)}")
-    return with_noise(value, image_variance(contrast, columns), contrast, columns)
-
-
-def with_noise(value: float, images: float, contrast: Contrast, columns: list[Column]) -> Effect:
-    """The effect with both parts of its error; degrees of freedom by Satterthwaite, those of the images without end.
-
-    Args:
-        images: variance from images and rounding, points squared.
-    """
-    noise = published_noise(columns)
+    noise, images = published_noise(columns), image_variance(contrast, columns)
     training = noise.variance * sum(weight**2 for weight in contrast.weights.values())
     return Effect(
         value=value,
         image_se=float(np.sqrt(images)),
         training_se=float(np.sqrt(training)),
-        df=noise.df * ((images + training) / training) ** 2,
+        df=noise.df * ((images + training) / training) ** 2,  # Satterthwaite; images count as known without end
         seeds=1,
         seed_variance=training,
         seed_df=noise.df,
@@ -110,15 +101,11 @@ def image_variance(contrast: Contrast, columns: list[Column]) -> float:
         accuracies = printed(table, row, columns)
         for column in columns:
             share = accuracies[column.name] / 100
-            single = 100**2 * share * (1 - share) / images_of(column) + STEP**2 / 12
+            images = sum(PUBLISHED[name] for name in column.benchmarks)
+            twice = sum(PUBLISHED[name] for name in set(column.benchmarks) - distinct(column.benchmarks))
+            single = 100**2 * share * (1 - share) / effective_images(images, twice) + STEP**2 / 12
             variance += (weight / len(columns)) ** 2 * single
     return variance
-
-
-def images_of(column: Column) -> float:
-    """How many images counted once a column's average is worth."""
-    twice = sum(PUBLISHED[name] for name in set(column.benchmarks) - distinct(column.benchmarks))
-    return effective_images(sum(PUBLISHED[name] for name in column.benchmarks), twice)
 
 
 def unscored(columns: list[Column]) -> list[str]:

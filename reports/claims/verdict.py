@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import norm, t
 
-from reports.stats.intervals import LEVEL, POWER, Interval, Paired, seeds_needed
+from reports.stats.intervals import LEVEL, POWER, Interval, seeds_needed
 
 SUPPORTED, CONTRADICTED, SAME, UNDECIDED, NOT_RUN = "supported", "contradicted", "same", "undecided", "not run"
 # Two one-sided tests must both pass, which at no difference takes (1 + POWER) / 2 each. `seeds_needed` knows one test of
@@ -56,26 +56,14 @@ class Effect:
         return self.spread is not None or not np.isnan(self.training_se)
 
 
-def of_paired(found: Paired) -> Effect:
-    """What `reports.stats.intervals` says of a difference."""
-    return Effect(
-        value=found.value,
-        image_se=found.image_se,
-        training_se=found.training_se,
-        df=found.df,
-        seeds=found.seeds,
-        seed_variance=found.seed_variance,
-        seed_df=found.seed_df,
-        floor_variance=found.floor_variance,
-        reason="" if found.knows_training else "one training per row cannot tell",
-    )
-
-
 class Verdict(NamedTuple):
     """One of the words above, and why it is not a decision (empty where it is one)."""
 
     word: str
     why: str = ""
+
+    def record(self) -> dict[str, str]:
+        return {"verdict": self.word, "why": self.why}
 
 
 def judge(kind: str, margin: float | None, effect: Effect, contrasts: int = 1) -> Verdict:
@@ -134,14 +122,9 @@ def together(verdicts: list[Verdict]) -> Verdict:
     words = [verdict.word for verdict in verdicts]
     if len(words) == 1:
         return verdicts[0]
-    if CONTRADICTED in words:
-        return Verdict(CONTRADICTED, counted(words, CONTRADICTED))
+    for word, decides in ((CONTRADICTED, CONTRADICTED in words), (SAME, set(words) == {SAME, SUPPORTED})):
+        if decides:
+            return Verdict(word, f"{words.count(word)} of {len(words)} contrasts")
     if len(set(words)) == 1 and words[0] != UNDECIDED:
         return verdicts[0]
-    if set(words) == {SAME, SUPPORTED}:
-        return Verdict(SAME, counted(words, SAME))
     return Verdict(UNDECIDED, "contrasts: " + ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words)))
-
-
-def counted(words: list[str], word: str) -> str:
-    return f"{words.count(word)} of {len(words)} contrasts"

@@ -118,6 +118,13 @@ def test_rows_of_other_images_are_refused(results):
         build("table_VI", results, results / "tables")
 
 
+def test_rows_of_other_seeds_are_refused(results):
+    write_run(results, "micro-00000002", [1, 1, 1, 0], seed=1)
+    change(results, "table_VI", "image12-text6", seeds="0 1")
+    with pytest.raises(ReportError, match="row image12-text6 and baseline image0-text6: seeds 0 1 and 0; train and evaluate"):
+        build("table_VI", results, results / "tables")
+
+
 def test_a_table_without_its_baseline_is_refused(tmp_path):
     results = write_results(tmp_path, "table_VI", {"image6-text6": [1]})
     with pytest.raises(ReportError, match="table.yaml: baseline 'image0-text6' is no row; there are image6-text6"):
