@@ -15,6 +15,7 @@ REQUIRED_KEYS = {"title", "about", "columns"}
 LAYOUT_KEYS = REQUIRED_KEYS | {"baseline", "order", "varies", "labels", "not_at_micro", "figures", "noise_sd"}
 COLUMN_KEYS = {"name", "paper", "micro", "average", "fact", "higher_is_better"}
 
+RENDERED = "rendered micro world"  # what the plan calls its own data
 FACTS = {  # columns that are no accuracy, and how many decimals they show
     "params_M": 1,  # all parameters of the model, millions
     "frozen_M": 1,

@@ -20,8 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_study(parser)
     options = parser.parse_args(arguments)
 
+    from reports.build import build
     from reports.render.files import rendered, write_texts
-    from reports.table import build
 
     with user_errors():
         texts = rendered(build(options.table, options.results, tables_of(options)))

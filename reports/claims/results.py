@@ -7,8 +7,7 @@ import pandas as pd
 
 from reports.collect.predictions import read_predictions
 from reports.collect.runs import evaluation_folder, read_runs
-from reports.layout import Column, Layout, columns_of, read_layout
-from reports.render.notes import RENDERED
+from reports.layout import RENDERED, Column, Layout, columns_of, read_layout
 from reports.stats.compare import Comparison, comparison
 
 

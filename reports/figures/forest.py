@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from core.errors import ReportError
+from reports.build import build
 from reports.figures import style
 from reports.render.grid import TWO_MODELS, image_interval, signed
 from reports.stats.intervals import LEVEL
-from reports.table import Table, build
+from reports.table import Table
 
 LINE = 0.17  # inches a row
 MARGIN, GAP = 0.06, 0.1

@@ -11,9 +11,10 @@ from matplotlib.path import Path
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from core.errors import ReportError
+from reports.build import build
 from reports.figures import style
 from reports.figures.placing import label_marks
-from reports.table import Table, build
+from reports.table import Table
 
 LEFT, RIGHT, HIGH = 0.42, 0.08, 2.0  # inches: margins, height of a panel
 FOOT, BETWEEN = 0.36, 0.5  # inches below the last panel and from one to the next

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from core.errors import ReportError
+from reports.build import build
 from reports.claims.claim import ledger_paths
 from reports.claims.judged import judged_ledgers
 from reports.claims.results import StudyResults
@@ -15,7 +16,7 @@ from reports.figures import FIGURES
 from reports.layout import drawable
 from reports.render.appendix import appendix
 from reports.render.document import Block, Drawing, Heading, Items, Listing, Masks, Study, Text
-from reports.table import Table, build
+from reports.table import Table
 
 
 def overview(tables: list[Table]) -> Listing:

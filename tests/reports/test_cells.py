@@ -8,10 +8,10 @@ import pytest
 
 from core.data.benchmarks import INSIDE
 from core.errors import ReportError
+from reports.build import build
 from reports.render.frames import tidy
 from reports.render.markdown import markdown
 from reports.render.text import probability, shortened
-from reports.table import build
 from reports.tables import main
 from tests.support.results import write_results, write_run
 

@@ -5,13 +5,13 @@ import json
 import pandas as pd
 import pytest
 
+from reports.build import build
 from reports.collect.peers import one_reader
 from reports.layout import Column
 from reports.render.html import html
 from reports.render.latex import latex
 from reports.render.markdown import markdown
 from reports.stats.intervals import accuracy
-from reports.table import build
 from tests.support.results import write_results
 
 

@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from reports.build import ranks
 from reports.collect.flips import Flips, flips_of
 from reports.layout import Column, Layout, read_layout
 from reports.stats import intervals
 from reports.stats.intervals import Interval
 from reports.stats.orderings import Agreement
-from reports.table import Table, ranks
+from reports.table import Table
 
 IMAGES = 600
 NO_FAMILY = "no family of the micro world stands for it"
