@@ -128,11 +128,7 @@ class Layout:
 
 
 def read_layout(table: str) -> Layout:
-    """The layout of ablations/<table>/table.yaml.
-
-    Raises:
-        ReportError: an unknown or missing key.
-    """
+    """The layout of ablations/<table>/table.yaml."""
     path = ROOT / "ablations" / table / "table.yaml"
     try:
         content = yaml.safe_load(path.read_text())

@@ -74,11 +74,7 @@ class JudgedClaim:
 
 
 def judged_ledgers(study: StudyResults) -> list[tuple[Ledger, list[JudgedClaim]]]:
-    """Every ledger there is, the paper's first.
-
-    Raises:
-        ReportError: there is none, one cannot be used, or published numbers or predictions do not fit together.
-    """
+    """Every ledger there is, the paper's first."""
     ledgers = [read_ledger(path) for path in ledger_paths()]
     if not ledgers:
         raise ReportError("no ablations/claims.yaml, nor one beside a table.yaml: there are no claims to judge")

@@ -16,11 +16,7 @@ from reports.stats.intervals import Paired
 
 
 def measured_effect(contrast: Contrast, study: StudyResults) -> Effect:
-    """The measured difference of a contrast, or why there is none.
-
-    Raises:
-        ReportError: predictions are there and do not fit together.
-    """
+    """The measured difference of a contrast, or why there is none."""
     if reason := lacking(contrast, study):
         return Effect(reason=reason)
     if contrast.of_time:

@@ -14,10 +14,9 @@ from reports.claims.verdict import Verdict
 from reports.figures import style
 from reports.figures.claims import claims_figure
 from reports.render.document import Block, Drawing, Heading, Items, Listing, Text, write_document
-from reports.render.text import MISSING
+from reports.render.text import MISSING, signed
 from reports.stats.intervals import CONFIDENCE
 
-MINUS = "\N{MINUS SIGN}"
 DETAIL_WIDTHS = (0.04, 0.2, 0.08, 0.12, 0.16, 0.12, 0.05, 0.16)
 OVERVIEW_WIDTHS = (0.04, 0.13, 0.29, 0.22, 0.22)
 CAPTION = (
@@ -47,11 +46,7 @@ AT_OTHER_SCALES = (
 
 
 def write_claims(study: StudyResults, figures: Path) -> Path:
-    """Write the ledgers and their figure; returns the Markdown file.
-
-    Raises:
-        ReportError: there is no ledger, one cannot be used, or results do not fit together.
-    """
+    """Write the ledgers and their figure; returns the Markdown file."""
     judged = judged_ledgers(study)
     drawing = figures / "claims"
     style.save(claims_figure([claim for _, claims in judged for claim in claims]), drawing)
@@ -157,9 +152,3 @@ def effect_text(contrast: JudgedContrast, side: str) -> str:
     if interval := effect.interval(CONFIDENCE):
         text += f" [{signed(interval.low, decimals)}, {signed(interval.high, decimals)}]"
     return text + (" ms" if contrast.contrast.of_time else "")
-
-
-def signed(value: float, decimals: int) -> str:
-    """A number with a sign, nothing before a zero."""
-    text = f"{value:+.{decimals}f}"
-    return text.lstrip("+-") if float(text) == 0 else text.replace("-", MINUS)

@@ -89,9 +89,6 @@ def flips_of(ours: pd.DataFrame, baseline: pd.DataFrame, images: Callable[[str, 
         ours, baseline: `benchmark`, `index`, `label`, `reading`, `correct`, one line per image, of one seed.
         images: the image of a benchmark and key number, see `stored_images`.
         limit: at most so many of those won and so many of those lost.
-
-    Raises:
-        UserError: the two are not of the same images.
     """
     both = ours.merge(baseline[[*KEYS, "reading", "correct"]], on=KEYS, suffixes=("", "_baseline"))
     if not len(ours) == len(baseline) == len(both):

@@ -29,11 +29,7 @@ LEGEND = (
 
 @matplotlib.rc_context(style.RC)
 def claims_figure(claims: list[JudgedClaim]) -> Figure:
-    """Two panels with one line per contrast of accuracies.
-
-    Raises:
-        ReportError: no claim is about accuracies.
-    """
+    """Two panels with one line per contrast of accuracies."""
     lines = [(claim.claim.id, each) for claim in claims for each in claim.contrasts if not each.contrast.of_time]
     if not lines:
         raise ReportError("no claim is about accuracies, so there is nothing to draw")

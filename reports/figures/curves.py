@@ -39,11 +39,7 @@ class Curve:
 
 
 def read_curves(run_folder: Path) -> pd.DataFrame:
-    """What a run logged, one line a step, indexed by step; nan where nothing was logged or validated there.
-
-    Raises:
-        ReportError: there is no metrics.jsonl, a line of it is no JSON object with a step, or none has a loss.
-    """
+    """What a run logged, one line a step, indexed by step; nan where nothing was logged or validated there."""
     path = Path(run_folder) / "metrics.jsonl"
     if not path.is_file():
         raise ReportError(f"{path} is missing; train the run first")
@@ -100,11 +96,7 @@ def window_of(frame: pd.DataFrame) -> int:
 
 @matplotlib.rc_context(style.RC)
 def curves(drawn: list[Curve], without: list[str]) -> Figure:
-    """Smoothed training loss above, validation accuracy below; a colour a run, a thin line a seed.
-
-    Raises:
-        ReportError: there is nothing to draw.
-    """
+    """Smoothed training loss above, validation accuracy below; a colour a run, a thin line a seed."""
     if not drawn:
         raise ReportError(f"no run of {', '.join(without)} has left a metrics.jsonl; train them first")
     wide = style.COLUMN - 2 * 0.05

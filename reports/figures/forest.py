@@ -12,7 +12,8 @@ from matplotlib.patches import Rectangle
 from core.errors import ReportError
 from reports.build import build
 from reports.figures import style
-from reports.render.grid import TWO_MODELS, image_interval, signed
+from reports.render.grid import TWO_MODELS, image_interval
+from reports.render.text import signed
 from reports.stats.intervals import LEVEL
 from reports.table import Table
 
@@ -43,9 +44,6 @@ def forest(table: Table) -> Figure:
     Thick: the part of an interval that images make; thin: with training noise. An interval over images alone is thick as a
     whole and hollow in its middle. Shaded: differences too small for this study to show. Rows without numbers stand in their
     place with the reason.
-
-    Raises:
-        ReportError: the table has no baseline, or no differences yet.
     """
     if table.layout.baseline is None:
         raise ReportError(

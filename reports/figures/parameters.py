@@ -32,9 +32,6 @@ def parameters(table: Table, column: str | None = None) -> Figure:
 
     Args:
         column: name of one; the mean over `table.averaged` where it is not given.
-
-    Raises:
-        ReportError: no such column, or nothing measured or published to draw.
     """
     points = points_of(table, column)
     panels = [

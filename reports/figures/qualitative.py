@@ -93,9 +93,6 @@ def qualitative(
         images: the image of a benchmark and key number (see `reports.collect.flips.stored_images`).
         charset: characters that are scored.
         each: images a benchmark.
-
-    Raises:
-        ReportError: there are no readings.
     """
     if readings.empty:
         raise ReportError("there are no readings to show; evaluate the row first")

@@ -25,11 +25,7 @@ def draw(options: argparse.Namespace) -> Figure:
 
 @matplotlib.rc_context(style.RC)
 def scaling(found: dict) -> Figure:
-    """A panel a factor: medians with their range, and the straight line through them.
-
-    Raises:
-        ReportError: nothing was measured.
-    """
+    """A panel a factor: medians with their range, and the straight line through them."""
     growths = found["growths"]
     if not growths:
         raise ReportError("nothing was measured: the file has no growths")

@@ -63,11 +63,7 @@ def order_of(allowed: pd.DataFrame) -> list[str] | None:
 
 
 def read_masks(path: Path) -> list[Mask]:
-    """The masks that core.figures.masks wrote.
-
-    Raises:
-        ReportError: the file is missing, or no such file.
-    """
+    """The masks that core.figures.masks wrote."""
     try:
         content = json.loads(path.read_text())
     except OSError as error:
@@ -185,10 +181,6 @@ def tidy(path: Path) -> pd.DataFrame:
 
 
 def make_masks(path: Path, folder: Path) -> list[Path]:
-    """Write table_I.md, .tex, .html and .csv into `folder`.
-
-    Raises:
-        ReportError: the file of the masks is missing or does not fit.
-    """
+    """Write table_I.md, .tex, .html and .csv into `folder`."""
     texts = {"md": markdown(path), "tex": latex(path), "html": html(path), "csv": tidy(path).to_csv(index=False)}
     return write_texts(folder / "table_I", texts)

@@ -71,11 +71,7 @@ def introduction(tables: list[Table]) -> list[Block]:
 
 
 def blocks_of(names: Sequence[str], results: Path, tables: Path, figures: Path) -> list[Block]:
-    """The whole document.
-
-    Raises:
-        ReportError: a table cannot be made, or a figure is missing.
-    """
+    """The whole document."""
     built = [build(name, results, tables) for name in names]
     blocks: list[Block] = [Heading(f"CLIP4STR, ablated: {built[0].scale} scale", 1)]
     blocks += claims(StudyResults(results, tables), figures) + introduction(built)
@@ -92,11 +88,7 @@ def blocks_of(names: Sequence[str], results: Path, tables: Path, figures: Path) 
 
 
 def claims(study: StudyResults, figures: Path) -> list[Block]:
-    """The ledgers, which head the report; nothing where no claims.yaml is.
-
-    Raises:
-        ReportError: a ledger cannot be used, or its figure is missing.
-    """
+    """The ledgers, which head the report; nothing where no claims.yaml is."""
     if not ledger_paths():
         return []
     stem = drawing(figures / "claims", "").stem
@@ -108,11 +100,7 @@ def measured_rows(table: Table) -> list[str]:
 
 
 def drawing(stem: Path, caption: str) -> Drawing:
-    """A figure that was drawn before.
-
-    Raises:
-        ReportError: it was not.
-    """
+    """A figure that was drawn before."""
     if not stem.with_suffix(".png").is_file():
         raise ReportError(f"{stem}.png is missing; `snakemake figures` draws it")
     return Drawing(stem, caption)
