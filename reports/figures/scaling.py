@@ -12,8 +12,7 @@ from core.errors import ReportError
 from reports.collect.stored import damaged, read_json
 from reports.figures import style
 
-ACROSS, WIDE, HIGH = 2, 2.55, 1.35  # panels in a line; inches of a panel
-LEFT, BETWEEN, FOOT, TOP = 0.5, 0.62, 0.42, 0.3  # inches
+ACROSS = 2  # panels in a line
 
 
 def draw(options: argparse.Namespace) -> Figure:
@@ -24,22 +23,19 @@ def draw(options: argparse.Namespace) -> Figure:
 
 
 @matplotlib.rc_context(style.RC)
-def scaling(found: dict) -> Figure:
-    """A panel a factor: medians with their range, and the straight line through them."""
-    growths = found["growths"]
+def scaling(measured: dict) -> Figure:
+    """One panel per factor: medians with their range, and the straight line through them."""
+    growths = measured["growths"]
     if not growths:
         raise ReportError("nothing was measured: the file has no growths")
-    width = ACROSS * (LEFT + WIDE) + 0.1
-    text = f"{found['title']}. Medians and ranges of {found['repeats']} repeats in turns; least-squares lines."
-    lines = style.wrapped(text, width - 0.1, style.TINY)
+    text = f"{measured['title']}. Medians and ranges of {measured['repeats']} repeats in turns; least-squares lines."
     down = math.ceil(len(growths) / ACROSS)
-    foot, step = style.note_height(lines) + FOOT, HIGH + BETWEEN
-    figure = style.canvas(width, foot + down * step - BETWEEN + TOP)
-    for place, growth in enumerate(growths):
-        row, column = divmod(place, ACROSS)
-        bottom = foot + (down - 1 - row) * step
-        draw_panel(style.axes_at(figure, LEFT + column * (LEFT + WIDE), bottom, WIDE, HIGH), growth)
-    style.note(figure, lines)
+    figure = style.panels(ACROSS * 3.05, down * 1.97, text)
+    places = figure.subplots(down, ACROSS, squeeze=False).flat
+    for axes, growth in zip(places, growths, strict=False):
+        draw_panel(axes, growth)
+    for axes in list(places)[len(growths) :]:
+        axes.remove()
     return figure
 
 

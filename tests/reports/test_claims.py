@@ -24,6 +24,7 @@ from reports.claims.shown import write_claims
 from reports.claims.verdict import CONTRADICTED, NOT_RUN, SAME, SUPPORTED, UNDECIDED, Effect, Verdict, judge, together
 from reports.figures.claims import claims_figure
 from reports.layout import columns_of, read_layout
+from tests.reports.test_figures import overlaps_note
 from tests.reports.test_latex import PROBLEMS, compiled
 from tests.support.checkout import shared_or_skip
 from tests.support.results import write_results, write_run
@@ -397,7 +398,8 @@ def test_the_figure_has_a_mark_for_every_effect(paper, written):
     study = StudyResults(written, written / "tables")
     judged = [judge_claim(claim, study) for claim in paper.claims]
     accuracies = [each for claim in judged for each in claim.contrasts if not each.contrast.of_time]
-    printed, measured = claims_figure(judged).axes
+    printed, measured = (figure := claims_figure(judged)).axes
+    assert not overlaps_note(figure)
     marks = [[line for line in axes.lines if line.get_marker() in "<>s"] for axes in (printed, measured)]
     assert [line.get_xdata()[0] for line in marks[0]] == [each.printed.effect.value for each in accuracies]
     shown = [each.measured.effect.value for each in accuracies if not np.isnan(each.measured.effect.value)]
