@@ -32,7 +32,7 @@ def build(table: str, results: Path, folder: Path) -> Table:
     """
     layout, runs = read_layout(table), read_runs(folder, table)
     if layout.baseline and layout.baseline not in runs.index:
-        raise ReportError(f"{layout.path}: baseline {layout.baseline!r} is no row; there are {', '.join(runs.index)}")
+        raise ReportError(f"{layout.path}: baseline {layout.baseline!r} is not a row; there are {', '.join(runs.index)}")
     check_protocols(runs, layout)
     everything = fill_averages(layout, read_published(layout, layout.rows))
     published, others = everything[everything.method == ""], everything[everything.method != ""]
@@ -98,8 +98,8 @@ def one_cell(
         return cell | {"value": value, "reason": (run.reason or "not measured") if np.isnan(value) else ""}
     here = None if scored is None else scored[scored.benchmark.isin(column.benchmarks)]
     if here is None or not column.benchmarks or set(here.benchmark) != set(column.benchmarks):
-        found = set() if scored is None else set(scored.benchmark)
-        return cell | {"value": np.nan, "reason": run.reason or absent(column, found, problems)}
+        evaluated = set() if scored is None else set(scored.benchmark)
+        return cell | {"value": np.nan, "reason": run.reason or absent(column, evaluated, problems)}
     seeds = here.groupby("seed").correct.agg(["sum", "size"])
     spread = intervals.seed_sd(100 * (seeds["sum"] / seeds["size"]).to_numpy())
     measured = {"n": int(seeds["size"].iloc[0]), "seeds": len(seeds), "seed_sd": spread}
@@ -154,8 +154,8 @@ def ordered(rows: pd.DataFrame, compared: Comparison | None) -> Agreement | None
     both = rows[["mean", "mean_published"]].dropna()
     if len(both) < 3 or both.round(6).nunique().min() < 2:
         return None
-    found = agreement(both["mean"].tolist(), both.mean_published.tolist())
+    order = agreement(both["mean"].tolist(), both.mean_published.tolist())
     if compared is None:
-        return found
+        return order
     correct = np.stack([compared.correct[row].to_numpy(bool) for row in both.index], axis=1)
-    return with_interval(found, correct, both.mean_published.tolist(), compared.strata)
+    return with_interval(order, correct, both.mean_published.tolist(), compared.strata)

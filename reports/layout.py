@@ -16,7 +16,7 @@ LAYOUT_KEYS = REQUIRED_KEYS | {"baseline", "order", "varies", "labels", "not_at_
 COLUMN_KEYS = {"name", "paper", "micro", "average", "fact", "higher_is_better"}
 
 RENDERED = "rendered micro world"  # what the plan calls its own data
-FACTS = {  # columns that are no accuracy, and how many decimals they show
+FACTS = {  # columns that are not an accuracy, and how many decimals they show
     "params_M": 1,  # all parameters of the model, millions
     "frozen_M": 1,
     "params_M_paper": 1,  # the same at paper scale
@@ -53,7 +53,7 @@ class Column:
         benchmarks: pooled image by image; empty where nothing here stands for the paper's column, and for facts.
         published: False for what we show beside the paper's columns.
         average: the name of the formula, for columns that average the others.
-        fact: a key of FACTS, for columns that are no accuracy.
+        fact: a key of FACTS, for columns that are not an accuracy.
         higher_is_better: which end is marked best; None marks nothing.
     """
 
@@ -133,7 +133,7 @@ def read_layout(table: str) -> Layout:
     try:
         content = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
-        raise ReportError(f"{path} is no YAML: {error}") from error
+        raise ReportError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise ReportError(f"{path}: expected keys and values; the keys are {', '.join(sorted(LAYOUT_KEYS))}")
     refuse_keys(path, "", content, LAYOUT_KEYS, REQUIRED_KEYS)
@@ -173,9 +173,9 @@ def drawable(layout: Layout, measured: Collection[str]) -> list[str]:
 
 def refuse_types(path: Path, content: dict) -> None:
     """Raises ReportError for a key whose value is not of its kind."""
-    for key, (kind, said) in KINDS.items():
+    for key, (kind, expected) in KINDS.items():
         if key in content and not isinstance(content[key], kind):
-            raise ReportError(f"{path}: {key} is {content[key]!r}; expected {said}")
+            raise ReportError(f"{path}: {key} is {content[key]!r}; expected {expected}")
     if not content["columns"]:
         raise ReportError(f"{path}: columns is empty; name at least one, like {{name: SVT, paper: SVT}}")
     for key, known in (("figures", FIGURES), ("varies", PROTOCOL_SETTINGS)):
@@ -209,8 +209,8 @@ def refuse_column(path: Path, where: str, entry: dict) -> None:
     """Raises ReportError for a column that says too little, too much, or names an unknown average or fact."""
     kinds = [kind for kind in ("paper", "average", "fact") if kind in entry]
     if len(kinds) != 1:
-        said = " and ".join(kinds) or "none"
-        raise ReportError(f"{path}: {where}give one of 'paper' (with 'micro'), 'average' and 'fact'; it gives {said}")
+        given = " and ".join(kinds) or "none"
+        raise ReportError(f"{path}: {where}give one of 'paper' (with 'micro'), 'average' and 'fact'; it gives {given}")
     for kind, known in (("average", AVERAGES), ("fact", FACTS)):
         if kind in entry and entry[kind] not in known:
             raise ReportError(f"{path}: {where}{kind} is {entry[kind]!r}; expected one of {', '.join(known)}")
@@ -225,21 +225,21 @@ def refuse_column(path: Path, where: str, entry: dict) -> None:
         raise ReportError(f"{path}: {where}higher_is_better is {entry['higher_is_better']!r}; expected true, false or null")
 
 
-def columns_of(layout: Layout, rendered: bool, found: list[str]) -> list[Column]:
+def columns_of(layout: Layout, rendered: bool, evaluated: list[str]) -> list[Column]:
     """The published columns under the data in use, then whatever else was evaluated.
 
     On the rendered world a column is filled by its stand-in family (or families; `micro` may be left out: there is
     none), on real data by the benchmark itself (or several, image by image).
 
     Args:
-        found: benchmarks that were evaluated.
+        evaluated: benchmarks that were evaluated.
     """
     columns = [one_column(entry, rendered) for entry in layout.columns]
     if all(column.fact for column in columns):
         return columns
     taken = {column.benchmarks[0] for column in columns if len(column.benchmarks) == 1}
     names = {column.name for column in columns}
-    others = [name for name in found if name not in taken]
+    others = [name for name in evaluated if name not in taken]
     return columns + [Column(f"{name} (here)" if name in names else name, (name,), published=False) for name in others]
 
 
@@ -259,16 +259,16 @@ def filled(benchmarks: str | list[str]) -> tuple[str, ...]:
     return (benchmarks,) if isinstance(benchmarks, str) else tuple(benchmarks)
 
 
-def absent(column: Column, found: Collection[str], problems: Mapping[str, str]) -> str:
+def absent(column: Column, evaluated: Collection[str], problems: Mapping[str, str]) -> str:
     """Why a column has no numbers; the plan says it before anything runs, a table of its empty cells.
 
     Args:
-        found: benchmarks that were evaluated, or can be.
+        evaluated: benchmarks that were evaluated, or can be.
         problems: what is wrong with benchmarks that are there and cannot be read or scored.
     """
     if not column.benchmarks:
         return "no family of the micro world stands for it"
-    missing = [name for name in column.benchmarks if name not in found]
+    missing = [name for name in column.benchmarks if name not in evaluated]
     return "; ".join(f"{name}: {problems[name]}" if name in problems else absence(name) for name in missing)
 
 

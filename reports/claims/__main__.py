@@ -2,7 +2,7 @@
 
     python -m reports.claims --results results
 
-Reads ablations/claims.yaml and every claims.yaml beside a table.yaml; what was not run is said to be so. Writes
+Reads ablations/claims.yaml and every claims.yaml beside a table.yaml; what was not run is listed as such. Writes
 claims.md, .html, .tex and .json into the folder of tables, and claims.png and .svg into that of figures.
 """
 

@@ -12,7 +12,7 @@ from reports.stats.compare import Comparison, comparison
 
 
 class StudyResults:
-    """One results folder; tables and rows that are not there yet are said to be so, not refused.
+    """One results folder; a table or row that is not there yet has a reason, not an error.
 
     Args:
         results: folder of all results.

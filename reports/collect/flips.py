@@ -144,11 +144,11 @@ def stored_images(data: Path) -> Callable[[str, int], Image.Image]:
         return lmdbs_below(folders[benchmark]) if benchmark in folders else []
 
     def image(benchmark: str, index: int) -> Image.Image:
-        found = lmdbs_of(benchmark)
-        if len(found) != 1:
-            raise UnreadableImage(f"{benchmark} has {len(found)} LMDBs, and a number names an image in one only")
+        lmdbs = lmdbs_of(benchmark)
+        if len(lmdbs) != 1:
+            raise UnreadableImage(f"{benchmark} has {len(lmdbs)} LMDBs, and a number names an image in one only")
         try:
-            database = environment(found[0])
+            database = environment(lmdbs[0])
         except DataError as error:
             raise UnreadableImage(f"the LMDB of {benchmark} cannot be opened") from error
         with database.begin(buffers=True) as transaction:

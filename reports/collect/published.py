@@ -43,7 +43,7 @@ def read_published(layout: Layout, rows: list[str]) -> pd.DataFrame:
         raise ReportError(f"{path}: row {row!r} stands there twice; keep one")
     for row in frame.row[(frame.method == "") & ~frame.row.isin(rows)]:
         raise ReportError(
-            f"{path}: row {row!r} is no gin file of {layout.path.parent}, and its 'method' is empty; correct the name, add "
+            f"{path}: row {row!r} is not a gin file of {layout.path.parent}, and its 'method' is empty; correct the name, add "
             "the file, or name the method"
         )
     return frame.set_index("row")

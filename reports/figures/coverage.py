@@ -10,13 +10,13 @@ WANTED = 93, 99  # per cent
 
 
 @matplotlib.rc_context(style.RC)
-def coverage(found: pd.DataFrame) -> Figure:
+def coverage(outcome: pd.DataFrame) -> Figure:
     """One panel per spread of the noise and number of images: coverage over the size of the noise, one line per study.
 
     Args:
-        found: `shape`, `points`, `images`, `seeds`, `coverage`, `worst`, `false_positives` (nan where there is no p).
+        outcome: `shape`, `points`, `images`, `seeds`, `coverage`, `worst`, `false_positives` (nan where there is no p).
     """
-    shown = found[found.false_positives.notna()]
+    shown = outcome[outcome.false_positives.notna()]
     shapes, images, studies = (list(dict.fromkeys(shown[name])) for name in ("shape", "images", "seeds"))
     noises = sorted(set(shown.points))
     text = "Lines: all rows. Dots: the row that is covered least. Shaded: wanted. Studies that print a p-value."

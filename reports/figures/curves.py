@@ -72,12 +72,12 @@ def table_curves(runs: pd.DataFrame, results: Path) -> tuple[list[Curve], list[s
     for run, rows in track(list(runs.groupby("run", sort=False)), "reading curves", transient=True):
         seeds = rows.seeds.iloc[0].split()
         folders = {seed: seed_folder(results, run, seed) for seed in seeds} if run else {}
-        found = {seed: read_curves(folder) for seed, folder in folders.items() if (folder / "metrics.jsonl").is_file()}
-        if not found:
+        seeds_read = {seed: read_curves(folder) for seed, folder in folders.items() if (folder / "metrics.jsonl").is_file()}
+        if not seeds_read:
             without += list(rows.row)
             continue
         branch = Counter(output.split("_")[0] for output in rows.output).most_common(1)[0][0]
-        curves.append(Curve(", ".join(rows.row), branch, found))
+        curves.append(Curve(", ".join(rows.row), branch, seeds_read))
     return curves, without
 
 

@@ -57,7 +57,7 @@ def parameters(table: Table, column: str | None = None) -> Figure:
 
 
 def points_of(table: Table, column: str | None) -> pd.DataFrame:
-    """One line a row: params, params_paper, value, low, high, published, kind (baseline, paper, ours).
+    """One line per row: params, params_paper, value, low, high, published, kind (baseline, paper, ours).
 
     The interval of a mean comes from those of its columns by squaring and adding their sides (Zou and Donner 2008).
     """

@@ -1,4 +1,4 @@
-"""Readings of single images, a block a benchmark, errors marked (the paper's Fig. 6)."""
+"""Readings of single images, one block per benchmark, errors marked (the paper's Fig. 6)."""
 
 import argparse
 import json
@@ -40,12 +40,12 @@ def readings_of(results: Path, run: pd.Series) -> pd.DataFrame:
     """
     if run.reason:
         raise ReportError(f"row {run.row} has no readings: {run.reason}")
-    found = read_predictions(results, run)
-    found = found[found.seed == found.seed.min()].drop_duplicates(KEYS, keep=False)
+    scored = read_predictions(results, run)
+    scored = scored[scored.seed == scored.seed.min()].drop_duplicates(KEYS, keep=False)
     path = evaluation_folder(results, run, run.seeds.split()[0]) / "predictions.parquet"
     with damaged(path):
         confidence = pd.read_parquet(path, columns=[*KEYS, "confidence"]).drop_duplicates(KEYS, keep=False)
-    return found.merge(confidence, on=KEYS)
+    return scored.merge(confidence, on=KEYS)
 
 
 def chosen(readings: pd.DataFrame, each: int, seed: int) -> pd.DataFrame:
@@ -92,7 +92,7 @@ def qualitative(
         readings: benchmark, index, label, reading, correct, confidence.
         images: the image of a benchmark and key number (see `reports.collect.flips.stored_images`).
         charset: characters that are scored.
-        each: images a benchmark.
+        each: images per benchmark.
     """
     if readings.empty:
         raise ReportError("there are no readings to show; evaluate the row first")
@@ -119,7 +119,7 @@ def qualitative(
 
 
 def write_name(figure: Figure, name: str, counts: pd.Series, middle: float) -> None:
-    """A benchmark and how many of its images are read right: the images beside it are no fair sample of them."""
+    """A benchmark and how many of its images are read right: the images beside it are not a fair sample of them."""
     width, height = figure.get_size_inches()
     lines = style.wrapped(name.replace("_", " "), NAMES - 2 * MARGIN)
     place = MARGIN / width, (middle + 0.02) / height
@@ -162,7 +162,7 @@ def explanation(charset: str, each: int, seed: int) -> str:
     """The rule by which images were chosen, and what the marks mean."""
     case = "upper and lower case apart" if charset.lower() != charset else "case folded"
     return (
-        f"{each} images a benchmark: half of them read right, half wrong where there are enough, each half spread "
+        f"{each} images per benchmark: half of them read right, half wrong where there are enough, each half spread "
         f"evenly over the model's confidence, most confident first; drawn with seed {seed}. Red: wrong; _: missing; grey: not "
         f"scored ({len(charset)} characters, {case}). Below a wrong reading: the label."
     )

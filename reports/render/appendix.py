@@ -52,8 +52,8 @@ def records_of(run: str, rows: pd.DataFrame, results: Path) -> list[dict]:
         folder = seed_folder(results, run, seed)
         hours = training_facts(folder, rows.batch.iloc[0])["hours"]
         with damaged(folder / "provenance.json", "train the run again"):
-            found = read_json(folder / "provenance.json", "train the run again")
-            train = found["train"]
+            provenance = read_json(folder / "provenance.json", "train the run again")
+            train = provenance["train"]
             known = {
                 "run": run,
                 "seed": seed,
@@ -62,8 +62,8 @@ def records_of(run: str, rows: pd.DataFrame, results: Path) -> list[dict]:
                 "images": train["images"],
                 "hours": hours,
             }
-            known |= {key: found[key] for key in PROVENANCE}
-            known["precision"] = found.get("precision", "a precision that was not recorded")
+            known |= {key: provenance[key] for key in PROVENANCE}
+            known["precision"] = provenance.get("precision", "a precision that was not recorded")
             known["lmdbs"] = ", ".join(f"{Path(entry['path']).name} ({entry['used']:,})" for entry in train["lmdbs"])
         records.append(known)
     return records
@@ -83,7 +83,7 @@ def environment(frame: pd.DataFrame) -> list[str]:
     """Code, interpreter, packages, devices and precision; several where runs differ."""
     changed = frame.dirty.map({True: " (with uncommitted changes)"}).fillna("")
     commits = set(frame.commit.fillna("unknown") + changed)
-    packages = {", ".join(f"{name} {version}" for name, version in found.items()) for found in frame.packages}
+    packages = {", ".join(f"{name} {version}" for name, version in versions.items()) for versions in frame.packages}
     threads = set(frame.device + ", " + frame.threads.astype(str) + " threads")
     lines = [("commit", commits), ("Python", set(frame.python)), ("packages", packages), ("device", threads)]
     lines.append(("trained in", set(frame.precision)))
@@ -96,8 +96,8 @@ def recordings(frame: pd.DataFrame, results: Path) -> list[str]:
     for record in frame.itertuples():
         run = seed_folder(results, record.run, record.seed)
         kept = [run, *(path.parent for path in sorted(run.glob("evaluations/*/tracking.json")))]
-        if found := list(filter(None, (recorded(folder, run) for folder in kept))):
-            lines.append(f"{record.run} seed {record.seed}: {', '.join(found)}")
+        if places := list(filter(None, (recorded(folder, run) for folder in kept))):
+            lines.append(f"{record.run} seed {record.seed}: {', '.join(places)}")
     return lines
 
 

@@ -2,9 +2,9 @@
 
 import base64
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 from markupsafe import Markup
@@ -26,28 +26,24 @@ PREAMBLE = r"""\documentclass{article}
 """
 
 
-@dataclass(frozen=True)
-class Heading:
+class Heading(NamedTuple):
     text: str
     level: int = 2
 
 
-@dataclass(frozen=True)
-class Text:
+class Text(NamedTuple):
     """A paragraph."""
 
     text: str
 
 
-@dataclass(frozen=True)
-class Items:
+class Items(NamedTuple):
     """A list."""
 
-    items: tuple[str, ...]
+    items: Sequence[str]
 
 
-@dataclass(frozen=True)
-class Listing:
+class Listing(NamedTuple):
     """A small table of ready-made words; its index is the first column.
 
     Args:
@@ -58,23 +54,20 @@ class Listing:
     widths: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True)
-class Drawing:
+class Drawing(NamedTuple):
     """A figure: `stem` with .png and .svg."""
 
     stem: Path
     caption: str
 
 
-@dataclass(frozen=True)
-class Study:
-    """A table of the study, and the images its cells open."""
+class Study(NamedTuple):
+    """A table of the study; in HTML its cells open images."""
 
     table: Table
 
 
-@dataclass(frozen=True)
-class Masks:
+class Masks(NamedTuple):
     """Table I, from what core.figures.masks wrote."""
 
     path: Path
@@ -127,14 +120,12 @@ def to_latex(blocks: Sequence[Block], folder: Path) -> str:
             case Listing(frame, widths):
                 parts.append(long_table(frame, widths))
             case Drawing(stem, caption):
-                picture = (
-                    rf"\includegraphics[width=\linewidth,height=0.8\textheight,keepaspectratio]{{{linked(stem, folder)}.png}}"
-                )
+                size = r"width=\linewidth,height=0.8\textheight,keepaspectratio"
+                picture = rf"\includegraphics[{size}]{{{linked(stem, folder)}.png}}"
                 parts.append(f"\\begin{{figure}}[htbp]\\centering\n{picture}\n\\caption{{{escaped(caption)}}}\n\\end{{figure}}")
             case Study(table):
-                parts.append(
-                    rf"\section{{{escaped(table.layout.title)}}}" + "\n" + latex(table, standalone=False) + r"\clearpage"
-                )
+                title = rf"\section{{{escaped(table.layout.title)}}}"
+                parts.append(f"{title}\n{latex(table, standalone=False)}\\clearpage")
             case Masks(path):
                 parts.append(masks.latex(path))
     return PREAMBLE + "\n\n".join(parts) + "\n\\end{document}\n"
@@ -152,26 +143,27 @@ def to_html(blocks: Sequence[Block], title: str) -> str:
             case Text(text):
                 parts.append(Markup("<p>{}</p>").format(text))
             case Items(items):
-                parts.append(
-                    Markup("<ul>{}</ul>").format(Markup("").join(Markup("<li>{}</li>").format(item) for item in items))
-                )
+                parts.append(Markup("<ul>{}</ul>").format(joined("<li>{}</li>", zip(items))))
             case Listing(frame, widths):
                 parts.append(plain_table(frame, bool(widths)))
             case Drawing(stem, caption):
-                parts.append(
-                    Markup('<figure><img src="{}" alt="{}"><figcaption>{}</figcaption></figure>').format(
-                        data_uri(stem), caption, caption
-                    )
-                )
+                picture = base64.b64encode(stem.with_suffix(".png").read_bytes()).decode()
+                shape = Markup('<figure><img src="data:image/png;base64,{}" alt="{}"><figcaption>{}</figcaption></figure>')
+                parts.append(shape.format(picture, caption, caption))
             case Study(table):
                 contents.append((table.layout.table, table.layout.title))
                 parts.append(Markup(fragment(table, flips_of_table(table), pictures)))
             case Masks(path):
                 contents.append(("table_I", "Table I"))
                 parts.append(Markup(masks.html(path)))
-    links = Markup("").join(Markup('<li><a href="#{}">{}</a></li>').format(anchor, text) for anchor, text in contents)
+    links = joined('<li><a href="#{}">{}</a></li>', contents)
     parts.insert(1, Markup("<nav><ul>{}</ul></nav>").format(links))
     return page(title, Markup("\n").join(parts), pictures)
+
+
+def joined(shape: str, entries: Iterable[tuple]) -> Markup:
+    """`shape` filled with each entry, escaped."""
+    return Markup("").join(Markup(shape).format(*entry) for entry in entries)
 
 
 def linked(stem: Path, folder: Path) -> str:
@@ -179,18 +171,13 @@ def linked(stem: Path, folder: Path) -> str:
     return Path(os.path.relpath(stem, folder)).as_posix()
 
 
-def data_uri(stem: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(stem.with_suffix(".png").read_bytes()).decode()
-
-
 def plain_table(frame: pd.DataFrame, wrapped: bool) -> Markup:
     """A frame as an HTML table that scrolls on a phone; cells keep to one line, or wrap."""
-    names = [frame.index.name or "", *frame.columns]
-    head = Markup("").join(Markup('<th scope="col" class="word">{}</th>').format(name) for name in names)
-    rows = Markup("")
-    for first, *cells in frame.itertuples(name=None):
-        rest = Markup("").join(Markup('<td class="word">{}</td>').format(cell) for cell in cells)
-        rows += Markup('<tr><th scope="row">{}</th>{}</tr>').format(first, rest)
+    head = joined('<th scope="col" class="word">{}</th>', ((name,) for name in (frame.index.name or "", *frame.columns)))
+    lines = (
+        (first, joined('<td class="word">{}</td>', ((cell,) for cell in rest))) for first, *rest in frame.itertuples(name=None)
+    )
+    rows = joined('<tr><th scope="row">{}</th>{}</tr>', lines)
     shape = '<div class="scroll" tabindex="0"><table{}><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
     return Markup(shape).format(Markup(' class="wrapped"' if wrapped else ""), head, rows)
 

@@ -132,7 +132,7 @@ def timed(table: Table) -> str:
         return ""
     measured = [way if len(ways) == 1 else f"{', '.join(rows)}: {way}" for way, rows in ways.items()]
     return (
-        f"Time: milliseconds an image, median of the repeats, nothing else running ({'; '.join(measured)}). Published: one "
+        f"Time: milliseconds per image, median of the repeats, nothing else running ({'; '.join(measured)}). Published: one "
         "A100, so compare rows, not columns."
     )
 

@@ -20,12 +20,12 @@ from reports.table import Table
 
 
 def overview(tables: list[Table]) -> Listing:
-    """A line a table: rows, those with numbers, baseline, agreement with the paper's ordering."""
+    """One line per table: rows, those with numbers, baseline, agreement with the paper's ordering."""
     lines = {}
     for table in tables:
-        found = table.agreement
-        interval = "" if found is None or np.isnan(found.low) else f" [{found.low:.2f}, {found.high:.2f}]"
-        tau = "" if found is None else f"{found.tau:.2f}{interval} (p {found.p:.2g}, {found.n} rows)"
+        agreement = table.agreement
+        interval = "" if agreement is None or np.isnan(agreement.low) else f" [{agreement.low:.2f}, {agreement.high:.2f}]"
+        tau = "" if agreement is None else f"{agreement.tau:.2f}{interval} (p {agreement.p:.2g}, {agreement.n} rows)"
         measured = set(table.cells.row[table.cells.value.notna()])
         lines[table.layout.title] = {
             "rows": str(len(table.rows)),

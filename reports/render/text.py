@@ -13,7 +13,7 @@ def shortened(count: int) -> str:
 
 
 def probability(p: float) -> str:
-    """A p-value in two digits; what is below the smallest number a computer keeps is said to be so."""
+    """A p-value in two digits, or that it is below the smallest number a computer keeps."""
     return f"{p:.2g}" if p > 0 else "< 1e-300"
 
 

@@ -55,9 +55,9 @@ class Comparison:
             return None
         first = {self.runs[name]: name for name in reversed([*weights, *self.correct])}  # of every run one row
         pooled = noise_of_rows({row: self.means[row] for row in first.values()}, weights)
-        found = combined([noise for noise in (pooled, self.outside) if noise])
+        elsewhere = combined([noise for noise in (pooled, self.outside) if noise])
         by_seed = sum(weight * self.means[row] for row, weight in weights.items())
-        return beside(by_seed, found, sum(weight**2 for weight in weights.values()))
+        return beside(by_seed, elsewhere, sum(weight**2 for weight in weights.values()))
 
     def contrast(self, weights: Mapping[str, float]) -> stats.Paired:
         """A weighted sum of rows.

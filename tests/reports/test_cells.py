@@ -127,7 +127,7 @@ def test_rows_of_other_seeds_are_refused(results):
 
 def test_a_table_without_its_baseline_is_refused(tmp_path):
     results = write_results(tmp_path, "table_VI", {"image6-text6": [1]})
-    with pytest.raises(ReportError, match="table.yaml: baseline 'image0-text6' is no row; there are image6-text6"):
+    with pytest.raises(ReportError, match="table.yaml: baseline 'image0-text6' is not a row; there are image6-text6"):
         build("table_VI", results, results / "tables")
 
 

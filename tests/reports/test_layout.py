@@ -99,7 +99,7 @@ def test_a_wrong_layout_names_file_and_key(written, changes, message):
 @pytest.mark.parametrize(
     ("published", "message"),
     [
-        ("row,SVT\nmy-row,1\nyours,2\n", r"table_X.csv: row 'yours' is no gin file of .*table_X, and its 'method' is empty"),
+        ("row,SVT\nmy-row,1\nyours,2\n", r"table_X.csv: row 'yours' is not a gin file of .*table_X, and its 'method' is empty"),
         ("row,SVT\nmy-row,1\nmy-row,2\n", "row 'my-row' stands there twice"),
         ("row,SVT\nmy-row,'90,8'\n".replace("'", '"'), "row 'my-row', column 'SVT' holds '90,8'; write a number like 90.8"),
         ("method,SVT\n,1\n", "no column 'row'; the columns are method, SVT"),
