@@ -15,6 +15,7 @@ min_version("9.0")
 sys.path.insert(0, workflow.basedir)
 
 from ablations import claimed, machine, plan as planning
+from reports.render import FORMATS
 
 
 configfile: workflow.source_path("ablations/workflow.yaml")
@@ -39,7 +40,7 @@ PLAN.write()
 if not workflow.deployment_settings.deployment_method:
     shell.prefix(f"export PATH={quote(str(Path(sys.executable).parent))}:$PATH; ")  # jobs run under this Python
 TABLES, FIGURES, REPORT = PLAN.tables_folder, PLAN.figures_folder, PLAN.report
-RENDERINGS = ["md", "tex", "html", "csv", "wide.csv", "json"]
+RENDERINGS = list(FORMATS)
 DRAWN = [*PLAN.figures, "figure_1", "figure_2"]
 LEDGERS = [path.as_posix() for path in claimed.ledger_paths()]
 

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 from ablations.source import Source
 from core.data.benchmarks import PUBLISHED, BenchmarkFolder, unknown
-from reports.collect import absent
-from reports.labels import unlabelled
-from reports.layout import Column, Layout, columns_of
+from reports.collect.labels import unlabelled
+from reports.layout import Column, Layout, absent, columns_of
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,12 @@ from ablations.plan import Plan
 from ablations.price import Job
 from core.data.benchmarks import INSIDE
 from core.errors import ConfigError
-from reports.averages import mean_columns
 from reports.claims.results import StudyResults
-from reports.compare import weights_of
-from reports.layout import Column, Layout, columns_of
-from reports.noise import Noise, noise_of_replicates
-from reports.stats import LEVEL, POWER, image_limit, seeds_needed
-from reports.strata import Strata
+from reports.layout import Column, Layout, columns_of, mean_columns
+from reports.stats.compare import weights_of
+from reports.stats.intervals import LEVEL, POWER, image_limit, seeds_needed
+from reports.stats.noise import Noise, noise_of_replicates
+from reports.stats.strata import Strata
 
 KNOWN = 1000  # degrees of freedom of a training noise that is given as known
 

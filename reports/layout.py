@@ -1,22 +1,18 @@
 """What a table.yaml says: columns, baseline, order of rows, and what its rows may differ in."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from core.data.benchmarks import AVERAGES
+from core.data.benchmarks import AVERAGES, FAMILIES, MICRO_AVERAGES, absence
 from core.errors import ReportError
 from core.files import ROOT
+from reports.figures import FIGURES
 
-REQUIRED_KEYS = {"title", "about", "columns"}
-LAYOUT_KEYS = REQUIRED_KEYS | {"baseline", "order", "varies", "labels", "not_at_micro", "figures", "noise_sd"}
-COLUMN_KEYS = {"name", "paper", "micro", "average", "fact", "higher_is_better"}
-
-FAMILIES = ("regular", "incidental", "weakly_occluded", "heavily_occluded", "low_resolution", "rotated")
-AT_MICRO = {"nine sets": FAMILIES, "six sets": ("regular", "incidental")}  # families that stand for their benchmarks
-FACTS = {  # columns that are no accuracy, and how many decimals they show
+RENDERED = "rendered micro world"  # what the plan calls its own data
+FACTS = {  # columns that are not an accuracy, and how many decimals they show
     "params_M": 1,  # all parameters of the model, millions
     "frozen_M": 1,
     "params_M_paper": 1,  # the same at paper scale
@@ -27,15 +23,13 @@ FACTS = {  # columns that are no accuracy, and how many decimals they show
     "hours": 3,  # wall time of the training steps on the device they ran on
     "milliseconds": 2,  # to read an image, see core.bench
 }
-FIGURES = ("forest", "curves", "parameters", "qualitative")
 DEFAULT_FIGURES = ("forest", "curves")
-NOISE_KEYS = {"points", "df", "source", "scale"}
 PROTOCOL_SETTINGS = ("normalisation", "decode", "refine_steps", "fast_cross", "scoring_charset_size", "precision")
-KINDS = {
+KEYS = {  # of table.yaml, with the type of each value
     "title": (str, "text"),
     "about": (str, "text"),
-    "baseline": (str, "the name of a row"),
     "columns": (list, "a list of columns"),
+    "baseline": (str, "the name of a row"),
     "order": (list, "a list of rows"),
     "varies": (list, "a list of protocol settings"),
     "figures": (list, "a list of figures"),
@@ -43,6 +37,8 @@ KINDS = {
     "not_at_micro": (dict, "rows, each with its reason"),
     "noise_sd": (dict, "points, df, source"),
 }
+REQUIRED = {"title", "about", "columns"}
+COLUMN_KEYS = {"name", "paper", "micro", "average", "fact", "higher_is_better"}
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,7 @@ class Column:
         benchmarks: pooled image by image; empty where nothing here stands for the paper's column, and for facts.
         published: False for what we show beside the paper's columns.
         average: the name of the formula, for columns that average the others.
-        fact: a key of FACTS, for columns that are no accuracy.
+        fact: a key of FACTS, for columns that are not an accuracy.
         higher_is_better: which end is marked best; None marks nothing.
     """
 
@@ -129,30 +125,24 @@ class Layout:
 
 
 def read_layout(table: str) -> Layout:
-    """The layout of ablations/<table>/table.yaml.
-
-    Raises:
-        ReportError: an unknown or missing key.
-    """
+    """The layout of ablations/<table>/table.yaml."""
     path = ROOT / "ablations" / table / "table.yaml"
     try:
         content = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
-        raise ReportError(f"{path} is no YAML: {error}") from error
+        raise ReportError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
-        raise ReportError(f"{path}: expected keys and values; the keys are {', '.join(sorted(LAYOUT_KEYS))}")
-    refuse_keys(path, "", content, LAYOUT_KEYS, REQUIRED_KEYS)
-    refuse_types(path, content)
-    names = [str(entry.get("name")) for entry in content["columns"] if isinstance(entry, dict)]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise ReportError(f"{path}: two columns are named {twice[0]!r}; give one another name")
-    for number, entry in enumerate(content["columns"]):
-        where = f"column {entry.get('name', number + 1)!r}: " if isinstance(entry, dict) else f"column {number + 1}: "
+        raise ReportError(f"{path}: expected keys and values; the keys are {', '.join(sorted(KEYS))}")
+    check_keys(f"{path}: ", content, KEYS.keys(), REQUIRED)
+    check_values(path, content)
+    for number, entry in enumerate(content["columns"], 1):
         if not isinstance(entry, dict):
-            raise ReportError(f"{path}: {where}expected keys and values, got {entry!r}")
-        refuse_keys(path, where, entry, COLUMN_KEYS, {"name"})
-        refuse_column(path, where, entry)
-    scored = [entry["name"] for entry in content["columns"] if "fact" not in entry]
+            raise ReportError(f"{path}: column {number}: expected keys and values, got {entry!r}")
+        check_column(f"{path}: column {entry.get('name', number)!r}: ", entry)
+    names = [entry["name"] for entry in content["columns"]]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise ReportError(f"{path}: two columns are named {repeated[0]!r}; give one another name")
+    scored = any("fact" not in entry for entry in content["columns"])
     if scored and not content.get("baseline"):
         raise ReportError(f"{path}: key 'baseline' is missing; name the row that the others are compared with")
     return Layout(
@@ -171,19 +161,19 @@ def read_layout(table: str) -> Layout:
     )
 
 
-def drawable(layout: Layout, measured: Collection[str]) -> list[str]:
-    """The figures that can be drawn of a table when `measured` are the rows that have numbers."""
-    compared = layout.baseline in measured and len(measured) > 1
-    possible = {"forest": compared, "parameters": compared, "curves": bool(measured)}
-    possible["qualitative"] = layout.baseline in measured
-    return [figure for figure in layout.figures if possible[figure]]
+def check_keys(where: str, content: dict, known: Collection[str], required: Collection[str]) -> None:
+    """Every key is known, and every required one is there."""
+    unknown, missing = content.keys() - set(known), set(required) - content.keys()
+    if unknown or missing:
+        problem = f"unknown key {min(map(str, unknown))!r}" if unknown else f"key {min(missing)!r} is missing"
+        raise ReportError(f"{where}{problem}; the keys are {', '.join(sorted(known))}")
 
 
-def refuse_types(path: Path, content: dict) -> None:
-    """Raises ReportError for a key whose value is not of its kind."""
-    for key, (kind, said) in KINDS.items():
+def check_values(path: Path, content: dict) -> None:
+    """Every value is of its type, and lists name what exists."""
+    for key, (kind, expected) in KEYS.items():
         if key in content and not isinstance(content[key], kind):
-            raise ReportError(f"{path}: {key} is {content[key]!r}; expected {said}")
+            raise ReportError(f"{path}: {key} is {content[key]!r}; expected {expected}")
     if not content["columns"]:
         raise ReportError(f"{path}: columns is empty; name at least one, like {{name: SVT, paper: SVT}}")
     for key, known in (("figures", FIGURES), ("varies", PROTOCOL_SETTINGS)):
@@ -192,62 +182,59 @@ def refuse_types(path: Path, content: dict) -> None:
                 raise ReportError(f"{path}: {key} names {name!r}; expected some of {', '.join(known)}")
 
 
+def check_column(where: str, entry: dict) -> None:
+    """A column is one benchmark (or several), one average or one fact, and these exist."""
+    check_keys(where, entry, COLUMN_KEYS, {"name"})
+    kinds = [kind for kind in ("paper", "average", "fact") if kind in entry]
+    if len(kinds) != 1:
+        given = " and ".join(kinds) or "none"
+        raise ReportError(f"{where}give one of 'paper' (with 'micro'), 'average' and 'fact'; it gives {given}")
+    for kind, known in (("average", AVERAGES), ("fact", FACTS)):
+        if kind in entry and entry[kind] not in known:
+            raise ReportError(f"{where}{kind} is {entry[kind]!r}; expected one of {', '.join(known)}")
+    if not isinstance(entry["name"], str):
+        raise ReportError(f"{where}name is {entry['name']!r}; write it as text, in quotes")
+    if "micro" in entry and "paper" not in entry:
+        raise ReportError(f"{where}'micro' stands beside {kinds[0]!r}; it goes with 'paper' alone")
+    for family in filled(entry.get("micro", [])):
+        if family not in FAMILIES:
+            raise ReportError(f"{where}micro names {family!r}; the families are {', '.join(FAMILIES)}")
+    if entry.get("higher_is_better") not in (None, True, False):
+        raise ReportError(f"{where}higher_is_better is {entry['higher_is_better']!r}; expected true, false or null")
+
+
 def stated_noise(path: Path, entry: dict) -> StatedNoise:
-    """Raises ReportError for a noise that says too little, or no positive numbers."""
-    refuse_keys(path, "noise_sd: ", entry, NOISE_KEYS, NOISE_KEYS - {"scale"})
-    for key in ("points", "df"):
-        value = entry[key]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+    """Positive numbers with their source."""
+    check_keys(f"{path}: noise_sd: ", entry, ("points", "df", "source", "scale"), ("points", "df", "source"))
+    for key, value in entry.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
+        if key in ("points", "df") and not number:
             raise ReportError(f"{path}: noise_sd: {key} is {value!r}; expected a positive number")
-    for key in ("source", "scale"):
-        if key in entry and not (isinstance(entry[key], str) and entry[key].strip()):
-            raise ReportError(f"{path}: noise_sd: {key} is {entry[key]!r}; expected text")
+        if key in ("source", "scale") and not (isinstance(value, str) and value.strip()):
+            raise ReportError(f"{path}: noise_sd: {key} is {value!r}; expected text")
     return StatedNoise(**entry)
 
 
-def refuse_keys(path: Path, where: str, content: dict, known: set[str], required: set[str]) -> None:
-    """Raises ReportError for a key that is not known or one that is missing."""
-    unknown, missing = content.keys() - known, required - content.keys()
-    if unknown or missing:
-        what = f"unknown key {min(map(str, unknown))!r}" if unknown else f"key {min(missing)!r} is missing"
-        raise ReportError(f"{path}: {where}{what}; the keys are {', '.join(sorted(known))}")
+def drawable(layout: Layout, measured: Collection[str]) -> list[str]:
+    """The figures that can be drawn of a table when `measured` are the rows that have numbers."""
+    return [figure for figure in layout.figures if FIGURES[figure].possible(layout.baseline, measured)]
 
 
-def refuse_column(path: Path, where: str, entry: dict) -> None:
-    """Raises ReportError for a column that says too little, too much, or names an unknown average or fact."""
-    kinds = [kind for kind in ("paper", "average", "fact") if kind in entry]
-    if len(kinds) != 1:
-        said = " and ".join(kinds) or "none"
-        raise ReportError(f"{path}: {where}give one of 'paper' (with 'micro'), 'average' and 'fact'; it gives {said}")
-    for kind, known in (("average", AVERAGES), ("fact", FACTS)):
-        if kind in entry and entry[kind] not in known:
-            raise ReportError(f"{path}: {where}{kind} is {entry[kind]!r}; expected one of {', '.join(known)}")
-    if not isinstance(entry["name"], str):
-        raise ReportError(f"{path}: {where}name is {entry['name']!r}; write it as text, in quotes")
-    if "micro" in entry and "paper" not in entry:
-        raise ReportError(f"{path}: {where}'micro' stands beside {kinds[0]!r}; it goes with 'paper' alone")
-    for family in filled(entry.get("micro", [])):
-        if family not in FAMILIES:
-            raise ReportError(f"{path}: {where}micro names {family!r}; the families are {', '.join(FAMILIES)}")
-    if entry.get("higher_is_better") not in (None, True, False):
-        raise ReportError(f"{path}: {where}higher_is_better is {entry['higher_is_better']!r}; expected true, false or null")
-
-
-def columns_of(layout: Layout, rendered: bool, found: list[str]) -> list[Column]:
+def columns_of(layout: Layout, rendered: bool, evaluated: list[str]) -> list[Column]:
     """The published columns under the data in use, then whatever else was evaluated.
 
     On the rendered world a column is filled by its stand-in family (or families; `micro` may be left out: there is
     none), on real data by the benchmark itself (or several, image by image).
 
     Args:
-        found: benchmarks that were evaluated.
+        evaluated: benchmarks that were evaluated.
     """
     columns = [one_column(entry, rendered) for entry in layout.columns]
     if all(column.fact for column in columns):
         return columns
     taken = {column.benchmarks[0] for column in columns if len(column.benchmarks) == 1}
     names = {column.name for column in columns}
-    others = [name for name in found if name not in taken]
+    others = [name for name in evaluated if name not in taken]
     return columns + [Column(f"{name} (here)" if name in names else name, (name,), published=False) for name in others]
 
 
@@ -257,7 +244,7 @@ def one_column(entry: dict, rendered: bool) -> Column:
     if "fact" in entry:
         return Column(name, fact=entry["fact"], higher_is_better=better)
     if "average" in entry:
-        sets = AT_MICRO[entry["average"]] if rendered else AVERAGES[entry["average"]]
+        sets = MICRO_AVERAGES[entry["average"]] if rendered else AVERAGES[entry["average"]]
         return Column(name, sets, average=entry["average"], higher_is_better=better)
     return Column(name, filled(entry.get("micro", []) if rendered else entry["paper"]), higher_is_better=better)
 
@@ -265,3 +252,27 @@ def one_column(entry: dict, rendered: bool) -> Column:
 def filled(benchmarks: str | list[str]) -> tuple[str, ...]:
     """One benchmark or several, as table.yaml may say it."""
     return (benchmarks,) if isinstance(benchmarks, str) else tuple(benchmarks)
+
+
+def absent(column: Column, evaluated: Collection[str], problems: Mapping[str, str]) -> str:
+    """Why a column has no numbers; the plan says it before anything runs, a table of its empty cells.
+
+    Args:
+        evaluated: benchmarks that were evaluated, or can be.
+        problems: what is wrong with benchmarks that are there and cannot be read or scored.
+    """
+    if not column.benchmarks:
+        return "no family of the micro world stands for it"
+    missing = [name for name in column.benchmarks if name not in evaluated]
+    return "; ".join(f"{name}: {problems[name]}" if name in problems else absence(name) for name in missing)
+
+
+def mean_columns(columns: list[Column], measured: set[str] | None = None) -> list[Column]:
+    """The columns that a table's mean is over: its benchmarks, or its own averages where it has no others.
+
+    Args:
+        measured: benchmarks that there are numbers of; every one where left out.
+    """
+    scored = [column for column in columns if column.published and not column.fact]
+    filled = [column for column in scored if measured is None or (column.benchmarks and measured >= set(column.benchmarks))]
+    return [column for column in filled if not column.average] or filled

@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, help="folder for table_I.md, .tex, .html and .csv")
     options = parser.parse_args(arguments)
 
-    from reports.mask_table import make_masks
+    from reports.render.masks import make_masks
 
     with user_errors():
         for path in make_masks(options.masks, options.folder):

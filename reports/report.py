@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.errors import user_errors
-from reports.options import add_results, add_tables, tables_of
+from reports.options import add_figures, add_study, figures_of, tables_of
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -16,18 +16,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m reports.report", description="Gather tables and figures, made before, into one document."
     )
     parser.add_argument("names", nargs="+", metavar="TABLE", help="folders of ablations/ with a table.yaml, e.g. table_VI")
-    add_results(parser)
-    add_tables(parser)
-    parser.add_argument("--figures", type=Path, help="folder with the figures (default: RESULTS/figures)")
-    parser.add_argument("--out", type=Path, help="what to write, without suffix (default: RESULTS/report)")
+    add_study(parser)
+    add_figures(parser, "with the figures")
+    parser.add_argument("--out", type=Path, help="file to write, without its suffix (default: RESULTS/report)")
     options = parser.parse_args(arguments)
 
-    from reports.report_blocks import blocks_of, write_report
+    from reports.render.document import write_document
+    from reports.render.report import blocks_of
 
-    figures, out = options.figures or options.results / "figures", options.out or options.results / "report"
     with user_errors():
-        write_report(blocks_of(options.names, options.results, tables_of(options), figures), out)
-        print(f"written to {out}.md, .tex and .html")
+        blocks = blocks_of(options.names, options.results, tables_of(options), figures_of(options))
+        paths = write_document(blocks, options.out or options.results / "report")
+        print(f"written to {', '.join(map(str, paths))}")
 
 
 if __name__ == "__main__":

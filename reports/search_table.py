@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from core.errors import ReportError
 from core.files import atomic_file, write_json
-from reports import stats
 from reports.figures import style
+from reports.stats import intervals as stats
 
 KEYS = ("row", "macro", "share", "scale", "data", "own", "low", "high", "output", "seed", "chosen", "trials")
 COLUMNS = ("value", "accuracy", "low", "high", "n", "loss", "steps", "seconds", "own", "chosen", "reason")

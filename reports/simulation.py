@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="folder for statistics.csv, choices.csv and figures/statistics.png")
     options = parser.parse_args(arguments)
 
-    from reports.simulated import simulate
+    from reports.stats.simulated import simulate
 
     with user_errors():
         simulate(options.quick, options.seed, options.out)

@@ -1,4 +1,4 @@
-"""One table, from the predictions of its runs to CSV, JSON, Markdown, LaTeX and HTML.
+"""One table, from the predictions of its runs to every format of reports.render.FORMATS.
 
     python -m reports.tables table_VI --results results
 
@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Sequence
 
 from core.errors import user_errors
-from reports.options import add_results, add_table, add_tables, tables_of
+from reports.options import add_study, add_table, tables_of
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -17,18 +17,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m reports.tables", description="Make a table from the predictions of its runs, in the folder of tables."
     )
     add_table(parser)
-    add_results(parser)
-    add_tables(parser)
+    add_study(parser)
     options = parser.parse_args(arguments)
 
-    from reports.cells import build
-    from reports.table_files import write_table
+    from reports.build import build
+    from reports.render.files import rendered, write_texts
 
-    folder = tables_of(options)
     with user_errors():
-        path = write_table(build(options.table, options.results, folder), options.results, folder)
-        print(path.read_text())
-        print(f"written to {path} and beside it as .csv, .wide.csv, .json, .tex and .html")
+        texts = rendered(build(options.table, options.results, tables_of(options)))
+        first, *others = write_texts(tables_of(options) / options.table, texts)
+        print(texts["md"])
+        print(f"written to {first} and beside it as {', '.join(path.name for path in others)}")
 
 
 if __name__ == "__main__":

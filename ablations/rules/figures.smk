@@ -76,7 +76,7 @@ for figure, maps in (("figure_1", PLAN.scale), ("figure_2", PLAN.study or PLAN.s
         message:
             f"draw {figure}"
         shell:
-            "python -m reports.figures.heatmaps {params.figure:q} {input:q} {params.stem:q} > {log:q} 2>&1"
+            "python -m reports.figures {params.figure:q} {input:q} {params.stem:q} > {log:q} 2>&1"
 
 
 rule figure:

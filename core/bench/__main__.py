@@ -99,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
     profile.add_argument("what", choices=("read", "train"), help="reading, or a training step")
     for verb in (scaling, profile):
         add(verb, "row", BASELINE)
-    scaling.add_argument("--out", type=Path, help="JSON file to write, which python -m reports.figures.scaling draws")
+    scaling.add_argument("--out", type=Path, help="JSON file to write, which python -m reports.figures scaling draws")
     add(profile, "--lengths", "full")
     add_data_options(data)
     about = "labels in the temporary database (default: %(default)s)"

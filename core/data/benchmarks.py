@@ -59,6 +59,8 @@ AVERAGES = {
     # 7,672 images, every benchmark once
     "six sets": ("IIIT5k", "SVT", "IC13_1015", "IC15_2077", "SVTP", "CUTE80"),
 }
+FAMILIES = ("regular", "incidental", "weakly_occluded", "heavily_occluded", "low_resolution", "rotated")  # of the micro world
+MICRO_AVERAGES = {"nine sets": FAMILIES, "six sets": ("regular", "incidental")}  # families that stand for their benchmarks
 
 
 class BenchmarkFolder(NamedTuple):

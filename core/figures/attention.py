@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m core.figures.attention",
         description="Save the attention maps of an image tower for word images of every benchmark (Figure 2); "
-        "python -m reports.figures.heatmaps figure_2 FOLDER STEM draws them.",
+        "python -m reports.figures figure_2 FOLDER STEM draws them.",
     )
     parser.add_argument("plan", help="gin file that binds attention_maps.Attention: ablations/figures/attention.gin")
     add_data(parser, "test/<benchmark>/data.mdb")

@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m core.figures.zero_shot",
         description="Put words on a picture, classify it with CLIP's towers, and save probabilities and Grad-CAM maps "
-        "(Figure 1); python -m reports.figures.heatmaps figure_1 FOLDER STEM draws them.",
+        "(Figure 1); python -m reports.figures figure_1 FOLDER STEM draws them.",
     )
     parser.add_argument("plan", help="gin file that binds zero_shot_maps.ZeroShot: ablations/figures/zero_shot.gin")
     parser.add_argument("--out", type=Path, required=True, help="folder to write: maps.npz and maps.json")

@@ -16,8 +16,7 @@ from jsonschema.exceptions import best_match
 
 from core.errors import ReportError
 from core.files import ROOT
-from reports.averages import mean_columns
-from reports.layout import Column, Layout, columns_of, read_layout
+from reports.layout import Column, Layout, columns_of, mean_columns, read_layout
 
 TABLES = ROOT / "ablations"
 SCHEMA = TABLES / "claims.schema.yaml"
@@ -187,7 +186,8 @@ def one_contrast(where: str, given: dict) -> Contrast:
         weights[table, row] += 1 if term[0] == "+" else -1
     if sum(weights.values()) or not any(weights.values()):
         raise ReportError(
-            f"{where}: rows {', '.join(given['rows'])} are no difference; give as many with + as with -, and not the same ones"
+            f"{where}: rows {', '.join(given['rows'])} are not a difference; give as many with + as with -, and not the same "
+            "ones"
         )
     for key in ("margin", "margin_percent", "published"):
         if key in given and not math.isfinite(given[key]):

@@ -6,12 +6,11 @@ import numpy as np
 
 from core.errors import ReportError
 from reports.claims.claim import Claim, Contrast, Ledger, ledger_paths, read_ledger
-from reports.claims.effect import Effect
 from reports.claims.measured import measured_effect, measured_margin
 from reports.claims.printed import printed_effect, printed_margin, without_images
 from reports.claims.results import StudyResults
-from reports.claims.verdict import UNDECIDED, Verdict, judge, together
-from reports.stats import CONFIDENCE
+from reports.claims.verdict import UNDECIDED, Effect, Verdict, judge, together
+from reports.stats.intervals import CONFIDENCE
 
 NOT_PUBLISHED = "not published"
 
@@ -26,13 +25,11 @@ class Judged:
 
     def record(self) -> dict:
         """As JSON: numbers, or null where there is none."""
-        effect, interval = self.effect, self.effect.interval(CONFIDENCE)
-        numbers = {"value": effect.value, "low": np.nan, "high": np.nan}
-        if interval:
-            numbers |= {"low": interval.low, "high": interval.high}
-        numbers |= {"image_se": effect.image_se, "training_se": effect.training_se, "df": effect.df, "margin": self.margin}
+        effect, (low, high) = self.effect, (self.effect.interval(CONFIDENCE) or (np.nan,) * 3)[1:]
+        numbers = {"value": effect.value, "low": low, "high": high, "image_se": effect.image_se}
+        numbers |= {"training_se": effect.training_se, "df": effect.df, "margin": self.margin}
         known = {key: None if value is None or np.isnan(value) else float(value) for key, value in numbers.items()}
-        return known | {"seeds": effect.seeds, "verdict": self.verdict.word, "why": self.verdict.why}
+        return known | {"seeds": effect.seeds} | self.verdict.record()
 
 
 @dataclass(frozen=True)
@@ -58,6 +55,7 @@ class JudgedClaim:
         return together([contrast.measured.verdict for contrast in self.contrasts])
 
     def record(self) -> dict:
+        """As JSON."""
         contrasts = [
             {
                 "contrast": str(judged.contrast),
@@ -70,23 +68,13 @@ class JudgedClaim:
             }
             for judged in self.contrasts
         ]
-        sides = {"published": self.printed, "measured": self.measured}
-        verdicts = {side: {"verdict": verdict.word, "why": verdict.why} for side, verdict in sides.items()}
-        return {
-            "id": self.claim.id,
-            "where": self.claim.where,
-            "claim": self.claim.sentence,
-            **verdicts,
-            "contrasts": contrasts,
-        }
+        about = {"id": self.claim.id, "where": self.claim.where, "claim": self.claim.sentence}
+        verdicts = {"published": self.printed.record(), "measured": self.measured.record()}
+        return about | verdicts | {"contrasts": contrasts}
 
 
 def judged_ledgers(study: StudyResults) -> list[tuple[Ledger, list[JudgedClaim]]]:
-    """Every ledger there is, the paper's first.
-
-    Raises:
-        ReportError: there is none, one cannot be used, or published numbers or predictions do not fit together.
-    """
+    """Every ledger there is, the paper's first."""
     ledgers = [read_ledger(path) for path in ledger_paths()]
     if not ledgers:
         raise ReportError("no ablations/claims.yaml, nor one beside a table.yaml: there are no claims to judge")
@@ -94,32 +82,30 @@ def judged_ledgers(study: StudyResults) -> list[tuple[Ledger, list[JudgedClaim]]
 
 
 def judge_claim(claim: Claim, study: StudyResults) -> JudgedClaim:
-    count = len(claim.contrasts)
-    return JudgedClaim(claim, tuple(judge_contrast(contrast, study, count) for contrast in claim.contrasts))
-
-
-def judge_contrast(contrast: Contrast, study: StudyResults, count: int) -> JudgedContrast:
-    """Both sides of a contrast; `count` is how many its claim has."""
-    return JudgedContrast(contrast, judge_printed(contrast, count), judge_measured(contrast, study, count))
+    """Both sides of every contrast."""
+    judged = []
+    for contrast in claim.contrasts:
+        effect = measured_effect(contrast, study)
+        margin = None if np.isnan(effect.value) else measured_margin(contrast, study)
+        measured = Judged(effect, margin, judge(contrast.kind, margin, effect, len(claim.contrasts)))
+        judged.append(JudgedContrast(contrast, judge_printed(contrast, len(claim.contrasts)), measured))
+    return JudgedClaim(claim, tuple(judged))
 
 
 def judge_printed(contrast: Contrast, count: int) -> Judged:
-    """By the printed numbers alone; where only the assumed discordant images leave it undecided, the reason says so."""
+    """By the printed numbers alone; where only the assumed discordant images leave it undecided, the reason says so.
+
+    Args:
+        count: contrasts of the claim.
+    """
     effect = printed_effect(contrast)
     if np.isnan(effect.value):
         return Judged(effect, None, Verdict(NOT_PUBLISHED, effect.reason))
     margin = printed_margin(contrast)
     verdict = judge(contrast.kind, margin, effect, count)
     if verdict.word == UNDECIDED and effect.decidable:
-        alone = judge(contrast.kind, margin, without_images(effect), count)
-        if alone.word != UNDECIDED:
-            verdict = Verdict(
-                UNDECIDED, f"{alone.word} by training noise alone; which images the rows misread is not published"
-            )
+        alone = judge(contrast.kind, margin, without_images(effect), count).word
+        if alone != UNDECIDED:
+            why = f"{alone} by training noise alone; which images the rows misread is not published"
+            verdict = Verdict(UNDECIDED, why)
     return Judged(effect, margin, verdict)
-
-
-def judge_measured(contrast: Contrast, study: StudyResults, count: int) -> Judged:
-    effect = measured_effect(contrast, study)
-    margin = None if np.isnan(effect.value) else measured_margin(contrast, study)
-    return Judged(effect, margin, judge(contrast.kind, margin, effect, count))

@@ -13,15 +13,31 @@ import numpy as np
 import pandas as pd
 
 from core.data.benchmarks import PUBLISHED, distinct
-from reports.averages import fill_averages
 from reports.claims.claim import Contrast, layout_of
-from reports.claims.effect import Effect
-from reports.claims.second_training import published_noise, unscored
-from reports.collect import read_published
+from reports.claims.verdict import Effect
+from reports.collect.published import PUBLISHED as FOLDER
+from reports.collect.published import fill_averages, read_csv, read_published
 from reports.layout import Column, columns_of
-from reports.stats import effective_images
+from reports.stats.intervals import effective_images
+from reports.stats.noise import Noise
 
 STEP = 0.1  # points: accuracies are printed to a tenth
+SECOND = FOLDER / "second_training.csv"
+FIRST = ("table_III.csv", "table_IV.csv")  # where the paper prints the first training of the same models
+BENCHMARKS = {  # by the columns of these files
+    "IIIT5K": "IIIT5k",
+    "SVT": "SVT",
+    "IC13": "IC13_1015",
+    "IC15 (1811)": "IC15_1811",
+    "IC15": "IC15_2077",
+    "SVTP": "SVTP",
+    "CUTE": "CUTE80",
+    "HOST": "HOST",
+    "WOST": "WOST",
+    "COCO": "COCO",
+    "ArT": "ArT",
+    "Uber": "Uber",
+}
 
 
 def printed_effect(contrast: Contrast) -> Effect:
@@ -34,22 +50,13 @@ def printed_effect(contrast: Contrast) -> Effect:
         return Effect(value, reason="the paper gives no spread of its times")
     if unknown := unscored(columns):
         return Effect(value, reason=f"no second training was scored on {', '.join(unknown)}")
-    return with_noise(value, image_variance(contrast, columns), contrast, columns)
-
-
-def with_noise(value: float, images: float, contrast: Contrast, columns: list[Column]) -> Effect:
-    """The effect with both parts of its error; degrees of freedom by Satterthwaite, those of the images without end.
-
-    Args:
-        images: variance from images and rounding, points squared.
-    """
-    noise = published_noise(columns)
+    noise, images = published_noise(columns), image_variance(contrast, columns)
     training = noise.variance * sum(weight**2 for weight in contrast.weights.values())
     return Effect(
         value=value,
         image_se=float(np.sqrt(images)),
         training_se=float(np.sqrt(training)),
-        df=noise.df * ((images + training) / training) ** 2,
+        df=noise.df * ((images + training) / training) ** 2,  # Satterthwaite; images count as known without end
         seeds=1,
         seed_variance=training,
         seed_df=noise.df,
@@ -94,12 +101,45 @@ def image_variance(contrast: Contrast, columns: list[Column]) -> float:
         accuracies = printed(table, row, columns)
         for column in columns:
             share = accuracies[column.name] / 100
-            single = 100**2 * share * (1 - share) / images_of(column) + STEP**2 / 12
+            images = sum(PUBLISHED[name] for name in column.benchmarks)
+            twice = sum(PUBLISHED[name] for name in set(column.benchmarks) - distinct(column.benchmarks))
+            single = 100**2 * share * (1 - share) / effective_images(images, twice) + STEP**2 / 12
             variance += (weight / len(columns)) ** 2 * single
     return variance
 
 
-def images_of(column: Column) -> float:
-    """How many images counted once a column's average is worth."""
-    twice = sum(PUBLISHED[name] for name in set(column.benchmarks) - distinct(column.benchmarks))
-    return effective_images(sum(PUBLISHED[name] for name in column.benchmarks), twice)
+def unscored(columns: list[Column]) -> list[str]:
+    """Benchmarks of `columns` on which no model's second training was scored."""
+    return sorted({name for column in columns for name in column.benchmarks} - set(trainings()[1].columns))
+
+
+def published_noise(columns: list[Column]) -> Noise:
+    """Noise of the mean of `columns` at paper scale, in points squared.
+
+    Two trainings of one configuration differ by d, whose variance is twice that of one training. The mean of d is known to be
+    zero, so m models give m degrees of freedom: variance = sum of d^2 / 2m.
+
+    Args:
+        columns: whose benchmarks were all scored (`unscored`).
+    """
+    first, second = trainings()
+    apart = mean_of(second, columns) - mean_of(first, columns)
+    return Noise(float((apart**2).mean() / 2), len(apart), f"a second training of {len(apart)} models by the authors")
+
+
+@cache
+def trainings() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Word accuracies as first and second training: one row per model trained twice, one column per benchmark."""
+    second = read_csv(SECOND).set_index("row")
+    first = pd.concat([read_csv(FOLDER / name).set_index("row") for name in FIRST], axis=1)
+    both = (frame.loc[second.index, list(BENCHMARKS)].astype(float) for frame in (first, second))
+    return tuple(frame.rename(columns=BENCHMARKS) for frame in both)
+
+
+def mean_of(scores: pd.DataFrame, columns: list[Column]) -> pd.Series:
+    """Plain mean over columns of what each column's benchmarks pool to, image by image; one value per model."""
+    pooled = []
+    for column in columns:
+        sizes = pd.Series({name: PUBLISHED[name] for name in column.benchmarks})
+        pooled.append((scores[list(column.benchmarks)] * sizes).sum(axis=1, skipna=False) / sizes.sum())
+    return pd.concat(pooled, axis=1).mean(axis=1)

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from reports.collect import evaluation_folder, read_predictions, read_runs
-from reports.compare import Comparison, comparison
-from reports.layout import Column, Layout, columns_of, read_layout
-from reports.notes import RENDERED
+from reports.collect.predictions import read_predictions
+from reports.collect.runs import evaluation_folder, read_runs
+from reports.layout import RENDERED, Column, Layout, columns_of, read_layout
+from reports.stats.compare import Comparison, comparison
 
 
 class StudyResults:
-    """One results folder; tables and rows that are not there yet are said to be so, not refused.
+    """One results folder; a table or row that is not there yet has a reason, not an error.
 
     Args:
         results: folder of all results.
@@ -48,7 +48,7 @@ class TableResults:
 
     @cached_property
     def scored(self) -> dict[str, pd.DataFrame]:
-        """Predictions by row, see `reports.collect.read_predictions`; rows that are not (wholly) there are left out."""
+        """Predictions by row, see `read_predictions`; rows that are not (wholly) there are left out."""
         there = [row for row in self.runs.index if not self.lacking(row)]
         return {row: read_predictions(self.results, self.runs.loc[row]) for row in there}
 

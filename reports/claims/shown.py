@@ -1,4 +1,4 @@
-"""A judged ledger as blocks of a document: an overview, the contrasts one by one, and the rules."""
+"""A judged ledger as a document, and its files: an overview, the contrasts one by one, and the rules."""
 
 from collections import Counter
 from pathlib import Path
@@ -6,14 +6,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from core.files import write_json
 from reports.claims.claim import Ledger
-from reports.claims.judged import Judged, JudgedClaim, JudgedContrast
+from reports.claims.judged import Judged, JudgedClaim, JudgedContrast, judged_ledgers
+from reports.claims.results import StudyResults
 from reports.claims.verdict import Verdict
-from reports.document import Block, Drawing, Heading, Items, Listing, Text
-from reports.stats import CONFIDENCE
-from reports.text import MISSING
+from reports.figures import style
+from reports.figures.claims import claims_figure
+from reports.render.document import Block, Drawing, Heading, Items, Listing, Text, write_document
+from reports.render.text import MISSING, signed
+from reports.stats.intervals import CONFIDENCE
 
-MINUS = "\N{MINUS SIGN}"
 DETAIL_WIDTHS = (0.04, 0.2, 0.08, 0.12, 0.16, 0.12, 0.05, 0.16)
 OVERVIEW_WIDTHS = (0.04, 0.13, 0.29, 0.22, 0.22)
 CAPTION = (
@@ -40,6 +43,18 @@ AT_OTHER_SCALES = (
     "A margin is points at the paper's accuracy. At this scale it is the same share of the baseline's errors: margin x "
     "measured error / published error of the table's baseline on the same columns."
 )
+
+
+def write_claims(study: StudyResults, figures: Path) -> Path:
+    """Write the ledgers and their figure; returns the Markdown file."""
+    judged = judged_ledgers(study)
+    drawing = figures / "claims"
+    style.save(claims_figure([claim for _, claims in judged for claim in claims]), drawing)
+    blocks = [Heading("Claims", 1), *claim_blocks(judged, study.scale, drawing)]
+    paths = write_document(blocks, study.tables / "claims")
+    records = [{"title": ledger.title, "claims": [claim.record() for claim in claims]} for ledger, claims in judged]
+    write_json(study.tables / "claims.json", {"scale": study.scale, "ledgers": records})
+    return paths[0]
 
 
 def claim_blocks(judged: list[tuple[Ledger, list[JudgedClaim]]], scale: str, figure: Path) -> list[Block]:
@@ -137,9 +152,3 @@ def effect_text(contrast: JudgedContrast, side: str) -> str:
     if interval := effect.interval(CONFIDENCE):
         text += f" [{signed(interval.low, decimals)}, {signed(interval.high, decimals)}]"
     return text + (" ms" if contrast.contrast.of_time else "")
-
-
-def signed(value: float, decimals: int) -> str:
-    """A number with a sign, nothing before a zero."""
-    text = f"{value:+.{decimals}f}"
-    return text.lstrip("+-") if float(text) == 0 else text.replace("-", MINUS)

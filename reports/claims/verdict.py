@@ -1,12 +1,12 @@
-"""Supported, contradicted, the same, or undecided: the rules by which an effect answers a claim."""
+"""A difference and what it is worth, and the rules by which it answers a claim."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import norm, t
 
-from reports.claims.effect import Effect
-from reports.stats import LEVEL, POWER, seeds_needed
+from reports.stats.intervals import LEVEL, POWER, Interval, seeds_needed
 
 SUPPORTED, CONTRADICTED, SAME, UNDECIDED, NOT_RUN = "supported", "contradicted", "same", "undecided", "not run"
 # Two one-sided tests must both pass, which at no difference takes (1 + POWER) / 2 each. `seeds_needed` knows one test of
@@ -14,11 +14,56 @@ SUPPORTED, CONTRADICTED, SAME, UNDECIDED, NOT_RUN = "supported", "contradicted",
 EQUIVALENCE_LEVEL = float(2 * norm.sf(norm.ppf(1 - LEVEL) + norm.ppf((1 + POWER) / 2) - norm.ppf(POWER)))
 
 
+@dataclass(frozen=True)
+class Effect:
+    """A contrast's value, in points of accuracy or in milliseconds.
+
+    Args:
+        value: nan where it was not measured, or not published.
+        image_se: standard error from the choice of images; in the published numbers also from their rounding.
+        training_se: standard error that training adds; nan where training noise is not known.
+        df: degrees of freedom of the interval.
+        seeds: trainings of each row; 0 where there is none.
+        seed_variance, seed_df, floor_variance: for `seeds_needed`; the variance that images leave however many seeds there
+            are is nan where it is not known.
+        spread: ends of a time's repeats, in place of an interval; None for accuracies, and where no spread is known.
+        reason: why there is no value, or no interval that a verdict could rest on; empty where there is.
+    """
+
+    value: float = np.nan
+    image_se: float = np.nan
+    training_se: float = np.nan
+    df: float = np.nan
+    seeds: int = 0
+    seed_variance: float = np.nan
+    seed_df: float = 0
+    floor_variance: float = np.nan
+    spread: tuple[float, float] | None = None
+    reason: str = ""
+
+    def interval(self, confidence: float) -> Interval | None:
+        """Two-sided; over images alone where training noise is not known. A time's is its spread at any confidence."""
+        if self.spread:
+            return Interval(self.value, *self.spread)
+        if np.isnan(self.image_se):
+            return None
+        reach = float(t.ppf((1 + confidence) / 2, self.df) * np.hypot(self.image_se, np.nan_to_num(self.training_se)))
+        return Interval(self.value, self.value - reach, self.value + reach)
+
+    @property
+    def decidable(self) -> bool:
+        """Whether the interval holds for other trainings of the rows, so that a verdict may rest on it."""
+        return self.spread is not None or not np.isnan(self.training_se)
+
+
 class Verdict(NamedTuple):
     """One of the words above, and why it is not a decision (empty where it is one)."""
 
     word: str
     why: str = ""
+
+    def record(self) -> dict[str, str]:
+        return {"verdict": self.word, "why": self.why}
 
 
 def judge(kind: str, margin: float | None, effect: Effect, contrasts: int = 1) -> Verdict:
@@ -77,14 +122,9 @@ def together(verdicts: list[Verdict]) -> Verdict:
     words = [verdict.word for verdict in verdicts]
     if len(words) == 1:
         return verdicts[0]
-    if CONTRADICTED in words:
-        return Verdict(CONTRADICTED, counted(words, CONTRADICTED))
+    for word, decides in ((CONTRADICTED, CONTRADICTED in words), (SAME, set(words) == {SAME, SUPPORTED})):
+        if decides:
+            return Verdict(word, f"{words.count(word)} of {len(words)} contrasts")
     if len(set(words)) == 1 and words[0] != UNDECIDED:
         return verdicts[0]
-    if set(words) == {SAME, SUPPORTED}:
-        return Verdict(SAME, counted(words, SAME))
     return Verdict(UNDECIDED, "contrasts: " + ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words)))
-
-
-def counted(words: list[str], word: str) -> str:
-    return f"{words.count(word)} of {len(words)} contrasts"

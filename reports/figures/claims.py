@@ -11,11 +11,9 @@ from core.errors import ReportError
 from reports.claims.judged import Judged, JudgedClaim, JudgedContrast
 from reports.claims.verdict import CONTRADICTED, SAME, SUPPORTED
 from reports.figures import style
-from reports.stats import CONFIDENCE
+from reports.stats.intervals import CONFIDENCE
 
 LINE = 0.145  # inches per contrast
-MARGIN, GAP = 0.06, 0.1
-HEAD, FOOT = 0.2, 0.36  # inches for titles, and for the axis
 TICKS = (1, 3, 10, 30, 100)
 LINEAR = 1.0  # points up to which the axis is linear
 COLOURS = {SUPPORTED: style.GREEN, CONTRADICTED: style.VERMILLION, SAME: style.SKY}
@@ -29,29 +27,20 @@ LEGEND = (
 
 @matplotlib.rc_context(style.RC)
 def claims_figure(claims: list[JudgedClaim]) -> Figure:
-    """Two panels with one line per contrast of accuracies.
-
-    Raises:
-        ReportError: no claim is about accuracies.
-    """
+    """Two panels with one line per contrast of accuracies."""
     lines = [(claim.claim.id, each) for claim in claims for each in claim.contrasts if not each.contrast.of_time]
     if not lines:
         raise ReportError("no claim is about accuracies, so there is nothing to draw")
     names = [f"{number}  {each.contrast}" for number, each in lines]
-    left = MARGIN + max(style.text_width(name, style.TINY) for name in names) + GAP
-    width = max(style.PAGE, left + 3.2)
-    panel = (width - left - MARGIN - 2 * GAP) / 2
-    legend = style.wrapped(LEGEND, width - 2 * MARGIN, style.TINY)
-    foot, tall = FOOT + style.note_height(legend), len(lines) * LINE
-    figure = style.canvas(width, foot + tall + HEAD)
-    for number, (side, title) in enumerate((("printed", "as published"), ("measured", "as measured"))):
-        axes = style.axes_at(figure, left + number * (panel + 2 * GAP), foot, panel, tall)
-        axes.set_ylim(len(lines) - 0.5, -0.5)
+    width = max(style.PAGE, 3.5 + max(style.text_width(name, style.TINY) for name in names))
+    figure = style.panels(width, len(lines) * LINE + 0.6, LEGEND)
+    sides = {"printed": "as published", "measured": "as measured"}
+    for axes, (side, title) in zip(figure.subplots(1, 2, sharey=True), sides.items(), strict=True):
         axes.set_title(title, pad=3)
         draw_panel(axes, [each for _, each in lines], side)
-        axes.set_yticks(range(len(lines)), labels=names if number == 0 else [], size=style.TINY)
         axes.tick_params(axis="y", length=0)
-    style.note(figure, legend, MARGIN)
+    axes.set_ylim(len(lines) - 0.5, -0.5)
+    axes.set_yticks(range(len(lines)), labels=names, size=style.TINY)
     return figure
 
 

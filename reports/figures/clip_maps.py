@@ -1,12 +1,13 @@
 """Figures 1 and 2: what CLIP looks at, drawn from the maps that core.figures.zero_shot and core.figures.attention keep."""
 
+import argparse
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from core.figures.maps import Maps
+from core.figures.maps import Maps, load_maps
 from reports.figures import style
 from reports.figures.overlay import colour_bar, overlay, show, write
 
@@ -17,21 +18,25 @@ TALLEST = 0.55  # inches of an image in Figure 2
 ELLIPSIS = "…"
 
 
+def draw(options: argparse.Namespace) -> Figure:
+    return FIGURES[options.figure](load_maps(options.source, options.figure))
+
+
 @matplotlib.rc_context(style.RC)
-def figure_1(found: Maps) -> Figure:
-    """The picture alone, then a block of rows a word: image, Grad-CAM, and the likeliest candidates' probabilities."""
-    cases = found.about["cases"]
+def figure_1(maps: Maps) -> Figure:
+    """The picture alone, then one block of rows per word: image, Grad-CAM, and the likeliest candidates' probabilities."""
+    cases = maps.about["cases"]
     words = list(dict.fromkeys(case["word"] for case in cases if case["word"]))
     variants = list(dict.fromkeys(case["variant"] for case in cases if case["word"]))
-    lines = style.wrapped(caption_1(found.about), style.PAGE - 4 * MARGIN, style.TINY)
+    lines = style.wrapped(caption_1(maps.about), style.PAGE - 4 * MARGIN, style.TINY)
     width = (style.PAGE - LEFT - MARGIN - (len(variants) - 1) * GAP) / len(variants)
-    cell, title = cell_height(found.images[0], width), 0.17
+    cell, title = cell_height(maps.images[0], width), 0.17
     figure = style.canvas(style.PAGE, style.note_height(lines) + (1 + len(words)) * (cell + GAP) + 2 * title)
     first = figure.get_size_inches()[1] - title
     tops = {None: first} | {word: first - title - (i + 1) * (cell + GAP) for i, word in enumerate(words)}
     for number, case in enumerate(cases):
         left = LEFT + (variants.index(case["variant"]) if case["word"] else 0) * (width + GAP)
-        draw_case(figure, found, number, left, tops[case["word"]], width)
+        draw_case(figure, maps, number, left, tops[case["word"]], width)
     for column, text in enumerate(variants):
         write(figure, LEFT + column * (width + GAP), tops[words[0]] + NEAR, text)
     write(figure, LEFT, first + NEAR, "no sticker")
@@ -59,15 +64,15 @@ def cell_height(image: np.ndarray, width: float) -> float:
     return (2 * down + NEAR if stacked(image) else down) + NEAR + SHOWN * LINE
 
 
-def draw_case(figure: Figure, found: Maps, number: int, left: float, top: float, width: float) -> None:
+def draw_case(figure: Figure, maps: Maps, number: int, left: float, top: float, width: float) -> None:
     """Image, heatmap and bars of one case, below `top`."""
-    image, word = found.images[number], found.about["cases"][number]["word"]
+    image, word = maps.images[number], maps.about["cases"][number]["word"]
     across, down = picture_size(image, width)
     show(figure, image, left, top - down, across, down)
     place = (left, top - 2 * down - NEAR) if stacked(image) else (left + across + NEAR, top - down)
-    show(figure, overlay(image, found.maps[number]), *place, across, down)
+    show(figure, overlay(image, maps.maps[number]), *place, across, down)
     bottom = top - cell_height(image, width)
-    draw_bars(figure, found.about["candidates"], found.more["probabilities"][number], word, left, bottom, width)
+    draw_bars(figure, maps.about["candidates"], maps.more["probabilities"][number], word, left, bottom, width)
 
 
 def draw_bars(
@@ -150,11 +155,11 @@ def tower_text(about: dict) -> str:
 
 
 @matplotlib.rc_context(style.RC)
-def figure_2(found: Maps) -> Figure:
+def figure_2(maps: Maps) -> Figure:
     """Word images of every benchmark, each with its attention map below."""
-    lines = style.wrapped(caption_2(found.about), style.PAGE - 4 * MARGIN, style.TINY)
+    lines = style.wrapped(caption_2(maps.about), style.PAGE - 4 * MARGIN, style.TINY)
     width = (style.PAGE - 2 * MARGIN - (COLUMNS - 1) * GAP) / COLUMNS
-    sizes = [fitted(image, width) for image in found.images]
+    sizes = [fitted(image, width) for image in maps.images]
     rows = [range(start, min(start + COLUMNS, len(sizes))) for start in range(0, len(sizes), COLUMNS)]
     title, scale = 2 * LINE + NEAR, 0.3
     heights = [title + NEAR + 2 * max(sizes[number][1] for number in row) + GAP for row in rows]
@@ -162,12 +167,12 @@ def figure_2(found: Maps) -> Figure:
     top = figure.get_size_inches()[1]
     for row, tall in zip(rows, heights, strict=True):
         for column, number in enumerate(row):
-            case, (across, down) = found.about["cases"][number], sizes[number]
+            case, (across, down) = maps.about["cases"][number], sizes[number]
             left, upper = MARGIN + column * (width + GAP), top - title
             write(figure, left, upper + LINE + NEAR, cut(case["benchmark"], width), size=style.TINY, colour=style.GREY)
             write(figure, left, upper + NEAR, cut(case["label"], width))
-            show(figure, found.images[number], left, upper - down, across, down)
-            show(figure, overlay(found.images[number], found.maps[number]), left, upper - 2 * down - NEAR, across, down)
+            show(figure, maps.images[number], left, upper - down, across, down)
+            show(figure, overlay(maps.images[number], maps.maps[number]), left, upper - 2 * down - NEAR, across, down)
         top -= tall
     colour_bar(figure, MARGIN, top - 0.07, 1.5)
     style.note(figure, lines, MARGIN)

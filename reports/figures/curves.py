@@ -1,5 +1,6 @@
 """Learning curves of a table's runs: training loss and validation accuracy against steps."""
 
+import argparse
 import json
 from collections import Counter
 from dataclasses import dataclass
@@ -14,11 +15,13 @@ from matplotlib.lines import Line2D
 from rich.progress import track
 
 from core.errors import ReportError
+from reports.collect.runs import read_runs, seed_folder
+from reports.collect.stored import DAMAGE
 from reports.figures import style
 
 WINDOW = 0.05  # of a run: the span of the running mean
 COLUMNS = ("loss", "loss_visual", "loss_cross", "lr", "images_per_s", "seconds", "val_visual", "val_cross", "val_n")
-LEFT, RIGHT, HIGH, FOOT, BETWEEN, LINE = 0.42, 0.08, 1.45, 0.36, 0.18, 0.135  # inches
+LINE = 0.135  # inches of a line of the legend
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,7 @@ class Curve:
 
 
 def read_curves(run_folder: Path) -> pd.DataFrame:
-    """What a run logged, one line a step, indexed by step; nan where nothing was logged or validated there.
-
-    Raises:
-        ReportError: there is no metrics.jsonl, a line of it is no JSON object with a step, or none has a loss.
-    """
+    """What a run logged, indexed by step; nan where nothing was logged or validated there."""
     path = Path(run_folder) / "metrics.jsonl"
     if not path.is_file():
         raise ReportError(f"{path} is missing; train the run first")
@@ -51,7 +50,7 @@ def read_curves(run_folder: Path) -> pd.DataFrame:
             entry = json.loads(line)
             logged = {name: float(entry[name]) for name in COLUMNS if entry.get(name) is not None}
             entries.append({"step": int(entry["step"]), **logged})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except DAMAGE as error:
             raise ReportError(
                 f"{path}, line {number}: expected a JSON object with 'step' and numbers, got {line[:60]!r}; train the run again"
             ) from error
@@ -72,14 +71,18 @@ def table_curves(runs: pd.DataFrame, results: Path) -> tuple[list[Curve], list[s
     curves, without = [], []
     for run, rows in track(list(runs.groupby("run", sort=False)), "reading curves", transient=True):
         seeds = rows.seeds.iloc[0].split()
-        folders = {seed: results / "runs" / run / f"seed{seed}" for seed in seeds} if run else {}
-        found = {seed: read_curves(folder) for seed, folder in folders.items() if (folder / "metrics.jsonl").is_file()}
-        if not found:
+        folders = {seed: seed_folder(results, run, seed) for seed in seeds} if run else {}
+        seeds_read = {seed: read_curves(folder) for seed, folder in folders.items() if (folder / "metrics.jsonl").is_file()}
+        if not seeds_read:
             without += list(rows.row)
             continue
         branch = Counter(output.split("_")[0] for output in rows.output).most_common(1)[0][0]
-        curves.append(Curve(", ".join(rows.row), branch, found))
+        curves.append(Curve(", ".join(rows.row), branch, seeds_read))
     return curves, without
+
+
+def draw(options: argparse.Namespace) -> Figure:
+    return curves(*table_curves(read_runs(options.tables, options.table), options.results))
 
 
 def smoothed(losses: pd.Series, window: int) -> pd.Series:
@@ -94,39 +97,24 @@ def window_of(frame: pd.DataFrame) -> int:
 
 @matplotlib.rc_context(style.RC)
 def curves(drawn: list[Curve], without: list[str]) -> Figure:
-    """Smoothed training loss above, validation accuracy below; a colour a run, a thin line a seed.
-
-    Raises:
-        ReportError: there is nothing to draw.
-    """
+    """Smoothed training loss above, validation accuracy below; one colour per run, one thin line per seed."""
     if not drawn:
         raise ReportError(f"no run of {', '.join(without)} has left a metrics.jsonl; train them first")
-    wide = style.COLUMN - 2 * 0.05
-    handles, labels = legend_entries(drawn, wide)
-    columns = 2 if max(style.text_width(label, style.TINY) for label in labels) < wide / 2 - 0.4 else 1
-    rows = sum(label.count("\n") + 1 for label in labels) if columns == 1 else -(-len(labels) // columns)
-    lines = style.wrapped(explanation(drawn, without), wide, style.TINY)
-    foot, legend = style.note_height(lines), rows * LINE + 0.08
-    bottom = foot + legend + FOOT
-    figure = style.canvas(style.COLUMN, bottom + 2 * HIGH + BETWEEN + 0.08)
-    across = style.COLUMN - LEFT - RIGHT
-    below = style.axes_at(figure, LEFT, bottom, across, HIGH)
-    above = style.axes_at(figure, LEFT, bottom + HIGH + BETWEEN, across, HIGH)
+    handles, labels = legend_entries(drawn, style.COLUMN - 0.1)
+    short = max(style.text_width(label, style.TINY) for label in labels) < style.COLUMN / 2 - 0.45
+    lines = -(-len(labels) // 2) if short else sum(label.count("\n") + 1 for label in labels)
+    figure = style.panels(style.COLUMN, 3.6 + LINE * lines, explanation(drawn, without))
+    above, below = figure.subplots(2, 1, sharex=True)
     for curve, handle in zip(drawn, handles, strict=True):
         for frame in curve.seeds.values():
             draw_seed(above, below, frame, curve.branch, handle)
-    above.sharex(below)
-    above.tick_params(labelbottom=False)
     above.set_ylabel("training loss, smoothed")
     above.set_ylim(bottom=0)
-    below.set_ylabel("validation accuracy, %")
-    below.set_ylim(bottom=0)
-    below.set_xlabel("step")
+    below.set(ylabel="validation accuracy, %", xlabel="step")
     below.set_xlim(left=0)
+    below.set_ylim(bottom=0)
     below.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
-    place = (0.02, (foot + legend - 0.02) / figure.get_size_inches()[1])
-    figure.legend(handles, labels, loc="upper left", bbox_to_anchor=place, ncols=columns, borderpad=0, labelspacing=0.3)
-    style.note(figure, lines)
+    figure.legend(handles, labels, loc="outside upper left", ncols=2 if short else 1, borderpad=0, labelspacing=0.3)
     return figure
 
 

@@ -1,5 +1,6 @@
 """Forest plot: every row's difference to the baseline on the same images, and whether it could have been seen at all."""
 
+import argparse
 from typing import NamedTuple
 
 import matplotlib
@@ -9,9 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from core.errors import ReportError
+from reports.build import build
 from reports.figures import style
-from reports.grid import TWO_MODELS, image_interval, signed
-from reports.stats import LEVEL
+from reports.render.grid import TWO_MODELS, image_interval
+from reports.render.text import signed
+from reports.stats.intervals import LEVEL
 from reports.table import Table
 
 LINE = 0.17  # inches a row
@@ -30,6 +33,10 @@ class Place(NamedTuple):
     reason: list[str]
 
 
+def draw(options: argparse.Namespace) -> Figure:
+    return forest(build(options.table, options.results, options.tables))
+
+
 @matplotlib.rc_context(style.RC)
 def forest(table: Table) -> Figure:
     """Differences in points with their 95 % intervals, Holm's p at the right, in the order of the table.
@@ -37,9 +44,6 @@ def forest(table: Table) -> Figure:
     Thick: the part of an interval that images make; thin: with training noise. An interval over images alone is thick as a
     whole and hollow in its middle. Shaded: differences too small for this study to show. Rows without numbers stand in their
     place with the reason.
-
-    Raises:
-        ReportError: the table has no baseline, or no differences yet.
     """
     if table.layout.baseline is None:
         raise ReportError(

@@ -1,5 +1,7 @@
 """Accuracy against learnable parameters: what was measured, and what the paper prints (Tables VI to VIII)."""
 
+import argparse
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -9,14 +11,16 @@ from matplotlib.path import Path
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from core.errors import ReportError
+from reports.build import build
 from reports.figures import style
 from reports.figures.placing import label_marks
 from reports.table import Table
 
-LEFT, RIGHT, HIGH = 0.42, 0.08, 2.0  # inches: margins, height of a panel
-FOOT, BETWEEN = 0.36, 0.5  # inches below the last panel and from one to the next
-
 BREAK = Path([(-0.9, -1), (-0.1, 1), (0.1, -1), (0.9, 1)], [Path.MOVETO, Path.LINETO, Path.MOVETO, Path.LINETO])
+
+
+def draw(options: argparse.Namespace) -> Figure:
+    return parameters(build(options.table, options.results, options.tables), options.column)
 
 
 @matplotlib.rc_context(style.RC)
@@ -25,9 +29,6 @@ def parameters(table: Table, column: str | None = None) -> Figure:
 
     Args:
         column: name of one; the mean over `table.averaged` where it is not given.
-
-    Raises:
-        ReportError: no such column, or nothing measured or published to draw.
     """
     points = points_of(table, column)
     panels = [
@@ -37,21 +38,26 @@ def parameters(table: Table, column: str | None = None) -> Figure:
     panels = [panel for panel in panels if points[panel[1]].notna().any()]
     if not panels:
         raise ReportError(f"{table.layout.path}: no row has a measured or published {column or 'mean'}; run its rows first")
-    lines = style.wrapped(explanation(table, points, column), style.COLUMN - 0.1, style.TINY)
-    foot, step = style.note_height(lines) + FOOT, HIGH + BETWEEN
-    figure = style.canvas(style.COLUMN, foot + step * len(panels) - BETWEEN / 2)
-    for place, (count, value, title) in enumerate(reversed(panels)):
-        axes = style.axes_at(figure, LEFT, foot + place * step, style.COLUMN - LEFT - RIGHT, HIGH)
-        draw_panel(axes, points.rename(columns={count: "x", value: "y"}), hollow=value == "published")
+    figure = style.panels(style.COLUMN, 2.5 * len(panels), explanation(table, points, column))
+    drawn = []
+    for axes, (count, value, title) in zip(figure.subplots(len(panels), 1, squeeze=False).flat, panels, strict=True):
+        drawn.append((axes, *draw_panel(axes, points.rename(columns={count: "x", value: "y"}), hollow=value == "published")))
         axes.set_title(title, color=style.GREY)
-        axes.set_xlabel("learnable parameters of the encoders" if place == 0 else "")
         axes.set_ylabel("word accuracy, %")
-    style.note(figure, lines)
+    axes.set_xlabel("learnable parameters of the encoders")
+    figure.draw_without_rendering()  # labels are placed in points, so the axes must be where they stay
+    figure.set_layout_engine("none")
+    for axes, x, shown, bars in drawn:
+        label_marks(axes, x, shown.y.to_numpy(), list(shown.index), bars)
+        if shown.x.min() == 0 < shown.x.max():  # the axis is broken between 0 and the smallest count
+            middle = axes.transData.transform((np.sqrt(x.min() * x[x > x.min()].min()), 0))[0]
+            place = axes.transAxes.inverted().transform((middle, 0))[0]
+            axes.plot(place, 0, marker=BREAK, color=style.GREY, markersize=5, transform=axes.transAxes, clip_on=False)
     return figure
 
 
 def points_of(table: Table, column: str | None) -> pd.DataFrame:
-    """One line a row: params, params_paper, value, low, high, published, kind (baseline, paper, ours).
+    """One line per row: params, params_paper, value, low, high, published, kind (baseline, paper, ours).
 
     The interval of a mean comes from those of its columns by squaring and adding their sides (Zou and Donner 2008).
     """
@@ -72,8 +78,12 @@ def points_of(table: Table, column: str | None) -> pd.DataFrame:
     return points
 
 
-def draw_panel(axes: Axes, points: pd.DataFrame, *, hollow: bool) -> None:
-    """Marks with labels; rows without parameters stand left of the log axis, at 0."""
+def draw_panel(axes: Axes, points: pd.DataFrame, *, hollow: bool) -> tuple[np.ndarray, pd.DataFrame, np.ndarray]:
+    """Marks, without their labels; rows without parameters stand left of the log axis, at 0.
+
+    Returns:
+        Places on the axis, the rows drawn, and the ends of their intervals.
+    """
     points = points[points.y.notna() & points.x.notna()]
     x, ticks, names, limits = log_places(points.x.to_numpy(float))
     bars = np.column_stack([points.y, points.y] if hollow else [points.low.fillna(points.y), points.high.fillna(points.y)])
@@ -86,17 +96,13 @@ def draw_panel(axes: Axes, points: pd.DataFrame, *, hollow: bool) -> None:
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda _, place: names[place]))
-    if points.x.min() == 0 < points.x.max():  # the axis is broken between 0 and the smallest count
-        middle = axes.transData.transform((np.sqrt(x.min() * x[x > x.min()].min()), 0))[0]
-        place = axes.transAxes.inverted().transform((middle, 0))[0]
-        axes.plot(place, 0, marker=BREAK, color=style.GREY, markersize=5, transform=axes.transAxes, clip_on=False)
     colours = {"baseline": style.VERMILLION, "ours": style.GREEN, "paper": style.BLUE}
     shapes = {"baseline": "s", "ours": "D", "paper": "o"}
     for place, ends, y, kind in zip(x, bars, points.y, points.kind, strict=True):
         axes.plot([place, place], ends, color=colours[kind], linewidth=0.8, alpha=0.6, zorder=2)
         face = "white" if hollow else colours[kind]
         axes.plot(place, y, shapes[kind], color=colours[kind], markerfacecolor=face, markersize=3.4, markeredgewidth=0.8)
-    label_marks(axes, x, points.y.to_numpy(), list(points.index), bars)
+    return x, points, bars
 
 
 def log_places(counts: np.ndarray) -> tuple[np.ndarray, list[float], list[str], tuple[float, float]]:

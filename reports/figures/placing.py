@@ -16,7 +16,7 @@ RINGS = (4.0, 8.0, 13.0, 19.0, 26.0, 34.0, 44.0)  # points between a mark and it
 ANGLES = np.radians([0, 180, 90, 270, 45, 315, 135, 225, 22, 338, 158, 202, 68, 292, 112, 248])
 LEADER = 6.0  # points: a label further away than this gets a line to its mark
 MARK = 2.5  # points: half the size of a mark
-KEPT, STARTS, ROUNDS = 100, 40, 20  # spots a label, orders in which labels are placed, times each is placed again
+KEPT, STARTS, ROUNDS = 100, 40, 20  # spots per label, orders in which labels are placed, times each is placed again
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def crossing(lines: np.ndarray) -> np.ndarray:
 
 
 def arrange(labels: list[Spots]) -> list[int]:
-    """One spot a label, so that labels and their lines disturb each other least.
+    """One spot per label, so that labels and their lines disturb each other least.
 
     From several starts, labels are placed one by one, each again with the others where they are, until none moves.
     """

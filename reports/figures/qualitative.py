@@ -1,5 +1,7 @@
-"""Readings of single images, a block a benchmark, errors marked (the paper's Fig. 6)."""
+"""Readings of single images, one block per benchmark, errors marked (the paper's Fig. 6)."""
 
+import argparse
+import json
 import zlib
 from collections.abc import Callable
 from itertools import groupby
@@ -11,10 +13,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
+from core.charset import CHARSETS
 from core.errors import ReportError, UnreadableImage
-from reports.collect import evaluation_folder, read_predictions
+from reports.collect.flips import stored_images
+from reports.collect.predictions import read_predictions
+from reports.collect.runs import evaluation_folder, read_runs
+from reports.collect.stored import damaged
 from reports.figures import style
 from reports.figures.marking import MISSING, RIGHT, UNSCORED, WRONG, Mark, marked
+from reports.layout import read_layout
 
 KEYS = ["benchmark", "index"]
 NAMES, MARGIN, GAP = 1.08, 0.06, 0.08  # inches: left column, edge, between images
@@ -29,15 +36,16 @@ def readings_of(results: Path, run: pd.Series) -> pd.DataFrame:
     Key numbers that several LMDBs of a benchmark share name no single image and are left out.
 
     Args:
-        run: a line of `reports.collect.read_runs`.
+        run: a line of `read_runs`.
     """
     if run.reason:
         raise ReportError(f"row {run.row} has no readings: {run.reason}")
-    found = read_predictions(results, run)
-    found = found[found.seed == found.seed.min()].drop_duplicates(KEYS, keep=False)
+    scored = read_predictions(results, run)
+    scored = scored[scored.seed == scored.seed.min()].drop_duplicates(KEYS, keep=False)
     path = evaluation_folder(results, run, run.seeds.split()[0]) / "predictions.parquet"
-    confidence = pd.read_parquet(path, columns=[*KEYS, "confidence"]).drop_duplicates(KEYS, keep=False)
-    return found.merge(confidence, on=KEYS)
+    with damaged(path):
+        confidence = pd.read_parquet(path, columns=[*KEYS, "confidence"]).drop_duplicates(KEYS, keep=False)
+    return scored.merge(confidence, on=KEYS)
 
 
 def chosen(readings: pd.DataFrame, each: int, seed: int) -> pd.DataFrame:
@@ -63,6 +71,17 @@ def spread(lines: pd.DataFrame, count: int, rng: np.random.Generator) -> pd.Data
     return lines.iloc[[int(rng.integers(low, high)) for low, high in zip(edges, edges[1:], strict=False)]]
 
 
+def draw(options: argparse.Namespace) -> Figure:
+    """Readings of one row, the baseline where none is named."""
+    runs, row = read_runs(options.tables, options.table), options.row or read_layout(options.table).baseline
+    if row not in runs.index:
+        raise ReportError(f"{options.table} has no row {row!r}; --row takes one of {', '.join(runs.index)}")
+    run = runs.loc[row]
+    charset = CHARSETS[json.loads(run.protocol)["scoring_charset_size"]]
+    images = stored_images(options.data or Path(run.data_root))
+    return qualitative(readings_of(options.results, run), images, charset, options.images, options.seed)
+
+
 @matplotlib.rc_context(style.RC)
 def qualitative(
     readings: pd.DataFrame, images: Callable[[str, int], Image.Image], charset: str, each: int = 6, seed: int = 0
@@ -71,12 +90,9 @@ def qualitative(
 
     Args:
         readings: benchmark, index, label, reading, correct, confidence.
-        images: the image of a benchmark and key number (see `reports.flips.stored_images`).
+        images: the image of a benchmark and key number (see `reports.collect.flips.stored_images`).
         charset: characters that are scored.
-        each: images a benchmark.
-
-    Raises:
-        ReportError: there are no readings.
+        each: images per benchmark.
     """
     if readings.empty:
         raise ReportError("there are no readings to show; evaluate the row first")
@@ -103,7 +119,7 @@ def qualitative(
 
 
 def write_name(figure: Figure, name: str, counts: pd.Series, middle: float) -> None:
-    """A benchmark and how many of its images are read right: the images beside it are no fair sample of them."""
+    """A benchmark and how many of its images are read right: the images beside it are not a fair sample of them."""
     width, height = figure.get_size_inches()
     lines = style.wrapped(name.replace("_", " "), NAMES - 2 * MARGIN)
     place = MARGIN / width, (middle + 0.02) / height
@@ -146,7 +162,7 @@ def explanation(charset: str, each: int, seed: int) -> str:
     """The rule by which images were chosen, and what the marks mean."""
     case = "upper and lower case apart" if charset.lower() != charset else "case folded"
     return (
-        f"{each} images a benchmark: half of them read right, half wrong where there are enough, each half spread "
+        f"{each} images per benchmark: half of them read right, half wrong where there are enough, each half spread "
         f"evenly over the model's confidence, most confident first; drawn with seed {seed}. Red: wrong; _: missing; grey: not "
         f"scored ({len(charset)} characters, {case}). Below a wrong reading: the label."
     )

@@ -71,6 +71,16 @@ def wrapped(text: str, width: float, size: float = SMALL) -> list[str]:
     return lines
 
 
+def panels(width: float, height: float, text: str) -> Figure:
+    """A figure that lays its axes out by itself, `height` inches above a note of what it shows."""
+    lines = wrapped(text, width - 0.1, TINY)
+    foot = note_height(lines) / (height + note_height(lines))
+    figure = Figure(figsize=(width, height + note_height(lines)), facecolor="white", layout="constrained")
+    figure.get_layout_engine().set(rect=(0, foot, 1, 1 - foot))
+    note(figure, lines)
+    return figure
+
+
 def canvas(width: float, height: float) -> Figure:
     """An empty figure, in inches, that belongs to no window."""
     return Figure(figsize=(width, height), facecolor="white")

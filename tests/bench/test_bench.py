@@ -21,7 +21,7 @@ from core.experiment.experiment import load
 from core.experiment.optim import Optimisation
 from core.model.captions import CaptionTokenizer
 from core.model.clip4str import CLIP4STR
-from reports.figures.scaling import main as draw
+from reports.figures.__main__ import main as draw
 
 ROW = "ablations/table_IX/cross-ar.gin"
 
@@ -241,7 +241,7 @@ def test_every_factor_is_measured_and_drawn(tmp_path, monkeypatch, capsys):
     assert factors["patches"]["x"] == [factors["patches"]["x"][0] * n for n in (1, 2, 3, 4)]
     assert all((growth["fixed"], growth["each"]) == pytest.approx((1, 2)) for growth in found["growths"])
     assert len(factors) == 8 and "1 to 32" in capsys.readouterr().out
-    draw([str(out), str(tmp_path / "drawn")])
+    draw(["scaling", str(out), str(tmp_path / "drawn")])
     assert (tmp_path / "drawn.svg").stat().st_size > 10_000 and (tmp_path / "drawn.png").is_file()
 
 
@@ -249,5 +249,5 @@ def test_a_file_of_something_else_is_refused(tmp_path, capsys):
     path = tmp_path / "other.json"
     path.write_text('{"rows": []}')
     with pytest.raises(SystemExit):
-        draw([str(path), str(tmp_path / "drawn")])
+        draw(["scaling", str(path), str(tmp_path / "drawn")])
     assert "other.json: no 'growths' in it; write it with" in capsys.readouterr().err

@@ -20,8 +20,8 @@ from core.data.lmdb import train_roots, write_lmdb
 from core.errors import DataError
 from core.evaluate.run import evaluate
 from core.experiment.experiment import load
-from reports.cells import build
-from reports.flips import stored_images
+from reports.build import build
+from reports.collect.flips import stored_images
 
 RELEASED = ("IIIT5k", "SVT", "IC13_857", "IC13_1015", "IC13_1095", "IC15_1811", "IC15_2077", "SVTP", "CUTE80", "ArT")
 RELEASED += ("COCOv1.4", "Uber", "HOST", "WOST", "OCTT")

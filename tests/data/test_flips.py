@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from core.data.lmdb import write_lmdb
-from reports.flips import data_uri, flips_of, stored_images
+from reports.collect.flips import data_uri, flips_of, stored_images
 from tests.support.tables import coloured, readings
 
 

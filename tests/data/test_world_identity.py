@@ -7,13 +7,13 @@ import pytest
 
 from ablations.source import data_source, rendered_world
 from core import config, moved
+from core.data.benchmarks import FAMILIES
 from core.data.micro import WORLD
 from core.data.render.family import Family
 from core.data.render.fonts import font_path
 from core.data.render.page import Page
 from core.experiment.identity import world_identity
 from core.files import ROOT
-from reports import layout
 
 SHIPPED, IDENTITY = rendered_world()
 FONTS = "page.Page.fonts = {!r}".format
@@ -149,7 +149,7 @@ def test_the_folder_of_the_world_is_named_after_it(tmp_path):
 
 
 def test_the_tables_know_the_families():
-    assert SHIPPED.names == layout.FAMILIES
+    assert SHIPPED.names == FAMILIES
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from reports.html import html
+from reports.render.html import html
 from tests.support.tables import make_flips, make_table
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

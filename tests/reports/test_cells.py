@@ -8,12 +8,11 @@ import pytest
 
 from core.data.benchmarks import INSIDE
 from core.errors import ReportError
-from reports.cells import build
-from reports.collect import read_runs
-from reports.markdown import markdown
-from reports.table_files import tidy
+from reports.build import build
+from reports.render.frames import tidy
+from reports.render.markdown import markdown
+from reports.render.text import probability, shortened
 from reports.tables import main
-from reports.text import probability, shortened
 from tests.support.results import write_results, write_run
 
 ROWS = {"image0-text6": [1, 1, 1, 0], "image6-text6": [1, 1, 0, 0], "image12-text6": [0, 0, 0, 1]}
@@ -119,9 +118,16 @@ def test_rows_of_other_images_are_refused(results):
         build("table_VI", results, results / "tables")
 
 
+def test_rows_of_other_seeds_are_refused(results):
+    write_run(results, "micro-00000002", [1, 1, 1, 0], seed=1)
+    change(results, "table_VI", "image12-text6", seeds="0 1")
+    with pytest.raises(ReportError, match="row image12-text6 and baseline image0-text6: seeds 0 1 and 0; train and evaluate"):
+        build("table_VI", results, results / "tables")
+
+
 def test_a_table_without_its_baseline_is_refused(tmp_path):
     results = write_results(tmp_path, "table_VI", {"image6-text6": [1]})
-    with pytest.raises(ReportError, match="table.yaml: baseline 'image0-text6' is no row; there are image6-text6"):
+    with pytest.raises(ReportError, match="table.yaml: baseline 'image0-text6' is not a row; there are image6-text6"):
         build("table_VI", results, results / "tables")
 
 
@@ -145,8 +151,8 @@ def test_a_table_of_costs_compares_nothing(tmp_path):
     assert not table.scored and table.rows.difference.isna().all() and " 44.4 |" in markdown(table)
 
 
-def test_the_tidy_file_leads_from_cell_to_run(table, results):
-    frame = tidy(table, read_runs(results / "tables", "table_VI")).set_index(["row", "column"])
+def test_the_tidy_file_leads_from_cell_to_run(table):
+    frame = tidy(table).set_index(["row", "column"])
     line = frame.loc[("image6-text6", "IC15")]
     assert (line.run, line.benchmark, line.published_protocol) == ("micro-00000001", "incidental", "as_published")
     assert line.difference == -25 and frame.published_protocol["image6-text6", "regular"] == ""

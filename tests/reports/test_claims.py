@@ -16,16 +16,15 @@ from core.errors import ReportError
 from core.files import ROOT
 from reports.claims.__main__ import main
 from reports.claims.claim import TABLES, read_ledger
-from reports.claims.effect import Effect
 from reports.claims.judged import NOT_PUBLISHED, judge_claim, judge_printed
 from reports.claims.measured import measured_effect, measured_margin
-from reports.claims.printed import printed_effect, printed_margin
+from reports.claims.printed import BENCHMARKS, SECOND, mean_of, printed_effect, printed_margin, published_noise, trainings
 from reports.claims.results import StudyResults
-from reports.claims.second_training import BENCHMARKS, SECOND, mean_of, published_noise, trainings
-from reports.claims.verdict import CONTRADICTED, NOT_RUN, SAME, SUPPORTED, UNDECIDED, Verdict, judge, together
-from reports.claims.write import write_claims
+from reports.claims.shown import write_claims
+from reports.claims.verdict import CONTRADICTED, NOT_RUN, SAME, SUPPORTED, UNDECIDED, Effect, Verdict, judge, together
 from reports.figures.claims import claims_figure
 from reports.layout import columns_of, read_layout
+from tests.reports.test_figures import overlaps_note
 from tests.reports.test_latex import PROBLEMS, compiled
 from tests.support.checkout import shared_or_skip
 from tests.support.results import write_results, write_run
@@ -291,8 +290,8 @@ def test_times_are_judged_by_the_spread_of_their_repeats(tmp_path, paper):
             {"rows": ["table_VI/a", "-table_VI/b"]},
             r"claim 1, contrast 1, row 1: 'table_VI/a'; write a row with its sign, like \+",
         ),
-        ({"rows": [f"+table_VI/{OTHER}", f"+table_VI/{BASELINE}"]}, "are no difference; give as many with"),
-        ({"rows": [f"+table_VI/{OTHER}", f"-table_VI/{OTHER}"]}, "are no difference"),
+        ({"rows": [f"+table_VI/{OTHER}", f"+table_VI/{BASELINE}"]}, "are not a difference; give as many with"),
+        ({"rows": [f"+table_VI/{OTHER}", f"-table_VI/{OTHER}"]}, "are not a difference"),
         ({"kind": "better"}, "claim 1, contrast 1, kind: 'better'; give one of more, less, same"),
         ({"kind": "same"}, "kind 'same' has no margin; give one in points"),
         ({"margin": 0}, "claim 1, contrast 1, margin: 0; give a number above 0"),
@@ -399,7 +398,8 @@ def test_the_figure_has_a_mark_for_every_effect(paper, written):
     study = StudyResults(written, written / "tables")
     judged = [judge_claim(claim, study) for claim in paper.claims]
     accuracies = [each for claim in judged for each in claim.contrasts if not each.contrast.of_time]
-    printed, measured = claims_figure(judged).axes
+    printed, measured = (figure := claims_figure(judged)).axes
+    assert not overlaps_note(figure)
     marks = [[line for line in axes.lines if line.get_marker() in "<>s"] for axes in (printed, measured)]
     assert [line.get_xdata()[0] for line in marks[0]] == [each.printed.effect.value for each in accuracies]
     shown = [each.measured.effect.value for each in accuracies if not np.isnan(each.measured.effect.value)]

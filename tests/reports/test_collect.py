@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 
 from core.errors import ReportError
-from reports.collect import absent, check_protocols, facts, problems_of, read_predictions, read_runs
-from reports.layout import Column, read_layout
+from reports.collect.predictions import problems_of, read_predictions
+from reports.collect.runs import check_protocols, facts, read_runs
+from reports.layout import Column, absent, read_layout
+from reports.render.appendix import appendix
 from tests.support.results import PROTOCOL, write_results, write_run
 
 
@@ -103,6 +105,49 @@ def test_facts_come_from_plan_run_and_timing(results, runs):
     )
     known = facts(results, runs.loc["image0-text6"])
     assert (known["hours"], known["epochs"], known["train_images"], known["milliseconds"]) == (1.0, 7.5, 6400, 2.5)
+
+
+@pytest.mark.parametrize("content", ['{"train": {"images"', "[]", '{"train": {}}', '{"readings": {"00000000": 1}}'])
+@pytest.mark.parametrize("name", ["provenance.json", "metrics.jsonl", "reading_time.json"])
+def test_a_damaged_file_of_a_run_is_named_with_what_to_do(results, runs, name, content):
+    folder = results / "runs" / "micro-00000000" / "seed0"
+    (folder / "model.safetensors").touch()
+    (folder / "provenance.json").write_text(json.dumps({"train": {"images": 6400, "steps": 750}}))
+    (folder / "metrics.jsonl").write_text('{"step": 10, "seconds": 1800}')
+    (folder / name).write_text(content)
+    if name == "metrics.jsonl" and content.endswith("}"):
+        assert facts(results, runs.loc["image0-text6"])["hours"] == 0  # a line that logs no time
+        return
+    if name == "reading_time.json" and content == '{"train": {}}':
+        assert "milliseconds" not in facts(results, runs.loc["image0-text6"])  # not timed
+        return
+    with pytest.raises(ReportError, match=f"{name}.*(missing|cannot be read).*; (train the run|delete it and run)") as error:
+        facts(results, runs.loc["image0-text6"])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "content"), [("predictions.parquet", "PAR1"), ("metrics.json", "{"), ("metrics.json", "{}")])
+def test_a_damaged_evaluation_is_named_with_what_to_do(results, runs, name, content):
+    (results / "runs/micro-00000000/seed0/evaluations/00000000" / name).write_text(content)
+    with pytest.raises(ReportError, match=f"{name}.*; delete .* and run the command again"):
+        read_predictions(results, runs.loc["image0-text6"])
+
+
+@pytest.mark.parametrize(("name", "content"), [("provenance.json", "{"), ("provenance.json", "{}"), ("metrics.jsonl", "{")])
+def test_the_appendix_names_a_damaged_file(results, runs, name, content):
+    for folder in results.glob("runs/*/seed0"):
+        (folder / "provenance.json").write_text(json.dumps({"train": {"images": 6400, "steps": 750}}))
+        (folder / "metrics.jsonl").write_text('{"step": 10}')
+        (folder / name).write_text(content)
+    with pytest.raises(ReportError, match=f"{name}.*; train the run again"):
+        appendix(runs.assign(table="table_VI"), results)
+
+
+def test_a_damaged_list_of_runs_is_named(results):
+    for content in ("", "gin,run\na,b\n"):
+        (results / "tables" / "table_VI.runs.csv").write_text(content)
+        with pytest.raises(ReportError, match="table_VI.runs.csv.*; delete it, and `snakemake -n table_VI` writes it again"):
+            read_runs(results / "tables", "table_VI")
 
 
 def test_an_empty_cell_says_why():

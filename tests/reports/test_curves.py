@@ -8,6 +8,7 @@ import pytest
 from core.errors import ReportError
 from reports.figures import style
 from reports.figures.curves import curves, read_curves, smoothed, table_curves, window_of
+from tests.reports.test_figures import overlaps_note
 
 
 def write_log(folder, steps: int = 100, scale: float = 1.0, cross: bool = True):
@@ -78,7 +79,7 @@ def test_rows_that_share_a_run_share_a_curve(results, runs):
 
 
 def test_curves_draw_the_scored_branch_of_every_seed(results, runs):
-    below, above = curves(*table_curves(runs, results)).axes
+    above, below = curves(*table_curves(runs, results)).axes
     assert [list(line.get_ydata()) for line in below.lines] == [[12.5, 25.0], [15.0, 30.0], [15.0, 30.0]]
     assert list(above.lines[0].get_ydata()) == list(range(20, 201, 20))  # a window of one value
     assert [max(line.get_ydata()) for line in above.lines] == [200, 60, 120]
@@ -92,6 +93,7 @@ def test_the_figure_says_how_it_was_smoothed_and_what_is_missing(results, runs):
     said = " ".join(" ".join(text.get_text().split()) for text in figure.texts)
     assert "running mean over the last 10 steps (5 % of a run)" in said and "on 300 images" in said
     assert "Without a training run: huge." in said and "Thin lines: seeds." in said
+    assert not overlaps_note(figure)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["cross, visual, eq8", "base"]
 

@@ -105,7 +105,7 @@ def test_p_values_are_never_printed_as_zero(p, text):
 
 def test_parameters_draw_the_means_of_the_table_and_hollow_published_ones():
     table = make_table()
-    below, above = parameters(table).axes
+    above, below = parameters(table).axes
     rows = table.rows[table.rows["mean"].notna()]
     drawn = sorted(marks(above, "osD"))
     assert drawn == sorted(zip(rows.params.astype(float), rows["mean"], strict=True))
@@ -150,7 +150,7 @@ def test_no_parameters_stand_left_of_a_log_axis_at_zero():
     assert names == ["0", "100 K", "200 K", "500 K", "1 M"] and ticks[0] == places[0]
     assert log_places(np.array([2e5, 3e5]))[2] == ["200 K"]
     assert log_places(np.zeros(2))[2] == ["0"]
-    above = parameters(with_rows(params={"visual": 0})).axes[1]
+    above = parameters(with_rows(params={"visual": 0})).axes[0]
     assert "0" in [tick.get_text() for tick in above.get_xticklabels()]
 
 
@@ -178,6 +178,19 @@ def test_labels_cover_neither_each_other_nor_a_mark_and_stay_inside():
         assert not (gaps(boxes, np.concatenate([centres, centres], axis=1)) == 0).any()
         frame = axes.get_window_extent(renderer)
         assert (boxes[:, :2] >= frame.min - 1).all() and (boxes[:, 2:] <= frame.max + 1).all()
+
+
+def overlaps_note(figure) -> bool:
+    """Whether the note at the foot of a figure covers a part of its axes, ticks and labels included."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    note = figure.texts[-1].get_window_extent(renderer)
+    return any(axes.get_tightbbox(renderer).overlaps(note) for axes in figure.axes)
+
+
+@pytest.mark.parametrize("draw", [forest, parameters])
+def test_the_note_covers_nothing(draw):
+    assert not overlaps_note(draw(make_table()))
 
 
 def test_lines_and_boxes_by_hand():

@@ -16,8 +16,8 @@ from core.figures.attention import main as attend
 from core.figures.maps import Maps, load_maps
 from core.figures.zero_shot import main as zero_shot
 from reports.figures import style
+from reports.figures.__main__ import main
 from reports.figures.clip_maps import FIGURES, cut, percent, shown
-from reports.figures.heatmaps import main
 from reports.figures.overlay import overlay
 
 ATTENTION, ZERO_SHOT = "ablations/figures/attention.gin", "ablations/figures/zero_shot.gin"

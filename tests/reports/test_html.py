@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.grid import measured
-from reports.html import Pictures, fragment, html, page, span
+from reports.render.grid import measured
+from reports.render.html import Pictures, fragment, html, page, span
 from tests.support.tables import NO_FAMILY, TOO_LARGE, make_flips, make_table
 
 EMPTY = {"meta", "line", "wbr", "input", "img", "br"}

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from reports.latex import Footnotes, latex
-from reports.tex import COMMANDS, escaped
+from reports.render.latex import Footnotes, latex
+from reports.render.tex import COMMANDS, escaped
 from tests.support.tables import NO_FAMILY, TOO_LARGE, make_cells, make_table
 
 PROBLEMS = re.compile(r"Overfull.*|Float too large.*|Missing character.*")

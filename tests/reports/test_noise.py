@@ -6,10 +6,10 @@ import pytest
 
 from core.errors import ReportError
 from reports import layout as layouts
-from reports.cells import build
-from reports.claims.second_training import published_noise
+from reports.build import build
+from reports.claims.printed import published_noise
 from reports.layout import columns_of, read_layout
-from reports.markdown import markdown
+from reports.render.markdown import markdown
 from tests.support.results import write_results, write_run
 
 TABLES = [f"table_{numeral}" for numeral in ("III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI")]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from reports.orderings import agreement, with_interval
-from reports.strata import Strata
+from reports.stats.orderings import agreement, with_interval
+from reports.stats.strata import Strata
 
 
 def test_kendall_by_hand():

@@ -5,14 +5,13 @@ import json
 import pandas as pd
 import pytest
 
-from core.charset import CHARSETS
-from reports.cells import build
-from reports.html import html
-from reports.latex import latex
+from reports.build import build
+from reports.collect.peers import one_reader
 from reports.layout import Column
-from reports.markdown import markdown
-from reports.outside import one_reader
-from reports.stats import accuracy
+from reports.render.html import html
+from reports.render.latex import latex
+from reports.render.markdown import markdown
+from reports.stats.intervals import accuracy
 from tests.support.results import write_results
 
 
@@ -52,5 +51,5 @@ def test_an_average_that_counts_images_twice_is_as_wide_for_outside_readers(tmp_
     frame = pd.DataFrame({"benchmark": benchmarks, "index": range(70), "label": "word"})
     frame.assign(reading=["word"] * 50 + [""] * 20).to_parquet(tmp_path / "predictions.parquet")
     (tmp_path / "metrics.json").write_text(json.dumps({"reader": {"name": "reader", "version": "1"}}))
-    line = one_reader(tmp_path, [Column("Avg.", ("IC15_1811", "IC15_2077"))], CHARSETS[36])
+    line = one_reader(tmp_path, [Column("Avg.", ("IC15_1811", "IC15_2077"))], 36)
     assert line["Avg."] == accuracy(50, 70, 70**2 / (40 + 3 * 30))

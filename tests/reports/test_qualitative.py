@@ -13,7 +13,7 @@ from rapidfuzz.distance import Levenshtein
 from core.charset import CHARSET_36, CHARSET_94
 from core.data.lmdb import write_lmdb
 from core.errors import ReportError, UnreadableImage
-from reports.collect import read_runs
+from reports.collect.runs import read_runs
 from reports.figures import style
 from reports.figures.__main__ import main
 from reports.figures.marking import marked
@@ -136,6 +136,10 @@ def test_readings_of_a_row_carry_their_confidence(results):
     assert len(found) == 8 and set(found.confidence) == {0.5} and found.correct.sum() == 2
     with pytest.raises(ReportError, match="row image0-text0 has no readings: too large"):
         readings_of(results, runs.loc["image0-text0"].replace("", "too large"))
+    (path,) = results.glob("runs/micro-00000000/seed0/evaluations/*/predictions.parquet")
+    pd.read_parquet(path).drop(columns="confidence").to_parquet(path)
+    with pytest.raises(ReportError, match="predictions.parquet cannot be read .*confidence.*; delete it and run the command"):
+        readings_of(results, runs.iloc[0])
 
 
 @pytest.mark.parametrize("figure", ["forest", "parameters", "qualitative"])
@@ -159,5 +163,6 @@ def test_the_command_line_names_what_is_wrong(results, capsys):
 
 
 def test_figures_are_drawn_without_torch():
-    program = "import sys, reports.figures.__main__; sys.exit('torch' in sys.modules or 'matplotlib.pyplot' in sys.modules)"
+    modules = ", ".join(f"reports.figures.{name}" for name in ("forest", "parameters", "curves", "qualitative", "clip_maps"))
+    program = f"import sys, {modules}; sys.exit('torch' in sys.modules or 'matplotlib.pyplot' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)

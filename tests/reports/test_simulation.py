@@ -5,8 +5,8 @@ import pytest
 
 from core.files import ROOT
 from reports.figures.coverage import WANTED, coverage
-from reports.simulated import NOISES, QUICK, SHAPES, Case, choices_in_words, in_words, outcomes, summary
 from reports.simulation import main
+from reports.stats.simulated import NOISES, QUICK, SHAPES, Case, choices_in_words, in_words, outcomes, summary
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import pytest
 from scipy.stats import t
 from statsmodels.stats.power import TTestPower
 
-from reports import stats
-from reports.noise import MOST_DF, Noise, beside, combined, noise_of_replicates, noise_of_rows
-from reports.strata import Strata
+from reports.stats import intervals
+from reports.stats.noise import MOST_DF, Noise, beside, combined, noise_of_replicates, noise_of_rows
+from reports.stats.strata import Strata
 
 SIMULATED = np.random.default_rng(0)
 
@@ -17,16 +17,22 @@ def one_seed(correct) -> pd.DataFrame:
     return pd.DataFrame({0: np.asarray(correct, bool)})
 
 
+def paired(ours, baseline, strata=None, noise=None) -> intervals.Paired:
+    return intervals.compared(
+        100 * (ours.to_numpy(float) - baseline.to_numpy(float)), strata or Strata.single(len(ours)), noise
+    )
+
+
 def test_wilson_interval_by_hand():
     """81 of 263: Wilson's 95 % interval as in Newcombe (1998), example 1."""
-    value = stats.accuracy(81, 263)
+    value = intervals.accuracy(81, 263)
     assert (value.value, value.low, value.high) == pytest.approx((30.798, 25.53, 36.62), abs=0.01)
 
 
 def test_wilson_interval_covers_the_truth():
     hits = 0
     for correct in SIMULATED.binomial(300, 0.92, size=2000):
-        interval = stats.accuracy(correct, 300)
+        interval = intervals.accuracy(correct, 300)
         hits += interval.low <= 92 <= interval.high
     assert 0.93 < hits / 2000 < 0.97
 
@@ -41,7 +47,7 @@ def two_rows(seeds: int, sd: float, rng, n: int = 400) -> tuple[pd.DataFrame, pd
 def test_one_seed_is_an_interval_over_images():
     """Of 100 images 12 are won and 4 lost: 8 points; with a pair added, variance (16 + 2 - 100 x 0.08^2) / 99 / 100."""
     ours, baseline = one_seed(np.arange(100) < 12), one_seed((np.arange(100) >= 20) & (np.arange(100) < 24))
-    found = stats.paired(ours, baseline)
+    found = paired(ours, baseline)
     error = 100 * np.sqrt((16 + 2 - 100 * 0.08**2) / 99 / 100)
     assert found.value == pytest.approx(8) and found.image_se == pytest.approx(error) and found.df == pytest.approx(99)
     assert found.high - found.value == pytest.approx(t.ppf(0.975, 99) * error)
@@ -50,13 +56,13 @@ def test_one_seed_is_an_interval_over_images():
 
 
 def test_equal_readers_differ_by_nothing_but_are_not_known_to_be_equal():
-    found = stats.paired(one_seed([1, 0, 1]), one_seed([1, 0, 1]))
+    found = paired(one_seed([1, 0, 1]), one_seed([1, 0, 1]))
     assert found.value == 0 and found.low < 0 < found.high
 
 
 def test_both_parts_make_the_variance():
     ours, baseline = two_rows(4, 3.0, np.random.default_rng(1))
-    found = stats.paired(ours, baseline)
+    found = paired(ours, baseline)
     gain = 100 * (ours.to_numpy(float) - baseline)
     by_seed = gain.mean(axis=0)
     assert found.value == pytest.approx(by_seed.mean()) and found.seed_sd == pytest.approx(by_seed.std(ddof=1))
@@ -70,18 +76,18 @@ def test_seeds_have_a_variance_of_their_own():
     """Seeds 60, 70 and 80 per cent against 50, 50 and 50: 20 points, of standard deviation 10."""
     ours = pd.DataFrame({s: np.arange(10) < k for s, k in enumerate((6, 7, 8))})
     baseline = pd.DataFrame({s: np.arange(10) < 5 for s in range(3)})
-    found = stats.paired(ours, baseline)
+    found = paired(ours, baseline)
     assert found.value == pytest.approx(20) and found.seed_sd == pytest.approx(10)
-    assert stats.seed_sd(np.array([1.0, 3.0])) == pytest.approx(np.sqrt(2)) and np.isnan(stats.seed_sd(np.array([1.0])))
+    assert intervals.seed_sd(np.array([1.0, 3.0])) == pytest.approx(np.sqrt(2)) and np.isnan(intervals.seed_sd(np.array([1.0])))
 
 
 def test_noise_from_outside_judges_one_seed_and_joins_several():
     ours, baseline = two_rows(3, 1.0, np.random.default_rng(2))
     outside = Noise(variance=4.0, df=4, source="elsewhere")
-    one = stats.paired(ours[[0]], baseline[[0]], noise=outside)
+    one = paired(ours[[0]], baseline[[0]], noise=outside)
     assert one.seed_variance == 8 and one.seed_df == 4 and 0 < one.p < 1
     assert one.image_se**2 + one.training_se**2 == pytest.approx(one.image_se**2 + 8)
-    alone, several = stats.paired(ours, baseline), stats.paired(ours, baseline, noise=outside)
+    alone, several = paired(ours, baseline), paired(ours, baseline, noise=outside)
     assert several.seed_variance == pytest.approx((2 * alone.seed_variance + 4 * 8) / 6) and several.seed_df == 6
 
 
@@ -89,9 +95,9 @@ def test_a_stratified_difference_is_of_the_mean_of_means():
     """One benchmark of 10 images gains 20 points, one of 90 none: 10 points by the mean, 2 pooled."""
     names = ["small"] * 10 + ["large"] * 90
     strata = Strata.of(names, {"small": 0.5, "large": 0.5})
-    found = stats.paired(one_seed(np.arange(100) < 2), one_seed(np.zeros(100)), strata=strata)
+    found = paired(one_seed(np.arange(100) < 2), one_seed(np.zeros(100)), strata=strata)
     assert found.value == pytest.approx(10)
-    assert stats.paired(one_seed(np.arange(100) < 2), one_seed(np.zeros(100))).value == pytest.approx(2)
+    assert paired(one_seed(np.arange(100) < 2), one_seed(np.zeros(100))).value == pytest.approx(2)
     small = 10 * (0.02 * 10 + 0) / 10  # images of the added pair that count for the small benchmark: 2 x 10 / 100
     squares = {"small": 2 * 0.8**2 + 8 * 0.2**2 + small, "large": 2 * 90 / 100}
     variance = 0.25 * squares["small"] / 9 / 10 + 0.25 * squares["large"] / 89 / 90
@@ -144,7 +150,7 @@ def test_replicates_measure_one_training():
 def test_the_detectable_difference_is_found_four_times_in_five(seeds):
     """By the t test that is used, on differences whose variance is known to have the degrees of freedom it claims."""
     rng = np.random.default_rng(4)
-    found = stats.paired(*two_rows(seeds, 2.0, rng))
+    found = paired(*two_rows(seeds, 2.0, rng))
     df, error = found.df, np.hypot(found.image_se, found.training_se)
     estimates = found.detectable + error * rng.standard_normal(20000)
     errors = error * np.sqrt(rng.chisquare(df, 20000) / df)
@@ -155,28 +161,21 @@ def test_the_fewest_seeds_that_decide():
     """Without images it is a t test of K differences, which statsmodels knows."""
     for difference in (0.8, 1.0, 3.0):
         known = int(np.ceil(TTestPower().solve_power(difference / 1.5, alpha=0.05, power=0.8)))
-        assert stats.seeds_needed(difference, 1.5**2, 0, 0.0) == known
-    assert stats.seeds_needed(1.0, 1.0, 4, 1.0) is None  # 2.8 standard errors of images alone are more
-    assert stats.seeds_needed(0.0, 1.0, 4, 0.0) is None and stats.seeds_needed(1.0, 0.0, 4, 0.0) == 1
-    few, many = (stats.seeds_needed(1.0, 1.0, 4, 0.02, level) for level in (0.05, 0.005))
+        assert intervals.seeds_needed(difference, 1.5**2, 0, 0.0) == known
+    assert intervals.seeds_needed(1.0, 1.0, 4, 1.0) is None  # 2.8 standard errors of images alone are more
+    assert intervals.seeds_needed(0.0, 1.0, 4, 0.0) is None and intervals.seeds_needed(1.0, 0.0, 4, 0.0) == 1
+    few, many = (intervals.seeds_needed(1.0, 1.0, 4, 0.02, level) for level in (0.05, 0.005))
     assert few < many
-
-
-def test_other_images_or_seeds_are_refused():
-    with pytest.raises(ValueError, match="not evaluated on the same images with the same seeds"):
-        stats.paired(one_seed([1, 0]), one_seed([1, 0, 1]))
-    with pytest.raises(ValueError, match="same seeds"):
-        stats.paired(one_seed([1, 0]), one_seed([1, 0]).rename(columns={0: 1}))
 
 
 def test_images_that_count_twice_say_less():
     """14,315 counts of 12,504 images: the 1,811 of IC15 stand in both of its sets."""
-    effective = stats.effective_images(14315, 1811)
-    assert effective == pytest.approx(14315**2 / (10693 + 4 * 1811)) and stats.effective_images(100, 0) == 100
-    once, twice = stats.accuracy(13000, 14315), stats.accuracy(13000, 14315, effective)
+    effective = intervals.effective_images(14315, 1811)
+    assert effective == pytest.approx(14315**2 / (10693 + 4 * 1811)) and intervals.effective_images(100, 0) == 100
+    once, twice = intervals.accuracy(13000, 14315), intervals.accuracy(13000, 14315, effective)
     assert once.value == twice.value and twice.low < once.low and twice.high > once.high
 
 
 def test_holm_by_hand():
-    assert stats.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert stats.holm([]) == []
+    assert intervals.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert intervals.holm([]) == []

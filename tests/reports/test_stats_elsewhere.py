@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 
-from reports.compare import Comparison
-from reports.noise import noise_of_rows
-from reports.stats import compared
-from reports.strata import Strata
+from reports.stats.compare import Comparison
+from reports.stats.intervals import compared
+from reports.stats.noise import noise_of_rows
+from reports.stats.strata import Strata
 
 
 class Shape(NamedTuple):

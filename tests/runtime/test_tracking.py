@@ -18,7 +18,7 @@ from core.experiment.experiment import load
 from core.runtime.tracking import run_info
 from core.runtime.tracking.client import Tracking, is_off, tracking_for
 from core.train.run import train
-from reports.appendix import recordings
+from reports.render.appendix import recordings
 from tests.support.checkout import BASELINE, ROOT
 
 FAKES = str(ROOT / "tests" / "support" / "fakes")

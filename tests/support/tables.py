@@ -1,17 +1,18 @@
 """A table made by hand, for tests of renderings: every kind of row, column and cell that a study can leave behind."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from reports import stats
-from reports.cells import ranks
-from reports.flips import Flips, flips_of
+from reports.build import ranks
+from reports.collect.flips import Flips, flips_of
 from reports.layout import Column, Layout, read_layout
-from reports.orderings import Agreement
-from reports.stats import Interval
+from reports.stats import intervals
+from reports.stats.intervals import Interval
+from reports.stats.orderings import Agreement
 from reports.table import Table
 
 IMAGES = 600
@@ -91,6 +92,8 @@ def make_table() -> Table:
         averaged=("IC15", "HOST"),
         notes=notes,
         agreement=Agreement(1.0, 1.0, 2),
+        runs=pd.DataFrame(),
+        results=Path("nowhere"),
     )
 
 
@@ -106,7 +109,7 @@ def make_cells() -> pd.DataFrame:
             elif counted and column.fact:
                 line |= {"value": counted[2], "reason": "not measured" if np.isnan(counted[2]) else ""}
             elif counted:
-                found = stats.accuracy(counted[place], IMAGES)
+                found = intervals.accuracy(counted[place], IMAGES)
                 line |= {"value": found.value, "low": found.low, "high": found.high, "n": IMAGES, "seeds": 1}
             lines.append(line)
     cells = pd.DataFrame(lines).assign(seed_sd=np.nan)

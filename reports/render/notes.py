@@ -1,95 +1,53 @@
 """The sentences under a table: what its numbers are, and what they are not."""
 
 import json
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from reports.averages import images_of
-from reports.layout import Column, Layout
-from reports.orderings import Agreement
-
-RENDERED = "rendered micro world"  # what the plan calls its own data
-TIMED_BY = ("device", "precision", "batch", "threads", "images", "mean_letters")
+from reports.collect.published import images_of
+from reports.collect.runs import precisions, reading_time
+from reports.layout import RENDERED
+from reports.table import Table
 
 
-@dataclass(frozen=True)
-class Noted:
-    """What the sentences are about.
-
-    Args:
-        averaged: columns that means and differences are over.
-        times: of each row what core.bench wrote; empty where it was not asked.
-        trained_in: the precisions of each row's trainings.
-    """
-
-    layout: Layout
-    runs: pd.DataFrame
-    columns: list[Column]
-    averaged: list[Column]
-    cells: pd.DataFrame
-    rows: pd.DataFrame
-    agreement: Agreement | None
-    times: dict[str, dict]
-    trained_in: dict[str, set[str]]
-
-    @property
-    def seeds(self) -> int:
-        return len(self.runs.seeds.iloc[0].split())
-
-
-def notes_of(table: Noted) -> tuple[str, ...]:
-    """All notes of a table, plain text."""
+def notes_of(table: Table) -> tuple[str, ...]:
+    """All notes of a table, plain text; a new one is a function from a Table to a sentence, or to nothing, in this list."""
     if table.averaged:
-        said = [
-            accuracy,
-            average,
-            paired,
-            training_noise,
-            scored,
-            parameters,
-            rounded,
-            timed,
-            cleaned,
-            computed,
-            ours,
-            missing,
-            unfilled,
-            ordering,
-        ]
+        written = [accuracy, average, paired, training_noise, scored, parameters, rounded, timed, cleaned, computed, ours]
+        written += [missing, unfilled, ordering]
     else:
-        said = [unmeasured, timed, missing, unfilled]
-    return tuple(note for write in said if (note := write(table)))
+        written = [unmeasured, timed, missing, unfilled]
+    return tuple(note for write in written if (note := write(table)))
 
 
-def accuracy(table: Noted) -> str:
+def accuracy(table: Table) -> str:
     counts = []
     for column in table.columns:
         n = table.cells[table.cells.column == column.name].n.max()
         if not column.average and n > 0:
             counts.append(f"{column.heading} {int(n):,}")
-    seeds = "; means over seeds, whose own standard deviation stands apart" if table.seeds > 1 else ""
+    seeds = "; means over seeds, whose own standard deviation stands apart" if several_seeds(table) else ""
     return f"Word accuracy in per cent, ± half of Wilson's 95 % interval over images ({', '.join(counts)}){seeds}."
 
 
-def average(table: Noted) -> str:
+def average(table: Table) -> str:
     text = []
     for column in table.columns:
         if column.average:
             text.append(f"{column.name}: all images of {', '.join(column.benchmarks)} together")
             paper = f"the paper's {column.average}, {images_of(column.average):,} images"
-            text[-1] += f" ({paper})" if table.runs.data.iloc[0] != RENDERED else f" (for {paper})"
+            text[-1] += f" ({paper})" if table.data != RENDERED else f" (for {paper})"
     if len(table.averaged) > 1:
-        text.append(f"mean: plain mean of {', '.join(column.heading for column in table.averaged)}")
+        text.append(f"mean: plain mean of {', '.join(column.heading for column in table.averaged_columns)}")
     return "; ".join(text)[:1].upper() + "; ".join(text)[1:] + "." if text else ""
 
 
-def paired(table: Noted) -> str:
+def paired(table: Table) -> str:
     rows = table.rows[table.rows.image_se.notna()]
     if rows.empty:
         return ""
-    over = "the mean of this row" if len(table.averaged) > 1 else f"{table.averaged[0].heading} of this row"
+    over = "the mean of this row" if len(table.averaged) > 1 else f"{table.averaged_columns[0].heading} of this row"
     known = rows.p.notna()
     seen = "images and trainings" if known.all() else "images"
     return (
@@ -100,7 +58,7 @@ def paired(table: Noted) -> str:
     )
 
 
-def training_noise(table: Noted) -> str:
+def training_noise(table: Table) -> str:
     """Where the training noise in the intervals is from, how large it is, and where there is none."""
     compared = table.rows[table.rows.image_se.notna()]
     if compared.empty:
@@ -109,10 +67,10 @@ def training_noise(table: Noted) -> str:
     text = []
     for source, rows in known.groupby("noise", sort=False):
         which = "" if len(known) == len(rows) else f" of {', '.join(rows.index)}"
-        own = "the row's own spread over seeds" if table.seeds > 1 else ""
+        own = "the row's own spread over seeds" if several_seeds(table) else ""
         measured = " and ".join(filter(None, [own, source]))
         text.append(f"Training noise{which}: {measured}; one training varies by {span_of(rows.noise_sd, 2)} points (sd).")
-    if table.seeds == 1 and len(known):
+    if not several_seeds(table) and len(known):
         text.append("Every row is taken to vary from training to training as much as that.")
     if len(known):
         text.append(f"p: two-sided, from the same t, after Holm's correction for {len(known)} rows.")
@@ -127,13 +85,17 @@ def training_noise(table: Noted) -> str:
     return " ".join(text)
 
 
+def several_seeds(table: Table) -> bool:
+    return len(table.seeds.split()) > 1
+
+
 def span_of(values: pd.Series, decimals: int) -> str:
     """The smallest and the largest of some numbers, or the one."""
     least, most = (f"{value:.{decimals}f}" for value in (values.min(), values.max()))
     return least if least == most else f"{least} to {most}"
 
 
-def scored(table: Noted) -> str:
+def scored(table: Table) -> str:
     runs = table.runs
     which = "output listed" if runs.output.nunique() > 1 else f"{runs.output.iloc[0]} branch"
     steps = sorted({json.loads(protocol)["refine_steps"] for protocol in runs.protocol})
@@ -141,43 +103,45 @@ def scored(table: Noted) -> str:
     return f"Scored: the {which}, {refined}; published values carry the protocol as_published."
 
 
-def parameters(table: Noted) -> str:
+def parameters(table: Table) -> str:
     layers = "as listed" if table.runs.layers.nunique() > 1 else table.runs.layers.iloc[0]
     return f"#Params: learnable parameters of the encoders; layers of image/text tower: {layers}."
 
 
-def rounded(table: Noted) -> str:
+def rounded(table: Table) -> str:
     """Which rows were trained in what, where that differs: a processor may lack what a row asks for."""
-    kinds = sorted(set().union(*table.trained_in.values()))
+    trained_in = {row: precisions(table.results, run) for row, run in table.runs.iterrows()}
+    kinds = sorted(set().union(*trained_in.values()))
     if len(kinds) < 2:
         return ""
-    groups = [f"{', '.join(row for row, found in table.trained_in.items() if kind in found)} in {kind}" for kind in kinds]
+    groups = [f"{', '.join(row for row, known in trained_in.items() if kind in known)} in {kind}" for kind in kinds]
     return f"Trained with unlike rounding, which is part of their differences: {'; '.join(groups)}."
 
 
-def timed(table: Noted) -> str:
-    known = {row: found for row, found in table.times.items() if found}
-    if not known or not any(column.fact == "milliseconds" for column in table.columns):
+def timed(table: Table) -> str:
+    """On which device, and on what, milliseconds were measured."""
+    if not any(column.fact == "milliseconds" for column in table.columns):
         return ""
-    ways: dict[tuple, list[str]] = {}
-    for row, found in known.items():
-        ways.setdefault(tuple(found[name] for name in TIMED_BY), []).append(row)
-    measured = []
-    for (device, precision, batch, threads, images, letters), rows in ways.items():
-        which = "" if len(ways) == 1 else f"{', '.join(rows)}: "
-        sample = f"{images} test words of {letters:.1f} letters"
-        measured.append(f"{which}{device}, {precision}, batch {batch}, CPU threads: {threads}, {sample}")
+    ways: dict[str, list[str]] = {}
+    for row, run in table.runs.iterrows():
+        if time := reading_time(table.results, run):
+            sample = f"{time['images']} test words of {time['mean_letters']:.1f} letters"
+            way = f"{time['device']}, {time['precision']}, batch {time['batch']}, CPU threads: {time['threads']}, {sample}"
+            ways.setdefault(way, []).append(row)
+    if not ways:
+        return ""
+    measured = [way if len(ways) == 1 else f"{', '.join(rows)}: {way}" for way, rows in ways.items()]
     return (
-        f"Time: milliseconds an image, median of the repeats, nothing else running ({'; '.join(measured)}). Published: one "
+        f"Time: milliseconds per image, median of the repeats, nothing else running ({'; '.join(measured)}). Published: one "
         "A100, so compare rows, not columns."
     )
 
 
-def cleaned(table: Noted) -> str:
+def cleaned(table: Table) -> str:
     return f"Labels: those of labels/{table.layout.labels}, instead of the stored ones." if table.layout.labels else ""
 
 
-def computed(table: Noted) -> str:
+def computed(table: Table) -> str:
     """Averages that the paper does not print in this table."""
     names = [entry["name"] for entry in table.layout.columns if "average" in entry]
     benchmarks = [entry for entry in table.layout.columns if "paper" in entry]
@@ -187,31 +151,31 @@ def computed(table: Noted) -> str:
     return f"Published {which}: by the same formula from the printed cells; this table of the paper has no such column."
 
 
-def ours(table: Noted) -> str:
+def ours(table: Table) -> str:
     return "Rows marked (ours) are not in the paper." if table.rows.ours.any() else ""
 
 
-def missing(table: Noted) -> str:
+def missing(table: Table) -> str:
     left = [f"{row}: {reason}" for row, reason in table.rows.reason.items() if reason]
     return f"Rows without numbers: {'; '.join(left)}." if left else ""
 
 
-def unfilled(table: Noted) -> str:
+def unfilled(table: Table) -> str:
     """Empty cells of rows that have numbers, by reason."""
     empty = table.cells[(table.cells.reason != "") & ~table.cells.row.isin(table.rows.index[table.rows.reason != ""])]
     left = [f"{', '.join(dict.fromkeys(cells.column))}: {reason}" for reason, cells in empty.groupby("reason", sort=False)]
     return f"Empty cells: {'; '.join(left)}." if left else ""
 
 
-def unmeasured(table: Noted) -> str:
+def unmeasured(table: Table) -> str:
     if any("fact" not in entry for entry in table.layout.columns):
         return "No benchmark of this table was measured on this data."
     some = table.cells.value.notna().any()
     return "Measured here, with the published values below." if some else "Nothing was measured yet."
 
 
-def ordering(table: Noted) -> str:
-    agreement, averaged = table.agreement, table.averaged
+def ordering(table: Table) -> str:
+    agreement, averaged = table.agreement, table.averaged_columns
     if agreement is None:
         return (
             "The orderings are not compared: that takes three rows with measured and published values that are not all equal."
@@ -224,9 +188,9 @@ def ordering(table: Noted) -> str:
         f"({exact}{ties})"
     )
     if not np.isnan(agreement.low):
-        drawn = "seeds and images" if table.seeds > 1 else "images alone, as there is one seed"
+        drawn = "seeds and images" if several_seeds(table) else "images alone, as there is one seed"
         text += f", 95 % interval {agreement.low:.2f} to {agreement.high:.2f} (bootstrap over {drawn})"
     text += "."
-    if table.runs.scale.iloc[0] == "paper":
+    if table.scale == "paper":
         return text
     return text + " Compare micro results with the paper in ordering only, never cell by cell."

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import f
 
-from reports.strata import Strata
+from reports.stats.strata import Strata
 
 MOST_DF = 2  # what noise from elsewhere counts for beside the rows' own; chosen by `reports.simulation`
 DISAGREE = 0.2  # level of the test that drops it altogether

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pandas as pd
 
-from reports.grid import Entry, Grid, Head, explanation, external, measured, others
+from reports.render.grid import Entry, Grid, Head, explanation, external, measured, others
+from reports.render.text import MISSING
 from reports.table import Table
-from reports.text import MISSING
 
 EMPHASIS = {0: "{}", 1: "**{}**", 2: "*{}*"}  # best bold, second best in italics
 

@@ -1,4 +1,4 @@
-"""Images whose result flipped: read right by a row and wrong by the baseline, or the other way round, with thumbnails."""
+"""Images that a row reads right and the baseline wrong, or the other way round, with thumbnails: what a table's cells open."""
 
 import base64
 import hashlib
@@ -16,10 +16,13 @@ from core.data.environments import environment
 from core.data.folders import lmdbs_below
 from core.data.images import decode_image
 from core.errors import DataError, UnreadableImage, UserError
+from reports.collect.predictions import read_predictions
+from reports.table import Table
 
 KEYS = ["benchmark", "index"]
 THUMBNAIL = (128, 128)  # pixels at most; smaller images stay as they are
-QUALITY = 70  # of WebP: 1 to 2 KB a word
+QUALITY = 70  # of WebP: 1 to 2 KB per word
+SHOWN = 12  # images per side and cell
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,23 @@ class Flips:
     lost_shown: tuple[Flip, ...]
 
 
+def flips_of_table(table: Table) -> dict[tuple[str, str], Flips]:
+    """Flips by row and column name, of the first seed; none for the baseline, for facts and for cells without numbers."""
+    baseline, runs = table.layout.baseline, table.runs
+    if baseline is None or runs.reason[baseline]:
+        return {}
+    images = stored_images(Path(runs.data_root[baseline]))
+    first = {row: read_predictions(table.results, run) for row, run in runs.iterrows() if not run.reason}
+    first = {row: frame[frame.seed == frame.seed.min()] for row, frame in first.items()}
+    flips = {}
+    for row in first:
+        for column in table.scored:
+            pair = [frame[frame.benchmark.isin(column.benchmarks)] for frame in (first[row], first[baseline])]
+            if row != baseline and len(pair[0]) and len(pair[0]) == len(pair[1]):
+                flips[row, column.name] = flips_of(*pair, images, SHOWN)
+    return flips
+
+
 def flips_of(ours: pd.DataFrame, baseline: pd.DataFrame, images: Callable[[str, int], Image.Image], limit: int) -> Flips:
     """Count the flipped images of a row and show some of them.
 
@@ -66,12 +86,9 @@ def flips_of(ours: pd.DataFrame, baseline: pd.DataFrame, images: Callable[[str, 
     reading, and rows that flip the same images show the same.
 
     Args:
-        ours, baseline: `benchmark`, `index`, `label`, `reading`, `correct`, one line an image, of one seed.
+        ours, baseline: `benchmark`, `index`, `label`, `reading`, `correct`, one line per image, of one seed.
         images: the image of a benchmark and key number, see `stored_images`.
         limit: at most so many of those won and so many of those lost.
-
-    Raises:
-        UserError: the two are not of the same images.
     """
     both = ours.merge(baseline[[*KEYS, "reading", "correct"]], on=KEYS, suffixes=("", "_baseline"))
     if not len(ours) == len(baseline) == len(both):
@@ -85,15 +102,10 @@ def flips_of(ours: pd.DataFrame, baseline: pd.DataFrame, images: Callable[[str, 
 
 
 def chosen(lines: pd.DataFrame, limit: int) -> pd.DataFrame:
-    """The first `limit` lines of the fixed shuffle, back in order."""
-    places = [shuffled(benchmark, index) for benchmark, index in zip(lines.benchmark, lines["index"], strict=True)]
-    first = lines.assign(place=places).sort_values("place").head(limit)
-    return first.sort_values(KEYS)
-
-
-def shuffled(benchmark: str, index: int) -> str:
-    """The place of an image in a shuffle that depends on nothing but its name."""
-    return hashlib.sha256(f"{benchmark} {index}".encode()).hexdigest()
+    """The first `limit` lines of a shuffle that depends on nothing but the images' names, back in order."""
+    names = zip(lines.benchmark, lines["index"], strict=True)
+    places = [hashlib.sha256(f"{benchmark} {index}".encode()).hexdigest() for benchmark, index in names]
+    return lines.assign(place=places).sort_values("place").head(limit).sort_values(KEYS)
 
 
 def flip(line: tuple, images: Callable[[str, int], Image.Image]) -> Flip:
@@ -132,11 +144,11 @@ def stored_images(data: Path) -> Callable[[str, int], Image.Image]:
         return lmdbs_below(folders[benchmark]) if benchmark in folders else []
 
     def image(benchmark: str, index: int) -> Image.Image:
-        found = lmdbs_of(benchmark)
-        if len(found) != 1:
-            raise UnreadableImage(f"{benchmark} has {len(found)} LMDBs, and a number names an image in one only")
+        lmdbs = lmdbs_of(benchmark)
+        if len(lmdbs) != 1:
+            raise UnreadableImage(f"{benchmark} has {len(lmdbs)} LMDBs, and a number names an image in one only")
         try:
-            database = environment(found[0])
+            database = environment(lmdbs[0])
         except DataError as error:
             raise UnreadableImage(f"the LMDB of {benchmark} cannot be opened") from error
         with database.begin(buffers=True) as transaction:

@@ -1,6 +1,9 @@
-"""Differences between rows of a table: of the mean that it prints, with training noise from wherever the study has some."""
+"""Differences between rows of a table: of the mean that it prints, with training noise from wherever the study has some.
 
-from collections.abc import Mapping
+Raises ReportError for rows that were evaluated on other images, or with other seeds, than the baseline.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,16 +13,11 @@ import pandas as pd
 
 from core.data.benchmarks import INSIDE, distinct
 from core.errors import ReportError
-from reports import stats
-from reports.collect import read_predictions
+from reports.collect.predictions import read_predictions
 from reports.layout import Column, Layout
-from reports.noise import Noise, beside, combined, noise_of_replicates, noise_of_rows
-from reports.strata import Strata
-
-COMPARED = (
-    *("n", "difference", "diff_low", "diff_high", "p", "df", "image_se", "training_se"),
-    *("detectable", "seed_sd", "noise_sd", "pooled", "p_holm", "seeds_needed"),
-)
+from reports.stats import intervals as stats
+from reports.stats.noise import Noise, beside, combined, noise_of_replicates, noise_of_rows
+from reports.stats.strata import Strata
 
 
 @dataclass(frozen=True)
@@ -47,8 +45,8 @@ class Comparison:
     def noise(self, weights: Mapping[str, float]) -> Noise | None:
         """What is known of training noise beside the compared rows' own spread over seeds; None where they share a run.
 
-        Rows of one run differ by their decoding alone, and no other rows' trainings say how that varies. Neither do rows whose
-        own spread is much larger than all others' (`reports.noise.beside`).
+        Rows of one run differ by their decoding alone, and no other rows' trainings say how that varies. Neither do they for
+        rows whose own spread is much larger than all others' (`reports.stats.noise.beside`).
 
         Args:
             weights: of the rows, summing to zero.
@@ -57,9 +55,9 @@ class Comparison:
             return None
         first = {self.runs[name]: name for name in reversed([*weights, *self.correct])}  # of every run one row
         pooled = noise_of_rows({row: self.means[row] for row in first.values()}, weights)
-        found = combined([noise for noise in (pooled, self.outside) if noise])
+        elsewhere = combined([noise for noise in (pooled, self.outside) if noise])
         by_seed = sum(weight * self.means[row] for row, weight in weights.items())
-        return beside(by_seed, found, sum(weight**2 for weight in weights.values()))
+        return beside(by_seed, elsewhere, sum(weight**2 for weight in weights.values()))
 
     def contrast(self, weights: Mapping[str, float]) -> stats.Paired:
         """A weighted sum of rows.
@@ -87,17 +85,55 @@ class Comparison:
         return float(100 * (ours - theirs))
 
 
+STATISTICS: dict[str, Callable[[stats.Paired, Comparison, str, str], float]] = {
+    # of a row against the baseline, in points: (paired, comparison, row, baseline) to a column of Table.rows and of the CSV
+    "n": lambda paired, compared, *_: compared.once.sum(),
+    "difference": lambda paired, *_: paired.value,
+    "diff_low": lambda paired, *_: paired.low,
+    "diff_high": lambda paired, *_: paired.high,
+    "p": lambda paired, *_: paired.p,
+    "df": lambda paired, *_: paired.df,
+    "image_se": lambda paired, *_: paired.image_se,
+    "training_se": lambda paired, *_: paired.training_se,
+    "detectable": lambda paired, *_: paired.detectable,
+    "seed_sd": lambda paired, *_: paired.seed_sd,
+    "noise_sd": lambda paired, *_: np.sqrt(paired.seed_variance / 2),  # of one training
+    "pooled": lambda paired, compared, *rows: compared.pooled(*rows),
+}
+COMPARED = (*STATISTICS, "p_holm", "seeds_needed")  # the last two depend on how many rows are tested
+
+
+def compare(layout: Layout, runs: pd.DataFrame, compared: Comparison | None) -> pd.DataFrame:
+    """Each row against the baseline, with Holm's correction in the table; `noise` is the source of training noise.
+
+    Returns:
+        The columns COMPARED and `noise`, indexed by row; nan for rows that were not compared.
+    """
+    frame = pd.DataFrame(index=runs.index, columns=list(COMPARED), dtype=float).assign(noise="")
+    if compared is None:
+        return frame
+    baseline = layout.baseline
+    frame.loc[baseline, ["n", "difference", "pooled"]] = int(compared.once.sum()), 0.0, 0.0
+    pairs = {row: compared.paired(row, baseline) for row in compared.correct if row != baseline}
+    for row, paired in pairs.items():
+        frame.loc[row, list(STATISTICS)] = [value(paired, compared, row, baseline) for value in STATISTICS.values()]
+        noise = compared.noise({row: 1, baseline: -1})
+        frame.loc[row, "noise"] = noise.source if noise else ""
+    tested = frame.index[frame.p.notna()]
+    frame.loc[tested, "p_holm"] = stats.holm(frame.loc[tested, "p"].tolist())
+    for row in tested[frame.loc[tested, "p_holm"] >= stats.LEVEL]:
+        frame.loc[row, "seeds_needed"] = pairs[row].seeds_needed(stats.LEVEL / len(tested)) or np.inf
+    return frame
+
+
 def comparison(
     layout: Layout, runs: pd.DataFrame, scored: dict[str, pd.DataFrame], averaged: list[Column], results: Path
 ) -> Comparison | None:
     """The rows that have numbers, ready to be compared; None where the baseline has none.
 
     Args:
-        scored: predictions by row, see `reports.collect.read_predictions`.
+        scored: predictions by row, see `reports.collect.predictions.read_predictions`.
         averaged: the columns that the table's mean is over.
-
-    Raises:
-        ReportError: rows were evaluated on other images or with other seeds than the baseline.
     """
     benchmarks = {benchmark for column in averaged for benchmark in column.benchmarks}
     correct = {row: wide(layout, row, rows[rows.benchmark.isin(benchmarks)]) for row, rows in scored.items()}
@@ -105,11 +141,16 @@ def comparison(
     if baseline is None or baseline.empty:
         return None
     for row, frame in correct.items():
-        refuse_others(layout, row, frame, baseline)
-    sizes = baseline.groupby(level="benchmark").size().to_dict()
-    strata = Strata.of(baseline.index.get_level_values("benchmark"), weights_of(averaged, sizes), INSIDE)
-    outside = outside_noise(layout, runs, results, baseline, strata)
-    return Comparison(correct, strata, runs.run.to_dict(), outside)
+        check_same_images(layout, row, frame, baseline)
+    strata = strata_of(baseline.index, averaged)
+    noise = noise_elsewhere(layout, runs, results, baseline, strata)
+    return Comparison(correct, strata, runs.run.to_dict(), noise)
+
+
+def strata_of(images: pd.MultiIndex, averaged: list[Column]) -> Strata:
+    """The benchmark of every image, and the weight of each benchmark in the mean over columns."""
+    names = images.get_level_values("benchmark")
+    return Strata.of(names, weights_of(averaged, names.value_counts().to_dict()), INSIDE)
 
 
 def weights_of(averaged: list[Column], sizes: Mapping[str, int]) -> dict[str, float]:
@@ -123,11 +164,7 @@ def weights_of(averaged: list[Column], sizes: Mapping[str, int]) -> dict[str, fl
 
 
 def wide(layout: Layout, row: str, scored: pd.DataFrame) -> pd.DataFrame:
-    """One line per image and one column per seed, True where read correctly.
-
-    Raises:
-        ReportError: an image was read with some of the seeds only.
-    """
+    """One line per image and one column per seed, True where read correctly."""
     frame = scored.pivot(index=["benchmark", "index"], columns="seed", values="correct")
     partial = frame.index[frame.isna().any(axis=1)]
     if len(partial):
@@ -140,9 +177,9 @@ def wide(layout: Layout, row: str, scored: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def refuse_others(layout: Layout, row: str, frame: pd.DataFrame, baseline: pd.DataFrame) -> None:
-    """Raises ReportError for a row with other seeds or other images than the baseline."""
-    ours, theirs = (" ".join(map(str, found.columns)) for found in (frame, baseline))
+def check_same_images(layout: Layout, row: str, frame: pd.DataFrame, baseline: pd.DataFrame) -> None:
+    """A row has the seeds and images of the baseline."""
+    ours, theirs = (" ".join(map(str, correct.columns)) for correct in (frame, baseline))
     where = f"{layout.path}: row {row} and baseline {layout.baseline}"
     if ours != theirs:
         raise ReportError(f"{where}: seeds {ours} and {theirs}; train and evaluate both with the same seeds")
@@ -150,47 +187,16 @@ def refuse_others(layout: Layout, row: str, frame: pd.DataFrame, baseline: pd.Da
         raise ReportError(f"{where}: they were not evaluated on the same images; evaluate both again on the same data")
 
 
-def outside_noise(layout: Layout, runs: pd.DataFrame, results: Path, baseline: pd.DataFrame, strata: Strata) -> Noise | None:
-    """Training noise that the table's rows do not show themselves: replicates where there are some, else what is stated.
-
-    Raises:
-        ReportError: a replicate is missing or was evaluated on other images.
-    """
+def noise_elsewhere(layout: Layout, runs: pd.DataFrame, results: Path, baseline: pd.DataFrame, strata: Strata) -> Noise | None:
+    """Training noise that the table's rows do not show themselves: of replicates of the baseline, else as stated."""
     run = runs.loc[layout.baseline]
     if run.replicates:
         scored = read_predictions(results, run.replace({run.seeds: run.replicates}))
-        benchmarks = baseline.index.unique("benchmark")
-        frame = wide(layout, f"{layout.baseline} (replicates)", scored[scored.benchmark.isin(benchmarks)])
-        refuse_others(layout, f"{layout.baseline} (replicates)", frame[baseline.columns], baseline)
+        name = f"{layout.baseline} (replicates)"
+        frame = wide(layout, name, scored[scored.benchmark.isin(baseline.index.unique("benchmark"))])
+        check_same_images(layout, name, frame[baseline.columns], baseline)
         return noise_of_replicates(frame, strata)
     stated = layout.noise_sd
     if stated and stated.scale == runs.scale.iloc[0]:
         return Noise(stated.points**2, stated.df, stated.source)
     return None
-
-
-def compare(layout: Layout, runs: pd.DataFrame, found: Comparison | None) -> pd.DataFrame:
-    """Each row against the baseline, with Holm's correction in the table; `noise` says where training noise is from.
-
-    Returns:
-        The columns COMPARED and `noise`, indexed by row; nan for rows that were not compared.
-    """
-    frame = pd.DataFrame(index=runs.index, columns=list(COMPARED), dtype=float).assign(noise="")
-    if found is None:
-        return frame
-    images = int(found.once.sum())
-    frame.loc[layout.baseline, ["n", "difference", "pooled"]] = images, 0.0, 0.0
-    pairs = {row: found.paired(row, layout.baseline) for row in found.correct if row != layout.baseline}
-    for row, pair in pairs.items():
-        known = {"n": images, "difference": pair.value, "diff_low": pair.low, "diff_high": pair.high, "p": pair.p}
-        known |= {"df": pair.df, "image_se": pair.image_se, "training_se": pair.training_se, "seed_sd": pair.seed_sd}
-        known |= {"detectable": pair.detectable, "noise_sd": np.sqrt(pair.seed_variance / 2)}
-        frame.loc[row, list(known)] = list(known.values())
-        frame.loc[row, "pooled"] = found.pooled(row, layout.baseline)
-        noise = found.noise({row: 1, layout.baseline: -1})
-        frame.loc[row, "noise"] = noise.source if noise else ""
-    tested = frame.index[frame.p.notna()]
-    frame.loc[tested, "p_holm"] = stats.holm(frame.loc[tested, "p"].tolist())
-    for row in tested[frame.loc[tested, "p_holm"] >= stats.LEVEL]:
-        frame.loc[row, "seeds_needed"] = pairs[row].seeds_needed(stats.LEVEL / len(tested)) or np.inf
-    return frame

@@ -14,9 +14,9 @@ from scipy.stats import nct, norm, t
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from core.errors import UserError
-from reports.noise import Noise
-from reports.strata import Strata
+from core.data.benchmarks import distinct
+from reports.stats.noise import Noise
+from reports.stats.strata import Strata
 
 LEVEL = 0.05
 CONFIDENCE = 1 - LEVEL
@@ -90,9 +90,20 @@ def accuracy(correct: float, n: int, effective: float | None = None) -> Interval
         n: images, those that an average counts twice twice.
         effective: how many images counted once say as much (`effective_images`); n where left out.
     """
-    said = effective or n
-    low, high = proportion_confint(correct / n * said, said, alpha=LEVEL, method="wilson")
+    worth = effective or n
+    low, high = proportion_confint(correct / n * worth, worth, alpha=LEVEL, method="wilson")
     return Interval(100 * correct / n, 100 * low, 100 * high)
+
+
+def pooled_accuracy(scored: pd.DataFrame, seeds: int = 1) -> Interval:
+    """Word accuracy on all images together; those that lie in two of the benchmarks widen the interval.
+
+    Args:
+        scored: `benchmark` and `correct`, one line per image and seed.
+    """
+    twice = int((~scored.benchmark.isin(distinct(scored.benchmark))).sum()) // seeds
+    images = len(scored) // seeds
+    return accuracy(scored.correct.sum() / seeds, images, effective_images(images, twice))
 
 
 def effective_images(n: int, twice: int) -> float:
@@ -103,24 +114,6 @@ def effective_images(n: int, twice: int) -> float:
 def seed_sd(values: np.ndarray) -> float:
     """Standard deviation over training seeds (n - 1); nan for one: images say nothing about it."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
-
-
-def paired(ours: pd.DataFrame, baseline: pd.DataFrame, *, strata: Strata | None = None, noise: Noise | None = None) -> Paired:
-    """Compare two rows image by image and seed by seed, see `compared`.
-
-    Args:
-        ours, baseline: one line per image and one column per seed, True where read correctly; the same images in the same
-            order, and the same seeds.
-        strata: benchmark of every image and the weights of the printed mean; without it the plain mean over images.
-        noise: training noise measured elsewhere.
-
-    Raises:
-        UserError: they are not of the same images and seeds.
-    """
-    if not ours.index.equals(baseline.index) or list(ours.columns) != list(baseline.columns):
-        raise UserError("the rows were not evaluated on the same images with the same seeds")
-    gain = 100 * (ours.to_numpy(float) - baseline.to_numpy(float))
-    return compared(gain, strata or Strata.single(len(gain)), noise)
 
 
 def compared(gain: np.ndarray, strata: Strata, noise: Noise | None = None, trainings: float = 2) -> Paired:

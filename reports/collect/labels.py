@@ -27,9 +27,6 @@ def corrected(predictions: pd.DataFrame, folder: Path, benchmarks: dict) -> pd.D
     Args:
         predictions: with `benchmark` and `index`.
         benchmarks: of metrics.json, for the number of stored images.
-
-    Raises:
-        ReportError: a file has not a line for every image.
     """
     frames = []
     for name, rows in predictions.groupby("benchmark", sort=False):
@@ -41,11 +38,7 @@ def corrected(predictions: pd.DataFrame, folder: Path, benchmarks: dict) -> pd.D
 
 
 def read_labels(path: Path, stored: int) -> pd.Series:
-    """The labels of a file, by index.
-
-    Raises:
-        ReportError: it cannot be read, columns are missing, or the lines are not the images 1 to `stored`.
-    """
+    """The labels of a file, by index."""
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:  # pandas' own errors and bytes that are not UTF-8 are ValueErrors

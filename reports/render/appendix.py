@@ -1,18 +1,23 @@
 """Where a study's numbers come from: code, packages, machines, data, commands, seeds, hours."""
 
-import json
 import shlex
 from pathlib import Path
 
 import pandas as pd
 
 from core.runtime.tracking.client import recorded
-from reports.collect import evaluation_folder, training_facts
-from reports.document import Block, Heading, Items, Listing, Text
+from reports.collect.predictions import read_benchmarks
+from reports.collect.runs import seed_folder, training_facts
+from reports.collect.stored import damaged, read_json
+from reports.render.document import Block, Heading, Items, Listing, Text
 
 UPLOAD = (
     "What wandb recorded of the runs. `wandb sync` with folders named here uploads what was recorded offline; it is a copy of "
     "metrics.jsonl."
+)
+PROVENANCE = (  # keys of provenance.json that the appendix shows
+    *("started", "finished", "dirty", "commit", "packages", "python", "device", "threads"),
+    *("command", "data", "data_fingerprint"),
 )
 
 
@@ -40,16 +45,26 @@ def appendix(runs: pd.DataFrame, results: Path) -> list[Block]:
 
 
 def records_of(run: str, rows: pd.DataFrame, results: Path) -> list[dict]:
-    """One record a seed of a run."""
-    asked = ", ".join(f"{row.table}/{row.row}" for row in rows.itertuples())
+    """One record per seed of a run, from its provenance.json."""
+    names = ", ".join(f"{row.table}/{row.row}" for row in rows.itertuples())
     records = []
     for seed in dict.fromkeys(" ".join([*rows.seeds, *rows.replicates]).split()):
-        folder = results / "runs" / run / f"seed{seed}"
-        found = json.loads((folder / "provenance.json").read_text())
-        known = {"run": run, "seed": seed, "rows": asked, "steps": found["train"]["steps"], "images": found["train"]["images"]}
-        known |= {"hours": training_facts(folder, rows.batch.iloc[0])["hours"], **found}
-        known["lmdbs"] = ", ".join(f"{Path(entry['path']).name} ({entry['used']:,})" for entry in found["train"]["lmdbs"])
-        known.setdefault("precision", "a precision that was not recorded")
+        folder = seed_folder(results, run, seed)
+        hours = training_facts(folder, rows.batch.iloc[0])["hours"]
+        with damaged(folder / "provenance.json", "train the run again"):
+            provenance = read_json(folder / "provenance.json", "train the run again")
+            train = provenance["train"]
+            known = {
+                "run": run,
+                "seed": seed,
+                "rows": names,
+                "steps": train["steps"],
+                "images": train["images"],
+                "hours": hours,
+            }
+            known |= {key: provenance[key] for key in PROVENANCE}
+            known["precision"] = provenance.get("precision", "a precision that was not recorded")
+            known["lmdbs"] = ", ".join(f"{Path(entry['path']).name} ({entry['used']:,})" for entry in train["lmdbs"])
         records.append(known)
     return records
 
@@ -68,7 +83,7 @@ def environment(frame: pd.DataFrame) -> list[str]:
     """Code, interpreter, packages, devices and precision; several where runs differ."""
     changed = frame.dirty.map({True: " (with uncommitted changes)"}).fillna("")
     commits = set(frame.commit.fillna("unknown") + changed)
-    packages = {", ".join(f"{name} {version}" for name, version in found.items()) for found in frame.packages}
+    packages = {", ".join(f"{name} {version}" for name, version in versions.items()) for versions in frame.packages}
     threads = set(frame.device + ", " + frame.threads.astype(str) + " threads")
     lines = [("commit", commits), ("Python", set(frame.python)), ("packages", packages), ("device", threads)]
     lines.append(("trained in", set(frame.precision)))
@@ -79,10 +94,10 @@ def recordings(frame: pd.DataFrame, results: Path) -> list[str]:
     """Where the training of each run, and its evaluations, were recorded: addresses, or folders of offline ones."""
     lines = []
     for record in frame.itertuples():
-        run = results / "runs" / record.run / f"seed{record.seed}"
+        run = seed_folder(results, record.run, record.seed)
         kept = [run, *(path.parent for path in sorted(run.glob("evaluations/*/tracking.json")))]
-        if found := list(filter(None, (recorded(folder, run) for folder in kept))):
-            lines.append(f"{record.run} seed {record.seed}: {', '.join(found)}")
+        if places := list(filter(None, (recorded(folder, run) for folder in kept))):
+            lines.append(f"{record.run} seed {record.seed}: {', '.join(places)}")
     return lines
 
 
@@ -90,11 +105,7 @@ def data(done: pd.DataFrame, results: Path) -> pd.DataFrame:
     """Every benchmark that was read, with its fingerprint and what was left out."""
     lines: dict[str, dict] = {}
     for _, run in done.iterrows():
-        path = evaluation_folder(results, run, run.seeds.split()[0]) / "metrics.json"
-        if not path.is_file():  # tables of costs evaluate nothing
-            continue
-        metrics = json.loads(path.read_text())
-        for name, entry in metrics["benchmarks"].items():
+        for name, entry in read_benchmarks(results, run).items():
             left = ", ".join(f"{left['count']} {reason}" for reason, left in entry.get("left_out", {}).items())
             known = {
                 "stored": entry.get("stored", ""),

@@ -1,14 +1,15 @@
 """A table as a rectangle of ready-made entries: which columns are shown, and what each cell says, for LaTeX and HTML alike."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from reports.layout import Column
-from reports.stats import LEVEL
+from reports.render.text import number, probability, shortened, signed
+from reports.stats.intervals import LEVEL
 from reports.table import Table
-from reports.text import half_width, number, probability, shortened
 
 TWO_MODELS = "these two models"  # what an interval over images alone is of
 NO_NOISE = "no measure of training noise: one seed, or a run shared with the baseline"
@@ -65,7 +66,7 @@ class Entry:
     apart: bool = False
 
 
-Grid = dict[Head, list[Entry]]  # an entry a row of the table
+Grid = dict[Head, list[Entry]]  # one entry per row of the table
 
 
 def measured(table: Table) -> Grid:
@@ -85,34 +86,23 @@ def measured(table: Table) -> Grid:
     if len(table.averaged) > 1:
         grid[Head("mean", "mean")] = [mean(line) for _, line in rows.iterrows()]
     if rows.difference.notna().any():
-        grid |= differences(table)
-    return grid
-
-
-def differences(table: Table) -> Grid:
-    """Columns of the comparison with the baseline: those that have something to say."""
-    rows = table.rows
-    known = rows.p.notna().any()
-    head = Head("difference", "difference", "" if known else TWO_MODELS)
-    grid: Grid = {head: [difference(table, row) for row in rows.index]}
-    if known:
-        grid[Head("p", "p", "Holm", best_first=False)] = [p_value(table, row) for row in rows.index]
-    if rows.seeds_needed.notna().any():
-        grid[Head("seeds_needed", "seeds", "to decide", best_first=False)] = [seeds(table, row) for row in rows.index]
-    if ((rows.pooled - rows.difference).abs() >= 0.05).any():
-        grid[Head("pooled", "pooled")] = [pooled(table, row) for row in rows.index]
+        for name, (title, note, entry_of, shown) in COMPARISON.items():
+            if shown(rows):
+                note = TWO_MODELS if name == "difference" and rows.p.isna().all() else note
+                head = Head(name, title, note, best_first=name not in ("p", "seeds_needed"))
+                grid[head] = [entry_of(table, rows.loc[row]) for row in rows.index]
     return grid
 
 
 def explanation(table: Table, grid: Grid) -> list[str]:
     """How the numbers are set, as far as there are such numbers; not for the published ones."""
     entries = [entry for column in grid.values() for entry in column]
-    said = []
+    sentences = []
     if any(entry.rank or entry.published_rank for entry in entries):
-        said.append("Bold: best of a column; underlined: second best.")
+        sentences.append("Bold: best of a column; underlined: second best.")
     if table.cells.seed_sd.notna().any():
-        said.append("In brackets: standard deviation over seeds.")
-    return said
+        sentences.append("In brackets: standard deviation over seeds.")
+    return sentences
 
 
 def others(table: Table) -> Grid:
@@ -160,17 +150,14 @@ def cell(line: pd.Series, column: Column) -> Entry:
     if np.isnan(line.value):
         return Entry(published=published, published_rank=published_rank, reason=line.reason)
     text, spread, details = number(line.value, column), "", []
-    if not np.isnan(half_width(line)):
-        spread = f"±{half_width(line):.1f}"
-        details = [f"95 % interval {line.low:.1f} to {line.high:.1f}", f"{int(line.n):,} images", seeds_of(line.seeds)]
+    if not np.isnan(line.low):
+        spread = f"±{(line.high - line.low) / 2:.1f}"
+        seeds = "one seed" if line.seeds == 1 else f"mean of {int(line.seeds)} seeds"
+        details = [f"95 % interval {line.low:.1f} to {line.high:.1f}", f"{int(line.n):,} images", seeds]
     if not pd.isna(line.seed_sd):
         spread += f" ({line.seed_sd:.1f})"
         details.append(f"standard deviation over seeds {line.seed_sd:.2f}")
     return Entry(text, spread, rank, published, published_rank, number=line.value, details=tuple(details))
-
-
-def seeds_of(count: float) -> str:
-    return "one seed" if count == 1 else f"mean of {int(count)} seeds"
 
 
 def as_printed(value: float, column: Column) -> str:
@@ -188,24 +175,24 @@ def mean(line: pd.Series) -> Entry:
     return Entry(text=f"{line['mean']:.1f}", published=published, number=line["mean"])
 
 
-def difference(table: Table, row: str) -> Entry:
+def difference(table: Table, line: pd.Series) -> Entry:
     """A row's difference to the baseline in points, with its interval; without training noise it is of two models alone."""
-    line = table.rows.loc[row]
     if np.isnan(line.difference):
         return Entry(reason=line.reason or UNCOMPARED)
-    if row == table.layout.baseline:
+    if line.name == table.layout.baseline:
         return Entry(text="baseline", number=0.0)
     known = not np.isnan(line.p)
     spread = f"[{signed(line.diff_low)}, {signed(line.diff_high)}]"
-    details = [f"95 % interval {signed(line.diff_low)} to {signed(line.diff_high)} points", f"{int(line.n):,} images"]
-    details.append(f"such a study can show differences of {line.detectable:.1f} points and more")
-    if known:
-        details.append(
-            f"standard error {line.image_se:.2f} from images and {line.training_se:.2f} from training, df {line.df:.0f}"
-        )
-    else:
-        spread += "" if table.rows.p.isna().all() else f" {TWO_MODELS}"
-        details.append(f"of {TWO_MODELS}: no measure of training noise")
+    details = [
+        f"95 % interval {signed(line.diff_low)} to {signed(line.diff_high)} points",
+        f"{int(line.n):,} images",
+        f"such a study can show differences of {line.detectable:.1f} points and more",
+        f"standard error {line.image_se:.2f} from images and {line.training_se:.2f} from training, df {line.df:.0f}"
+        if known
+        else f"of {TWO_MODELS}: no measure of training noise",
+    ]
+    if not known and table.rows.p.notna().any():
+        spread += f" {TWO_MODELS}"
     if not np.isnan(line.seed_sd):
         spread += f" ({line.seed_sd:.1f})"
         details.append(f"standard deviation over seeds {line.seed_sd:.2f}")
@@ -226,37 +213,38 @@ def image_interval(line: pd.Series) -> tuple[float, float]:
     return line.difference - reach, line.difference + reach
 
 
-def pooled(table: Table, row: str) -> Entry:
-    """The difference on all images together, in points."""
-    value = table.rows.pooled[row]
-    if np.isnan(value) or row == table.layout.baseline:
-        return Entry()
-    return Entry(signed(value), number=value, details=("difference on all images together, weighted by images",))
-
-
-def seeds(table: Table, row: str) -> Entry:
-    """The seeds per row that would decide an undecided difference."""
-    needed = table.rows.seeds_needed[row]
-    if np.isnan(needed):
-        return Entry()
-    if np.isinf(needed):
-        return Entry(reason=TOO_FEW_IMAGES)
-    return Entry(f"{needed:.0f}", number=needed, details=("80 % power for a true difference as large as this one",))
-
-
-def signed(points: float) -> str:
-    """Points with a sign, nothing before a zero."""
-    text = f"{points:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "\N{MINUS SIGN}")
-
-
-def p_value(table: Table, row: str) -> Entry:
+def p_value(table: Table, line: pd.Series) -> Entry:
     """Holm's p of a row; below a thousandth only that, the number among the details."""
-    line = table.rows.loc[row]
     if np.isnan(line.p_holm):
-        if row == table.layout.baseline:
+        if line.name == table.layout.baseline:
             return Entry()
         return Entry(reason=line.reason or (UNCOMPARED if np.isnan(line.difference) else NO_NOISE))
     text = "< 0.001" if line.p_holm < 0.001 else probability(line.p_holm)
     details = (f"two-sided, {line.df:.0f} df: {probability(line.p)}", f"after Holm's correction {probability(line.p_holm)}")
     return Entry(text=text, number=line.p_holm, details=details)
+
+
+def seeds(table: Table, line: pd.Series) -> Entry:
+    """The seeds per row that would decide an undecided difference."""
+    if np.isnan(line.seeds_needed):
+        return Entry()
+    if np.isinf(line.seeds_needed):
+        return Entry(reason=TOO_FEW_IMAGES)
+    details = ("80 % power for a true difference as large as this one",)
+    return Entry(f"{line.seeds_needed:.0f}", number=line.seeds_needed, details=details)
+
+
+def pooled(table: Table, line: pd.Series) -> Entry:
+    """The difference on all images together, in points."""
+    if np.isnan(line.pooled) or line.name == table.layout.baseline:
+        return Entry()
+    return Entry(signed(line.pooled), number=line.pooled, details=("difference on all images together, weighted by images",))
+
+
+COMPARISON: dict[str, tuple[str, str, Callable[[Table, pd.Series], Entry], Callable[[pd.DataFrame], bool]]] = {
+    # a column for each statistic of stats.compare that tables show: title, note, entry of a row, and whether it has any
+    "difference": ("difference", "", difference, lambda rows: True),
+    "p": ("p", "Holm", p_value, lambda rows: rows.p.notna().any()),
+    "seeds_needed": ("seeds", "to decide", seeds, lambda rows: rows.seeds_needed.notna().any()),
+    "pooled": ("pooled", "", pooled, lambda rows: ((rows.pooled - rows.difference).abs() >= 0.05).any()),
+}

@@ -6,8 +6,8 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from reports.flips import Flip, Flips
-from reports.grid import Entry, Grid, explanation, external, measured, others
+from reports.collect.flips import Flip, Flips, flips_of_table
+from reports.render.grid import Entry, Grid, explanation, external, measured, others
 from reports.table import Table
 
 CellFlips = Mapping[tuple[str, str], Flips]  # by row and column
@@ -37,6 +37,11 @@ def html(table: Table, flips: CellFlips) -> str:
     return page(table.layout.title, fragment(table, flips, pictures, level=1), pictures)
 
 
+def html_with_images(table: Table) -> str:
+    """A whole page whose cells open the images that flipped."""
+    return html(table, flips_of_table(table))
+
+
 def page(title: str, body: str, pictures: Pictures) -> str:
     """A page around tables (and whatever else): style and script once, thumbnails once.
 
@@ -60,7 +65,7 @@ def fragment(table: Table, flips: CellFlips, pictures: Pictures, level: int = 2)
         table=table,
         level=level,
         grid=grid,
-        apart=[(title, note, rows) for title, note, rows in set_apart(table) if rows],
+        apart=[part for part in set_apart(table) if part[-1]],
         places={key: number for number, key in enumerate(shown)},
         flips=[dialog(table, grid, key, flips[key], pictures) for key in shown],
         span=span(grid),
@@ -71,20 +76,17 @@ def fragment(table: Table, flips: CellFlips, pictures: Pictures, level: int = 2)
 
 def set_apart(table: Table) -> list[tuple[str, str, Grid]]:
     """What stands below the rows and enters no statistic: a title, a caption, and the rows."""
+    about = "readers made by others, which check the harness and enter no statistic"
     return [
         ("Other methods, as published", "published rows of other methods, which enter no statistic", others(table)),
-        (
-            "External readers, measured here",
-            "readers made by others, which check the harness and enter no statistic",
-            external(table),
-        ),
+        ("External readers, measured here", about, external(table)),
     ]
 
 
 @cache
 def templates() -> Environment:
     environment = Environment(
-        loader=PackageLoader("reports", "assets"),
+        loader=PackageLoader("reports.render", "assets"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -110,6 +112,7 @@ def dialog(table: Table, grid: Grid, key: tuple[str, str], flips: Flips, picture
     row, name = key
     head = next(head for head in grid if head.key == name)
     place, baseline = table.rows.index.get_loc(row), table.layout.baseline
+    won, lost = ([example(flip, pictures) for flip in shown] for shown in (flips.won_shown, flips.lost_shown))
     return {
         "row": row,
         "column": f"{head.title} ({head.note})" if head.note else head.title,
@@ -119,8 +122,8 @@ def dialog(table: Table, grid: Grid, key: tuple[str, str], flips: Flips, picture
         "n": flips.n,
         "won": flips.won,
         "lost": flips.lost,
-        "won_shown": [example(flip, pictures) for flip in flips.won_shown],
-        "lost_shown": [example(flip, pictures) for flip in flips.lost_shown],
+        "won_shown": won,
+        "lost_shown": lost,
     }
 
 
@@ -131,12 +134,6 @@ def sentence(entry: Entry) -> str:
 
 
 def example(flip: Flip, pictures: Pictures) -> dict:
-    return {
-        "benchmark": flip.benchmark,
-        "index": flip.index,
-        "label": flip.label,
-        "ours": flip.ours,
-        "baseline": flip.baseline,
-        "picture": pictures.key(flip.thumbnail),
-        "unseen": flip.unseen,
-    }
+    """One flipped image, its thumbnail by its short name."""
+    known = {name: value for name, value in vars(flip).items() if name != "thumbnail"}
+    return known | {"picture": pictures.key(flip.thumbnail)}

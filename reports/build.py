@@ -1,30 +1,24 @@
-"""From predictions to a table: every cell with its interval, every row with its paired difference, ranks and reasons."""
+"""From what the runs of a table left behind to the finished table: cells, differences, ranks, reasons and notes.
 
+Raises ReportError for an input that is missing or does not fit; the message names file, row, key and the fix.
+"""
+
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from core.errors import ReportError
-from reports import stats
-from reports.averages import counted_twice, fill_averages
-from reports.collect import (
-    absent,
-    check_protocols,
-    facts,
-    measured_benchmarks,
-    precisions,
-    problems_of,
-    read_predictions,
-    read_published,
-    read_runs,
-    reading_time,
-)
-from reports.compare import Comparison, compare, comparison
-from reports.layout import Column, columns_of, read_layout
-from reports.notes import RENDERED, Noted, notes_of
-from reports.orderings import Agreement, agreement, with_interval
-from reports.outside import outside
+from reports.collect.peers import read_peers
+from reports.collect.predictions import problems_of, read_predictions
+from reports.collect.published import fill_averages, read_published
+from reports.collect.runs import check_protocols, facts, read_runs
+from reports.layout import RENDERED, Column, absent, columns_of, read_layout
+from reports.render.notes import notes_of
+from reports.stats import intervals
+from reports.stats.compare import Comparison, compare, comparison
+from reports.stats.orderings import Agreement, agreement, with_interval
 from reports.table import Table
 
 CELL = ("row", "column", "value", "low", "high", "n", "seeds", "seed_sd", "published", "reason")
@@ -35,40 +29,25 @@ def build(table: str, results: Path, folder: Path) -> Table:
 
     Args:
         folder: where <table>.runs.csv is.
-
-    Raises:
-        ReportError: an input is missing or does not fit; names file, row, key and the fix.
     """
-    layout = read_layout(table)
-    runs = read_runs(folder, table)
+    layout, runs = read_layout(table), read_runs(folder, table)
     if layout.baseline and layout.baseline not in runs.index:
-        raise ReportError(f"{layout.path}: baseline {layout.baseline!r} is no row; there are {', '.join(runs.index)}")
+        raise ReportError(f"{layout.path}: baseline {layout.baseline!r} is not a row; there are {', '.join(runs.index)}")
     check_protocols(runs, layout)
-    everything = fill_averages(layout, read_published(layout, list(layout.rows)))
+    everything = fill_averages(layout, read_published(layout, layout.rows))
     published, others = everything[everything.method == ""], everything[everything.method != ""]
     has_scores = any("fact" not in entry for entry in layout.columns)
-    scored = {row: read_predictions(results, run) for row, run in runs.iterrows() if not run.reason} if has_scores else {}
-    rendered = runs.data.iloc[0] == RENDERED
-    columns = columns_of(layout, rendered, measured_benchmarks(scored))
-    problems = {row: problems_of(results, runs.loc[row]) for row in scored}
-    known = {row: facts(results, run) for row, run in runs.iterrows()}
-    cells = pd.DataFrame(
-        one_cell(run, column, scored.get(row), known[row], published, problems.get(row, {}))
-        for row, run in runs.iterrows()
-        for column in columns
-    ).reindex(columns=CELL)
-    cells["rank"] = ranks(cells, columns, "value")
-    cells["published_rank"] = ranks(cells, columns, "published", others)
+    scored = {row: read_predictions(results, run) for row, run in runs.iterrows() if has_scores and not run.reason}
+    first = runs.iloc[0]
+    benchmarks = sorted(set().union(*(frame.benchmark for frame in scored.values())))
+    columns = columns_of(layout, first.data == RENDERED, benchmarks)
+    cells = make_cells(results, runs, columns, scored, published, others)
     averaged = averaged_columns(columns, cells)
+    compared = comparison(layout, runs, scored, averaged, results)
     rows = runs[["gin", "run", "output", "layers", "params", "params_paper", "reason"]].copy()
     rows["ours"] = [len(everything) > 0 and row not in published.index for row in rows.index]
-    compared = comparison(layout, runs, scored, averaged, results)
     rows = rows.join(means(cells, averaged)).join(compare(layout, runs, compared))
-    ordering = ordered(rows, compared)
-    first = runs.iloc[0]
-    times = {row: reading_time(results, run) for row, run in runs.iterrows()}
-    trained_in = {row: precisions(results, run) for row, run in runs.iterrows()}
-    return Table(
+    finished = Table(
         layout=layout,
         scale=first.scale,
         data=first.data,
@@ -77,11 +56,34 @@ def build(table: str, results: Path, folder: Path) -> Table:
         rows=rows,
         cells=cells,
         others=others.reset_index(drop=True),
-        external=outside(runs.iloc[0], columns),
+        external=read_peers(first, columns),
         averaged=tuple(column.name for column in averaged),
-        notes=notes_of(Noted(layout, runs, columns, averaged, cells, rows, ordering, times, trained_in)),
-        agreement=ordering,
+        notes=(),
+        agreement=ordered(rows, compared),
+        runs=runs,
+        results=results,
     )
+    return replace(finished, notes=notes_of(finished))
+
+
+def make_cells(
+    results: Path,
+    runs: pd.DataFrame,
+    columns: list[Column],
+    scored: dict[str, pd.DataFrame],
+    published: pd.DataFrame,
+    others: pd.DataFrame,
+) -> pd.DataFrame:
+    """Table.cells: every row and column, with ranks."""
+    problems = {row: problems_of(results, runs.loc[row]) for row in scored}
+    known = {row: facts(results, run) for row, run in runs.iterrows()}
+    cells = pd.DataFrame(
+        one_cell(run, column, scored.get(row), known[row], published, problems.get(row, {}))
+        for row, run in runs.iterrows()
+        for column in columns
+    ).reindex(columns=CELL)
+    cells["rank"] = ranks(cells, columns, "value")
+    return cells.assign(published_rank=ranks(cells, columns, "published", others))
 
 
 def one_cell(
@@ -96,15 +98,12 @@ def one_cell(
         return cell | {"value": value, "reason": (run.reason or "not measured") if np.isnan(value) else ""}
     here = None if scored is None else scored[scored.benchmark.isin(column.benchmarks)]
     if here is None or not column.benchmarks or set(here.benchmark) != set(column.benchmarks):
-        found = set() if scored is None else set(scored.benchmark)
-        return cell | {"value": np.nan, "reason": run.reason or absent(column, found, problems)}
+        evaluated = set() if scored is None else set(scored.benchmark)
+        return cell | {"value": np.nan, "reason": run.reason or absent(column, evaluated, problems)}
     seeds = here.groupby("seed").correct.agg(["sum", "size"])
-    images = int(seeds["size"].iloc[0])
-    twice = counted_twice(column, here) // len(seeds)
-    value = stats.accuracy(seeds["sum"].mean(), images, stats.effective_images(images, twice))
-    spread = stats.seed_sd(100 * (seeds["sum"] / seeds["size"]).to_numpy())
-    measured = {"value": value.value, "low": value.low, "high": value.high, "n": images, "seeds": len(seeds), "seed_sd": spread}
-    return cell | measured
+    spread = intervals.seed_sd(100 * (seeds["sum"] / seeds["size"]).to_numpy())
+    measured = {"n": int(seeds["size"].iloc[0]), "seeds": len(seeds), "seed_sd": spread}
+    return cell | intervals.pooled_accuracy(here, len(seeds))._asdict() | measured
 
 
 def ranks(cells: pd.DataFrame, columns: list[Column], what: str, beside: pd.DataFrame | None = None) -> pd.Series:
@@ -155,8 +154,8 @@ def ordered(rows: pd.DataFrame, compared: Comparison | None) -> Agreement | None
     both = rows[["mean", "mean_published"]].dropna()
     if len(both) < 3 or both.round(6).nunique().min() < 2:
         return None
-    found = agreement(both["mean"].tolist(), both.mean_published.tolist())
+    order = agreement(both["mean"].tolist(), both.mean_published.tolist())
     if compared is None:
-        return found
+        return order
     correct = np.stack([compared.correct[row].to_numpy(bool) for row in both.index], axis=1)
-    return with_interval(found, correct, both.mean_published.tolist(), compared.strata)
+    return with_interval(order, correct, both.mean_published.tolist(), compared.strata)

@@ -2,9 +2,9 @@
 
 from string import ascii_lowercase
 
-from reports.grid import SET, Entry, Grid, Head, explanation, external, measured, others
+from reports.render.grid import SET, Entry, Grid, Head, explanation, external, measured, others
+from reports.render.tex import escaped
 from reports.table import Table
-from reports.tex import escaped
 
 MARKS = {0: "{}", 1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"}  # as the paper marks best and second best
 FILL = 0.62  # of the text's height for the rows, the rest for caption and notes
@@ -52,7 +52,7 @@ def latex(table: Table, standalone: bool = True) -> str:
         if rows_apart:
             lines += [r"\midrule", *set_apart(grid, rows_apart, title)]
     spec = "l" + "".join(r"r@{\,}l" if wide(entries) else "r" if head.numeric else "l" for head, entries in grid.items())
-    notes = [escaped(note) for note in (said(table, grid), *table.notes)] + footnotes.lines()
+    notes = [escaped(note) for note in (about(table, grid), *table.notes)] + footnotes.lines()
     lies = on_its_side(table, grid, len(lines))
     sideways = lies and not standalone
     name, height = ("sidewaystable", "width") if sideways else ("table", "height")
@@ -90,7 +90,7 @@ def on_its_side(table: Table, grid: Grid, lines: int) -> bool:
     return min(1, LONG / width, FILL * SHORT / (lines * LINE)) > upright
 
 
-def said(table: Table, grid: Grid) -> str:
+def about(table: Table, grid: Grid) -> str:
     """What the numbers are of, and how they are set."""
     text = [f"Scale {table.scale}, data: {table.data}, seeds: {table.seeds}.", *explanation(table, grid)]
     return " ".join([*text, "Grey: as published."] if table.cells.published.notna().any() else text)
@@ -127,7 +127,7 @@ def over(text: str, entries: list[Entry]) -> str:
 
 
 def rows(table: Table, grid: Grid) -> tuple[list[str], Footnotes]:
-    """Two lines a row: what was measured, and in grey what the paper prints."""
+    """Two lines per row: what was measured, and in grey what the paper prints."""
     footnotes, lines = Footnotes(), []
     for place, row in enumerate(table.rows.index):
         name = escaped(f"{row} (ours)" if table.rows.ours[row] else row)

@@ -45,9 +45,6 @@ class Strata:
             benchmarks: n names.
             weights: by benchmark, summing to 1.
             nested: smaller benchmark to the larger ones that hold its images.
-
-        Raises:
-            UserError: a benchmark has no weight, or the weights do not sum to 1.
         """
         names, codes = np.unique(np.asarray(benchmarks, dtype=object).astype(str), return_inverse=True)
         if set(names) != set(weights) or abs(sum(weights.values()) - 1) > 1e-9:

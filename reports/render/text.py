@@ -1,7 +1,6 @@
 """How numbers are printed, the same in every rendering."""
 
 import numpy as np
-import pandas as pd
 
 from reports.layout import Column
 
@@ -14,7 +13,7 @@ def shortened(count: int) -> str:
 
 
 def probability(p: float) -> str:
-    """A p-value in two digits; what is below the smallest number a computer keeps is said to be so."""
+    """A p-value in two digits, or that it is below the smallest number a computer keeps."""
     return f"{p:.2g}" if p > 0 else "< 1e-300"
 
 
@@ -23,6 +22,7 @@ def number(value: float, column: Column) -> str:
     return MISSING if np.isnan(value) else f"{value:,.{column.decimals}f}"
 
 
-def half_width(cell: pd.Series) -> float:
-    """Half of a cell's interval; nan where there is none."""
-    return (cell.high - cell.low) / 2
+def signed(points: float, decimals: int = 1) -> str:
+    """A number with a sign; nothing before a zero."""
+    text = f"{points:+.{decimals}f}"
+    return text.lstrip("+-") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")

@@ -5,37 +5,27 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.progress import track
 
 from core.errors import ReportError
-from core.files import atomic_file
-from reports.appendix import appendix
-from reports.cells import build
+from reports.build import build
 from reports.claims.claim import ledger_paths
 from reports.claims.judged import judged_ledgers
 from reports.claims.results import StudyResults
 from reports.claims.shown import claim_blocks
-from reports.collect import read_runs
-from reports.document import Block, Drawing, Heading, Items, Listing, Masks, Study, Text, to_html, to_latex, to_markdown
-from reports.flipped import flips_of_table
+from reports.figures import FIGURES
 from reports.layout import drawable
+from reports.render.appendix import appendix
+from reports.render.document import Block, Drawing, Heading, Items, Listing, Masks, Study, Text
 from reports.table import Table
-
-CAPTIONS = {
-    "forest": "Differences to the baseline of {title}",
-    "curves": "Learning curves of the runs of {title}",
-    "parameters": "Accuracy against learnable parameters, {title}",
-    "qualitative": "Readings of single images (the paper's Figure 6), {title}",
-}
 
 
 def overview(tables: list[Table]) -> Listing:
-    """A line a table: rows, those with numbers, baseline, agreement with the paper's ordering."""
+    """One line per table: rows, those with numbers, baseline, agreement with the paper's ordering."""
     lines = {}
     for table in tables:
-        found = table.agreement
-        interval = "" if found is None or np.isnan(found.low) else f" [{found.low:.2f}, {found.high:.2f}]"
-        tau = "" if found is None else f"{found.tau:.2f}{interval} (p {found.p:.2g}, {found.n} rows)"
+        agreement = table.agreement
+        interval = "" if agreement is None or np.isnan(agreement.low) else f" [{agreement.low:.2f}, {agreement.high:.2f}]"
+        tau = "" if agreement is None else f"{agreement.tau:.2f}{interval} (p {agreement.p:.2g}, {agreement.n} rows)"
         measured = set(table.cells.row[table.cells.value.notna()])
         lines[table.layout.title] = {
             "rows": str(len(table.rows)),
@@ -81,34 +71,24 @@ def introduction(tables: list[Table]) -> list[Block]:
 
 
 def blocks_of(names: Sequence[str], results: Path, tables: Path, figures: Path) -> list[Block]:
-    """The whole document.
-
-    Raises:
-        ReportError: a table cannot be made, or a figure is missing.
-    """
+    """The whole document."""
     built = [build(name, results, tables) for name in names]
-    runs = {name: read_runs(tables, name) for name in names}
-    scale = built[0].scale
-    blocks: list[Block] = [Heading(f"CLIP4STR, ablated: {scale} scale", 1)]
+    blocks: list[Block] = [Heading(f"CLIP4STR, ablated: {built[0].scale} scale", 1)]
     blocks += claims(StudyResults(results, tables), figures) + introduction(built)
     blocks += [drawing(figures / "figure_1", "A picture with a word sticker, classified zero-shot, with Grad-CAM (Figure 1)")]
     blocks += [drawing(figures / "figure_2", "Attention of the image tower on test words (Figure 2)")]
     blocks += [Masks(results / "maps" / "masks.json")]
-    for table in track(built, "tables", transient=True):
+    for table in built:
         name = table.layout.table
-        blocks.append(Study(table, flips_of_table(table, runs[name], results)))
+        blocks.append(Study(table))
         for figure in drawable(table.layout, measured_rows(table)):
-            blocks.append(drawing(figures / f"{figure}_{name}", CAPTIONS[figure].format(title=table.layout.title)))
-    everything = pd.concat([frame.assign(table=name) for name, frame in runs.items()])
+            blocks.append(drawing(figures / f"{figure}_{name}", FIGURES[figure].caption.format(title=table.layout.title)))
+    everything = pd.concat([table.runs.assign(table=table.layout.table) for table in built])
     return [*blocks, *appendix(everything, results)]
 
 
 def claims(study: StudyResults, figures: Path) -> list[Block]:
-    """The ledgers, which head the report; nothing where no claims.yaml is.
-
-    Raises:
-        ReportError: a ledger cannot be used, or its figure is missing.
-    """
+    """The ledgers, which head the report; nothing where no claims.yaml is."""
     if not ledger_paths():
         return []
     stem = drawing(figures / "claims", "").stem
@@ -120,23 +100,7 @@ def measured_rows(table: Table) -> list[str]:
 
 
 def drawing(stem: Path, caption: str) -> Drawing:
-    """A figure that was drawn before.
-
-    Raises:
-        ReportError: it was not.
-    """
+    """A figure that was drawn before."""
     if not stem.with_suffix(".png").is_file():
         raise ReportError(f"{stem}.png is missing; `snakemake figures` draws it")
     return Drawing(stem, caption)
-
-
-def write_report(blocks: list[Block], out: Path) -> None:
-    """Write <out>.md, .tex and .html."""
-    texts = {
-        "md": to_markdown(blocks, out.parent),
-        "tex": to_latex(blocks, out.parent),
-        "html": to_html(blocks, blocks[0].text),
-    }
-    for suffix, text in texts.items():
-        with atomic_file(out.with_name(f"{out.name}.{suffix}")) as partial:
-            partial.write_text(text)

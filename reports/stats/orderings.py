@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import kendalltau, permutation_test
 
-from reports.stats import LEVEL
-from reports.strata import Strata
+from reports.stats.intervals import LEVEL
+from reports.stats.strata import Strata
 
 RESAMPLES = 1000
 PERMUTATIONS = 9999  # all n! where there are not more of them
@@ -56,13 +56,13 @@ def tied_p(values: np.ndarray, published: np.ndarray) -> float:
     def score(permuted: np.ndarray, axis: int) -> np.ndarray:
         return np.abs(signs_of(np.moveaxis(permuted, axis, -1)) @ published)
 
-    found = permutation_test(
+    test = permutation_test(
         (values,), score, permutation_type="pairings", vectorized=True, n_resamples=PERMUTATIONS, alternative="greater", rng=0
     )
-    return float(found.pvalue)
+    return float(test.pvalue)
 
 
-def with_interval(found: Agreement, correct: np.ndarray, published: list[float], strata: Strata) -> Agreement:
+def with_interval(order: Agreement, correct: np.ndarray, published: list[float], strata: Strata) -> Agreement:
     """Add the percentile interval of tau over resampled seeds (the same for all rows) and images (within benchmarks).
 
     Args:
@@ -82,4 +82,4 @@ def with_interval(found: Agreement, correct: np.ndarray, published: list[float],
     pairs = np.sqrt((ours != 0).sum(axis=1) * (theirs != 0).sum())
     taus = np.divide(ours @ theirs, pairs, out=np.zeros(RESAMPLES), where=pairs > 0)
     low, high = np.quantile(taus, [LEVEL / 2, 1 - LEVEL / 2])
-    return found._replace(low=float(low), high=float(high))
+    return order._replace(low=float(low), high=float(high))

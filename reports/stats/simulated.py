@@ -14,12 +14,12 @@ import pandas as pd
 from rich.progress import track
 from scipy.stats import norm, t
 
-from reports import noise
-from reports.compare import Comparison
 from reports.figures import style
 from reports.figures.coverage import coverage
-from reports.stats import CONFIDENCE, LEVEL, seed_variance
-from reports.strata import Strata
+from reports.stats import noise
+from reports.stats.compare import Comparison
+from reports.stats.intervals import CONFIDENCE, LEVEL, seed_variance
+from reports.stats.strata import Strata
 
 ROWS = tuple(f"row {number}" for number in range(10))
 GAINS = (0, 0, 0, 0, 0, 1, 2, 3, 4, 5)  # points to the baseline
@@ -83,15 +83,15 @@ def studies(correct: np.ndarray, strata: Strata) -> Iterator[tuple[str, Comparis
 
 
 def outcomes(case: Case, tables: int, seed: int) -> pd.DataFrame:
-    """Every row of many tables: `seeds`, `row`, `covered`, `found` (nan where there is no p), `width` in points, `df`."""
+    """Every row of many tables: `seeds`, `row`, `covered`, `rejected` (nan where there is no p), `width` in points, `df`."""
     rng, strata, lines = np.random.default_rng([seed, case.images, int(10 * case.points)]), strata_of(case.images), []
     for _ in range(tables):
         for seeds, study in studies(simulated(case, strata, rng), strata):
             for row, gain in zip(ROWS[1:], GAINS[1:], strict=True):
                 pair = study.paired(row, ROWS[0])
-                found = np.nan if np.isnan(pair.p) else float(pair.p < LEVEL)
-                lines.append((seeds, row, pair.low <= gain <= pair.high, found, pair.high - pair.low, pair.df))
-    return pd.DataFrame(lines, columns=["seeds", "row", "covered", "found", "width", "df"])
+                rejected = np.nan if np.isnan(pair.p) else float(pair.p < LEVEL)
+                lines.append((seeds, row, pair.low <= gain <= pair.high, rejected, pair.high - pair.low, pair.df))
+    return pd.DataFrame(lines, columns=["seeds", "row", "covered", "rejected", "width", "df"])
 
 
 def cases(images: Iterable[int]) -> list[Case]:
@@ -99,11 +99,11 @@ def cases(images: Iterable[int]) -> list[Case]:
     return [Case(shape, points, n) for n in images for shape in SHAPES for points in NOISES if points or shape == "equal"]
 
 
-def summary(case: Case, found: pd.DataFrame) -> pd.DataFrame:
+def summary(case: Case, outcome: pd.DataFrame) -> pd.DataFrame:
     """One line per number of seeds: `coverage`, `worst` row's coverage, `false_positives` in per cent; median `width`, `df`."""
-    groups = found.groupby("seeds", sort=False)
-    by_row = found.groupby(["seeds", "row"], sort=False).covered.mean()
-    null = found[found.row.isin(NULL)].groupby("seeds", sort=False).found.mean()
+    groups = outcome.groupby("seeds", sort=False)
+    by_row = outcome.groupby(["seeds", "row"], sort=False).covered.mean()
+    null = outcome[outcome.row.isin(NULL)].groupby("seeds", sort=False).rejected.mean()
     frame = pd.DataFrame({"coverage": 100 * groups.covered.mean(), "worst": 100 * by_row.groupby("seeds", sort=False).min()})
     frame = frame.assign(false_positives=100 * null, width=groups.width.median(), df=groups.df.median()).reset_index()
     return pd.DataFrame([case] * len(frame), columns=Case._fields).join(frame).round(2)
@@ -141,22 +141,22 @@ def ways(means: dict[str, np.ndarray], row: str) -> Iterator[tuple[str, bool, fl
         yield way, bool(abs(by_seed.mean()) <= reach), float(reach / known)
 
 
-def in_words(found: pd.DataFrame) -> str:
+def in_words(outcome: pd.DataFrame) -> str:
     """Markdown: one line per kind of study, coverage and false positives in per cent for each number of seeds."""
     cells = [
         f"{line.coverage:.1f}" + ("" if np.isnan(line.false_positives) else f" ({line.false_positives:.1f})")
-        for line in found.itertuples()
+        for line in outcome.itertuples()
     ]
-    words = found.assign(cell=cells).pivot_table(
+    words = outcome.assign(cell=cells).pivot_table(
         index=["images", "shape", "points"], columns="seeds", values="cell", aggfunc="first", sort=False
     )
     return words.reset_index().to_markdown(index=False, disable_numparse=True)
 
 
-def choices_in_words(found: pd.DataFrame) -> str:
+def choices_in_words(outcome: pd.DataFrame) -> str:
     """Markdown: coverage, that of the worst row, and width, by each way."""
-    cells = [f"{line.coverage:.1f}, {line.worst:.1f}; {line.width:.2f}" for line in found.itertuples()]
-    words = found.assign(cell=cells).pivot_table(
+    cells = [f"{line.coverage:.1f}, {line.worst:.1f}; {line.width:.2f}" for line in outcome.itertuples()]
+    words = outcome.assign(cell=cells).pivot_table(
         index=["shape", "seeds"], columns="way", values="cell", aggfunc="first", sort=False
     )
     return words.reset_index().to_markdown(index=False, disable_numparse=True)
@@ -168,10 +168,10 @@ def simulate(quick: bool, seed: int, out: Path | None) -> None:
     parts = [
         summary(case, outcomes(case, tables[case.images], seed)) for case in track(cases(tables), "simulating", transient=True)
     ]
-    found, chosen = pd.concat(parts, ignore_index=True), choices(of_choices, seed)
-    print(f"Coverage of the 95 % interval, and in brackets false positives, per cent:\n\n{in_words(found)}\n")
+    outcome, chosen = pd.concat(parts, ignore_index=True), choices(of_choices, seed)
+    print(f"Coverage of the 95 % interval, and in brackets false positives, per cent:\n\n{in_words(outcome)}\n")
     print(f"Trainings alone: coverage, that of the worst row; width:\n\n{choices_in_words(chosen)}")
     if out:
-        found.to_csv(out / "statistics.csv", index=False)
+        outcome.to_csv(out / "statistics.csv", index=False)
         chosen.to_csv(out / "choices.csv", index=False)
-        style.save(coverage(found), out / "figures" / "statistics")
+        style.save(coverage(outcome), out / "figures" / "statistics")

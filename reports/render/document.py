@@ -2,20 +2,21 @@
 
 import base64
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 from markupsafe import Markup
 
-from reports import mask_table
-from reports.flips import Flips
-from reports.html import Pictures, fragment, page
-from reports.latex import latex
-from reports.markdown import grid, markdown
+from reports.collect.flips import flips_of_table
+from reports.render import masks
+from reports.render.files import write_texts
+from reports.render.html import Pictures, fragment, page
+from reports.render.latex import latex
+from reports.render.markdown import grid, markdown
+from reports.render.tex import escaped
 from reports.table import Table
-from reports.tex import escaped
 
 PREAMBLE = r"""\documentclass{article}
 \usepackage[a4paper,margin=20mm]{geometry}
@@ -25,28 +26,24 @@ PREAMBLE = r"""\documentclass{article}
 """
 
 
-@dataclass(frozen=True)
-class Heading:
+class Heading(NamedTuple):
     text: str
     level: int = 2
 
 
-@dataclass(frozen=True)
-class Text:
+class Text(NamedTuple):
     """A paragraph."""
 
     text: str
 
 
-@dataclass(frozen=True)
-class Items:
+class Items(NamedTuple):
     """A list."""
 
-    items: tuple[str, ...]
+    items: Sequence[str]
 
 
-@dataclass(frozen=True)
-class Listing:
+class Listing(NamedTuple):
     """A small table of ready-made words; its index is the first column.
 
     Args:
@@ -57,30 +54,32 @@ class Listing:
     widths: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True)
-class Drawing:
+class Drawing(NamedTuple):
     """A figure: `stem` with .png and .svg."""
 
     stem: Path
     caption: str
 
 
-@dataclass(frozen=True)
-class Study:
-    """A table of the study, and the images its cells open."""
+class Study(NamedTuple):
+    """A table of the study; in HTML its cells open images."""
 
     table: Table
-    flips: dict[tuple[str, str], Flips]
 
 
-@dataclass(frozen=True)
-class Masks:
+class Masks(NamedTuple):
     """Table I, from what core.figures.masks wrote."""
 
     path: Path
 
 
 Block = Heading | Text | Items | Listing | Drawing | Study | Masks
+
+
+def write_document(blocks: Sequence[Block], stem: Path) -> list[Path]:
+    """Write <stem>.md, .tex and .html; the first block is the heading that names the page. Returns the paths."""
+    texts = {"md": to_markdown(blocks, stem.parent), "tex": to_latex(blocks, stem.parent)}
+    return write_texts(stem, texts | {"html": to_html(blocks, blocks[0].text)})
 
 
 def to_markdown(blocks: Sequence[Block], folder: Path) -> str:
@@ -98,10 +97,10 @@ def to_markdown(blocks: Sequence[Block], folder: Path) -> str:
                 parts.append(frame.to_markdown(disable_numparse=True) if widths else grid(frame))
             case Drawing(stem, caption):
                 parts.append(f"![{caption}]({linked(stem, folder)}.png)\n\n*{caption}*")
-            case Study(table, _):
+            case Study(table):
                 parts.append(markdown(table, level=2).strip())
             case Masks(path):
-                parts.append("#" + mask_table.markdown(path).strip())
+                parts.append("#" + masks.markdown(path).strip())
     return "\n\n".join(parts) + "\n"
 
 
@@ -121,16 +120,14 @@ def to_latex(blocks: Sequence[Block], folder: Path) -> str:
             case Listing(frame, widths):
                 parts.append(long_table(frame, widths))
             case Drawing(stem, caption):
-                picture = (
-                    rf"\includegraphics[width=\linewidth,height=0.8\textheight,keepaspectratio]{{{linked(stem, folder)}.png}}"
-                )
+                size = r"width=\linewidth,height=0.8\textheight,keepaspectratio"
+                picture = rf"\includegraphics[{size}]{{{linked(stem, folder)}.png}}"
                 parts.append(f"\\begin{{figure}}[htbp]\\centering\n{picture}\n\\caption{{{escaped(caption)}}}\n\\end{{figure}}")
-            case Study(table, _):
-                parts.append(
-                    rf"\section{{{escaped(table.layout.title)}}}" + "\n" + latex(table, standalone=False) + r"\clearpage"
-                )
+            case Study(table):
+                title = rf"\section{{{escaped(table.layout.title)}}}"
+                parts.append(f"{title}\n{latex(table, standalone=False)}\\clearpage")
             case Masks(path):
-                parts.append(mask_table.latex(path))
+                parts.append(masks.latex(path))
     return PREAMBLE + "\n\n".join(parts) + "\n\\end{document}\n"
 
 
@@ -146,26 +143,27 @@ def to_html(blocks: Sequence[Block], title: str) -> str:
             case Text(text):
                 parts.append(Markup("<p>{}</p>").format(text))
             case Items(items):
-                parts.append(
-                    Markup("<ul>{}</ul>").format(Markup("").join(Markup("<li>{}</li>").format(item) for item in items))
-                )
+                parts.append(Markup("<ul>{}</ul>").format(joined("<li>{}</li>", zip(items))))
             case Listing(frame, widths):
                 parts.append(plain_table(frame, bool(widths)))
             case Drawing(stem, caption):
-                parts.append(
-                    Markup('<figure><img src="{}" alt="{}"><figcaption>{}</figcaption></figure>').format(
-                        data_uri(stem), caption, caption
-                    )
-                )
-            case Study(table, flips):
+                picture = base64.b64encode(stem.with_suffix(".png").read_bytes()).decode()
+                shape = Markup('<figure><img src="data:image/png;base64,{}" alt="{}"><figcaption>{}</figcaption></figure>')
+                parts.append(shape.format(picture, caption, caption))
+            case Study(table):
                 contents.append((table.layout.table, table.layout.title))
-                parts.append(Markup(fragment(table, flips, pictures)))
+                parts.append(Markup(fragment(table, flips_of_table(table), pictures)))
             case Masks(path):
                 contents.append(("table_I", "Table I"))
-                parts.append(Markup(mask_table.html(path)))
-    links = Markup("").join(Markup('<li><a href="#{}">{}</a></li>').format(anchor, text) for anchor, text in contents)
+                parts.append(Markup(masks.html(path)))
+    links = joined('<li><a href="#{}">{}</a></li>', contents)
     parts.insert(1, Markup("<nav><ul>{}</ul></nav>").format(links))
     return page(title, Markup("\n").join(parts), pictures)
+
+
+def joined(shape: str, entries: Iterable[tuple]) -> Markup:
+    """`shape` filled with each entry, escaped."""
+    return Markup("").join(Markup(shape).format(*entry) for entry in entries)
 
 
 def linked(stem: Path, folder: Path) -> str:
@@ -173,18 +171,13 @@ def linked(stem: Path, folder: Path) -> str:
     return Path(os.path.relpath(stem, folder)).as_posix()
 
 
-def data_uri(stem: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(stem.with_suffix(".png").read_bytes()).decode()
-
-
 def plain_table(frame: pd.DataFrame, wrapped: bool) -> Markup:
     """A frame as an HTML table that scrolls on a phone; cells keep to one line, or wrap."""
-    names = [frame.index.name or "", *frame.columns]
-    head = Markup("").join(Markup('<th scope="col" class="word">{}</th>').format(name) for name in names)
-    rows = Markup("")
-    for first, *cells in frame.itertuples(name=None):
-        rest = Markup("").join(Markup('<td class="word">{}</td>').format(cell) for cell in cells)
-        rows += Markup('<tr><th scope="row">{}</th>{}</tr>').format(first, rest)
+    head = joined('<th scope="col" class="word">{}</th>', ((name,) for name in (frame.index.name or "", *frame.columns)))
+    lines = (
+        (first, joined('<td class="word">{}</td>', ((cell,) for cell in rest))) for first, *rest in frame.itertuples(name=None)
+    )
+    rows = joined('<tr><th scope="row">{}</th>{}</tr>', lines)
     shape = '<div class="scroll" tabindex="0"><table{}><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
     return Markup(shape).format(Markup(' class="wrapped"' if wrapped else ""), head, rows)
 

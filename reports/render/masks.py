@@ -1,6 +1,5 @@
 """Table I: the decoder's attention masks as the model's code makes them, beside those that the paper prints."""
 
-import json
 import re
 from dataclasses import dataclass
 from html import escape
@@ -9,14 +8,15 @@ from pathlib import Path
 import pandas as pd
 
 from core.errors import ReportError
-from core.files import ROOT, atomic_file
-from reports.tex import escaped
+from core.files import ROOT
+from reports.collect.stored import damaged, read_json
+from reports.render.files import write_texts
+from reports.render.tex import escaped
 
 PUBLISHED = ROOT / "reports" / "published" / "table_I.csv"
 TITLE = "Table I: attention masks"
 ABOUT = "An output (row) may read a context position (column) where the entry is 0, not where it is −∞ (Eq. 4)."
 KINDS = {"ar": "left-to-right AR", "cloze": "cloze", "random": "random"}
-KEYS = ("outputs", "context", "masks")
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,11 @@ class Mask:
     published: bool = False
 
     @property
-    def title(self) -> str:
-        """Kind and origin."""
-        return KINDS[self.kind] + (" (as published)" if self.published else "")
-
-    @property
-    def order(self) -> str:
-        """The order of reading, where there is one."""
+    def heading(self) -> tuple[str, str]:
+        """Kind and origin; the order of reading, where there is one."""
         order = order_of(self.allowed)
-        return f"order {' '.join(order)}" if order else "no order"
+        title = KINDS[self.kind] + (" (as published)" if self.published else "")
+        return title, f"order {' '.join(order)}" if order else "no order"
 
     def entries(self) -> pd.DataFrame:
         """0 and −∞, as printed."""
@@ -62,31 +58,19 @@ def order_of(allowed: pd.DataFrame) -> list[str] | None:
 
 
 def read_masks(path: Path) -> list[Mask]:
-    """The masks that core.figures.masks wrote.
-
-    Raises:
-        ReportError: the file is missing, or no such file.
-    """
-    try:
-        content = json.loads(path.read_text())
-    except OSError as error:
-        raise ReportError(
-            f"{path} cannot be read ({error.strerror}): make it with python -m core.figures.masks --out {path}"
-        ) from error
-    except ValueError as error:
-        raise ReportError(
-            f"{path} is no JSON ({error}): make it again with python -m core.figures.masks --out {path}"
-        ) from error
-    for key in KEYS:
-        if not isinstance(content, dict) or key not in content:
-            raise ReportError(f"{path}: key {key!r} is missing; make it again with python -m core.figures.masks --out {path}")
-    names = [entry.get("name") for entry in content["masks"]]
-    if names != list(KINDS):
-        raise ReportError(f"{path}: masks {', '.join(map(str, names)) or 'none'}; expected {', '.join(KINDS)}, in this order")
-    try:
-        frames = [pd.DataFrame(e["allowed"], content["outputs"], content["context"], dtype=bool) for e in content["masks"]]
-    except (KeyError, ValueError) as error:
-        raise ReportError(f"{path}: a mask's 'allowed' is not outputs x context ({error})") from error
+    """The masks that core.figures.masks wrote."""
+    fix = f"make it again with python -m core.figures.masks --out {path}"
+    if not path.is_file():
+        raise ReportError(f"{path} is missing; {fix}")
+    content = read_json(path, fix)
+    with damaged(path, fix):
+        names = [entry["name"] for entry in content["masks"]]
+        if names != list(KINDS):
+            raise ReportError(
+                f"{path}: masks {', '.join(map(str, names)) or 'none'}; expected {', '.join(KINDS)}, in this order"
+            )
+        outputs, context = content["outputs"], content["context"]
+        frames = [pd.DataFrame(entry["allowed"], outputs, context, dtype=bool) for entry in content["masks"]]
     return [Mask(kind, frame) for kind, frame in zip(KINDS, frames, strict=True)]
 
 
@@ -111,16 +95,17 @@ def gathered(path: Path) -> tuple[list[Mask], str]:
 
 
 def markdown(path: Path) -> str:
-    """Table I as Markdown, one small table a mask."""
+    """Table I as Markdown, one small table per mask."""
     masks, compared = gathered(path)
     parts = [f"# {TITLE}", f"{ABOUT} {compared}"]
     for mask in masks:
-        parts += [f"**{mask.title}**, {mask.order}", mask.entries().rename_axis("output").to_markdown(disable_numparse=True)]
+        title, order = mask.heading
+        parts += [f"**{title}**, {order}", mask.entries().rename_axis("output").to_markdown(disable_numparse=True)]
     return "\n\n".join(parts) + "\n"
 
 
 def latex(path: Path) -> str:
-    """Table I as a float, a tabular a mask, for a document that uses booktabs."""
+    """Table I as a float, one tabular per mask, for a document that uses booktabs."""
     masks, compared = gathered(path)
     number, _, title = TITLE.removeprefix("Table ").partition(": ")
     lines = [
@@ -135,7 +120,7 @@ def latex(path: Path) -> str:
         columns = mask.allowed.shape[1]
         lines += [
             rf"\begin{{tabular}}[t]{{@{{}}l*{{{columns}}}{{r}}@{{}}}}",
-            *(rf"\multicolumn{{{1 + columns}}}{{@{{}}l@{{}}}}{{{tex(text)}}} \\" for text in (mask.title, mask.order)),
+            *(rf"\multicolumn{{{1 + columns}}}{{@{{}}l@{{}}}}{{{tex(text)}}} \\" for text in mask.heading),
             r"\toprule",
             " & ".join(["", *map(tex, mask.allowed.columns)]) + r" \\",
             r"\midrule",
@@ -158,12 +143,12 @@ def tex(text: str) -> str:
 
 
 def html(path: Path) -> str:
-    """Table I for a page of any style: a table a mask, with a caption and headers of rows and columns."""
+    """Table I for a page of any style: one table per mask, with a caption and headers of rows and columns."""
     masks, compared = gathered(path)
     lines = ['<section id="table_I">', f"<h2>{escape(TITLE)}</h2>", f"<p>{escape(f'{ABOUT} {compared}')}</p>"]
     for mask in masks:
         head = "".join(f'<th scope="col">{escape(name)}</th>' for name in mask.allowed.columns)
-        lines += ["<table>", f"<caption>{escape(mask.title)}, {escape(mask.order)}</caption>"]
+        lines += ["<table>", f"<caption>{escape(', '.join(mask.heading))}</caption>"]
         lines += [f'<thead><tr><th scope="col">output</th>{head}</tr></thead>', "<tbody>"]
         for output, row in mask.entries().iterrows():
             cells = "".join(f"<td>{entry}</td>" for entry in row)
@@ -173,7 +158,7 @@ def html(path: Path) -> str:
 
 
 def tidy(path: Path) -> pd.DataFrame:
-    """One line an entry: mask, output, context, allowed, published (empty where the paper prints other letters)."""
+    """One line per entry: mask, output, context, allowed, published (empty where the paper prints other letters)."""
     printed = {mask.kind: mask.allowed.stack() for mask in published_masks()}
     frames = []
     for mask in read_masks(path):
@@ -184,13 +169,6 @@ def tidy(path: Path) -> pd.DataFrame:
 
 
 def make_masks(path: Path, folder: Path) -> list[Path]:
-    """Write table_I.md, .tex, .html and .csv into `folder`.
-
-    Raises:
-        ReportError: the file of the masks is missing or does not fit.
-    """
+    """Write table_I.md, .tex, .html and .csv into `folder`."""
     texts = {"md": markdown(path), "tex": latex(path), "html": html(path), "csv": tidy(path).to_csv(index=False)}
-    for kind, text in texts.items():
-        with atomic_file(folder / f"table_I.{kind}") as partial:
-            partial.write_text(text)
-    return [folder / f"table_I.{kind}" for kind in texts]
+    return write_texts(folder / "table_I", texts)

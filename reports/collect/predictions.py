@@ -1,0 +1,94 @@
+"""What the runs read, image by image, scored under the table's labels and charset.
+
+Raises ReportError for a file that is missing or damaged, or does not fit the others.
+"""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from core.charset import CHARSETS, reduce_text
+from core.errors import ReportError
+from reports.collect.labels import corrected, unlabelled
+from reports.collect.runs import evaluation_folder
+from reports.collect.stored import damaged, read_json
+
+BEYOND = "beyond num-samples"  # what core.data.lmdb calls samples that are not counted as stored
+LMDB_APART = 10**9  # between the key numbers of a benchmark's LMDBs, more than one can hold
+
+
+def read_predictions(results: Path, run: pd.Series) -> pd.DataFrame:
+    """Per-image results of one row's output over its seeds: benchmark, index, seed, label, reading, correct.
+
+    Labels are the table's own (`labels` of table.yaml) where it has some; images without a character of the scoring
+    charset in their label are left out.
+    """
+    frames = []
+    for seed in run.seeds.split():
+        path = evaluation_folder(results, run, seed) / "predictions.parquet"
+        if not path.is_file():
+            raise ReportError(f"row {run.row}: {path} is missing; run the evaluation again")
+        with damaged(path):
+            frame = pd.read_parquet(path, columns=["benchmark", "index", "label", run.output])
+        metrics = read_json(path.with_name("metrics.json"), f"delete {path.parent} and run the command again")
+        check_evaluation(run, path, frame, metrics)
+        # an image of a benchmark's second, third, ... LMDB gets an index of its own
+        frame["index"] += LMDB_APART * frame.groupby(["benchmark", "index"]).cumcount()
+        frames.append(frame.rename(columns={run.output: "reading"}).assign(seed=int(seed)))
+    for frame in frames[1:]:
+        if apart := sorted(set(frame.benchmark) ^ set(frames[0].benchmark)):
+            raise ReportError(
+                f"row {run.row}: {apart[0]} was read with one of seeds {frames[0].seed[0]} and {frame.seed[0]} only; delete "
+                "both evaluations and run the command again"
+            )
+    rows = pd.concat(frames, ignore_index=True)
+    if run.labels:
+        rows = corrected(rows, Path(run.labels), metrics["benchmarks"])
+    rows = scored(rows, json.loads(run.protocol)["scoring_charset_size"])
+    return rows[["benchmark", "index", "seed", "label", "reading", "correct"]]
+
+
+def scored(rows: pd.DataFrame, charset_size: int) -> pd.DataFrame:
+    """Lines with a label that the charset can write, and `correct`: whether `reading` equals `label` under it."""
+    label, reading = (rows[name].map(lambda text: reduce_text(text, CHARSETS[charset_size])) for name in ("label", "reading"))
+    return rows.assign(correct=label == reading)[label != ""]
+
+
+def check_evaluation(run: pd.Series, path: Path, frame: pd.DataFrame, metrics: dict) -> None:
+    """Refuse predictions of another protocol than the row's, of fewer images than were readable, or without the output."""
+    with damaged(path.with_name("metrics.json"), f"delete {path.parent} and run the command again"):
+        for name, wanted in json.loads(run.protocol).items():
+            if (used := metrics["protocol"].get(name)) != wanted:
+                raise ReportError(
+                    f"row {run.row}: {path.parent} was read with {name} = {used!r}, the row asks for {wanted!r}; delete that "
+                    "folder and run the command again"
+                )
+        counts = frame.benchmark.value_counts()
+        for name, entry in metrics["benchmarks"].items():
+            if "error" in entry:
+                continue
+            expected = entry["stored"] - sum(left["count"] for why, left in entry["left_out"].items() if why != BEYOND)
+            if counts.get(name, 0) != expected:
+                raise ReportError(
+                    f"row {run.row}: {path} holds {counts.get(name, 0)} predictions of {name}, its benchmark has {expected} "
+                    "images; delete the file and run the command again"
+                )
+    if frame[run.output].isna().any():
+        raise ReportError(f"row {run.row}: {path} has no output {run.output!r}; set the row's OUTPUT macro")
+
+
+def read_benchmarks(results: Path, run: pd.Series) -> dict[str, dict]:
+    """What the first seed's evaluation says of each benchmark; empty where there is none (tables of costs)."""
+    path = evaluation_folder(results, run, run.seeds.split()[0]) / "metrics.json"
+    if not path.is_file():
+        return {}
+    with damaged(path):
+        return read_json(path)["benchmarks"]
+
+
+def problems_of(results: Path, run: pd.Series) -> dict[str, str]:
+    """Benchmarks that the row's evaluation could not open, or that have no labels of the table's own, and why."""
+    benchmarks = read_benchmarks(results, run)
+    unread = {name: entry["error"] for name, entry in benchmarks.items() if "error" in entry}
+    return (unlabelled(Path(run.labels), benchmarks) if run.labels else {}) | unread

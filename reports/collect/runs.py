@@ -1,0 +1,103 @@
+"""The runs of a table, and what each of them cost.
+
+Raises ReportError for a file that is missing or damaged, or does not fit the others.
+"""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from core.errors import ReportError
+from reports.collect.stored import damaged, read_json
+from reports.layout import Layout
+
+TEXT_COLUMNS = (
+    *("row", "gin", "run", "reason", "protocol", "output", "evaluation"),
+    *("seeds", "data_root", "labels", "layers", "peers", "replicates"),
+)
+
+
+def read_runs(tables: Path, table: str) -> pd.DataFrame:
+    """The rows of a table with the runs they lead to."""
+    path = tables / f"{table}.runs.csv"
+    if not path.is_file():
+        raise ReportError(f"{path} is missing; `snakemake -n {table}` writes it")
+    with damaged(path, f"delete it, and `snakemake -n {table}` writes it again"):
+        frame = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False)
+        frame["replicates"] = frame.get("replicates", "")  # lists of earlier versions have none
+        return frame.set_index("row", drop=False)
+
+
+def seed_folder(results: Path, run: str, seed: str) -> Path:
+    return results / "runs" / run / f"seed{seed}"
+
+
+def evaluation_folder(results: Path, run: pd.Series, seed: str) -> Path:
+    return seed_folder(results, run.run, seed) / "evaluations" / run.evaluation
+
+
+def check_protocols(runs: pd.DataFrame, layout: Layout) -> None:
+    """Refuse a table whose rows were scored under different protocols, but for what the table is about (`varies`)."""
+    settings = {run.row: json.loads(run.protocol) for _, run in runs.iterrows()}
+    first_row, first = next(iter(settings.items()))
+    for row, other in settings.items():
+        for name in sorted(first.keys() | other.keys()):
+            here, there = first.get(name), other.get(name)
+            if here != there and name not in layout.varies:
+                raise ReportError(
+                    f"{layout.path}: rows were scored under different protocols: {name} is {here!r} for {first_row} and "
+                    f"{there!r} for {row}; list it under 'varies' if the table is about it"
+                )
+
+
+def facts(results: Path, run: pd.Series) -> dict[str, float]:
+    """What a row cost, by the names of `reports.layout.FACTS`; means over seeds, absent where unknown.
+
+    Counts come from the plan; images and hours from what the runs wrote; milliseconds from core.bench, first seed.
+    """
+    known = {
+        "params_M": run.total,
+        "frozen_M": run.frozen,
+        "params_M_paper": run.total_paper,
+        "frozen_M_paper": run.frozen_paper,
+    }
+    known = {name: value / 1e6 for name, value in known.items()} | {"batch": run.batch}
+    if time := reading_cost(results, run):
+        known["milliseconds"] = time["ms_per_image"]
+    folders = [seed_folder(results, run.run, seed) for seed in run.seeds.split()] if run.run else []
+    trained = [training_facts(folder, run.batch) for folder in folders if (folder / "model.safetensors").is_file()]
+    return known | pd.DataFrame(trained).mean().to_dict()
+
+
+def reading_time(results: Path, run: pd.Series) -> dict:
+    """What core.bench measured of the run's first seed; empty where it did not."""
+    path = seed_folder(results, run.run, run.seeds.split()[0]) / "reading_time.json"
+    return read_json(path) if run.run and path.is_file() else {}
+
+
+def reading_cost(results: Path, run: pd.Series) -> dict | None:
+    """`ms_per_image`, `low_ms` and `high_ms` of the row's output; None where it was not timed."""
+    time = reading_time(results, run)
+    with damaged(seed_folder(results, run.run, run.seeds.split()[0]) / "reading_time.json"):
+        measured = time.get("readings", {}).get(run.evaluation)
+        return measured["outputs"][run.output] if measured else None
+
+
+def training_facts(folder: Path, batch: int) -> dict[str, float]:
+    """Images, epochs and hours of one training run."""
+    path = folder / "provenance.json"
+    with damaged(path, "train the run again"):
+        train = read_json(path, "train the run again")["train"]
+        images, epochs = train["images"], train["steps"] * batch / train["images"]
+    path = folder / "metrics.jsonl"
+    with damaged(path, "train the run again"):
+        hours = sum(json.loads(line).get("seconds", 0) for line in path.read_text().splitlines()) / 3600
+    return {"train_images": images, "epochs": epochs, "hours": hours}
+
+
+def precisions(results: Path, run: pd.Series) -> set[str]:
+    """The precisions that the row's trainings computed in; several where its seeds were trained on several machines."""
+    paths = [seed_folder(results, run.run, seed) / "provenance.json" for seed in run.seeds.split() if run.run]
+    records = [read_json(path, "train the run again") for path in paths if path.is_file()]
+    return {record["precision"] for record in records if "precision" in record}
