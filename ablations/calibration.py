@@ -8,7 +8,7 @@ import pandas as pd
 from ablations.assumptions import Assumptions
 from ablations.plan import Plan
 from ablations.price import HOUR
-from ablations.reading import Work
+from ablations.row_config import Work
 from core.files import ROOT
 
 DEVICES = 8  # caption of Table II
@@ -54,8 +54,8 @@ def checks(plan: Plan, works: dict[str, Work], assumptions: Assumptions) -> list
     for row in plan.tables["table_II"]:
         if row.name not in printed.index:
             continue
-        work, hours, reading = works[row.name], float(printed[row.name]), row.reading
-        images = reading.batch * reading.total_steps(plan.source.train_images(reading.train_data))
+        work, hours, config = works[row.name], float(printed[row.name]), row.config
+        images = config.batch * config.total_steps(plan.source.train_images(config.train_data))
         achieved = images * work.released / (hours * HOUR * DEVICES)
         estimated, ours = images * work.released / speed, images * work.train / speed
         found.append(Check(row.name, images, work, hours, estimated, ours, achieved, achieved / peak))

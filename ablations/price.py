@@ -11,7 +11,7 @@ from heapq import heapify, heapreplace
 from ablations.assumptions import Assumptions
 from ablations.plan import Plan
 from ablations.progress import Missing, missing, wanted
-from ablations.reading import Reading, Work
+from ablations.row_config import RowConfig, Work
 from ablations.rows import Row
 from core.errors import UserError
 
@@ -55,11 +55,11 @@ class Job:
         return None if self.train_hours is None or self.read_hours is None else self.train_hours + self.read_hours
 
 
-def formula(work: Work, reading: Reading, assumptions: Assumptions) -> Pace:
+def formula(work: Work, config: RowConfig, assumptions: Assumptions) -> Pace:
     """The pace that operations, the device's peak at the precision in use and the utilisation make."""
-    training = assumptions.device.peak[reading.precision] * assumptions.utilisation
-    testing = assumptions.device.peak[reading.test_precision] * assumptions.utilisation
-    return Pace(work.train * reading.batch / training, work.encode / testing, work.decode / testing)
+    training = assumptions.device.peak[config.precision] * assumptions.utilisation
+    testing = assumptions.device.peak[config.test_precision] * assumptions.utilisation
+    return Pace(work.train * config.batch / training, work.encode / testing, work.decode / testing)
 
 
 def configuration(row: Row) -> str:
@@ -67,9 +67,9 @@ def configuration(row: Row) -> str:
 
     Rows that differ in data, weights file or seed alone take the same time.
     """
-    reading = row.reading
+    config = row.config
     same = ("train_data", "TRAIN_DATA", "WEIGHTS", ".weights", "EPOCHS", ".epochs", "TRAIN_STEPS", ".steps")
-    lines = [line for line in reading.operative.splitlines() if not line.split("=")[0].strip().endswith(same)]
+    lines = [line for line in config.operative.splitlines() if not line.split("=")[0].strip().endswith(same)]
     return "\n".join(line for line in lines if line.strip() and not line.startswith("#"))
 
 
@@ -86,11 +86,11 @@ def jobs(plan: Plan, pace: Callable[[Row], Pace | None], prediction_bytes: float
 
 
 def job_of(plan: Plan, table: str, row: Row, seed: int, lacking: Missing, pace: Pace | None, prediction_bytes: float) -> Job:
-    reading, source = row.reading, plan.source
-    steps = reading.total_steps(source.train_images(reading.train_data)) if lacking.train else 0
+    config, source = row.config, plan.source
+    steps = config.total_steps(source.train_images(config.train_data)) if lacking.train else 0
     ways = len(lacking.evaluations)
     tests = source.test_images() if ways else 0
-    validations = -(-steps // reading.validate_every) * source.validation_images()
+    validations = -(-steps // config.validate_every) * source.validation_images()
     train_hours = read_hours = None
     if pace is not None:
         train_hours = (steps * pace.step + validations * (pace.encode + pace.decode)) / HOUR
@@ -101,11 +101,11 @@ def job_of(plan: Plan, table: str, row: Row, seed: int, lacking: Missing, pace: 
         run=row.run,
         seed=seed,
         steps=steps,
-        images=steps * reading.batch,
+        images=steps * config.batch,
         train_hours=train_hours,
         read_hours=read_hours,
-        kept_bytes=(reading.kept_bytes if lacking.train else 0) + tests * ways * prediction_bytes,
-        state_bytes=reading.state_bytes if lacking.train else 0,
+        kept_bytes=(config.kept_bytes if lacking.train else 0) + tests * ways * prediction_bytes,
+        state_bytes=config.state_bytes if lacking.train else 0,
     )
 
 

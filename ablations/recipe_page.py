@@ -12,7 +12,7 @@ from torch.nn import Parameter
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
-from ablations.reading import INCLUDE, included
+from ablations.row_config import INCLUDE, included
 from core import config
 from core.errors import ConfigError, UserError
 from core.experiment.experiment import Loaded, load

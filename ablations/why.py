@@ -45,8 +45,8 @@ def why(plan: Plan, name: str) -> list[str]:
 def find(plan: Plan, name: str) -> str:
     rows = {f"{table}/{row.name}": row for table, found in plan.tables.items() for row in found}
     if name in rows:
-        if rows[name].reason:
-            raise ConfigError(f"{name} is no run here: {rows[name].reason}")
+        if rows[name].skip_reason:
+            raise ConfigError(f"{name} is no run here: {rows[name].skip_reason}")
         return rows[name].run
     known = sorted({*plan.asked, *(path.name for path in (plan.results / "runs").glob("*") if path.is_dir())})
     matching = [run for run in known if run.startswith(name) or run.endswith(f"-{name}")]
@@ -114,7 +114,7 @@ def changes(plan: Plan, before: str, now: str) -> str:
     if not path.is_file():
         return "what changed is not known (its train.gin is gone)"
     old = values_of(path.read_text()).splitlines()
-    new = values_of(plan.asked[now][0][1].reading.operative).splitlines()
+    new = values_of(plan.asked[now][0][1].config.operative).splitlines()
     found = []
     for tag, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if tag != "equal":

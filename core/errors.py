@@ -29,14 +29,6 @@ class TrainingError(UserError):
     """A run that cannot go on; the last saved state is kept."""
 
 
-class TrialError(UserError):
-    """A trial's training that failed for another reason than its learning rate."""
-
-
-class SearchUnavailable(UserError):
-    """Ray Tune is not installed."""
-
-
 class DeviceError(UserError):
     """A description of this machine's GPUs that cannot be followed."""
 

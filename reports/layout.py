@@ -9,9 +9,10 @@ import yaml
 from core.data.benchmarks import AVERAGES
 from core.errors import ReportError
 from core.files import ROOT
+from reports.sweep import Sweep, read_sweeps
 
 REQUIRED_KEYS = {"title", "about", "columns"}
-LAYOUT_KEYS = REQUIRED_KEYS | {"baseline", "order", "varies", "labels", "not_at_micro", "figures", "noise_sd"}
+LAYOUT_KEYS = REQUIRED_KEYS | {"baseline", "order", "varies", "labels", "not_at_micro", "figures", "noise_sd", "sweep"}
 COLUMN_KEYS = {"name", "paper", "micro", "average", "fact", "higher_is_better"}
 
 FAMILIES = ("regular", "incidental", "weakly_occluded", "heavily_occluded", "low_resolution", "rotated")
@@ -42,6 +43,7 @@ KINDS = {
     "labels": (str, "the name of a folder below DATA/labels"),
     "not_at_micro": (dict, "rows, each with its reason"),
     "noise_sd": (dict, "points, df, source"),
+    "sweep": ((dict, list), "knobs with their values, like {DROPOUT: [0.0, 0.1, 0.3]}"),
 }
 
 
@@ -107,6 +109,7 @@ class Layout:
         not_at_micro: rows that have no stand-in at micro scale, and why.
         figures: what is drawn of the table, of FIGURES.
         noise_sd: training noise known from elsewhere; None where nothing is stated.
+        sweeps: rows that table.yaml spans itself, beside those that are files.
     """
 
     table: str
@@ -121,11 +124,15 @@ class Layout:
     not_at_micro: dict[str, str]
     figures: tuple[str, ...]
     noise_sd: StatedNoise | None = None
+    sweeps: tuple[Sweep, ...] = ()
 
     @property
     def rows(self) -> list[str]:
-        """Names of the table's gin files, sorted."""
-        return sorted(path.stem for path in self.path.parent.glob("*.gin"))
+        """Names of the table's gin files, sorted, then of the rows of its sweeps."""
+        return [
+            *sorted(path.stem for path in self.path.parent.glob("*.gin")),
+            *(name for s in self.sweeps for name in s.points),
+        ]
 
 
 def read_layout(table: str) -> Layout:
@@ -168,6 +175,7 @@ def read_layout(table: str) -> Layout:
         not_at_micro=content.get("not_at_micro", {}),
         figures=tuple(content.get("figures", DEFAULT_FIGURES if scored else ())),
         noise_sd=stated_noise(path, content["noise_sd"]) if "noise_sd" in content else None,
+        sweeps=read_sweeps(path, content["sweep"]) if "sweep" in content else (),
     )
 
 

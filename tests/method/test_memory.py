@@ -8,7 +8,7 @@ import torch
 from ablations.assumptions import read_assumptions
 from ablations.blueprint import read
 from ablations.memory import Footprint, footprint, verdict_on
-from ablations.reading import Work
+from ablations.row_config import Work
 from core.experiment.experiment import load
 from core.experiment.operations import spelling
 from core.experiment.step_memory import saved_bytes

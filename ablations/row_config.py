@@ -55,7 +55,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Reading:
+class RowConfig:
     """A gin file at one scale, read.
 
     Args:
@@ -102,6 +102,11 @@ class Reading:
         return self.steps if self.steps is not None else max(1, round(self.epochs * (images // self.batch)))
 
 
+def in_root(path: Path) -> str:
+    """A path as counted from the repository root, where it lies in it."""
+    return (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
+
+
 def digest_of(content: object) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
@@ -109,7 +114,7 @@ def digest_of(content: object) -> str:
 def code_digest() -> str:
     """Changes with the Python that reads gin files, the interpreter and the libraries it builds models with."""
     files = sorted(path for package in CODE for path in (ROOT / package).rglob("*.py"))
-    files += [ROOT / "ablations" / name for name in ("reading.py", "blueprint.py")]
+    files += [ROOT / "ablations" / name for name in ("row_config.py", "blueprint.py")]
     code = [(path.relative_to(ROOT).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
     return digest_of([code, sys.version, [version_of(name) for name in LIBRARIES]])
 
@@ -159,18 +164,18 @@ def files_digest(named: list[str]) -> str:
     return " ".join(file_digest(path) for path in map(in_repository, named) if path.is_file())
 
 
-class Memory:
-    """Readings and works by content, in one file; those of earlier code are forgotten when it is written.
+class PlanCache:
+    """What was read and counted of rows, by content, in one file; entries of earlier code are dropped when it is written.
 
     Args:
-        path: the file; what is there and cannot be read counts for nothing.
-        reader: makes the reading of (gin file, scale), see `ablations.blueprint`.
+        path: the file; a damaged one counts as empty.
+        reader: reads (gin file, scale), see `ablations.blueprint`.
     """
 
-    def __init__(self, path: Path, reader: Callable[[str, str], Reading]):
+    def __init__(self, path: Path, reader: Callable[[str, str], RowConfig]):
         self.path, self.reader = path, reader
         self.code, self.changed = code_digest(), False
-        self.kept: dict[str, dict] = {"readings": {}, "works": {}}
+        self.kept: dict[str, dict] = {"rows": {}, "works": {}}
         self.used: set[str] = set()
         self.digests: dict[tuple[str, ...], str] = {}  # of files, read once a call
         try:
@@ -180,8 +185,8 @@ class Memory:
         except (OSError, ValueError, KeyError, TypeError):
             return
 
-    def reading(self, gin: Path, scale: str) -> Reading:
-        """A gin file of the repository at a scale, read now or before.
+    def row(self, gin: Path, scale: str) -> RowConfig:
+        """A gin file at a scale, read now or before.
 
         Raises:
             ConfigError: naming file and binding; never kept.
@@ -189,12 +194,12 @@ class Memory:
         content = content_of(gin, scale)
         key = digest_of([scale, content])
         self.used.add(key)
-        known = recall(self.kept["readings"].get(key)) if content is not None else None
+        known = recall(self.kept["rows"].get(key)) if content is not None else None
         if known is not None and self.digest(known.named) == known.files:
             return known
-        made = self.reader(gin.relative_to(ROOT).as_posix(), scale)
+        made = self.reader(in_root(gin), scale)
         if content is not None:
-            self.keep("readings", key, asdict(made))
+            self.keep("rows", key, asdict(made))
         return made
 
     def digest(self, named: list[str]) -> str:
@@ -228,9 +233,9 @@ class Memory:
                 print(f"note: {error}; the next plan takes as long as this one", file=sys.stderr)
 
 
-def recall(entry: dict | None) -> Reading | None:
-    """A kept reading, or None where there is none or it is damaged."""
+def recall(entry: dict | None) -> RowConfig | None:
+    """A kept row, or None where there is none or it is damaged."""
     try:
-        return None if entry is None else Reading(**{**entry, "counts": Counts(**entry["counts"])})
+        return None if entry is None else RowConfig(**{**entry, "counts": Counts(**entry["counts"])})
     except (TypeError, KeyError):
         return None
