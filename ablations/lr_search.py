@@ -61,16 +61,9 @@ class Search:
         if own not in [trial["value"] for trial in trials]:
             raise ConfigError(f"{self.path}: the row's own {knob} = {own!r} is not among the values; add 1 to `times`")
         self.train_data = row.train_data
-        content = {
-            "row": sweep.start,
-            "knob": knob,
-            "own": own,
-            "share": sweep.share,
-            "scale": plan.scale,
-            "output": row.output,
-        }
         data = "the rendered micro world" if plan.rendered else plan.inputs_of_data.name
-        content |= {"data": data, "seed": self.seed, "trials": sorted(trials, key=lambda trial: trial["value"])}
+        content = {"row": sweep.start, "knob": knob, "own": own, "share": sweep.share, "scale": plan.scale, "data": data}
+        content |= {"output": row.output, "seed": self.seed, "trials": sorted(trials, key=lambda trial: trial["value"])}
         write_if_changed(plan.searches / "search.json", json.dumps(content, indent=2) + "\n")
         return content
 

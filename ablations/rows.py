@@ -132,8 +132,6 @@ def refuse_baseline(layout: Layout, rows: list[Row], doubles: Mapping[str, str] 
     for key, used in (("baseline", [layout.baseline] if layout.baseline else []), ("not_at_micro", layout.not_at_micro)):
         for name in used:
             if name in doubles:
-                raise ConfigError(
-                    f"{layout.path}: {key} names {name!r}, which is the row {doubles[name]} at this scale; name that"
-                )
+                raise ConfigError(f"{layout.path}: {key} names {name!r}, which is the row {doubles[name]} here; name that")
             if name not in names:
                 raise ConfigError(f"{layout.path}: {key} names {name!r}, there is no {name}.gin beside it")

@@ -129,10 +129,8 @@ class Layout:
     @property
     def rows(self) -> list[str]:
         """Names of the table's gin files, sorted, then of the rows of its sweeps."""
-        return [
-            *sorted(path.stem for path in self.path.parent.glob("*.gin")),
-            *(name for s in self.sweeps for name in s.points),
-        ]
+        files = sorted(path.stem for path in self.path.parent.glob("*.gin"))
+        return [*files, *(name for sweep in self.sweeps for name in sweep.points)]
 
 
 def read_layout(table: str) -> Layout:

@@ -113,7 +113,7 @@ def study(tmp_path, monkeypatch):
     return tmp_path, ask
 
 
-def test_a_reading_is_kept_by_content(study, monkeypatch):
+def test_a_row_is_kept_by_content(study, monkeypatch):
     folder, ask = study
     assert ask() == ask() == 1
     (folder / "row.gin").write_text("# Another question.\ninclude 'base.gin'\nBATCH = 8\n")
@@ -124,12 +124,12 @@ def test_a_reading_is_kept_by_content(study, monkeypatch):
     assert ask() == ask() == 3
     (folder / "weights.bin").write_text("others")
     assert ask() == ask() == 4
-    (folder / "kept.json").write_text('{"code": "code", "readings": 3, ')
+    (folder / "kept.json").write_text('{"code": "code", "rows": 3, ')
     assert ask() == ask() == 5
     (folder / "kept.json").unlink()
     assert ask() == 6
     kept = json.loads((folder / "kept.json").read_text())
-    (entry,) = kept["readings"].values()
+    (entry,) = kept["rows"].values()
     del entry["batch"]
     (folder / "kept.json").write_text(json.dumps(kept))
     assert ask() == ask() == 7
@@ -156,7 +156,7 @@ def test_included_files_of_the_scale_count(study):
     assert content_of(folder / "row.gin", "smoke") != micro
 
 
-def test_a_reading_comes_back_as_it_was(tmp_path):
+def test_a_row_comes_back_as_it_was(tmp_path):
     before = made_up("A = 1", [], "")
     cache = PlanCache(tmp_path / "kept.json", lambda gin, scale: before)
     assert cache.row(ROOT / "ablations/table_VI/image0-text6.gin", "smoke") == before

@@ -197,7 +197,7 @@ def test_names_that_files_have_are_refused(study):
 
 
 def test_a_baseline_that_is_another_row_is_named(study):
-    with pytest.raises(ConfigError, match="baseline names 'dropout0.1', which is the row none at this scale; name that"):
+    with pytest.raises(ConfigError, match="baseline names 'dropout0.1', which is the row none here; name that"):
         study({"DROPOUT": [0.1, 0.2], "from": "none"}, baseline="dropout0.1")
 
 
