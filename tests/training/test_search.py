@@ -8,9 +8,11 @@ import yaml
 
 from ablations import plan as planning
 from ablations.lr_search import SEARCH, Search
+from ablations.sweeps import shortened
 from core.errors import ConfigError, ReportError
 from reports import search_table as report
 from reports.search import main
+from reports.sweep import Sweep
 from tests.support.checkout import BASELINE
 
 SETTINGS = {"data": None, "seeds": [0], "threads": 1, "peers": []}
@@ -37,9 +39,12 @@ def test_a_search_is_short_trainings_around_the_rows_own_value(tmp_path, scale, 
         text = (made.plan.searches / trial["run"] / "train.gin").read_text()
         assert f"\nENCODER_LR = {trial['value']!r}\n" in text and f"\n{length}\n" in text
     row = (tmp_path / f"results/sweeps/{scale}/lr_search/encoder-lr-x0.5.gin").read_text()
-    assert (
-        row.startswith("# Which ENCODER_LR? Here: ENCODER_LR = 0.5 times the row's own.\n") and "here 0.4 of its length" in row
-    )
+    assert row.startswith("# Which ENCODER_LR? Here: ENCODER_LR = 0.5 times the row's own.\n")
+    assert "Cost: one training (here 0.4 of its length)." in row
+
+
+def test_epochs_are_shortened_where_a_row_counts_in_them():
+    assert shortened(Sweep("", {}, 0.4), {"TRAIN_STEPS": None, "EPOCHS": 16}) == {"EPOCHS": pytest.approx(6.4)}
 
 
 @pytest.mark.parametrize(
