@@ -9,11 +9,12 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from core.config import find_include, text_at
 from core.experiment.identity import UNDECISIVE, training_identity
 from core.files import ROOT, atomic_file, file_digest, in_repository
 
@@ -126,37 +127,26 @@ def version_of(library: str) -> str:
         return ""
 
 
-def said_by(path: Path) -> str:
-    """A gin file without its lines of comment."""
-    return "".join(line for line in path.read_text().splitlines(keepends=True) if not line.lstrip().startswith("#"))
-
-
 def content_of(path: Path, scale: str) -> list | None:
-    """A gin file and all it includes; None where that cannot be told from the text, or Python of elsewhere is imported."""
-    text = said_by(path)
-    found: list = [text]
-    for line in text.splitlines():
+    """A gin file at a scale without its comments, and all it includes; None where that cannot be told from the text.
+
+    That is so for an include without a plain path, or where Python of elsewhere is imported.
+    """
+    lines = [line for line in text_at(path, scale).splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    content: list = ["\n".join(lines)]
+    for line in lines:
         imported = IMPORT.match(line)
         if imported and imported["package"] not in (*CODE, "__gin__"):
             return None
         if not line.lstrip().startswith("include"):
             continue
         include = INCLUDE.match(line)
-        below = next(included(include["path"], scale), None) if include else None
-        content = content_of(below, scale) if below else None
-        if content is None:
+        below = find_include(include["path"], scale) if include else None
+        included = content_of(below, scale) if below else None
+        if included is None:
             return None
-        found.append(content)
-    return found
-
-
-def included(name: str, scale: str) -> Iterator[Path]:
-    """Where gin looks for an included file (see `core.config.resolve_includes`), the first that is there first."""
-    scales = (scale, "micro") if scale == "smoke" else (scale,)
-    for prefix in (Path(), ROOT):
-        for path in (prefix / name, *(prefix / name.replace("{scale}", filled) for filled in scales)):
-            if path.is_file():
-                yield path
+        content.append(included)
+    return content
 
 
 def files_digest(named: list[str]) -> str:

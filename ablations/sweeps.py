@@ -15,7 +15,7 @@ from core.errors import ConfigError
 from core.files import ROOT, write_if_changed
 from reports.sweep import OPTIONS, Sweep, Times, is_number, said
 
-CLIP4STR_B = "ablations/models/clip4str_b.gin"
+CLIP4STR_B = "ablations/base.gin"
 MARK = "# Made by the sweep of"
 DECODING = {"DECODE", "REFINE_STEPS", "FAST_CROSS", "OUTPUT"}  # knobs that train nothing
 

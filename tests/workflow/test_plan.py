@@ -151,7 +151,7 @@ def test_included_files_of_the_scale_count(study):
     (folder / "scale").mkdir()
     (folder / "scale" / "micro.gin").write_text("BATCH = 64\n")
     micro = content_of(folder / "row.gin", "smoke")  # smoke shrinks what micro says
-    assert micro == content_of(folder / "row.gin", "micro") and micro[1] == ["BATCH = 64\n"]
+    assert micro == content_of(folder / "row.gin", "micro") and micro[1] == ["BATCH = 64"]
     (folder / "scale" / "smoke.gin").write_text("BATCH = 8\n")
     assert content_of(folder / "row.gin", "smoke") != micro
 

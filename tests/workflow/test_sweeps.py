@@ -206,4 +206,4 @@ def test_a_table_without_files_starts_from_clip4str_b(study):
     plan, rows = study({"REFINE_STEPS": [1, 2]}, baseline="refine-steps1")
     assert list(rows) == ["refine-steps1", "refine-steps2"] and len({row.run for row in rows.values()}) == 1
     text = (plan.results / "sweeps" / "smoke" / study.folder.name / "refine-steps2.gin").read_text()
-    assert "include 'ablations/models/clip4str_b.gin'" in text and "Cost: none, it decodes" in text
+    assert "include 'ablations/base.gin'" in text and "Cost: none, it decodes" in text
