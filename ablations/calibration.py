@@ -1,4 +1,4 @@
-"""The estimate against hours that somebody measured: Table II's, on 8 NVIDIA RTX A6000."""
+"""The estimate against measured hours: those of Table II, on 8 NVIDIA RTX A6000."""
 
 import math
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ class Check:
     """One row of Table II.
 
     Args:
-        images: that its training reads. work: operations an image, the released code's and ours.
+        images: read by its training. work: operations per image, the released code's and ours.
         printed: hours. estimated: hours of the released code by the formula, ours: of this code.
-        achieved: operations a second and device that the printed hours mean.
+        achieved: operations per second and device that the printed hours amount to.
     """
 
     row: str
@@ -49,7 +49,7 @@ def checks(plan: Plan, works: dict[str, Work], assumptions: Assumptions) -> list
     """
     printed = pd.read_csv(ROOT / PRINTED).set_index("row")["Hours"].dropna()
     peak = assumptions.paper_device.peak[PRECISION]
-    speed = DEVICES * peak * assumptions.utilisation * HOUR  # operations an hour
+    speed = DEVICES * peak * assumptions.utilisation * HOUR  # operations per hour
     found = []
     for row in plan.tables["table_II"]:
         if row.name not in printed.index:

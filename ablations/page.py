@@ -87,7 +87,7 @@ def trained(plan: Plan) -> int:
 
 
 def price_grid(plan: Plan, found: list[Job], gpus: int, gpus_per_run: int, price: float | None) -> Grid:
-    """A line a table and one for all: runs that are not there, steps, images, hours, wall clock, disk."""
+    """One line per table and one for all: missing runs, steps, images, hours, wall clock, disk."""
     columns = ["table", "rows", "runs", "cached", "steps", "images", "train GPU-h", "read GPU-h", f"hours on {gpus}", "disk"]
     made = grid(*columns, *(["price"] if price else []), title=f"what is left to do, {plan.scale}")
     for column in made.columns[1:]:
@@ -136,8 +136,8 @@ def size(number: float) -> str:
     return f"{number / 1e9:,.1f} GB" if number >= 1e9 else f"{number / 1e6:,.1f} MB"
 
 
-def sums(plan: Plan, found: list[Job], gpus: int, gpus_per_run: int) -> list[str]:
-    """What the grid cannot say."""
+def price_lines(plan: Plan, found: list[Job], gpus: int, gpus_per_run: int) -> list[str]:
+    """What the estimate rests on, under the grid."""
     shared = f" of {gpus_per_run} a run" if gpus_per_run > 1 else ""
     lines = ["A run that tables share counts in the first; cached runs are those that would not be trained."]
     if all(job.hours is not None for job in found):
@@ -159,25 +159,25 @@ def advice(found: Sequence[Job], gpus: int, gpus_per_run: int) -> list[str]:
     if longest is None or longest.hours / gpus_per_run <= sum(job.hours for job in found) / gpus:
         return []
     now, better = elapsed(found, gpus, gpus_per_run), best_gpus_per_run(found, gpus)
-    said = f"One run decides the wall clock: {longest.table}/{longest.row} takes {hours(longest.hours / gpus_per_run)} h"
+    text = f"One run decides the wall clock: {longest.table}/{longest.row} takes {hours(longest.hours / gpus_per_run)} h"
     if better == gpus_per_run:
-        return [f"{said}; no other gpus_per_run of {gpus} GPUs is faster."]
+        return [f"{text}; no other gpus_per_run of {gpus} GPUs is faster."]
     with_it = hours(elapsed(found, gpus, better))
     return [
-        f"{said}. --config gpus_per_run={better}: {with_it} h instead of {hours(now)} h, where GPUs share a run without loss."
+        f"{text}. --config gpus_per_run={better}: {with_it} h instead of {hours(now)} h, where GPUs share a run without loss."
     ]
 
 
 def machine_values(plan: Plan) -> list[str]:
     """What the values are set to that decide no result, and for how many runs where they differ; no line without runs."""
     configs = [asking[0][1].config for asking in plan.asked.values()]
-    said = []
+    settings = []
     for name in MACHINE:
         values = Counter(str(config.machine[name]) for config in configs)
-        said.append(
+        settings.append(
             f"{name} " + ", ".join(f"{value} ({runs} runs)" if len(values) > 1 else value for value, runs in values.items())
         )
-    return [f"Set to, deciding no result: {'; '.join(said)}."] if configs else []
+    return [f"Set to, deciding no result: {'; '.join(settings)}."] if configs else []
 
 
 def memory_grid(found: Sequence[Fit], assumptions: Assumptions) -> Grid:

@@ -1,4 +1,4 @@
-"""What a plan costs: operations, hours, disk, and how long N devices take for it.
+"""What a plan costs: operations, hours, disk space, and the wall-clock time on N devices.
 
 An hour comes from a pace: by the formula operations / (peak x utilisation), or as measured by --probe. The optimiser,
 the loader and writing files are in the utilisation, which was taken from whole trainings (`ablations.calibration`).
@@ -13,10 +13,13 @@ from ablations.plan import Plan
 from ablations.progress import Missing, missing, wanted
 from ablations.row_config import RowConfig, Work
 from ablations.rows import Row
+from ablations.source import Source
+from core.data.lmdb import sample_labels, train_roots
 from core.errors import UserError
 
 HOUR = 3600
 CLOSE = 1.05  # wall clocks that are as good as each other
+SAMPLE = 5000  # labels of a training set that are looked at
 
 
 @dataclass(frozen=True)
@@ -143,3 +146,35 @@ def disk_peak(found: Sequence[Job], gpus: int, gpus_per_run: int) -> float:
     """Bytes at the most: what stays, and two states (the new one beside the old) of the largest runs at once."""
     states = sorted((job.state_bytes for job in found), reverse=True)[: max(1, gpus // gpus_per_run)]
     return sum(job.kept_bytes for job in found) + 2 * sum(states)
+
+
+def longest_word(source: Source, names: Sequence[str], images: int, assumed: Sequence[int]) -> int:
+    """Letters of the longest of `images` words of training sets, on average.
+
+    Args:
+        assumed: how many words have 1, 2, 3, ... letters, where there is no data to look at.
+    """
+    if source.world is not None:
+        return source.world.max_letters
+    return mean_longest(assumed if source.published else word_lengths(source, names), images)
+
+
+def word_lengths(source: Source, names: Sequence[str]) -> list[int]:
+    """How many labels of a sample of training sets have 1, 2, 3, ... letters; looked at once per source."""
+    key = tuple(names)
+    if key not in source.lengths:
+        words = [len(label) for label in sample_labels(train_roots(source.root, names), SAMPLE)]
+        source.lengths[key] = [words.count(letters) for letters in range(1, max(words, default=1) + 1)]
+    return source.lengths[key]
+
+
+def mean_longest(counts: Sequence[int], words: int) -> int:
+    """The mean of the longest of so many independent words, rounded to whole letters; 1 where there are no counts.
+
+    The longest has at least k letters unless all words are shorter: the mean is the sum over k of 1 - P(shorter) ** words.
+    """
+    total, shorter, mean = sum(counts), 0, 0.0
+    for number in counts:
+        mean += 1 - (shorter / total) ** words if total else 0.0
+        shorter += number
+    return max(1, round(mean))

@@ -19,18 +19,17 @@ from ablations.page import (
     memory_grid,
     not_run,
     price_grid,
+    price_lines,
     rows_grid,
-    sums,
     swept,
     trained,
 )
 from ablations.plan import Plan, make, plan_cache
 from ablations.power import answer, question
-from ablations.price import Pace, configuration, formula, jobs
+from ablations.price import Pace, configuration, formula, jobs, longest_word, mean_longest
 from ablations.row_config import PlanCache, Work, digest_of
 from ablations.rows import TABLES, Row
 from ablations.why import why
-from ablations.words import longest_word, mean_longest
 
 RELEASED_BATCH = 128  # images per GPU of the released code, each batch padded to its own longest word
 
@@ -70,7 +69,7 @@ def show(plan: Plan, settings: dict, options: argparse.Namespace) -> None:
     pace, notes = paces(plan, options, works, assumptions)
     found, gpus_per_run = jobs(plan, pace, assumptions.prediction_bytes), int(settings.get("gpus_per_run", 1))
     console.print(price_grid(plan, found, options.gpus, gpus_per_run, options.price))
-    print_lines(console, sums(plan, found, options.gpus, gpus_per_run) + notes + machine_values(plan))
+    print_lines(console, price_lines(plan, found, options.gpus, gpus_per_run) + notes + machine_values(plan))
     if estimated:
         console.print(memory_grid(fits(plan, lambda row: works[row.run], assumptions), assumptions))
     if plan.scale == "paper":
@@ -164,7 +163,7 @@ def against_table_II(settings: dict, cache: PlanCache, assumptions: Assumptions)
 
 
 def probed(plan: Plan, steps: int, assumptions: Assumptions) -> tuple[Callable[[Row], Pace], list[str]]:
-    """Measured paces, one a distinct configuration."""
+    """Measured paces, one per distinct configuration."""
     from core.bench.probe import WARM_UP, probe
     from core.experiment.experiment import load
     from core.runtime.compute import pick_device

@@ -13,7 +13,7 @@ from ablations.rows import Row
 from core import config
 from core.errors import ConfigError
 from core.files import ROOT, write_if_changed
-from reports.sweep import OPTIONS, Sweep, Times, is_number, said
+from reports.sweep import OPTIONS, Sweep, Times, as_text, is_number
 
 CLIP4STR_B = "ablations/base.gin"
 MARK = "# Made by the sweep of"
@@ -44,7 +44,7 @@ def sweep_rows(
             try:
                 cache.row(files[name], scale)
             except ConfigError as error:
-                raise ConfigError(f"{path}: sweep: {said(point)}: {error}") from error
+                raise ConfigError(f"{path}: sweep: {as_text(point)}: {error}") from error
     for file in folder.glob("*.gin"):
         if file not in files.values() and MARK in file.read_text():  # of an earlier version of the sweep
             file.unlink()
@@ -74,7 +74,7 @@ def value_here(path: Path, start: str, macros: dict, knob: str, value: object) -
     if knob not in macros:
         near = get_close_matches(knob, [*macros, *OPTIONS], 1, 0.5) or get_close_matches(knob.upper(), [*macros], 1, 0)
         raise ConfigError(
-            f"{path}: sweep: {knob} is no knob of {start} ({said({knob: value})})" + "".join(f"; {n}?" for n in near)
+            f"{path}: sweep: {knob} is no knob of {start} ({as_text({knob: value})})" + "".join(f"; {n}?" for n in near)
         )
     own = macros[knob]
     if isinstance(value, Times):
@@ -107,7 +107,7 @@ def gin_text(path: Path, sweep: Sweep, start: str, point: dict, values: dict) ->
     cost = "none, it decodes the starting row's model in another way" if set(values) <= DECODING else "one training"
     part = f" (here {sweep.share:g} of its length)" if sweep.share < 1 else ""
     return (
-        f"# {question} Here: {said(point)}.\n"
+        f"# {question} Here: {as_text(point)}.\n"
         f"{MARK} {in_root(path)}, which starts from {start}; change the sweep, not this file.\n"
         f"# Paper: not in the paper. Cost: {cost}{part}.\n"
         f"include '{start}'\n\n" + "".join(f"{knob} = {value!r}\n" for knob, value in values.items())

@@ -115,7 +115,7 @@ def construct_with(make: Callable[[], Built], path: Path | str) -> Built:
 
 
 def explain(error: Exception) -> str:
-    """gin's error as a sentence: what is wrong, and where it was being built."""
+    """gin's error as a sentence: what is wrong, and which class was being built."""
     text = str(error)
     unset = re.search(r"(\w+)\(\) missing \d+ required \S+ arguments?: ([^\n]+)", text)
     if unset:
@@ -234,7 +234,7 @@ def bindings_of(text: str) -> dict[str, object]:
     """What gin text binds, by the names it uses; imports nothing and leaves the parsed configuration alone.
 
     Raises:
-        SyntaxError: it is no gin text.
+        SyntaxError: it is not valid gin text.
     """
     found: dict[str, object] = {}
     for statement in config_parser.ConfigParser(text, Names(found)):
@@ -250,7 +250,7 @@ def values_by_path(text: str) -> dict[str, object]:
     References are written `@core.model.decoder.Decoder`, with the path in place of what the text imported it as.
 
     Raises:
-        SyntaxError: it is no gin text.
+        SyntaxError: it is not valid gin text.
     """
     macros: dict[str, object] = {}
     found: dict[str, object] = {}

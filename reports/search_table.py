@@ -69,18 +69,18 @@ def outcome(folder: Path, output: str) -> dict:
 def verdict(found: dict, frame: pd.DataFrame) -> str:
     """What the search says about the row's own value, in a sentence or two."""
     own, chosen = frame[frame.own].iloc[0], frame[frame.chosen].iloc[0]
-    said = f"Chosen: {found['knob']} = {chosen.value:g} ({chosen.accuracy:.1f} %)."
+    text = f"Chosen: {found['knob']} = {chosen.value:g} ({chosen.accuracy:.1f} %)."
     if (frame.accuracy == chosen.accuracy).sum() > 1:
-        said += " Others reached the same; the lowest training loss decided, which is weak evidence: raise `share`."
+        text += " Others reached the same; the lowest training loss decided, which is weak evidence: raise `share`."
     edge = [side for side, end in (("lowest", frame.value.iloc[0]), ("highest", frame.value.iloc[-1])) if end == chosen.value]
     if edge:
-        said += f" It is the {edge[0]} value tried: try values beyond it."
+        text += f" It is the {edge[0]} value tried: try values beyond it."
     if own.value == chosen.value:
-        return f"{said} It is the row's own value."
+        return f"{text} It is the row's own value."
     if pd.isna(own.accuracy):
-        return f"{said} The row's own, {own.value:g}, did not train: {own.reason}."
+        return f"{text} The row's own, {own.value:g}, did not train: {own.reason}."
     apart = "the intervals overlap, so val/ does not tell them apart" if chosen.low <= own.high else "the intervals are apart"
-    return f"{said} The row's own, {own.value:g}, reached {own.accuracy:.1f} %; {apart}."
+    return f"{text} The row's own, {own.value:g}, reached {own.accuracy:.1f} %; {apart}."
 
 
 def markdown(found: dict, frame: pd.DataFrame) -> str:

@@ -60,10 +60,10 @@ def read_sweeps(path: Path, content: object) -> tuple[Sweep, ...]:
     for name, point in (item for sweep in sweeps for item in sweep.points.items()):
         if name in taken:
             raise ReportError(
-                f"{path}: sweep: {said(point)} makes a row named {name!r}, as {taken[name]} does; rename the file, or take the "
-                "value out"
+                f"{path}: sweep: {as_text(point)} makes a row named {name!r}, as {taken[name]} does; rename the file, or "
+                "take the value out"
             )
-        taken[name] = f"the sweep's {said(point)}"
+        taken[name] = f"the sweep's {as_text(point)}"
     return sweeps
 
 
@@ -91,7 +91,7 @@ def one_sweep(path: Path, entry: object) -> Sweep:
         point = dict(reversed(point.items()))
         name = "-".join(part_of_name(knob, value) for knob, value in point.items())
         if name in points:
-            raise ReportError(f"{path}: sweep: {said(points[name])} and {said(point)} would both be named {name!r}")
+            raise ReportError(f"{path}: sweep: {as_text(points[name])} and {as_text(point)} would both be named {name!r}")
         points[name] = point
     for name in listed(path, entry, "without"):
         if points.pop(name, None) is None:
@@ -193,7 +193,7 @@ def number_text(value: float) -> str:
     return short if float(short) == value else repr(value)
 
 
-def said(point: Mapping[str, object]) -> str:
+def as_text(point: Mapping[str, object]) -> str:
     """A point as gin lines in one: DROPOUT = 0.1, MIRRORED = True."""
     return ", ".join(f"{knob} = {written(value)}" for knob, value in point.items())
 

@@ -11,13 +11,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
 from ablations.marks import Marks, Parts
-from ablations.replicates import replicate_seeds
 from ablations.row_config import PlanCache, RowConfig
 from ablations.rows import (
     TABLES,
@@ -152,7 +152,7 @@ class Plan:
         return self.models(table) if figure == "curves" else self.inputs(table)
 
     def models(self, table: str) -> list[Path]:
-        """The trained models of a table, one a run and seed."""
+        """The trained models of a table, one per run and seed."""
         runs = dict.fromkeys(row.run for row in self.tables[table] if row.runnable)
         return [self.seed_folder(run, seed) / "model.safetensors" for run in runs for seed in self.seeds]
 
@@ -290,6 +290,27 @@ def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = 
         wanted_peers=list(settings.get("peers", [])),
         replicates=replicate_seeds(settings.get("replicates"), seeds, layouts),
     )
+
+
+def replicate_seeds(wanted: int | str | None, seeds: list[int], layouts: dict[str, Layout]) -> list[int]:
+    """The seeds of a baseline that is trained `wanted` times: those of all rows, then the smallest others, sorted.
+
+    Raises:
+        ConfigError: they would be no more than the seeds of all rows, or no table has a baseline.
+    """
+    if wanted is None:
+        return []
+    where, count = TABLES / "workflow.yaml", int(wanted)
+    if count <= len(seeds):
+        raise ConfigError(
+            f"{where}: replicates is {count}, which adds nothing to the {len(seeds)} of seeds; give {len(seeds) + 1} or more, "
+            "or null"
+        )
+    if not any(layout.baseline for layout in layouts.values()):
+        path = next(iter(layouts.values())).path
+        raise ConfigError(f"{where}: replicates is {count}, but {path} has no 'baseline' to train again; name one there")
+    others = (seed for seed in range(count) if seed not in seeds)
+    return sorted([*seeds, *islice(others, count - len(seeds))])
 
 
 def plan_cache(results: Path) -> PlanCache:

@@ -12,12 +12,11 @@ from ablations.assumptions import DEVICES, read_assumptions
 from ablations.calibration import Check, checks, utilisation
 from ablations.page import advice
 from ablations.plan.__main__ import main
-from ablations.price import Pace, best_gpus_per_run, disk_peak, elapsed, formula, jobs, wall_clock
+from ablations.price import Pace, best_gpus_per_run, disk_peak, elapsed, formula, jobs, longest_word, mean_longest, wall_clock
 from ablations.progress import missing, wanted
 from ablations.row_config import Work
 from ablations.show import configuration
 from ablations.source import data_source
-from ablations.words import longest_word, mean_longest
 from core.data.lmdb import sample_labels, write_lmdb
 from core.errors import ConfigError
 from core.experiment.experiment import load
