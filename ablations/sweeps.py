@@ -4,7 +4,7 @@ results/sweeps/<scale>/<table>/<row>.gin includes the row that the sweep starts 
 hand-written row would hold, so it has the same digest and shares its run. `python -m core.train` takes it like any other.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from reports.sweep import OPTIONS, Sweep, Times, as_text, is_number
 
 CLIP4STR_B = "ablations/base.gin"
 MARK = "# Made by the sweep of"
+LENGTHS = ("TRAIN_STEPS", "EPOCHS")  # a row gives exactly one
 DECODING = {"DECODE", "REFINE_STEPS", "FAST_CROSS", "OUTPUT"}  # knobs that train nothing
 
 
@@ -40,7 +41,7 @@ def sweep_rows(
         for name, point in sweep.points.items():
             values = {knob: value_here(path, start, own, knob, value) for knob, value in point.items()}
             files[name] = folder / f"{name}.gin"
-            write_if_changed(files[name], gin_text(path, sweep, start, point, values | shortened(sweep, own)))
+            write_if_changed(files[name], gin_text(path, sweep, start, point, values | length_of(path, sweep, point, own)))
             try:
                 cache.row(files[name], scale)
             except ConfigError as error:
@@ -70,13 +71,13 @@ def own_values(start: str, scale: str, cache: PlanCache) -> dict[str, object]:
 
 
 def value_here(path: Path, start: str, macros: dict, knob: str, value: object) -> object:
-    """A knob's value as the row is to say it: as whole or as broken a number as the starting row has."""
+    """A knob's value as the row is to have it: a whole number or a float, as in the starting row."""
     if knob not in macros:
         near = get_close_matches(knob, [*macros, *OPTIONS], 1, 0.5) or get_close_matches(knob.upper(), [*macros], 1, 0)
         raise ConfigError(
             f"{path}: sweep: {knob} is no knob of {start} ({as_text({knob: value})})" + "".join(f"; {n}?" for n in near)
         )
-    own = macros[knob]
+    own = float(macros[knob]) if knob == "EPOCHS" and macros[knob] else macros[knob]  # may be a fraction
     if isinstance(value, Times):
         if not is_number(own):
             raise ConfigError(f"{path}: sweep: {knob} has `times`, but {start} sets it to {own!r}, which is not a number")
@@ -91,13 +92,22 @@ def value_here(path: Path, start: str, macros: dict, knob: str, value: object) -
     return value
 
 
-def shortened(sweep: Sweep, macros: dict) -> dict[str, object]:
-    """What gives a row its share of the starting row's training."""
+def length_of(path: Path, sweep: Sweep, point: Mapping[str, object], own: Mapping[str, object]) -> dict[str, object]:
+    """What a row says of its length: a share of the starting row's, or that the unit which is not swept does not count.
+
+    Raises:
+        ConfigError: the sweep shortens what it varies.
+    """
+    swept = [knob for knob in LENGTHS if knob in point]
+    if sweep.share < 1 and swept:
+        raise ConfigError(f"{path}: sweep: share is {sweep.share:g}, and {swept[0]} is a knob of it; leave one out")
+    if len(swept) == 1:
+        return {knob: None for knob in LENGTHS if knob not in swept}
     if sweep.share == 1:
         return {}
-    if macros.get("TRAIN_STEPS") is not None:
-        return {"TRAIN_STEPS": max(1, round(sweep.share * macros["TRAIN_STEPS"]))}
-    return {"EPOCHS": sweep.share * macros["EPOCHS"]}
+    if own.get("TRAIN_STEPS") is not None:
+        return {"TRAIN_STEPS": max(1, round(sweep.share * own["TRAIN_STEPS"]))}
+    return {"EPOCHS": sweep.share * own["EPOCHS"]}
 
 
 def gin_text(path: Path, sweep: Sweep, start: str, point: dict, values: dict) -> str:

@@ -8,7 +8,7 @@ import yaml
 
 from ablations import plan as planning
 from ablations.lr_search import SEARCH, Search
-from ablations.sweeps import shortened
+from ablations.sweeps import length_of
 from core.errors import ConfigError, ReportError
 from reports import search_table as report
 from reports.search import main
@@ -44,7 +44,7 @@ def test_a_search_is_short_trainings_around_the_rows_own_value(tmp_path, scale, 
 
 
 def test_epochs_are_shortened_where_a_row_counts_in_them():
-    assert shortened(Sweep("", {}, 0.4), {"TRAIN_STEPS": None, "EPOCHS": 16}) == {"EPOCHS": pytest.approx(6.4)}
+    assert length_of(SEARCH, Sweep("", {}, 0.4), {}, {"TRAIN_STEPS": None, "EPOCHS": 16}) == {"EPOCHS": pytest.approx(6.4)}
 
 
 @pytest.mark.parametrize(

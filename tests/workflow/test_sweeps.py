@@ -180,12 +180,21 @@ def test_order_baseline_and_reasons_may_name_rows_of_a_sweep(study):
         ({"DECODE": {"times": [2]}}, "DECODE has `times`, but .* sets it to 'ar', which is not a number"),
         ({"DECODE": ["rl"]}, "sweep: DECODE = 'rl': .*expected one of ar, cloze"),
         ({"DROPOUT": [1.5]}, "sweep: DROPOUT = 1.5: .*dropout1.5.gin"),
+        ({"TRAIN_STEPS": [3], "share": 0.5}, "share is 0.5, and TRAIN_STEPS is a knob of it; leave one out"),
         ({"DROPOUT": [0.2], "from": "nowhere"}, "from is 'nowhere'; there is no such row beside it"),
     ],
 )
 def test_what_the_starting_row_cannot_take_is_refused(study, sweep, message):
     with pytest.raises(ConfigError, match=message):
         study(sweep)
+
+
+@pytest.mark.parametrize(("sweep", "length"), [({"TRAIN_STEPS": [3]}, (3, None)), ({"EPOCHS": [1.5]}, (None, 1.5))])
+def test_a_length_is_a_knob_in_either_unit(study, sweep, length):
+    """Also where another scale counts in the other one."""
+    _, rows = study(sweep)
+    config = list(rows.values())[1].config
+    assert (config.steps, config.epochs) == length
 
 
 def test_names_that_files_have_are_refused(study):

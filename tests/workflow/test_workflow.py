@@ -185,13 +185,13 @@ def test_a_second_seed_trains_only_itself_and_the_report_gathers_everything(copy
 
 
 def test_a_sweep_trains_what_no_row_trained_and_its_rows_are_rows(copy):
-    """Three rows out of four lines; one is the starting row itself, which Table VI trained."""
+    """Three rows out of one line; two were trained before: by Table VI, and by a row of an idea written by hand."""
     study = copy / "ablations" / "my_sweep"
     study.mkdir()
     (study / "table.yaml").write_text(
         'title: "How much dropout?"\nabout: In the decoders.\nbaseline: dropout0\n'
         "columns: [{name: regular, paper: SVT, micro: regular}]\n"
-        "sweep: {DROPOUT: [0, 0.3], from: ablations/table_VI/image0-text6.gin}\n"
+        "sweep: {DROPOUT: [0, 0.3, 0.4], from: ablations/table_VI/image0-text6.gin}\n"
     )
     done = snakemake(copy, "my_sweep", "--config", "scale=smoke")
     output = done.stdout + done.stderr
@@ -199,7 +199,7 @@ def test_a_sweep_trains_what_no_row_trained_and_its_rows_are_rows(copy):
     counts = jobs_of(output)
     assert counts["train"] == counts["evaluate"] == counts["table"] == 1
     text = (copy / "results/tables/smoke/my_sweep.md").read_text()
-    assert "dropout0 " in text and "dropout0.3 " in text and "baseline" in text
+    assert "dropout0 " in text and "dropout0.3 " in text and "dropout0.4 " in text and "baseline" in text
     shutil.rmtree(study)
 
 
