@@ -14,7 +14,7 @@ from snakemake.utils import min_version, validate
 min_version("9.0")
 sys.path.insert(0, workflow.basedir)
 
-from ablations import claimed, machine, plan as planning
+from ablations import claimed, lr_search, machine, plan as planning
 from reports.render import FORMATS
 
 
@@ -37,6 +37,7 @@ if config["tracking"] != "auto":  # through the environment: no rule's text chan
     os.environ.update(WANDB_MODE={"off": "disabled", False: "disabled"}.get(config["tracking"], config["tracking"]))
 PLAN = planning.make(config)
 PLAN.write()
+SEARCH = lr_search.Search(PLAN)
 if not workflow.deployment_settings.deployment_method:
     shell.prefix(f"export PATH={quote(str(Path(sys.executable).parent))}:$PATH; ")  # jobs run under this Python
 TABLES, FIGURES, REPORT = PLAN.tables_folder, PLAN.figures_folder, PLAN.report

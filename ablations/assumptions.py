@@ -18,7 +18,7 @@ NUMBERS = (*SHARES, "prediction_bytes")
 
 @dataclass(frozen=True)
 class Device:
-    """One kind of GPU; `peak` is operations a second by precision."""
+    """One kind of GPU; `peak` is operations per second by precision."""
 
     key: str
     name: str

@@ -1,13 +1,13 @@
-"""Rows built without memory for their weights: what `ablations.reading` keeps of them. Needs torch, so it is imported late."""
+"""Rows built without memory for their weights, as `ablations.row_config` keeps them. Needs torch, so it is imported late."""
 
-from ablations.reading import MACHINE, Counts, Reading, Work
+from ablations.row_config import MACHINE, Counts, RowConfig, Work
 from core.experiment.experiment import load
 from core.experiment.operations import cost, released
 from core.experiment.parameters import summarise
 from core.experiment.step_memory import saved_bytes
 
 
-def read(gin: str, scale: str) -> Reading:
+def read(gin: str, scale: str) -> RowConfig:
     """What the plan needs of a gin file.
 
     Raises:
@@ -17,7 +17,7 @@ def read(gin: str, scale: str) -> Reading:
     model, optimisation, protocol = loaded.blueprint, loaded.experiment.optimisation, loaded.protocol
     summary = summarise(model)
     weights = model.state_dict().values()
-    return Reading(
+    return RowConfig(
         training=loaded.training,
         operative=loaded.operative,
         named=[str(model.towers.arch), str(model.towers.weights)],

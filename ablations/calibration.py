@@ -1,4 +1,4 @@
-"""The estimate against hours that somebody measured: Table II's, on 8 NVIDIA RTX A6000."""
+"""The estimate against measured hours: those of Table II, on 8 NVIDIA RTX A6000."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import pandas as pd
 from ablations.assumptions import Assumptions
 from ablations.plan import Plan
 from ablations.price import HOUR
-from ablations.reading import Work
+from ablations.row_config import Work
 from core.files import ROOT
 
 DEVICES = 8  # caption of Table II
@@ -21,9 +21,9 @@ class Check:
     """One row of Table II.
 
     Args:
-        images: that its training reads. work: operations an image, the released code's and ours.
+        images: read by its training. work: operations per image, the released code's and ours.
         printed: hours. estimated: hours of the released code by the formula, ours: of this code.
-        achieved: operations a second and device that the printed hours mean.
+        achieved: operations per second and device that the printed hours amount to.
     """
 
     row: str
@@ -49,13 +49,13 @@ def checks(plan: Plan, works: dict[str, Work], assumptions: Assumptions) -> list
     """
     printed = pd.read_csv(ROOT / PRINTED).set_index("row")["Hours"].dropna()
     peak = assumptions.paper_device.peak[PRECISION]
-    speed = DEVICES * peak * assumptions.utilisation * HOUR  # operations an hour
+    speed = DEVICES * peak * assumptions.utilisation * HOUR  # operations per hour
     found = []
     for row in plan.tables["table_II"]:
         if row.name not in printed.index:
             continue
-        work, hours, reading = works[row.name], float(printed[row.name]), row.reading
-        images = reading.batch * reading.total_steps(plan.source.train_images(reading.train_data))
+        work, hours, config = works[row.name], float(printed[row.name]), row.config
+        images = config.batch * config.total_steps(plan.source.train_images(config.train_data))
         achieved = images * work.released / (hours * HOUR * DEVICES)
         estimated, ours = images * work.released / speed, images * work.train / speed
         found.append(Check(row.name, images, work, hours, estimated, ours, achieved, achieved / peak))

@@ -1,4 +1,4 @@
-"""Which folder fills each column of the wanted tables, or why none does: said before anything runs."""
+"""Which folder fills each column of the wanted tables, or why none does; printed before anything runs."""
 
 from dataclasses import dataclass
 

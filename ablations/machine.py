@@ -15,14 +15,14 @@ class Machine:
     """How many jobs fit on it."""
 
     slots: int | None  # what `--resources gpu=` should be; None: not ours to limit
-    threads: int  # CPU threads a job
+    threads: int  # CPU threads per job
 
 
 def survey(settings: Mapping, cores: int, scheduled: bool) -> Machine:
     """This machine under a workflow configuration (see ablations/workflow.schema.yaml).
 
-    Without `threads`, GPU jobs share the cores among as many as run at once; without GPUs a job has one a process, and
-    as many run at once as there are cores.
+    Without `threads`, GPU jobs share the cores among as many as run at once; without GPUs each process has one, and
+    as many jobs run at once as there are cores.
 
     Args:
         cores: given to Snakemake (-j, --cores).

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ablations.assumptions import Assumptions
 from ablations.plan import Plan
-from ablations.reading import Reading, Work
+from ablations.row_config import RowConfig, Work
 from ablations.rows import Row
 
 FLOAT, HALF = 4, 2  # bytes
@@ -27,11 +27,11 @@ class Footprint:
         return max(fitting, default=0)
 
 
-def footprint(work: Work, reading: Reading, assumptions: Assumptions) -> Footprint:
+def footprint(work: Work, config: RowConfig, assumptions: Assumptions) -> Footprint:
     """A run's step: weights, of trained ones gradient, AdamW's two moments and a copy in mixed precision; activations."""
-    mixed = reading.precision != "no"
+    mixed = config.precision != "no"
     trained, share = (3 * FLOAT + HALF, assumptions.mixed_saved) if mixed else (3 * FLOAT, 1.0)
-    weights = reading.counts.total * FLOAT + reading.counts.trainable * trained
+    weights = config.counts.total * FLOAT + config.counts.trainable * trained
     return Footprint(weights + share * work.saved_once, share * work.saved)
 
 
@@ -58,16 +58,16 @@ def fits(plan: Plan, work: Callable[[Row], Work], assumptions: Assumptions) -> l
     alike: dict[tuple, list[str]] = {}
     for asking in plan.asked.values():
         table, row = asking[0]
-        reading, needed = row.reading, footprint(work(row), row.reading, assumptions)
-        verdict = verdict_on(needed, reading, assumptions.usable_bytes)
-        figures = (needed.fixed, needed.image * reading.device_batch, needed.needs(reading.device_batch))
-        key = (reading.device_batch, *(round(number, -8) for number in figures), verdict)
+        config, needed = row.config, footprint(work(row), row.config, assumptions)
+        verdict = verdict_on(needed, config, assumptions.usable_bytes)
+        figures = (needed.fixed, needed.image * config.device_batch, needed.needs(config.device_batch))
+        key = (config.device_batch, *(round(number, -8) for number in figures), verdict)
         alike.setdefault(key, []).append(f"{table}/{row.name}")
     return [Fit(tuple(runs), *key) for key, runs in alike.items()]
 
 
-def verdict_on(needed: Footprint, reading: Reading, usable: float) -> str:
-    if needed.needs(reading.device_batch) <= usable:
+def verdict_on(needed: Footprint, config: RowConfig, usable: float) -> str:
+    if needed.needs(config.device_batch) <= usable:
         return "fits"
-    images = needed.most_images(reading.batch, usable)
+    images = needed.most_images(config.batch, usable)
     return f"does not fit: DEVICE_BATCH = {images} would" if images else "does not fit at any DEVICE_BATCH"

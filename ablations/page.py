@@ -12,7 +12,7 @@ from ablations.memory import Fit
 from ablations.plan import Plan
 from ablations.price import Job, best_gpus_per_run, disk_peak, elapsed
 from ablations.progress import missing, wanted
-from ablations.reading import MACHINE
+from ablations.row_config import MACHINE
 from ablations.rows import Row
 
 
@@ -29,16 +29,16 @@ def rows_grid(table: str, rows: Sequence[Row], plan: Plan, first: dict[str, str]
     made = grid("row", "run", "done", "params", "at paper scale", "length", "batch", title=f"{table}, {plan.scale}")
     purposes = wanted(plan)
     for row in rows:
-        reading = row.reading
-        length = f"{reading.steps} steps" if reading.steps else f"{reading.epochs:g} epochs"
-        run, done = "not run (see below)" if row.reason else "", "-"
-        if not row.reason:
+        config = row.config
+        length = f"{config.steps} steps" if config.steps else f"{config.epochs:g} epochs"
+        run, done = "not run (see below)" if row.skip_reason else "", "-"
+        if row.runnable:
             asked = first.setdefault(row.run, f"{table}/{row.name}")
             run = row.run if asked == f"{table}/{row.name}" else f"as {asked}"
             left = lacks(plan, row.run, purposes)
             done = f"{sum(not lacking.train for lacking in left)}/{len(left)}"
         params, paper = row.counts.encoders_trainable, row.counts_paper.encoders_trainable
-        made.add_row(row.name, run, done, f"{params / 1e6:.2f} M", f"{paper / 1e6:.1f} M", length, str(reading.batch))
+        made.add_row(row.name, run, done, f"{params / 1e6:.2f} M", f"{paper / 1e6:.1f} M", length, str(config.batch))
     return made
 
 
@@ -47,9 +47,20 @@ def not_run(plan: Plan) -> list[str]:
     rows: dict[str, list[str]] = {}
     for table, found in plan.tables.items():
         for row in found:
-            if row.reason:
-                rows.setdefault(row.reason, []).append(f"{table}/{row.name}")
+            if row.skip_reason:
+                rows.setdefault(row.skip_reason, []).append(f"{table}/{row.name}")
     return [f"{', '.join(names)}: {reason}" for reason, names in rows.items()]
+
+
+def swept(plan: Plan) -> list[str]:
+    """Where the rows of sweeps lie, and which of them are another row."""
+    lines = []
+    for table, layout in plan.layouts.items():
+        if layout.sweeps:
+            count = sum(len(sweep.points) for sweep in layout.sweeps)
+            same = "".join(f"; {name} is the row {row} itself" for name, row in plan.doubles[table].items())
+            lines.append(f"{table}: its sweep spans {count} rows, in {plan.results / 'sweeps' / plan.scale / table}{same}")
+    return lines
 
 
 def columns_grid(found: Sequence[Filling]) -> Grid:
@@ -76,7 +87,7 @@ def trained(plan: Plan) -> int:
 
 
 def price_grid(plan: Plan, found: list[Job], gpus: int, gpus_per_run: int, price: float | None) -> Grid:
-    """A line a table and one for all: runs that are not there, steps, images, hours, wall clock, disk."""
+    """One line per table and one for all: missing runs, steps, images, hours, wall clock, disk."""
     columns = ["table", "rows", "runs", "cached", "steps", "images", "train GPU-h", "read GPU-h", f"hours on {gpus}", "disk"]
     made = grid(*columns, *(["price"] if price else []), title=f"what is left to do, {plan.scale}")
     for column in made.columns[1:]:
@@ -125,8 +136,8 @@ def size(number: float) -> str:
     return f"{number / 1e9:,.1f} GB" if number >= 1e9 else f"{number / 1e6:,.1f} MB"
 
 
-def sums(plan: Plan, found: list[Job], gpus: int, gpus_per_run: int) -> list[str]:
-    """What the grid cannot say."""
+def price_lines(plan: Plan, found: list[Job], gpus: int, gpus_per_run: int) -> list[str]:
+    """What the estimate rests on, under the grid."""
     shared = f" of {gpus_per_run} a run" if gpus_per_run > 1 else ""
     lines = ["A run that tables share counts in the first; cached runs are those that would not be trained."]
     if all(job.hours is not None for job in found):
@@ -148,25 +159,25 @@ def advice(found: Sequence[Job], gpus: int, gpus_per_run: int) -> list[str]:
     if longest is None or longest.hours / gpus_per_run <= sum(job.hours for job in found) / gpus:
         return []
     now, better = elapsed(found, gpus, gpus_per_run), best_gpus_per_run(found, gpus)
-    said = f"One run decides the wall clock: {longest.table}/{longest.row} takes {hours(longest.hours / gpus_per_run)} h"
+    text = f"One run decides the wall clock: {longest.table}/{longest.row} takes {hours(longest.hours / gpus_per_run)} h"
     if better == gpus_per_run:
-        return [f"{said}; no other gpus_per_run of {gpus} GPUs is faster."]
+        return [f"{text}; no other gpus_per_run of {gpus} GPUs is faster."]
     with_it = hours(elapsed(found, gpus, better))
     return [
-        f"{said}. --config gpus_per_run={better}: {with_it} h instead of {hours(now)} h, where GPUs share a run without loss."
+        f"{text}. --config gpus_per_run={better}: {with_it} h instead of {hours(now)} h, where GPUs share a run without loss."
     ]
 
 
 def machine_values(plan: Plan) -> list[str]:
     """What the values are set to that decide no result, and for how many runs where they differ; no line without runs."""
-    readings = [asking[0][1].reading for asking in plan.asked.values()]
-    said = []
+    configs = [asking[0][1].config for asking in plan.asked.values()]
+    settings = []
     for name in MACHINE:
-        values = Counter(str(reading.machine[name]) for reading in readings)
-        said.append(
+        values = Counter(str(config.machine[name]) for config in configs)
+        settings.append(
             f"{name} " + ", ".join(f"{value} ({runs} runs)" if len(values) > 1 else value for value, runs in values.items())
         )
-    return [f"Set to, deciding no result: {'; '.join(said)}."] if readings else []
+    return [f"Set to, deciding no result: {'; '.join(settings)}."] if configs else []
 
 
 def memory_grid(found: Sequence[Fit], assumptions: Assumptions) -> Grid:

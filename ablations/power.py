@@ -71,7 +71,7 @@ def question(plan: Plan, table: str, points: float, noise_sd: float | None, disc
         weights_of(columns, {name: sizes[name] for name in names}),
         INSIDE,
     )
-    rows = sum(not row.reason for row in plan.tables[table]) - 1
+    rows = sum(row.runnable for row in plan.tables[table]) - 1
     noise = Noise(noise_sd**2, KNOWN, "--noise") if noise_sd else known_noise(plan, layout)
     variance = 100**2 * discordant * float(strata.factors.sum())
     return Question(points, tuple(columns), noise, len(strata.codes), discordant, variance, rows)

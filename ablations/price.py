@@ -1,4 +1,4 @@
-"""What a plan costs: operations, hours, disk, and how long N devices take for it.
+"""What a plan costs: operations, hours, disk space, and the wall-clock time on N devices.
 
 An hour comes from a pace: by the formula operations / (peak x utilisation), or as measured by --probe. The optimiser,
 the loader and writing files are in the utilisation, which was taken from whole trainings (`ablations.calibration`).
@@ -11,12 +11,15 @@ from heapq import heapify, heapreplace
 from ablations.assumptions import Assumptions
 from ablations.plan import Plan
 from ablations.progress import Missing, missing, wanted
-from ablations.reading import Reading, Work
+from ablations.row_config import RowConfig, Work
 from ablations.rows import Row
+from ablations.source import Source
+from core.data.lmdb import sample_labels, train_roots
 from core.errors import UserError
 
 HOUR = 3600
 CLOSE = 1.05  # wall clocks that are as good as each other
+SAMPLE = 5000  # labels of a training set that are looked at
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,11 @@ class Job:
         return None if self.train_hours is None or self.read_hours is None else self.train_hours + self.read_hours
 
 
-def formula(work: Work, reading: Reading, assumptions: Assumptions) -> Pace:
+def formula(work: Work, config: RowConfig, assumptions: Assumptions) -> Pace:
     """The pace that operations, the device's peak at the precision in use and the utilisation make."""
-    training = assumptions.device.peak[reading.precision] * assumptions.utilisation
-    testing = assumptions.device.peak[reading.test_precision] * assumptions.utilisation
-    return Pace(work.train * reading.batch / training, work.encode / testing, work.decode / testing)
+    training = assumptions.device.peak[config.precision] * assumptions.utilisation
+    testing = assumptions.device.peak[config.test_precision] * assumptions.utilisation
+    return Pace(work.train * config.batch / training, work.encode / testing, work.decode / testing)
 
 
 def configuration(row: Row) -> str:
@@ -67,9 +70,9 @@ def configuration(row: Row) -> str:
 
     Rows that differ in data, weights file or seed alone take the same time.
     """
-    reading = row.reading
+    config = row.config
     same = ("train_data", "TRAIN_DATA", "WEIGHTS", ".weights", "EPOCHS", ".epochs", "TRAIN_STEPS", ".steps")
-    lines = [line for line in reading.operative.splitlines() if not line.split("=")[0].strip().endswith(same)]
+    lines = [line for line in config.operative.splitlines() if not line.split("=")[0].strip().endswith(same)]
     return "\n".join(line for line in lines if line.strip() and not line.startswith("#"))
 
 
@@ -86,11 +89,11 @@ def jobs(plan: Plan, pace: Callable[[Row], Pace | None], prediction_bytes: float
 
 
 def job_of(plan: Plan, table: str, row: Row, seed: int, lacking: Missing, pace: Pace | None, prediction_bytes: float) -> Job:
-    reading, source = row.reading, plan.source
-    steps = reading.total_steps(source.train_images(reading.train_data)) if lacking.train else 0
+    config, source = row.config, plan.source
+    steps = config.total_steps(source.train_images(config.train_data)) if lacking.train else 0
     ways = len(lacking.evaluations)
     tests = source.test_images() if ways else 0
-    validations = -(-steps // reading.validate_every) * source.validation_images()
+    validations = -(-steps // config.validate_every) * source.validation_images()
     train_hours = read_hours = None
     if pace is not None:
         train_hours = (steps * pace.step + validations * (pace.encode + pace.decode)) / HOUR
@@ -101,11 +104,11 @@ def job_of(plan: Plan, table: str, row: Row, seed: int, lacking: Missing, pace: 
         run=row.run,
         seed=seed,
         steps=steps,
-        images=steps * reading.batch,
+        images=steps * config.batch,
         train_hours=train_hours,
         read_hours=read_hours,
-        kept_bytes=(reading.kept_bytes if lacking.train else 0) + tests * ways * prediction_bytes,
-        state_bytes=reading.state_bytes if lacking.train else 0,
+        kept_bytes=(config.kept_bytes if lacking.train else 0) + tests * ways * prediction_bytes,
+        state_bytes=config.state_bytes if lacking.train else 0,
     )
 
 
@@ -143,3 +146,35 @@ def disk_peak(found: Sequence[Job], gpus: int, gpus_per_run: int) -> float:
     """Bytes at the most: what stays, and two states (the new one beside the old) of the largest runs at once."""
     states = sorted((job.state_bytes for job in found), reverse=True)[: max(1, gpus // gpus_per_run)]
     return sum(job.kept_bytes for job in found) + 2 * sum(states)
+
+
+def longest_word(source: Source, names: Sequence[str], images: int, assumed: Sequence[int]) -> int:
+    """Letters of the longest of `images` words of training sets, on average.
+
+    Args:
+        assumed: how many words have 1, 2, 3, ... letters, where there is no data to look at.
+    """
+    if source.world is not None:
+        return source.world.max_letters
+    return mean_longest(assumed if source.published else word_lengths(source, names), images)
+
+
+def word_lengths(source: Source, names: Sequence[str]) -> list[int]:
+    """How many labels of a sample of training sets have 1, 2, 3, ... letters; looked at once per source."""
+    key = tuple(names)
+    if key not in source.lengths:
+        words = [len(label) for label in sample_labels(train_roots(source.root, names), SAMPLE)]
+        source.lengths[key] = [words.count(letters) for letters in range(1, max(words, default=1) + 1)]
+    return source.lengths[key]
+
+
+def mean_longest(counts: Sequence[int], words: int) -> int:
+    """The mean of the longest of so many independent words, rounded to whole letters; 1 where there are no counts.
+
+    The longest has at least k letters unless all words are shorter: the mean is the sum over k of 1 - P(shorter) ** words.
+    """
+    total, shorter, mean = sum(counts), 0, 0.0
+    for number in counts:
+        mean += 1 - (shorter / total) ** words if total else 0.0
+        shorter += number
+    return max(1, round(mean))

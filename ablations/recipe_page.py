@@ -12,7 +12,7 @@ from torch.nn import Parameter
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
-from ablations.reading import INCLUDE, included
+from ablations.row_config import INCLUDE
 from core import config
 from core.errors import ConfigError, UserError
 from core.experiment.experiment import Loaded, load
@@ -165,9 +165,9 @@ def last_assignment(row: str, pattern: str) -> tuple[str, str]:
 
 def read_in_order(path: Path) -> Iterator[tuple[Path, str]]:
     """The lines of a gin file, includes in their place."""
-    for line in path.read_text().splitlines():
+    for line in config.text_at(path, SCALE).splitlines():
         include = INCLUDE.match(line)
-        below = next(included(include["path"], SCALE), None) if include else None
+        below = config.find_include(include["path"], SCALE) if include else None
         if below:
             yield from read_in_order(ROOT / below)
         else:

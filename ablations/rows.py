@@ -2,11 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
-from ablations.reading import Counts, Memory, Reading
+from ablations.row_config import Counts, PlanCache, RowConfig, in_root
 from ablations.source import Source
 from core import config
 from core.errors import ConfigError, DataError
@@ -34,17 +35,20 @@ def rule_names() -> set[str]:
     return TARGETS.union(*(NAMED.findall(path.read_text()) for path in files))
 
 
-def row_files(layout: Layout) -> list[Path]:
-    """A table's gin files: those its table.yaml orders, then any others by name.
+def row_files(layout: Layout, generated: Mapping[str, Path] = MappingProxyType({})) -> list[Path]:
+    """A table's gin files: those its table.yaml orders, then other files beside it by name, then rows of its sweeps.
+
+    Args:
+        generated: gin files of its sweeps by row, see `ablations.sweeps`.
 
     Raises:
-        ConfigError: table.yaml orders a file that is not there.
+        ConfigError: table.yaml orders a row that is not there.
     """
-    found = {path.stem: path for path in sorted(layout.path.parent.glob("*.gin"))}
-    missing = [name for name in layout.order if name not in found]
+    files = {path.stem: path for path in sorted(layout.path.parent.glob("*.gin"))} | generated
+    missing = [name for name in layout.order if name not in files]
     if missing:
         raise ConfigError(f"{layout.path}: order names {missing[0]!r}, there is no {missing[0]}.gin")
-    return [found[name] for name in layout.order] + [path for name, path in found.items() if name not in layout.order]
+    return [files[name] for name in layout.order] + [path for name, path in files.items() if name not in layout.order]
 
 
 @dataclass(frozen=True)
@@ -55,52 +59,57 @@ class Row:
     gin: str
     run: str
     evaluation: str  # digest of the protocol and the test data: the folder of its predictions
-    reading: Reading  # what its gin file says at the scale in use
+    config: RowConfig  # what its gin file says at the scale in use
     counts_paper: Counts  # parameters at paper scale
-    reason: str  # why it cannot be run here; empty where it can
+    skip_reason: str  # why it cannot be run here; empty where it can
+
+    @property
+    def runnable(self) -> bool:
+        return not self.skip_reason
 
     @property
     def counts(self) -> Counts:
         """Parameters at the scale in use."""
-        return self.reading.counts
+        return self.config.counts
 
 
-def plan_row(path: Path, layout: Layout, scale: str, source: Source, memory: Memory) -> Row:
+def plan_row(path: Path, at_paper: Path, layout: Layout, scale: str, source: Source, cache: PlanCache) -> Row:
     """Read one gin file at the scale in use, and count it at paper scale too.
 
     Args:
-        memory: what was read before: many rows of different tables ask for one model, and most never change.
+        at_paper: the same row's file at paper scale; another one where a sweep made it.
+        cache: what was read before: many rows of different tables ask for one model, and most never change.
 
     Raises:
         ConfigError: naming file and binding.
     """
-    reading = memory.reading(path, scale)
-    run, reason = "", layout.not_at_micro.get(path.stem, "") if scale != "paper" else ""
-    if not reason:
-        run, reason = run_of(reading, scale, source)
+    row_config = cache.row(path, scale)
+    run, skip_reason = "", layout.not_at_micro.get(path.stem, "") if scale != "paper" else ""
+    if not skip_reason:
+        run, skip_reason = run_of(row_config, scale, source)
     return Row(
         name=path.stem,
-        gin=path.relative_to(ROOT).as_posix(),
+        gin=in_root(path),
         run=run,
-        evaluation=config.digest(reading.protocol_digest + source.test),  # core.experiment.protocol.evaluation_digest
-        reading=reading,
-        counts_paper=memory.reading(path, "paper").counts,
-        reason=reason,
+        evaluation=config.digest(row_config.protocol_digest + source.test),  # core.experiment.protocol.evaluation_digest
+        config=row_config,
+        counts_paper=cache.row(at_paper, "paper").counts,
+        skip_reason=skip_reason,
     )
 
 
-def run_of(reading: Reading, scale: str, source: Source) -> tuple[str, str]:
+def run_of(row_config: RowConfig, scale: str, source: Source) -> tuple[str, str]:
     """The name of the run, and why there is none (one of them is empty)."""
     try:
-        train_data = source.train(reading.train_data)
+        train_data = source.train(row_config.train_data)
     except DataError as error:
         return "", f"not run: {error}"
-    return f"{scale}-{config.digest(reading.identity + train_data)}", ""
+    return f"{scale}-{config.digest(row_config.identity + train_data)}", ""
 
 
 def decoding_differs_from_validation(row: Row) -> bool:
     """True for a row with other decoding than Algorithm 1's: it decides a run's validation only if no other shares the run."""
-    protocol = json.loads(row.reading.protocol)
+    protocol = json.loads(row.config.protocol)
     return (protocol["decode"], protocol["fast_cross"], protocol["refine_steps"]) != ("ar", False, 1)
 
 
@@ -108,15 +117,21 @@ def evaluations_of(rows: Iterable[Row]) -> dict[str, list[str]]:
     """The evaluations that rows ask for, by run."""
     wanted: dict[str, list[str]] = {}
     for row in rows:
-        if not row.reason and row.evaluation not in wanted.setdefault(row.run, []):
+        if row.runnable and row.evaluation not in wanted.setdefault(row.run, []):
             wanted[row.run].append(row.evaluation)
     return wanted
 
 
-def refuse_baseline(layout: Layout, rows: list[Row]) -> None:
-    """Raises ConfigError for a table whose baseline, or a row it says something about, has no gin file."""
+def refuse_baseline(layout: Layout, rows: list[Row], doubles: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Raises ConfigError for a table whose baseline, or a row it says something about, has no gin file.
+
+    Args:
+        doubles: rows of its sweeps that are left out as another row already is what they are.
+    """
     names = [row.name for row in rows]
-    for key, said in (("baseline", [layout.baseline] if layout.baseline else []), ("not_at_micro", layout.not_at_micro)):
-        for name in said:
+    for key, used in (("baseline", [layout.baseline] if layout.baseline else []), ("not_at_micro", layout.not_at_micro)):
+        for name in used:
+            if name in doubles:
+                raise ConfigError(f"{layout.path}: {key} names {name!r}, which is the row {doubles[name]} here; name that")
             if name not in names:
                 raise ConfigError(f"{layout.path}: {key} names {name!r}, there is no {name}.gin beside it")

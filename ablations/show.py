@@ -19,17 +19,17 @@ from ablations.page import (
     memory_grid,
     not_run,
     price_grid,
+    price_lines,
     rows_grid,
-    sums,
+    swept,
     trained,
 )
-from ablations.plan import Plan, make, remembered
+from ablations.plan import Plan, make, plan_cache
 from ablations.power import answer, question
-from ablations.price import Pace, configuration, formula, jobs
-from ablations.reading import Memory, Work, digest_of
+from ablations.price import Pace, configuration, formula, jobs, longest_word, mean_longest
+from ablations.row_config import PlanCache, Work, digest_of
 from ablations.rows import TABLES, Row
 from ablations.why import why
-from ablations.words import longest_word, mean_longest
 
 RELEASED_BATCH = 128  # images per GPU of the released code, each batch padded to its own longest word
 
@@ -58,23 +58,23 @@ def show(plan: Plan, settings: dict, options: argparse.Namespace) -> None:
     first: dict[str, str] = {}
     for table, rows in plan.tables.items():
         console.print(rows_grid(table, rows, plan, first))
-    print_lines(console, not_run(plan))
+    print_lines(console, swept(plan) + not_run(plan))
     if not plan.source.published:
         console.print(columns_grid(fillings(plan.layouts, plan.source)))
     print_lines(console, strangers(plan.layouts, plan.source))
     assumptions = read_assumptions(options.device, options.devices)
-    memory = remembered(plan.results)
+    cache = plan_cache(plan.results)
     estimated = plan.scale == "paper" or options.device is not None
-    works = counted(plan, memory, assumptions) if estimated else {}
+    works = counted(plan, cache, assumptions) if estimated else {}
     pace, notes = paces(plan, options, works, assumptions)
     found, gpus_per_run = jobs(plan, pace, assumptions.prediction_bytes), int(settings.get("gpus_per_run", 1))
     console.print(price_grid(plan, found, options.gpus, gpus_per_run, options.price))
-    print_lines(console, sums(plan, found, options.gpus, gpus_per_run) + notes + machine_values(plan))
+    print_lines(console, price_lines(plan, found, options.gpus, gpus_per_run) + notes + machine_values(plan))
     if estimated:
         console.print(memory_grid(fits(plan, lambda row: works[row.run], assumptions), assumptions))
     if plan.scale == "paper":
-        console.print(calibration_grid(against_table_II(settings, memory, assumptions), assumptions))
-    memory.write()
+        console.print(calibration_grid(against_table_II(settings, cache, assumptions), assumptions))
+    cache.write()
     rows = sum(map(len, plan.tables.values()))
     without, more = rows - len(plan.rows), sum(len(plan.seeds_of(run)) - len(plan.seeds) for run in plan.asked)
     seeds = f"{len(plan.seeds)} seeds" + (f" and {more} further seeds of baselines" if more else "")
@@ -94,12 +94,12 @@ def print_lines(console: Console, lines: Sequence[str]) -> None:
 def show_power(plan: Plan, options: argparse.Namespace) -> None:
     """Print how many seeds a difference takes."""
     asked = question(plan, options.power, options.points, options.noise, options.discordant)
-    assumptions, memory = read_assumptions(options.device, options.devices), remembered(plan.results)
+    assumptions, cache = read_assumptions(options.device, options.devices), plan_cache(plan.results)
     estimated = plan.scale == "paper" or options.device is not None
-    works = counted(plan, memory, assumptions) if estimated else {}
+    works = counted(plan, cache, assumptions) if estimated else {}
     pace, notes = paces(plan, options, works, assumptions)
     lines = answer(plan, options.power, asked, lambda wanted: jobs(wanted, pace, assumptions.prediction_bytes), options.price)
-    memory.write()
+    cache.write()
     print("\n".join(lines + notes))
 
 
@@ -114,9 +114,7 @@ def paces(
     if options.probe:
         return probed(plan, options.probe_steps, assumptions)
     if works:
-        return lambda row: formula(works[row.run], row.reading, assumptions), assumed(
-            assumptions, letters_of(plan, assumptions)
-        )
+        return lambda row: formula(works[row.run], row.config, assumptions), assumed(assumptions, letters_of(plan, assumptions))
     return unknown, ["Hours: --probe times them here; the formula (--device) is not made for models this small."]
 
 
@@ -124,15 +122,15 @@ def unknown(row: Row) -> None:
     """No pace."""
 
 
-def counted(plan: Plan, memory: Memory, assumptions: Assumptions) -> dict[str, Work]:
+def counted(plan: Plan, cache: PlanCache, assumptions: Assumptions) -> dict[str, Work]:
     """What every run's step and reading take, counted now or before."""
     return {
-        run: work_of(asking[0][1], plan, memory, assumptions, as_released=False)
+        run: work_of(asking[0][1], plan, cache, assumptions, as_released=False)
         for run, asking in track(plan.asked.items(), "counting operations", transient=True)
     }
 
 
-def work_of(row: Row, plan: Plan, memory: Memory, assumptions: Assumptions, as_released: bool) -> Work:
+def work_of(row: Row, plan: Plan, cache: PlanCache, assumptions: Assumptions, as_released: bool) -> Work:
     letters, captions = letters_of_row(row, plan, assumptions), assumptions.distinct_captions
     theirs = mean_longest(assumptions.word_lengths, RELEASED_BATCH) if as_released else None
 
@@ -141,12 +139,12 @@ def work_of(row: Row, plan: Plan, memory: Memory, assumptions: Assumptions, as_r
 
         return blueprint.count(row.gin, plan.scale, letters, captions, theirs)
 
-    return memory.work(digest_of([configuration(row), row.reading.files, letters, captions, theirs]), count)
+    return cache.work(digest_of([configuration(row), row.config.files, letters, captions, theirs]), count)
 
 
 def letters_of_row(row: Row, plan: Plan, assumptions: Assumptions) -> int:
     """Letters of the longest word of a step, which all its words are padded to."""
-    return longest_word(plan.source, row.reading.train_data, row.reading.batch, assumptions.word_lengths)
+    return longest_word(plan.source, row.config.train_data, row.config.batch, assumptions.word_lengths)
 
 
 def letters_of(plan: Plan, assumptions: Assumptions) -> list[int]:
@@ -154,18 +152,18 @@ def letters_of(plan: Plan, assumptions: Assumptions) -> list[int]:
     return sorted({letters_of_row(row, plan, assumptions) for row in plan.rows})
 
 
-def against_table_II(settings: dict, memory: Memory, assumptions: Assumptions) -> list[Check]:
+def against_table_II(settings: dict, cache: PlanCache, assumptions: Assumptions) -> list[Check]:
     """Table II's hours beside the formula's, for the sizes of data that the paper prints."""
     plan = make({**settings, "scale": "paper", "data": None}, ["table_II"], published=True)
     rows = plan.tables["table_II"]
     works = {
-        row.name: work_of(row, plan, memory, assumptions, as_released=True) for row in track(rows, "Table II", transient=True)
+        row.name: work_of(row, plan, cache, assumptions, as_released=True) for row in track(rows, "Table II", transient=True)
     }
     return checks(plan, works, assumptions)
 
 
 def probed(plan: Plan, steps: int, assumptions: Assumptions) -> tuple[Callable[[Row], Pace], list[str]]:
-    """Measured paces, one a distinct configuration."""
+    """Measured paces, one per distinct configuration."""
     from core.bench.probe import WARM_UP, probe
     from core.experiment.experiment import load
     from core.runtime.compute import pick_device

@@ -33,7 +33,7 @@ class Source:
     published: bool = False
     folders: dict[str, Path] = field(default_factory=dict)
     known: dict[tuple[str, ...], str] = field(default_factory=dict)
-    lengths: dict[tuple[str, ...], list[int]] = field(default_factory=dict)  # of words, see ablations.words
+    lengths: dict[tuple[str, ...], list[int]] = field(default_factory=dict)  # of words, see ablations.price
 
     def train(self, names: Sequence[str]) -> str:
         """Identifies the training sets `names`.

@@ -16,7 +16,7 @@ MOST_CHANGES = 12  # differing values that are listed
 
 
 def why(plan: Plan, name: str) -> list[str]:
-    """What there is to say about a run, named by itself, by the start of its name, or by a row (`table_VI/image0-text6`).
+    """Why a run would be made again, or not: named by itself, by the start of its name, or by a row (`table_VI/image0-text6`).
 
     Raises:
         ConfigError: no run is called so.
@@ -32,21 +32,21 @@ def why(plan: Plan, name: str) -> list[str]:
     for seed in plan.seeds_of(run):
         folder = plan.seed_folder(run, seed)
         lacking = missing(folder, asked, seed == plan.seeds[0])
-        said = list(reasons(folder, lacking.train, plan.data))
-        said += [f"evaluation {name} would be made ({lack(folder, name)})" for name in lacking.evaluations]
+        notes = list(reasons(folder, lacking.train, plan.data))
+        notes += [f"evaluation {name} would be made ({lack(folder, name)})" for name in lacking.evaluations]
         if lacking.timed:
-            said.append(
+            notes.append(
                 "its reading would be timed: reading_time.json is missing, older than the model, or of other ways of decoding"
             )
-        lines += [f"seed {seed}: {line}" for line in said or ["nothing to do: trained, and read in every way asked for"]]
+        lines += [f"seed {seed}: {line}" for line in notes or ["nothing to do: trained, and read in every way asked for"]]
     return lines
 
 
 def find(plan: Plan, name: str) -> str:
     rows = {f"{table}/{row.name}": row for table, found in plan.tables.items() for row in found}
     if name in rows:
-        if rows[name].reason:
-            raise ConfigError(f"{name} is no run here: {rows[name].reason}")
+        if rows[name].skip_reason:
+            raise ConfigError(f"{name} is no run here: {rows[name].skip_reason}")
         return rows[name].run
     known = sorted({*plan.asked, *(path.name for path in (plan.results / "runs").glob("*") if path.is_dir())})
     matching = [run for run in known if run.startswith(name) or run.endswith(f"-{name}")]
@@ -57,7 +57,7 @@ def find(plan: Plan, name: str) -> str:
 
 
 def reasons(folder: Path, untrained: str, data: Path) -> Iterator[str]:
-    """What is to be said about the training of one seed."""
+    """What the folder of one seed shows about its training."""
     states = sorted(path for path in (folder / "state").glob("step-*") if path.suffix != ".partial")
     if untrained:
         yield f"would be trained: {untrained}"
@@ -114,7 +114,7 @@ def changes(plan: Plan, before: str, now: str) -> str:
     if not path.is_file():
         return "what changed is not known (its train.gin is gone)"
     old = values_of(path.read_text()).splitlines()
-    new = values_of(plan.asked[now][0][1].reading.operative).splitlines()
+    new = values_of(plan.asked[now][0][1].config.operative).splitlines()
     found = []
     for tag, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if tag != "equal":

@@ -1,7 +1,9 @@
 """gin, and nothing else in the repository touches it: parse files, build objects, refuse what nothing read.
 
 Library code knows no gin. Files bind constructor arguments by their Python names; `include` paths count from the
-repository root, and `{scale}` in one stands for the scale in use (paper, micro, smoke).
+repository root, and `{scale}` in one stands for the scale in use (paper, micro, smoke). Lines below `[paper]` or another
+scale in brackets count at that scale alone, lines above the first such line at every scale; smoke shrinks micro, so it reads
+what is below `[micro]` too.
 """
 
 import hashlib
@@ -23,6 +25,7 @@ from core.moved import with_new_names
 from core.weights.allowlist import check_allowlist
 
 Built = TypeVar("Built")
+SECTION = re.compile(r"\[(\w+)\]\s*(?:#.*)?$")
 
 
 def parse(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -> None:
@@ -49,16 +52,42 @@ def parse(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) 
                 raise ConfigError(f"{path}: {key} is required here and has no value; add a line like `{key} = ...`")
 
 
+def scales_read(scale: str) -> tuple[str, ...]:
+    """The scales whose lines and files count, later ones last: smoke shrinks what micro says."""
+    return ("micro", "smoke") if scale == "smoke" else (scale,)
+
+
+def find_include(name: str, scale: str) -> Path | None:
+    """The file that gin reads for a name: as it stands or counted from the repository root, {scale} filled in."""
+    filled = [name, *(name.replace("{scale}", read) for read in reversed(scales_read(scale)))]
+    return next((prefix / path for prefix in (Path(), ROOT) for path in filled if (prefix / path).is_file()), None)
+
+
+def text_at(path: Path, scale: str) -> str:
+    """A gin file's text at a scale: lines of other scales are empty, so that line numbers in messages stay.
+
+    Raises:
+        ConfigError: a line in brackets names no scale.
+    """
+    section, lines = "", []
+    for line in path.read_text().splitlines(keepends=True):
+        if header := SECTION.match(line):
+            section = header[1]
+            if section not in SCALES:
+                raise ConfigError(f"{path}: [{section}]: expected one of {', '.join(f'[{name}]' for name in SCALES)}")
+        lines.append(line if not header and section in ("", *scales_read(scale)) else "\n")
+    return "".join(lines)
+
+
 def resolve_includes(scale: str) -> None:
-    """Let gin find files from the repository root, with {scale} filled in (smoke shrinks what micro says)."""
-    scales = (scale, "micro") if scale == "smoke" else (scale,)
-
-    def found(name: str) -> list[Path]:
-        paths = [Path(name.replace("{scale}", scale)) for scale in scales]
-        return [path for path in paths if "{scale}" in name and path.is_file()]
-
-    gin.config._LOCATION_PREFIXES[:] = ["", str(ROOT)]
-    gin.config._FILE_READERS[1:] = [(lambda name: io.StringIO(found(name)[0].read_text()), lambda name: bool(found(name)))]
+    """Let gin read files as `find_include` and `text_at` do."""
+    gin.config._LOCATION_PREFIXES[:] = [""]
+    gin.config._FILE_READERS[:] = [
+        (
+            lambda name: io.StringIO(text_at(find_include(name, scale), scale)),
+            lambda name: find_include(name, scale) is not None,
+        )
+    ]
 
 
 def construct(cls: type[Built], path: Path | str) -> Built:
@@ -86,7 +115,7 @@ def construct_with(make: Callable[[], Built], path: Path | str) -> Built:
 
 
 def explain(error: Exception) -> str:
-    """gin's error as a sentence: what is wrong, and where it was being built."""
+    """gin's error as a sentence: what is wrong, and which class was being built."""
     text = str(error)
     unset = re.search(r"(\w+)\(\) missing \d+ required \S+ arguments?: ([^\n]+)", text)
     if unset:
@@ -205,7 +234,7 @@ def bindings_of(text: str) -> dict[str, object]:
     """What gin text binds, by the names it uses; imports nothing and leaves the parsed configuration alone.
 
     Raises:
-        SyntaxError: it is no gin text.
+        SyntaxError: it is not valid gin text.
     """
     found: dict[str, object] = {}
     for statement in config_parser.ConfigParser(text, Names(found)):
@@ -221,7 +250,7 @@ def values_by_path(text: str) -> dict[str, object]:
     References are written `@core.model.decoder.Decoder`, with the path in place of what the text imported it as.
 
     Raises:
-        SyntaxError: it is no gin text.
+        SyntaxError: it is not valid gin text.
     """
     macros: dict[str, object] = {}
     found: dict[str, object] = {}

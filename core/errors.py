@@ -29,14 +29,6 @@ class TrainingError(UserError):
     """A run that cannot go on; the last saved state is kept."""
 
 
-class TrialError(UserError):
-    """A trial of the search that failed for another reason than its learning rate."""
-
-
-class SearchUnavailable(UserError):
-    """Ray Tune is not installed."""
-
-
 class DeviceError(UserError):
     """GPUs that cannot be listed, or that CUDA_VISIBLE_DEVICES names wrongly."""
 

@@ -10,6 +10,7 @@ from core.data.benchmarks import AVERAGES, FAMILIES, MICRO_AVERAGES, absence
 from core.errors import ReportError
 from core.files import ROOT
 from reports.figures import FIGURES
+from reports.sweep import Sweep, read_sweeps
 
 RENDERED = "rendered micro world"  # what the plan calls its own data
 FACTS = {  # columns that are not an accuracy, and how many decimals they show
@@ -36,6 +37,7 @@ KEYS = {  # of table.yaml, with the type of each value
     "labels": (str, "the name of a folder below DATA/labels"),
     "not_at_micro": (dict, "rows, each with its reason"),
     "noise_sd": (dict, "points, df, source"),
+    "sweep": ((dict, list), "knobs with their values, like {DROPOUT: [0.0, 0.1, 0.3]}"),
 }
 REQUIRED = {"title", "about", "columns"}
 COLUMN_KEYS = {"name", "paper", "micro", "average", "fact", "higher_is_better"}
@@ -103,6 +105,7 @@ class Layout:
         not_at_micro: rows that have no stand-in at micro scale, and why.
         figures: what is drawn of the table, of FIGURES.
         noise_sd: training noise known from elsewhere; None where nothing is stated.
+        sweeps: rows that table.yaml spans itself, beside those that are files.
     """
 
     table: str
@@ -117,11 +120,13 @@ class Layout:
     not_at_micro: dict[str, str]
     figures: tuple[str, ...]
     noise_sd: StatedNoise | None = None
+    sweeps: tuple[Sweep, ...] = ()
 
     @property
     def rows(self) -> list[str]:
-        """Names of the table's gin files, sorted."""
-        return sorted(path.stem for path in self.path.parent.glob("*.gin"))
+        """Names of the table's gin files, sorted, then of the rows of its sweeps."""
+        files = sorted(path.stem for path in self.path.parent.glob("*.gin"))
+        return [*files, *(name for sweep in self.sweeps for name in sweep.points)]
 
 
 def read_layout(table: str) -> Layout:
@@ -158,6 +163,7 @@ def read_layout(table: str) -> Layout:
         not_at_micro=content.get("not_at_micro", {}),
         figures=tuple(content.get("figures", DEFAULT_FIGURES if scored else ())),
         noise_sd=stated_noise(path, content["noise_sd"]) if "noise_sd" in content else None,
+        sweeps=read_sweeps(path, content["sweep"]) if "sweep" in content else (),
     )
 
 

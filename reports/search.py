@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m reports.search", description="Make the table and the figure of a learning-rate search."
     )
-    parser.add_argument("search", type=Path, help="search.json of python -m core.search")
+    parser.add_argument("search", type=Path, help="search.json that snakemake lr_search writes")
     parser.add_argument("stem", type=Path, help="files to write, without their suffix, e.g. results/tables/lr_search")
     options = parser.parse_args(arguments)
 

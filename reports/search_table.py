@@ -12,60 +12,82 @@ from core.files import atomic_file, write_json
 from reports.figures import style
 from reports.stats import intervals as stats
 
-KEYS = ("row", "macro", "share", "scale", "data", "own", "low", "high", "output", "seed", "chosen", "trials")
+KEYS = ("row", "knob", "share", "scale", "data", "own", "output", "seed", "trials")
 COLUMNS = ("value", "accuracy", "low", "high", "n", "loss", "steps", "seconds", "own", "chosen", "reason")
+LAST = 0.1  # of the steps: the training loss is their mean
 
 
-def read_search(path: Path) -> dict:
-    """What `core.search` wrote.
+def read_search(path: Path) -> tuple[dict, pd.DataFrame]:
+    """A search's search.json (see `ablations.lr_search`), and its trials: one line per value, rising.
+
+    Accuracy is that on val/ after the last step, with Wilson's 95 % interval over its images; the most accurate trial is
+    chosen, of equal ones the one with the lowest training loss.
 
     Raises:
-        ReportError: the file is not there, no JSON, or lacks a key.
+        ReportError: the file is not there, is not valid JSON, or lacks a key; a trial has no validation; every trial diverged.
     """
     try:
         content = json.loads(path.read_text())
         missing = [key for key in KEYS if key not in content]
     except (OSError, ValueError, TypeError) as error:
-        raise ReportError(f"{path} cannot be read ({error}); make it with python -m core.search") from error
+        raise ReportError(f"{path} cannot be read ({error}); make it with snakemake lr_search") from error
     if missing or not content["trials"]:
-        raise ReportError(f"{path}: key {(missing or ['trials'])[0]!r} is missing or empty; make it with python -m core.search")
-    return content
+        raise ReportError(f"{path}: key {(missing or ['trials'])[0]!r} is missing or empty; make it with snakemake lr_search")
+    seed = f"seed{content['seed']}"
+    lines = [{"value": t["value"], **outcome(path.parent / t["run"] / seed, content["output"])} for t in content["trials"]]
+    frame = pd.DataFrame(lines, columns=list(COLUMNS)).sort_values("value", ignore_index=True)
+    ended = frame[frame.accuracy.notna()].sort_values(["accuracy", "loss"], ascending=[False, True])
+    if ended.empty:
+        raise ReportError(f"{path}: every trial diverged; give lower values in ablations/lr_search.yaml")
+    frame["own"], frame["chosen"] = frame.value == content["own"], frame.index == ended.index[0]
+    return content, frame
 
 
-def tidy(found: dict) -> pd.DataFrame:
-    """One line a value, rising: accuracy with Wilson's 95 % interval over the images of val/, loss, cost."""
-    lines = []
-    for trial in found["trials"]:
-        interval = (None, None)
-        if trial["accuracy"] is not None:
-            _, *interval = stats.accuracy(trial["accuracy"] / 100 * trial["n"], trial["n"])
-        known = {**trial, "low": interval[0], "high": interval[1]}
-        lines.append({**known, "own": trial["value"] == found["own"], "chosen": trial["value"] == found["chosen"]})
-    return pd.DataFrame(lines, columns=list(COLUMNS)).sort_values("value", ignore_index=True)
+def outcome(folder: Path, output: str) -> dict:
+    """What a training came to; a diverged one has a reason instead of accuracy and loss.
+
+    Raises:
+        ReportError: there is no validation in its metrics.jsonl.
+    """
+    log = folder / "metrics.jsonl"
+    lines = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
+    logged = [line for line in lines if "loss" in line]
+    steps, seconds = max((line["step"] for line in lines), default=0), sum(line["seconds"] for line in logged)
+    if (folder / "bad-step.json").is_file():
+        bad = json.loads((folder / "bad-step.json").read_text())
+        return {"steps": steps, "seconds": seconds, "reason": f"stopped at step {bad['step']}: {bad['reason']}"}
+    validations = [line for line in lines if f"val_{output}" in line]
+    if not validations:
+        raise ReportError(f"{log}: no validation; the data root needs val/**/data.mdb to search by")
+    last = [line["loss"] for line in logged if line["step"] > (1 - LAST) * steps] or [logged[-1]["loss"]]
+    accuracy, n = validations[-1][f"val_{output}"], validations[-1]["val_n"]
+    _, low, high = stats.accuracy(accuracy / 100 * n, n)
+    known = {"accuracy": accuracy, "low": low, "high": high, "n": n, "loss": sum(last) / len(last)}
+    return {**known, "steps": steps, "seconds": seconds, "reason": ""}
 
 
 def verdict(found: dict, frame: pd.DataFrame) -> str:
     """What the search says about the row's own value, in a sentence or two."""
     own, chosen = frame[frame.own].iloc[0], frame[frame.chosen].iloc[0]
-    said = f"Chosen: {found['macro']} = {chosen.value:g} ({chosen.accuracy:.1f} %)."
+    text = f"Chosen: {found['knob']} = {chosen.value:g} ({chosen.accuracy:.1f} %)."
     if (frame.accuracy == chosen.accuracy).sum() > 1:
-        said += " Others reached the same; the lowest training loss decided, which is weak evidence: raise Search.share."
+        text += " Others reached the same; the lowest training loss decided, which is weak evidence: raise `share`."
     edge = [side for side, end in (("lowest", frame.value.iloc[0]), ("highest", frame.value.iloc[-1])) if end == chosen.value]
     if edge:
-        said += f" It is the {edge[0]} value tried: widen Search.span."
+        text += f" It is the {edge[0]} value tried: try values beyond it."
     if own.value == chosen.value:
-        return f"{said} It is the row's own value."
+        return f"{text} It is the row's own value."
     if pd.isna(own.accuracy):
-        return f"{said} The row's own, {own.value:g}, did not train: {own.reason}."
+        return f"{text} The row's own, {own.value:g}, did not train: {own.reason}."
     apart = "the intervals overlap, so val/ does not tell them apart" if chosen.low <= own.high else "the intervals are apart"
-    return f"{said} The row's own, {own.value:g}, reached {own.accuracy:.1f} %; {apart}."
+    return f"{text} The row's own, {own.value:g}, reached {own.accuracy:.1f} %; {apart}."
 
 
 def markdown(found: dict, frame: pd.DataFrame) -> str:
     """The table with what it rests on."""
     cells = pd.DataFrame(
         {
-            found["macro"]: [
+            found["knob"]: [
                 f"**{line.value:g}**" if line.chosen else f"{line.value:g}" + " (the row's own)" * line.own
                 for line in frame.itertuples()
             ],
@@ -80,8 +102,8 @@ def markdown(found: dict, frame: pd.DataFrame) -> str:
     )
     about = (
         f"Row {found['row']} at scale {found['scale']} on {found['data']}, seed {found['seed']}; each trial has "
-        f"{100 * found['share']:g} % of the row's training, its schedule ended. Values are drawn log-uniformly from "
-        f"{found['low']:.3g} to {found['high']:.3g} by Ray Tune; intervals are Wilson's, 95 %, over the images of val/. One "
+        f"{100 * found['share']:g} % of the row's training, its schedule ended. Values are those of "
+        "ablations/lr_search.yaml; intervals are Wilson's, 95 %, over the images of val/. One "
         "seed: the seeds' own spread is not in the intervals. A short schedule may favour a higher rate than the whole one."
     )
     grid = cells.to_markdown(index=False, disable_numparse=True)
@@ -101,20 +123,18 @@ def draw(found: dict, frame: pd.DataFrame) -> Figure:
         chosen, own = frame[frame.chosen].iloc[0], found["own"]
         axes.plot([chosen.value], [chosen.accuracy], "o", color=style.VERMILLION, markersize=5, label="chosen", zorder=3)
         axes.axvline(own, color=style.GREY, linewidth=0.8, linestyle="--", label="the row's own")
-        axes.set(xscale="log", xlabel=found["macro"], ylabel="word accuracy on val/, %", ylim=(0, None))
+        axes.set(xscale="log", xlabel=found["knob"], ylabel="word accuracy on val/, %", ylim=(0, None))
         axes.legend()
     return figure
 
 
 def write(path: Path, stem: Path) -> Path:
     """All renderings of a search; returns the Markdown file."""
-    found = read_search(path)
-    frame = tidy(found)
+    found, frame = read_search(path)
     with atomic_file(stem.with_name(f"{stem.name}.csv")) as partial:
         frame.to_csv(partial, index=False)
-    said = {key: found[key] for key in KEYS if key != "trials"}
-    lines = json.loads(frame.to_json(orient="records"))
-    write_json(stem.with_name(f"{stem.name}.json"), {**said, "verdict": verdict(found, frame), "trials": lines})
+    summary = {**found, "chosen": float(frame.value[frame.chosen].iloc[0]), "verdict": verdict(found, frame)}
+    write_json(stem.with_name(f"{stem.name}.json"), {**summary, "trials": json.loads(frame.to_json(orient="records"))})
     style.save(draw(found, frame), stem)
     with atomic_file(stem.with_name(f"{stem.name}.md")) as partial:
         partial.write_text(markdown(found, frame))

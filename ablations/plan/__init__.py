@@ -11,14 +11,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
 from ablations.marks import Marks, Parts
-from ablations.reading import Memory, Reading
-from ablations.replicates import replicate_seeds
+from ablations.row_config import PlanCache, RowConfig
 from ablations.rows import (
     TABLES,
     Row,
@@ -30,6 +30,7 @@ from ablations.rows import (
     table_names,
 )
 from ablations.source import Source, data_source
+from ablations.sweeps import distinct, sweep_rows
 from core.errors import ConfigError
 from core.evaluate.done import DONE, settle_done
 from core.files import ROOT, write_if_changed
@@ -49,6 +50,7 @@ class Plan:
 
     tables: dict[str, list[Row]]
     layouts: dict[str, Layout]
+    doubles: dict[str, dict[str, str]]  # rows of a table's sweeps that are another row already, and that row
     source: Source
     results: Path
     scale: str
@@ -70,7 +72,7 @@ class Plan:
         """The data that a training reads: all of it for a run that this plan does not know."""
         if run not in self.asked:
             return self.inputs_of_data.everything
-        return self.inputs_of_data.train(self.asked[run][0][1].reading.train_data)
+        return self.inputs_of_data.train(self.asked[run][0][1].config.train_data)
 
     @property
     def peers_folder(self) -> Path:
@@ -98,10 +100,9 @@ class Plan:
 
     @property
     def searches(self) -> Path:
-        """Where a search keeps its trials: for real data by its training sets, so that other test words change nothing."""
-        if self.rendered:
-            return self.results / "searches" / (self.study or self.scale)
-        return self.results / "searches" / "-".join([self.scale, *(mark.stem for mark in self.inputs_of_data.learned[:1])])
+        """Where a search keeps its trials: for real data by what they learn from and val/; other test words change nothing."""
+        marks = [] if self.rendered else self.inputs_of_data.learned
+        return self.results / "searches" / "-".join([self.scale, *(mark.stem for mark in marks)])
 
     @property
     def report(self) -> Path:
@@ -113,14 +114,14 @@ class Plan:
         """What is drawn of the tables, as <figure>_<table>."""
         drawn = []
         for table, layout in self.layouts.items():
-            measured = [row.name for row in self.tables[table] if not row.reason]
+            measured = [row.name for row in self.tables[table] if row.runnable]
             drawn += [f"{figure}_{table}" for figure in drawable(layout, measured)]
         return drawn
 
     @property
     def rows(self) -> list[Row]:
         """Every row that can be run."""
-        return [row for rows in self.tables.values() for row in rows if not row.reason]
+        return [row for rows in self.tables.values() for row in rows if row.runnable]
 
     @property
     def asked(self) -> dict[str, list[tuple[str, Row]]]:
@@ -128,7 +129,7 @@ class Plan:
         found: dict[str, list[tuple[str, Row]]] = {}
         for table, rows in self.tables.items():
             for row in rows:
-                if not row.reason:
+                if row.runnable:
                     found.setdefault(row.run, []).append((table, row))
         return found
 
@@ -138,7 +139,7 @@ class Plan:
     def replicated(self, table: str) -> Row | None:
         """The row that is trained with the seeds of `replicates`: the table's baseline, where it can be run."""
         baseline = self.layouts[table].baseline
-        rows = [row for row in self.tables[table] if row.name == baseline and not row.reason]
+        rows = [row for row in self.tables[table] if row.name == baseline and row.runnable]
         return rows[0] if rows and self.replicates else None
 
     def seeds_of(self, run: str) -> list[int]:
@@ -151,13 +152,13 @@ class Plan:
         return self.models(table) if figure == "curves" else self.inputs(table)
 
     def models(self, table: str) -> list[Path]:
-        """The trained models of a table, one a run and seed."""
-        runs = dict.fromkeys(row.run for row in self.tables[table] if not row.reason)
+        """The trained models of a table, one per run and seed."""
+        runs = dict.fromkeys(row.run for row in self.tables[table] if row.runnable)
         return [self.seed_folder(run, seed) / "model.safetensors" for run in runs for seed in self.seeds]
 
     def inputs(self, table: str) -> list[Path]:
         """Every list of evaluations the table is counted from, and every timing it shows."""
-        rows = [row for row in self.tables[table] if not row.reason]
+        rows = [row for row in self.tables[table] if row.runnable]
         folders = [self.seed_folder(row.run, seed) for row in rows for seed in self.seeds]
         if row := self.replicated(table):
             folders += [self.seed_folder(row.run, seed) for seed in self.replicates if seed not in self.seeds]
@@ -192,14 +193,14 @@ class Plan:
         """
         rows = sorted(self.rows, key=decoding_differs_from_validation, reverse=True)
         for row in {row.run: row for row in rows}.values():  # again where DEVICE_BATCH or its like changed: no other run
-            write_if_changed(self.results / "runs" / row.run / "train.gin", row.reading.operative)
+            write_if_changed(self.results / "runs" / row.run / "train.gin", row.config.operative)
         for row in reversed(rows):
             path = self.results / "runs" / row.run / f"{row.evaluation}.gin"
             if not path.is_file():
-                write_if_changed(path, row.reading.operative)
+                write_if_changed(path, row.config.operative)
         for run, asking in self.asked.items():
             write_if_changed(self.results / "runs" / run / "rows.json", json.dumps(named_after(asking), indent=2) + "\n")
-        self.inputs_of_data.write({tuple(row.reading.train_data) for row in self.rows})
+        self.inputs_of_data.write({tuple(row.config.train_data) for row in self.rows})
         for table, rows in self.tables.items():
             write_if_changed(self.tables_folder / f"{table}.runs.csv", self.listed(table, rows).to_csv(index=False))
         for run, evaluations in self.evaluations.items():
@@ -217,9 +218,9 @@ class Plan:
                 "row": row.name,
                 "gin": row.gin,
                 "run": row.run,
-                "reason": row.reason,
-                "protocol": row.reading.protocol,
-                "output": row.reading.output,
+                "reason": row.skip_reason,
+                "protocol": row.config.protocol,
+                "output": row.config.output,
                 "evaluation": row.evaluation,
                 "params": row.counts.encoders_trainable,
                 "params_paper": row.counts_paper.encoders_trainable,
@@ -227,8 +228,8 @@ class Plan:
                 "frozen": row.counts.frozen,
                 "total_paper": row.counts_paper.total,
                 "frozen_paper": row.counts_paper.frozen,
-                "layers": row.reading.layers,
-                "batch": row.reading.batch,
+                "layers": row.config.layers,
+                "batch": row.config.batch,
                 "scale": self.scale,
                 "seeds": " ".join(map(str, self.seeds)),
                 "replicates": " ".join(map(str, self.replicates)) if row == replicated else "",
@@ -259,19 +260,28 @@ def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = 
     """
     scale, results = settings["scale"], Path(settings["results"])
     source = data_source(settings.get("data"), scale, results, published)
-    memory = remembered(results)
-    tables, layouts = {}, {}
+    cache = plan_cache(results)
+    tables, layouts, doubles = {}, {}, {}
     for table in wanted or table_names():
         if not (TABLES / table / "table.yaml").is_file():
             raise ConfigError(f"no table {table!r}: there are {', '.join(table_names())}")
         layouts[table] = read_layout(table)
-        tables[table] = [plan_row(path, layouts[table], scale, source, memory) for path in row_files(layouts[table])]
-        refuse_baseline(layouts[table], tables[table])
-    memory.write()
+        layout = layouts[table]
+        generated, at_paper = (
+            sweep_rows(layout.path, layout.sweeps, layout.baseline or "", results / "sweeps" / at / table, at, cache)
+            for at in (scale, "paper")
+        )
+        rows = [
+            plan_row(path, at_paper.get(path.stem, path), layout, scale, source, cache) for path in row_files(layout, generated)
+        ]
+        tables[table], doubles[table] = distinct(rows, generated)
+        refuse_baseline(layout, tables[table], doubles[table])
+    cache.write()
     seeds = [int(seed) for seed in settings["seeds"]]  # the command line gives words
     return Plan(
         tables=tables,
         layouts=layouts,
+        doubles=doubles,
         source=source,
         results=results,
         scale=scale,
@@ -282,12 +292,33 @@ def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = 
     )
 
 
-def remembered(results: Path) -> Memory:
+def replicate_seeds(wanted: int | str | None, seeds: list[int], layouts: dict[str, Layout]) -> list[int]:
+    """The seeds of a baseline that is trained `wanted` times: those of all rows, then the smallest others, sorted.
+
+    Raises:
+        ConfigError: they would be no more than the seeds of all rows, or no table has a baseline.
+    """
+    if wanted is None:
+        return []
+    where, count = TABLES / "workflow.yaml", int(wanted)
+    if count <= len(seeds):
+        raise ConfigError(
+            f"{where}: replicates is {count}, which adds nothing to the {len(seeds)} of seeds; give {len(seeds) + 1} or more, "
+            "or null"
+        )
+    if not any(layout.baseline for layout in layouts.values()):
+        path = next(iter(layouts.values())).path
+        raise ConfigError(f"{where}: replicates is {count}, but {path} has no 'baseline' to train again; name one there")
+    others = (seed for seed in range(count) if seed not in seeds)
+    return sorted([*seeds, *islice(others, count - len(seeds))])
+
+
+def plan_cache(results: Path) -> PlanCache:
     """What earlier plans of this results folder read; torch is only needed for what they did not."""
-    return Memory(results / "cache" / "plan.json", read_with_torch)
+    return PlanCache(results / "cache" / "plan.json", read_with_torch)
 
 
-def read_with_torch(gin: str, scale: str) -> Reading:
+def read_with_torch(gin: str, scale: str) -> RowConfig:
     from ablations.blueprint import read
 
     return read(gin, scale)

@@ -33,38 +33,38 @@ rule train:
         " --attempt {resources.attempt} --threads {threads} > {log:q} 2>&1"
 
 
-rule search:
+rule trial:
     input:
-        gin=ancient("ablations/lr_search.gin"),
-        data=ancient(PLAN.inputs_of_data.learned),
+        gin=ancient(f"{PLAN.searches}/{{run}}/train.gin"),
+        data=lambda wildcards: ancient(SEARCH.data),
     output:
-        f"{PLAN.searches}/search.json",
+        touch(f"{PLAN.searches}/{{run}}/seed{{seed}}/trial.done"),
     log:
-        f"{PLAN.results}/logs/lr_search.log",
+        f"{PLAN.results}/logs/trial-{{run}}-seed{{seed}}.log",
+    retries: config["retries"] if workflow.is_main_process else 0
     conda:
         "../environment.yaml"
-    threads: workflow.cores  # Ray shares them out
+    threads: MACHINE.threads
     resources:
-        gpu=1,
+        gpu=config["gpus_per_run"],
         gpu_share=config["gpu_share"],
+        attempt=lambda wildcards, attempt: attempt,
     params:
         out=subpath(output[0], parent=True),
-        scale=PLAN.scale,
-        each=MACHINE.threads,
-        jobs=lambda wildcards, threads: max(1, threads // MACHINE.threads),
     message:
-        "search the learning rate in short trainings ({log})"
-    shell:
-        f"{LEASE} core.search"
+        "a short training of the learning-rate search, {wildcards.run} ({log})"
+    shell:  # a loss that explodes is a result of a search, not a failure
+        f"{TOGETHER} core.train"
         " {input.gin:q}"
         f" --data {ROOT}"
-        " --out {params.out:q} --scale {params.scale:q}"
-        " --threads {params.each:q} --jobs {params.jobs:q} > {log:q} 2>&1"
+        " --out {params.out:q} --seed {wildcards.seed:q} --tracking off"
+        " --attempt {resources.attempt} --threads {threads} > {log:q} 2>&1"
+        " || test -f {params.out:q}/bad-step.json"
 
 
 rule lr_search:
     input:
-        f"{PLAN.searches}/search.json",
+        lambda wildcards: SEARCH.inputs,
     output:
         report(
             f"{TABLES}/lr_search.png",
@@ -82,4 +82,4 @@ rule lr_search:
     message:
         f"lr_search: see {TABLES}/lr_search.md"
     shell:
-        "python -m reports.search {input:q} {params.stem:q} > {log:q} 2>&1"
+        "python -m reports.search {input[0]:q} {params.stem:q} > {log:q} 2>&1"

@@ -26,7 +26,7 @@ class Difference:
         parameters: counts of each tensor group (the name up to its layer) that is only in one, or of another size.
         trained: tensors trained in one and there but frozen in the other.
         groups: of the optimiser: parameters, peak learning rate and weight decay.
-        length: images an optimiser step, steps, epochs.
+        length: images per optimiser step, steps, epochs.
         protocol: how the model is read and scored.
     """
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from torch.utils._device import DeviceContext
+
 from core import config
 from core.data.augment import RandAugment
 from core.errors import ConfigError, UserError
 from core.experiment.identity import training_identity
-from core.experiment.meta_device import MetaDevice
 from core.experiment.optim import Optimisation
 from core.experiment.protocol import Protocol
 from core.files import file_digest, in_repository
@@ -18,7 +19,7 @@ from core.model.clip4str import CLIP4STR
 
 @dataclass(frozen=True)
 class Experiment:
-    """A training run, without its data root, seed and output folder (those are said where it is started).
+    """A training run, without its data root, seed and output folder (those are given where it is started).
 
     Args:
         model: makes the model from `load_weights`: with the towers' pretrained weights, or without reading any file.
@@ -64,6 +65,18 @@ class Loaded:
     @property
     def digest(self) -> str:
         return config.digest(self.identity)
+
+
+class MetaDevice(DeviceContext):
+    """torch's meta device, on which `torch.nn.init` leaves tensors alone: there is nothing to fill, and trying takes time."""
+
+    def __init__(self):
+        super().__init__("meta")
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if getattr(function, "__module__", "") == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return super().__torch_function__(function, types, args, kwargs)
 
 
 def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -> Loaded:

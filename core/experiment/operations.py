@@ -25,7 +25,7 @@ IMAGES = 2  # counted at once; operations are proportional to them
 
 @dataclass(frozen=True)
 class Cost:
-    """Operations an image.
+    """Operations per image.
 
     Args:
         train: a training step, forward and backward.
@@ -39,7 +39,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class MadeUp:
+class FakeCaptions:
     """In place of `CaptionReader`, since blueprints hold no values: a share `distinct` of the words differ.
 
     No more of them than `letters` characters can spell.
@@ -58,7 +58,7 @@ class MadeUp:
 
 
 def cost(model: CLIP4STR, *, letters: int, captions: float, refine_steps: int = 1) -> Cost:
-    """Operations an image of training and reading.
+    """Operations per image of training and reading.
 
     Args:
         model: on the meta device (`core.experiment.experiment.Loaded.blueprint`); fused kernels of other devices are not
@@ -68,7 +68,7 @@ def cost(model: CLIP4STR, *, letters: int, captions: float, refine_steps: int = 
         refine_steps: T_i of Algorithm 1.
 
     Raises:
-        UserError: `captions` is no share, or words are longer than the model's.
+        UserError: `captions` is not a share, or words are longer than the model's.
     """
     if not 0 < captions <= 1:
         raise UserError(f"captions = {captions}: a share lies in (0, 1]")
@@ -79,18 +79,18 @@ def cost(model: CLIP4STR, *, letters: int, captions: float, refine_steps: int = 
 
 
 def released(model: CLIP4STR, letters: int) -> float:
-    """Operations an image of a training step as the released code goes, which Table II was measured with.
+    """Operations per image of a training step as the released code computes it, which Table II was measured with.
 
-    There the text tower, the memory's keys and values and both decoders run once an order, and every caption is read.
+    There the text tower, the memory's keys and values and both decoders run once per order, and every caption is read.
     """
     tower = training(model, letters, 1.0, orders=0)
     return tower + model.num_permutations * (training(model, letters, 1.0, orders=1) - tower)
 
 
 def training(model: CLIP4STR, letters: int, captions: float, orders: int) -> float:
-    """A forward and backward pass an image; of the image tower alone for no orders."""
+    """Operations per image of a forward and backward pass; of the image tower alone for no orders."""
     model.train()
-    images = blank(model)
+    images = empty_images(model)
     with spelling(model, letters, captions), FlopCounterMode(display=False) as counter:
         if orders:
             generator = torch.Generator().manual_seed(0)
@@ -106,10 +106,10 @@ def training(model: CLIP4STR, letters: int, captions: float, orders: int) -> flo
 
 @torch.no_grad()
 def reading(model: CLIP4STR, refine_steps: int) -> tuple[float, float]:
-    """(Image tower, everything after it) an image, every word as long as can be and no caption read twice."""
+    """(Image tower, everything after it) per image, every word as long as can be and no caption read twice."""
     model.eval()
     with FlopCounterMode(display=False) as tower:
-        image_memory = model.image_memory(blank(model))
+        image_memory = model.image_memory(empty_images(model))
     with FlopCounterMode(display=False) as rest:
         outputs = image_memory.new_zeros(IMAGES, model.visual_decoder.max_outputs, model.tokenizer.num_classes)
         memory = model.visual_decoder.project_memory(image_memory)
@@ -125,7 +125,7 @@ def reading(model: CLIP4STR, refine_steps: int) -> tuple[float, float]:
     return tower.get_total_flops() / IMAGES, rest.get_total_flops() / IMAGES
 
 
-def blank(model: CLIP4STR) -> torch.Tensor:
+def empty_images(model: CLIP4STR) -> torch.Tensor:
     device = next(model.parameters()).device
     return torch.zeros(IMAGES, 3, *model.towers.image_size, device=device)
 
@@ -137,7 +137,7 @@ def spelling(model: CLIP4STR, letters: int, captions: float) -> Iterator[None]:
         yield
         return
     own = model.captions
-    model.captions = MadeUp(model.towers.context_length, letters, captions)
+    model.captions = FakeCaptions(model.towers.context_length, letters, captions)
     try:
         yield
     finally:

@@ -52,14 +52,14 @@ class Optimisation:
         scratch_multiplier: times that, for what is trained from scratch.
         adapter_rate: "towers" or "scratch", whose learning rate an adapter's own weights have.
         averaging: of weights, None for the last ones.
-        batch: images an optimiser step, over all devices and accumulation.
+        batch: images per optimiser step, over all devices and accumulation.
         block: images of a step that are read in the same orders (one draw of K permutations per block).
         device_batch: most images at once on one device; the rest is accumulated.
         warmup: share of the steps with a growing learning rate.
         clip_grad_norm: largest norm of the gradient.
         precision: "no" (float32), "bf16" or "fp16", as accelerate names them; where the device has no bfloat16, see
             `core.runtime.precision.fit_for`.
-        workers: loader processes a device.
+        workers: loader processes per device.
         save_every: steps between resumable states.
         validate_every: steps between validations.
         fused: AdamW's update of all weights in one kernel, on GPUs and on the CPU.
@@ -120,7 +120,7 @@ class Optimisation:
         return self.steps if self.steps is not None else max(1, round(self.epochs * (images // self.batch)))
 
     def accumulation(self, devices: int) -> int:
-        """Forward passes an optimiser step on each device: as few as DEVICE_BATCH allows.
+        """Forward passes per optimiser step on each device: as few as DEVICE_BATCH allows.
 
         Raises:
             UserError: the batch cannot be shared out evenly.

@@ -21,7 +21,7 @@ class Protocol:
         fast_cross: Eq. (8) in place of the cross-modal branch's own first pass.
         scoring_charset_size: 36 (published) or 94.
         precision: "no" (float32), "bf16" or "fp16".
-        batch: images a forward pass; changes nothing but speed and memory.
+        batch: images per forward pass; changes nothing but speed and memory.
         output: which branch is scored, "visual" or "cross"; both are always kept.
     """
 

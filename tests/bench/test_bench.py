@@ -250,4 +250,4 @@ def test_a_file_of_something_else_is_refused(tmp_path, capsys):
     path.write_text('{"rows": []}')
     with pytest.raises(SystemExit):
         draw(["scaling", str(path), str(tmp_path / "drawn")])
-    assert "other.json: no 'growths' in it; write it with" in capsys.readouterr().err
+    assert "other.json: key 'growths' is missing; write it with" in capsys.readouterr().err

@@ -159,7 +159,7 @@ def write_evaluations(plan: planning.Plan) -> None:
         folder = plan.seed_folder(row.run, 0) / "evaluations" / row.evaluation
         folder.mkdir(parents=True, exist_ok=True)
         frame.assign(visual=frame.label, cross=frame.label).to_parquet(folder / "predictions.parquet")
-        content = {"protocol": json.loads(row.reading.protocol), "benchmarks": metrics}
+        content = {"protocol": json.loads(row.config.protocol), "benchmarks": metrics}
         (folder / "metrics.json").write_text(json.dumps(content))
 
 
@@ -175,7 +175,7 @@ def same_in_plan_and_tables(plan: planning.Plan) -> dict[tuple[str, str], str]:
     said = {(table, found.column): found.reason for found in fillings(plan.layouts, plan.source) for table in found.tables}
     for name, rows in plan.tables.items():
         table = build(name, plan.results, plan.tables_folder)
-        run = {row.name for row in rows if not row.reason}
+        run = {row.name for row in rows if row.runnable}
         for column in table.columns:
             if not column.fact and column.published:
                 cells = table.cells[(table.cells.column == column.name) & table.cells.row.isin(run)]

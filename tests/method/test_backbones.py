@@ -23,13 +23,13 @@ def counted(capsys, row, *arguments) -> dict:
 @pytest.mark.parametrize(
     ("model", "total", "frozen", "decoder"),
     [
-        ("clip4str_b", 158_256_319, 44_250_625, 4_317_791),
-        ("clip4str_l", 446_861_247, 80_531_713, 9_622_367),
-        ("clip4str_h", 1_020_157_631, 126_249_985, 17_024_095),
+        ("clip4str-b", 158_256_319, 44_250_625, 4_317_791),
+        ("clip4str-l", 446_861_247, 80_531_713, 9_622_367),
+        ("clip4str-h", 1_020_157_631, 126_249_985, 17_024_095),
     ],
 )
 def test_the_three_published_sizes(capsys, model, total, frozen, decoder):
-    found = counted(capsys, f"ablations/models/{model}.gin", "--scale", "paper")
+    found = counted(capsys, f"ablations/table_II/{model}.gin", "--scale", "paper")
     assert (found["total"], found["frozen"]) == (total, frozen)
     assert found["parts"]["visual decoder"]["total"] == found["parts"]["cross decoder"]["total"] == decoder
 

@@ -5,7 +5,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from core.experiment.experiment import load
-from core.experiment.operations import MadeUp, cost, reading, released, training
+from core.experiment.operations import FakeCaptions, cost, reading, released, training
 from tests.support.checkout import BASELINE
 
 PATCHES, TOKENS, WIDTH, JOINT, BLOCKS = 196, 197, 768, 512, 12  # CLIP ViT-B/16 at 224 x 224
@@ -79,7 +79,7 @@ def test_refinement_is_decoding(blueprint):
 @pytest.mark.parametrize(("letters", "share", "kinds"), [(5, 1.0, 48), (5, 0.5, 24), (5, 0.001, 1), (1, 1.0, 36)])
 def test_a_share_of_the_words_differ(letters, share, kinds):
     """48 words: no more kinds of them than that many letters and digits spell."""
-    made_up = MadeUp(8, letters, share)
+    made_up = FakeCaptions(8, letters, share)
     captions = made_up.finish(made_up.begin(torch.zeros(48, 26, dtype=torch.long, device="meta")))
     assert captions.tokens.shape == (kinds, 8) and captions.tokens.device.type == "meta"
     assert sorted(set(captions.rows.tolist())) == list(range(kinds))

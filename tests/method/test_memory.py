@@ -8,17 +8,17 @@ import torch
 from ablations.assumptions import read_assumptions
 from ablations.blueprint import read
 from ablations.memory import Footprint, footprint, verdict_on
-from ablations.reading import Work
+from ablations.row_config import Work
 from core.experiment.experiment import load
 from core.experiment.operations import spelling
 from core.experiment.step_memory import saved_bytes
 from core.model.permutations import sample_permutations
 
-MEASURED = {"clip4str_b": (12.8, 15), "clip4str_l": (37.9, 45), "clip4str_h": (68.0, 85)}  # GB for 128 images, bf16
+MEASURED = {"clip4str-b": (12.8, 15), "clip4str-l": (37.9, 45), "clip4str-h": (68.0, 85)}  # GB for 128 images, bf16
 
 
 def counted(model: str, scale: str = "paper") -> tuple[Footprint, object]:
-    gin = f"ablations/models/{model}.gin"
+    gin = f"ablations/table_II/{model}.gin"
     saved = saved_bytes(load(gin, scale).blueprint, 1.0)
     reading = read(gin, scale)
     return footprint(Work(0, 0, 0, saved.image, saved.once), reading, read_assumptions()), reading
@@ -36,7 +36,7 @@ def test_the_estimate_is_what_was_measured(model):
 
 
 def test_the_huge_model_does_not_fit_at_128():
-    needed, reading = counted("clip4str_h")
+    needed, reading = counted("clip4str-h")
     usable = read_assumptions("nvidia_h100").usable_bytes
     assert verdict_on(needed, replace(reading, device_batch=128), usable) == "does not fit: DEVICE_BATCH = 64 would"
     assert needed.needs(64) <= usable < needed.needs(128)
@@ -44,7 +44,7 @@ def test_the_huge_model_does_not_fit_at_128():
 
 
 def test_float32_counts_whole_and_no_copies():
-    needed, reading = counted("clip4str_b", "smoke")
+    needed, reading = counted("clip4str-b", "smoke")
     assert reading.precision == "no"
     assert needed.fixed == pytest.approx(4 * reading.counts.total + 12 * reading.counts.trainable, rel=0.01)
 

@@ -29,7 +29,7 @@ def test_the_page_is_what_the_rows_build():
 
 def test_where_a_value_is_set():
     found = recipe.where_set("table_V/vit-l", "core.experiment.optim.Optimisation.epochs")
-    assert found == "ablations/roles/paper/large.gin, `EPOCHS`"
+    assert found == "ablations/variants/large.gin, `EPOCHS`"
     assert (
         recipe.where_set("table_V/vit-l", "core.experiment.optim.Optimisation.block")
         == "ablations/base.gin, `Optimisation.block`"
@@ -71,7 +71,7 @@ def test_learnable_parameters_of_table_vi(row, learnable):
 
 @pytest.mark.parametrize(("size", "frozen"), [("b", 44_250_625), ("l", 80_531_713), ("h", 126_249_985)])
 def test_frozen_parameters_of_table_ii(size, frozen):
-    assert summarise(load(f"ablations/models/clip4str_{size}.gin", "paper").blueprint).frozen == frozen
+    assert summarise(load(f"ablations/table_II/clip4str-{size}.gin", "paper").blueprint).frozen == frozen
 
 
 def test_the_four_rows_of_table_vii_freeze_alike():

@@ -49,7 +49,7 @@ def as_released(model):
 )
 def test_sizes_are_read_off_the_tensors(size, arch, heads, total):
     """On the meta device: the shapes of B, L and H are enough to build them again, and no CLIP file is opened."""
-    model = load(f"ablations/models/clip4str_{size}.gin", "paper").blueprint
+    model = load(f"ablations/table_II/clip4str-{size}.gin", "paper").blueprint
     tensors = as_released(model)
     assert is_released({"state_dict": tensors})
     found, expected = architecture(tensors, (224, 224)), read_architecture(arch)

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -122,3 +123,35 @@ def test_the_command_line_says_it_in_one_line(tmp_path):
     done = subprocess.run([sys.executable, "-m", "core.experiment.summary", str(path)], capture_output=True, text=True)
     assert done.returncode == 1 and "nothing reads IMAGE_FROZN" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_lines_below_a_scale_in_brackets_count_at_that_scale(tmp_path):
+    lines = ["DROPOUT = 0.1", "[paper]", "DROPOUT = 0.2", "[micro]  # a comment", "DROPOUT = 0.3", "EPS = 1e-7", "[smoke]"]
+    path = variant(tmp_path, *lines, "DROPOUT = 0.4")
+    values = {scale: config.bindings_of(load(path, scale).operative) for scale in SCALES}
+    assert {scale: found["DROPOUT"] for scale, found in values.items()} == {"micro": 0.3, "paper": 0.2, "smoke": 0.4}
+    assert {scale: found["EPS"] for scale, found in values.items()} == {"micro": 1e-7, "paper": 1e-6, "smoke": 1e-7}
+    path.write_text(path.read_text() + "\nDROPOTU = 1\n")
+    with pytest.raises(ConfigError, match="nothing reads DROPOTU"):
+        load(path, "smoke")
+    load(path, "paper")  # what is not read is not wrong either
+    with pytest.raises(ConfigError, match=r"\[huge\]: expected one of \[micro\], \[paper\], \[smoke\]"):
+        load(variant(tmp_path, "[huge]", "DROPOUT = 0.4"), "paper")
+
+
+def test_a_row_is_three_files_deep_and_base_gin_is_one():
+    """The row, what it includes, and what that includes; smoke's scale includes micro's."""
+    load("ablations/base.gin", "micro")
+    for row in ROWS:
+        assert depth(ROOT / row, "paper") <= 3 and depth(ROOT / row, "micro") <= 3, row
+
+
+def depth(path, scale):
+    includes = re.findall(r"^include '(.+)'", config.text_at(path, scale), re.MULTILINE)
+    return 1 + max((depth(config.find_include(name, scale), scale) for name in includes), default=0)
+
+
+def test_the_default_towers_at_paper_scale_are_a_backbone_file():
+    ours = load(BASELINE, "paper")
+    path = "ablations/backbones/clip_b16.gin"
+    assert config.bindings_of((ROOT / path).read_text()).items() <= config.bindings_of(ours.operative).items()

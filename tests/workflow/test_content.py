@@ -16,7 +16,7 @@ from core.files import ROOT
 
 TABLES = ("table_III", "table_IX")
 TARGETS = (*TABLES, "figure_2", "lr_search", "doctor")
-TRAINING = {"train", "search"}
+TRAINING = {"train", "trial"}
 TESTING = {"peer", "attention", "draw_figure_2"}
 JOBS = {*TRAINING, *TESTING, "evaluate", "reading_time", "doctor", "table", "lr_search"}
 SETTINGS = {"scale": "smoke", "seeds": [0], "threads": 1, "peers": []}
@@ -58,7 +58,7 @@ def plan_of(place: Path, data: Path | str) -> planning.Plan:
 
 def lacking(plan: planning.Plan) -> list[Missing]:
     """What the plan would still make for the targets, run by run."""
-    runs = {row.run for table in TABLES for row in plan.tables[table] if not row.reason}
+    runs = {row.run for table in TABLES for row in plan.tables[table] if row.runnable}
     found = [missing(plan.seed_folder(run, 0), asked) for run, asked in wanted(plan).items() if run in runs]
     return [lacked for lacked in found if not lacked.nothing]
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import pytest
 
 from ablations import plan as planning
-from ablations.reading import Counts, Memory, Reading, content_of
+from ablations.row_config import Counts, PlanCache, RowConfig, content_of
 from ablations.why import why
 from core.errors import ConfigError
 from core.files import ROOT
@@ -63,8 +63,8 @@ def test_rows_json_says_who_asks_for_a_run(plan, results, run):
     assert path.stat().st_mtime_ns == before
 
 
-def made_up(text: str, named: list[str], files: str) -> Reading:
-    return Reading(
+def made_up(text: str, named: list[str], files: str) -> RowConfig:
+    return RowConfig(
         training=text,
         operative=text,
         named=named,
@@ -90,11 +90,11 @@ def made_up(text: str, named: list[str], files: str) -> Reading:
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     """A repository of one row, its include and its weights file; what reads it counts how often it had to."""
-    from ablations import reading
+    from ablations import row_config
 
-    monkeypatch.setattr(reading, "ROOT", tmp_path)
+    monkeypatch.setattr(row_config, "ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(reading, "code_digest", lambda: "code")
+    monkeypatch.setattr(row_config, "code_digest", lambda: "code")
     (tmp_path / "base.gin").write_text("DROPOUT = 0.1\n")
     (tmp_path / "row.gin").write_text("# A question.\ninclude 'base.gin'\nBATCH = 8\n")
     (tmp_path / "weights.bin").write_text("weights")
@@ -102,18 +102,18 @@ def study(tmp_path, monkeypatch):
 
     def reader(gin, scale):
         read.append(gin)
-        return made_up((tmp_path / gin).read_text(), ["weights.bin"], reading.files_digest(["weights.bin"]))
+        return made_up((tmp_path / gin).read_text(), ["weights.bin"], row_config.files_digest(["weights.bin"]))
 
     def ask():
-        memory = Memory(tmp_path / "kept.json", reader)
-        memory.reading(tmp_path / "row.gin", "smoke")
-        memory.write()
+        cache = PlanCache(tmp_path / "kept.json", reader)
+        cache.row(tmp_path / "row.gin", "smoke")
+        cache.write()
         return len(read)
 
     return tmp_path, ask
 
 
-def test_a_reading_is_kept_by_content(study, monkeypatch):
+def test_a_row_is_kept_by_content(study, monkeypatch):
     folder, ask = study
     assert ask() == ask() == 1
     (folder / "row.gin").write_text("# Another question.\ninclude 'base.gin'\nBATCH = 8\n")
@@ -124,16 +124,16 @@ def test_a_reading_is_kept_by_content(study, monkeypatch):
     assert ask() == ask() == 3
     (folder / "weights.bin").write_text("others")
     assert ask() == ask() == 4
-    (folder / "kept.json").write_text('{"code": "code", "readings": 3, ')
+    (folder / "kept.json").write_text('{"code": "code", "rows": 3, ')
     assert ask() == ask() == 5
     (folder / "kept.json").unlink()
     assert ask() == 6
     kept = json.loads((folder / "kept.json").read_text())
-    (entry,) = kept["readings"].values()
+    (entry,) = kept["rows"].values()
     del entry["batch"]
     (folder / "kept.json").write_text(json.dumps(kept))
     assert ask() == ask() == 7
-    monkeypatch.setattr("ablations.reading.code_digest", lambda: "new code")
+    monkeypatch.setattr("ablations.row_config.code_digest", lambda: "new code")
     assert ask() == ask() == 8
 
 
@@ -151,18 +151,18 @@ def test_included_files_of_the_scale_count(study):
     (folder / "scale").mkdir()
     (folder / "scale" / "micro.gin").write_text("BATCH = 64\n")
     micro = content_of(folder / "row.gin", "smoke")  # smoke shrinks what micro says
-    assert micro == content_of(folder / "row.gin", "micro") and micro[1] == ["BATCH = 64\n"]
+    assert micro == content_of(folder / "row.gin", "micro") and micro[1] == ["BATCH = 64"]
     (folder / "scale" / "smoke.gin").write_text("BATCH = 8\n")
     assert content_of(folder / "row.gin", "smoke") != micro
 
 
-def test_a_reading_comes_back_as_it_was(tmp_path):
+def test_a_row_comes_back_as_it_was(tmp_path):
     before = made_up("A = 1", [], "")
-    memory = Memory(tmp_path / "kept.json", lambda gin, scale: before)
-    assert memory.reading(ROOT / "ablations/table_VI/image0-text6.gin", "smoke") == before
-    memory.write()
-    again = Memory(tmp_path / "kept.json", lambda gin, scale: pytest.fail("read again"))
-    assert asdict(again.reading(ROOT / "ablations/table_VI/image0-text6.gin", "smoke")) == asdict(before)
+    cache = PlanCache(tmp_path / "kept.json", lambda gin, scale: before)
+    assert cache.row(ROOT / "ablations/table_VI/image0-text6.gin", "smoke") == before
+    cache.write()
+    again = PlanCache(tmp_path / "kept.json", lambda gin, scale: pytest.fail("read again"))
+    assert asdict(again.row(ROOT / "ablations/table_VI/image0-text6.gin", "smoke")) == asdict(before)
 
 
 def test_why_says_what_is_missing(plan, run):
@@ -188,8 +188,8 @@ def test_why_names_what_changed_since_an_earlier_run(plan, results, run):
     row = plan.tables[TABLE][0]
     former = results / "runs" / "smoke-00000000"
     former.mkdir()
-    assert "DROPOUT = 0.0" in row.reading.operative
-    (former / "train.gin").write_text(row.reading.operative.replace("DROPOUT = 0.0", "DROPOUT = 0.3"))
+    assert "DROPOUT = 0.0" in row.config.operative
+    (former / "train.gin").write_text(row.config.operative.replace("DROPOUT = 0.0", "DROPOUT = 0.3"))
     (former / "rows.json").write_text(json.dumps({"rows": [{"table": TABLE, "row": row.name}]}))
     change = "changed: - DROPOUT = 0.3; + DROPOUT = 0.0"
     assert f"{TABLE}/{row.name} asked for smoke-00000000 before; {change}" in "\n".join(why(plan, run))

@@ -12,12 +12,11 @@ from ablations.assumptions import DEVICES, read_assumptions
 from ablations.calibration import Check, checks, utilisation
 from ablations.page import advice
 from ablations.plan.__main__ import main
-from ablations.price import Pace, best_gpus_per_run, disk_peak, elapsed, formula, jobs, wall_clock
+from ablations.price import Pace, best_gpus_per_run, disk_peak, elapsed, formula, jobs, longest_word, mean_longest, wall_clock
 from ablations.progress import missing, wanted
-from ablations.reading import Work
+from ablations.row_config import Work
 from ablations.show import configuration
 from ablations.source import data_source
-from ablations.words import longest_word, mean_longest
 from core.data.lmdb import sample_labels, write_lmdb
 from core.errors import ConfigError
 from core.experiment.experiment import load
@@ -66,7 +65,7 @@ def test_the_formula_is_operations_over_what_the_device_achieves(row):
     assumptions = read_assumptions()
     device = replace(assumptions.device, peak={"bf16": 100.0, "fp16": 100.0, "no": 10.0})
     assumptions = replace(assumptions, device=device, utilisation=0.5)
-    reading = replace(row.reading, batch=10, precision="bf16", test_precision="no")
+    reading = replace(row.config, batch=10, precision="bf16", test_precision="no")
     pace = formula(Work(train=20, encode=30, decode=5, saved=0, saved_once=0), reading, assumptions)
     assert pace == Pace(step=20 * 10 / 50, encode=30 / 5, decode=5 / 5)
 
@@ -79,8 +78,8 @@ def test_a_plan_adds_up(plan, row):
     tests, validations = 600 * 6, 2 * 300  # world.gin; validated after 3 and 6 steps
     assert job.train_hours == pytest.approx(6 + validations * 1.5)
     assert job.read_hours == pytest.approx(tests * 1.5)
-    assert job.kept_bytes == row.reading.kept_bytes + tests * 50
-    assert job.state_bytes == row.reading.kept_bytes + 8 * row.reading.counts.trainable
+    assert job.kept_bytes == row.config.kept_bytes + tests * 50
+    assert job.state_bytes == row.config.kept_bytes + 8 * row.config.counts.trainable
     assert elapsed(found, 1, 1) == pytest.approx(sum(job.hours for job in found))
     assert elapsed(found, 4, 2) == pytest.approx(elapsed(found, 2, 1) / 2)
     states = sorted((job.state_bytes for job in found), reverse=True)
@@ -126,19 +125,19 @@ def test_only_missing_ways_of_decoding_are_made(folder):
 def test_names_that_other_modules_say_too(plan, row):
     loaded = load(row.gin, "smoke")
     assert row.evaluation == evaluation_digest(loaded.protocol, plan.source.test)
-    assert row.reading.identity == loaded.identity
+    assert row.config.identity == loaded.identity
     assert set(planning.PEERS) == set(READERS)
-    for reading in (row.reading, replace(row.reading, steps=None, epochs=2.5)):
+    for reading in (row.config, replace(row.config, steps=None, epochs=2.5)):
         optimisation = replace(loaded.experiment.optimisation, steps=reading.steps, epochs=reading.epochs)
         assert reading.total_steps(3001) == optimisation.total_steps(3001)
 
 
 def test_configurations_differ_in_what_takes_time(row):
-    text = row.reading.operative
+    text = row.config.operative
     assert "TRAIN_STEPS = 6" in text and "WEIGHTS = " in text
-    longer = replace(row, reading=replace(row.reading, operative=text.replace("TRAIN_STEPS = 6", "TRAIN_STEPS = 60")))
+    longer = replace(row, config=replace(row.config, operative=text.replace("TRAIN_STEPS = 6", "TRAIN_STEPS = 60")))
     assert configuration(longer) == configuration(row)
-    other = replace(row, reading=replace(row.reading, operative=text.replace("DROPOUT = 0.0", "DROPOUT = 0.1")))
+    other = replace(row, config=replace(row.config, operative=text.replace("DROPOUT = 0.0", "DROPOUT = 0.1")))
     assert configuration(other) != configuration(row)
 
 

@@ -184,6 +184,39 @@ def test_a_second_seed_trains_only_itself_and_the_report_gathers_everything(copy
     assert r"\end{document}" in (copy / "results/report-smoke.tex").read_text()
 
 
+def test_a_sweep_trains_what_no_row_trained_and_its_rows_are_rows(copy):
+    """Three rows out of one line; two were trained before: by Table VI, and by a row of an idea written by hand."""
+    study = copy / "ablations" / "my_sweep"
+    study.mkdir()
+    (study / "table.yaml").write_text(
+        'title: "How much dropout?"\nabout: In the decoders.\nbaseline: dropout0\n'
+        "columns: [{name: regular, paper: SVT, micro: regular}]\n"
+        "sweep: {DROPOUT: [0, 0.3, 0.4], from: ablations/table_VI/image0-text6.gin}\n"
+    )
+    done = snakemake(copy, "my_sweep", "--config", "scale=smoke")
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    counts = jobs_of(output)
+    assert counts["train"] == counts["evaluate"] == counts["table"] == 1
+    text = (copy / "results/tables/smoke/my_sweep.md").read_text()
+    assert "dropout0 " in text and "dropout0.3 " in text and "dropout0.4 " in text and "baseline" in text
+    shutil.rmtree(study)
+
+
+def test_a_search_is_trainings_of_the_workflow(copy):
+    path = copy / "ablations" / "lr_search.yaml"
+    path.write_text(path.read_text().replace("[0.125, 0.25, 0.5, 1, 2, 4, 8]", "[0.5, 1]"))
+    done = snakemake(copy, "lr_search", "--config", "scale=smoke")
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    assert jobs_of(output) == {"trial": 2, "lr_search": 1, "total": 3}
+    content = json.loads((copy / "results/tables/smoke/lr_search.json").read_text())
+    assert [trial["value"] for trial in content["trials"]] == [0.006, 0.012] and content["chosen"] in (0.006, 0.012)
+    assert {trial["steps"] for trial in content["trials"]} == {2} and {trial["n"] for trial in content["trials"]} == {8}
+    again = snakemake(copy, "lr_search", "--config", "scale=smoke")
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
 def test_a_bad_workflow_setting_is_refused():
     done = snakemake(ROOT, "-n", "table_VI", "--config", "scale=huge")
     assert done.returncode != 0 and "'huge' is not one of" in done.stdout + done.stderr

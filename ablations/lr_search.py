@@ -1,0 +1,82 @@
+"""The learning-rate search (section V-A): a sweep over one knob in short trainings, of which val/ chooses.
+
+Each trial is a training by the rule `trial`, in a folder of its own below results/searches; `reports.search` makes the table.
+"""
+
+import json
+from functools import cached_property
+from pathlib import Path
+
+import yaml
+
+from ablations import plan as planning
+from ablations.rows import TABLES, run_of
+from ablations.sweeps import own_values, sweep_rows
+from core.config import bindings_of
+from core.errors import ConfigError
+from core.files import write_if_changed
+from reports.sweep import one_sweep
+
+SEARCH = TABLES / "lr_search.yaml"
+
+
+class Search:
+    """What ablations/lr_search.yaml asks for under a plan; read when the search is, and not before.
+
+    Args:
+        path: the YAML file: one sweep of one knob, with the row that it starts from.
+    """
+
+    def __init__(self, plan: planning.Plan, path: Path = SEARCH):
+        self.plan, self.path = plan, path
+        self.seed = plan.seeds[0]
+
+    @cached_property
+    def content(self) -> dict:
+        """What `reports.search` reads (search.json): every value with its run. Writes the trials' gin files.
+
+        Raises:
+            ConfigError, ReportError: the file asks for something else than one knob with positive numbers, or there is no val/.
+        """
+        plan, sweep = self.plan, one_sweep(self.path, yaml.safe_load(self.path.read_text()))
+        knobs = {knob for point in sweep.points.values() for knob in point}
+        if len(knobs) != 1 or not sweep.start:
+            raise ConfigError(f"{self.path}: expected `from`, a gin file, and one knob; it names {', '.join(sorted(knobs))}")
+        if not plan.rendered and not (plan.data / "val").is_dir():
+            raise ConfigError(f"{plan.data / 'val'} does not exist: values are compared by their accuracy on val/")
+        knob, cache, trials = knobs.pop(), planning.plan_cache(plan.results), []
+        own = own_values(sweep.start, plan.scale, cache).get(knob)
+        folder = plan.results / "sweeps" / plan.scale / "lr_search"
+        for path in sweep_rows(self.path, [sweep], "", folder, plan.scale, cache).values():
+            row = cache.row(path, plan.scale)
+            run, missing = run_of(row, plan.scale, plan.source)
+            if missing:
+                raise ConfigError(f"{self.path}: {missing}")
+            value = bindings_of(row.operative)[knob]
+            if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+                raise ConfigError(f"{self.path}: {knob} = {value!r} is not a positive number")
+            write_if_changed(plan.searches / run / "train.gin", row.operative)
+            trials.append({"value": value, "run": run})
+        cache.write()
+        if own not in [trial["value"] for trial in trials]:
+            raise ConfigError(f"{self.path}: the row's own {knob} = {own!r} is not among the values; add 1 to `times`")
+        self.train_data = row.train_data
+        data = "the rendered micro world" if plan.rendered else plan.inputs_of_data.name
+        content = {"row": sweep.start, "knob": knob, "own": own, "share": sweep.share, "scale": plan.scale, "data": data}
+        content |= {"output": row.output, "seed": self.seed, "trials": sorted(trials, key=lambda trial: trial["value"])}
+        write_if_changed(plan.searches / "search.json", json.dumps(content, indent=2) + "\n")
+        return content
+
+    @property
+    def inputs(self) -> list[Path]:
+        """What the table is made from: search.json, and a mark in the folder of every trial that ended."""
+        plan = self.plan
+        ended = [plan.searches / trial["run"] / f"seed{self.seed}" / "trial.done" for trial in self.content["trials"]]
+        return [plan.searches / "search.json", *ended]
+
+    @property
+    def data(self) -> list[Path]:
+        """What a trial waits for: its training words and val/, which chooses."""
+        _ = self.content
+        rendered = self.plan.rendered
+        return self.plan.inputs_of_data.train(self.train_data) if rendered else self.plan.inputs_of_data.learned

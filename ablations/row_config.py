@@ -1,0 +1,231 @@
+"""What the plan needs of a row's gin file, and where it is kept between calls.
+
+Building the models of all rows takes torch and many seconds, and nearly always nothing has changed. So what was read is
+kept in one file, by content: the row's text and everything it includes, the code that reads it, the versions of the
+libraries, the architecture and weights files it names. Deleting the file costs time and nothing else.
+"""
+
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from core.config import find_include, text_at
+from core.experiment.identity import UNDECISIVE, training_identity
+from core.files import ROOT, atomic_file, file_digest, in_repository
+
+MACHINE = tuple(sorted(name.rpartition(".")[2] for name in UNDECISIVE))  # values that decide no result
+CODE = ("core", "adapters")  # packages whose Python decides what a gin file means
+LIBRARIES = ("gin-config", "torch", "open_clip_torch", "timm", "peft")
+MOST = 2000  # entries, of about 10 kB
+INCLUDE = re.compile(r"""^\s*include\s+(['"])(?P<path>[^'"]+)\1\s*(#.*)?$""")
+IMPORT = re.compile(r"^\s*(?:from|import)\s+(?P<package>\w+)")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Parameters, as `core.experiment.parameters` counts them."""
+
+    total: int
+    trainable: int
+    frozen: int
+    encoders_trainable: int
+    image_layers: int
+    text_layers: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """Floating-point operations per image, as `core.experiment.operations` counts them; `released` where it was asked for.
+
+    Args:
+        saved: bytes per image that a training step keeps for its backward pass in float32, and `saved_once` for all of them
+            together (`core.experiment.step_memory`).
+    """
+
+    train: float
+    encode: float
+    decode: float
+    saved: float
+    saved_once: float
+    released: float | None = None
+
+
+@dataclass(frozen=True)
+class RowConfig:
+    """A gin file at one scale, read.
+
+    Args:
+        training: the gin text of everything training reads; `operative` adds the protocol.
+        named: the architecture and the weights, as the file names them; `files` are digests of those that are files.
+        protocol: how it is scored, as JSON.
+        precision, test_precision: of training and of reading.
+        kept_bytes: of the trained weights, `state_bytes`: of a resumable state.
+        machine: the values of MACHINE.
+    """
+
+    training: str
+    operative: str
+    named: list[str]
+    files: str
+    train_data: list[str]
+    protocol: str
+    protocol_digest: str
+    output: str
+    counts: Counts
+    steps: int | None
+    epochs: float | None
+    batch: int
+    device_batch: int
+    precision: str
+    test_precision: str
+    validate_every: int
+    kept_bytes: int
+    state_bytes: int
+    machine: dict[str, int | float | bool]
+
+    @property
+    def identity(self) -> str:
+        """Everything that decides what is trained, but data and seed (see `core.experiment.experiment.Loaded`)."""
+        return training_identity(self.training, self.files)
+
+    @property
+    def layers(self) -> str:
+        """Of the image and the text tower."""
+        return f"{self.counts.image_layers}/{self.counts.text_layers}"
+
+    def total_steps(self, images: int) -> int:
+        """Optimiser steps for a training set of that many images, as `core.experiment.optim.Optimisation` has them."""
+        return self.steps if self.steps is not None else max(1, round(self.epochs * (images // self.batch)))
+
+
+def in_root(path: Path) -> str:
+    """A path as counted from the repository root, where it lies in it."""
+    return (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
+
+
+def digest_of(content: object) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def code_digest() -> str:
+    """Changes with the Python that reads gin files, the interpreter and the libraries it builds models with."""
+    files = sorted(path for package in CODE for path in (ROOT / package).rglob("*.py"))
+    files += [ROOT / "ablations" / name for name in ("row_config.py", "blueprint.py")]
+    code = [(path.relative_to(ROOT).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
+    return digest_of([code, sys.version, [version_of(name) for name in LIBRARIES]])
+
+
+def version_of(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return ""
+
+
+def content_of(path: Path, scale: str) -> list | None:
+    """A gin file at a scale without its comments, and all it includes; None where that cannot be told from the text.
+
+    That is so for an include without a plain path, or where Python of elsewhere is imported.
+    """
+    lines = [line for line in text_at(path, scale).splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    content: list = ["\n".join(lines)]
+    for line in lines:
+        imported = IMPORT.match(line)
+        if imported and imported["package"] not in (*CODE, "__gin__"):
+            return None
+        if not line.lstrip().startswith("include"):
+            continue
+        include = INCLUDE.match(line)
+        below = find_include(include["path"], scale) if include else None
+        included = content_of(below, scale) if below else None
+        if included is None:
+            return None
+        content.append(included)
+    return content
+
+
+def files_digest(named: list[str]) -> str:
+    """Digests of those of the names that are files."""
+    return " ".join(file_digest(path) for path in map(in_repository, named) if path.is_file())
+
+
+class PlanCache:
+    """What was read and counted of rows, by content, in one file; entries of earlier code are dropped when it is written.
+
+    Args:
+        path: the file; a damaged one counts as empty.
+        reader: reads (gin file, scale), see `ablations.blueprint`.
+    """
+
+    def __init__(self, path: Path, reader: Callable[[str, str], RowConfig]):
+        self.path, self.reader = path, reader
+        self.code, self.changed = code_digest(), False
+        self.kept: dict[str, dict] = {"rows": {}, "works": {}}
+        self.used: set[str] = set()
+        self.digests: dict[tuple[str, ...], str] = {}  # of files, read once a call
+        try:
+            stored = json.loads(path.read_text())
+            if stored["code"] == self.code:
+                self.kept = {kind: dict(stored[kind]) for kind in self.kept}
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+
+    def row(self, gin: Path, scale: str) -> RowConfig:
+        """A gin file at a scale, read now or before.
+
+        Raises:
+            ConfigError: naming file and binding; never kept.
+        """
+        content = content_of(gin, scale)
+        key = digest_of([scale, content])
+        self.used.add(key)
+        known = recall(self.kept["rows"].get(key)) if content is not None else None
+        if known is not None and self.digest(known.named) == known.files:
+            return known
+        made = self.reader(in_root(gin), scale)
+        if content is not None:
+            self.keep("rows", key, asdict(made))
+        return made
+
+    def digest(self, named: list[str]) -> str:
+        if tuple(named) not in self.digests:
+            self.digests[tuple(named)] = files_digest(named)
+        return self.digests[tuple(named)]
+
+    def work(self, key: str, count: Callable[[], Work]) -> Work:
+        """Operations that were counted before under the same key, or are counted now."""
+        self.used.add(key)
+        known = self.kept["works"].get(key)
+        if known is None:
+            known = asdict(count())
+            self.keep("works", key, known)
+        return Work(**known)
+
+    def keep(self, kind: str, key: str, content: dict) -> None:
+        self.kept[kind][key] = content
+        self.changed = True
+
+    def write(self) -> None:
+        """Put everything down for the next call; where that cannot be written, the next call reads again."""
+        if self.changed:
+            if sum(map(len, self.kept.values())) > MOST:  # rows that were edited long ago
+                self.kept = {kind: {key: e[key] for key in self.used & e.keys()} for kind, e in self.kept.items()}
+            try:
+                with atomic_file(self.path) as partial:
+                    partial.write_text(json.dumps({"code": self.code, **self.kept}))
+                self.changed = False
+            except OSError as error:
+                print(f"note: {error}; the next plan takes as long as this one", file=sys.stderr)
+
+
+def recall(entry: dict | None) -> RowConfig | None:
+    """A kept row, or None where there is none or it is damaged."""
+    try:
+        return None if entry is None else RowConfig(**{**entry, "counts": Counts(**entry["counts"])})
+    except (TypeError, KeyError):
+        return None

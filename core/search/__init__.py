@@ -1,1 +1,0 @@
-"""Search a row's learning rate with Ray Tune (`python -m core.search`)."""
