@@ -1,11 +1,7 @@
 """Do the intervals and p-values of a table hold? Simulated tables whose truth is known.
 
-    python -m reports.simulation --out docs     docs/statistics.csv, docs/choices.csv, docs/figures/statistics.png
-    python -m reports.simulation --quick        a rough answer in seconds, printed only
-
-Every table has ten rows that read the same images in five benchmarks. Row 0 is the baseline, rows 1 to 4 differ from it by
-nothing but their trainings, the others by 1 to 5 points. Coverage: how often the 95 % interval holds the true difference of
-the configurations. False positives: how often p < 0.05 (before Holm's correction) for rows 1 to 4.
+python -m reports.simulation --out docs     docs/statistics.csv, docs/choices.csv, docs/figures/statistics.png
+python -m reports.simulation --quick        a rough answer in seconds, printed only
 """
 
 import argparse

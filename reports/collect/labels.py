@@ -12,6 +12,7 @@ import pandas as pd
 
 from core.charset import CHARSETS, RejectedLabel, normalise_label
 from core.errors import ReportError
+from reports.collect.stored import damaged
 
 MAX_LETTERS = 25  # the label rule of section IV-A
 
@@ -38,19 +39,24 @@ def corrected(predictions: pd.DataFrame, folder: Path, benchmarks: dict) -> pd.D
 
 
 def read_labels(path: Path, stored: int) -> pd.Series:
-    """The labels of a file, by index."""
-    try:
+    """The labels of a file, by index; nothing for a label that the rules of stored ones (core.charset) drop."""
+    with damaged(path, "expected a CSV in UTF-8 with the columns index,label"):
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:  # pandas' own errors and bytes that are not UTF-8 are ValueErrors
-        raise ReportError(f"{path} cannot be read ({error}); expected a CSV in UTF-8 with the columns index,label") from error
     if not {"index", "label"} <= set(frame.columns):
         raise ReportError(f"{path}: columns are {', '.join(frame.columns)}; expected index,label")
     numbers = pd.to_numeric(frame["index"], errors="coerce")
-    if wrong := wrong_lines(frame["index"], numbers, stored):
+    if problem := wrong_lines(frame["index"], numbers, stored):
         raise ReportError(
-            f"{path}: {len(frame)} labels for a benchmark of {stored} stored images: {wrong}; give every image from 1 to "
+            f"{path}: {len(frame)} labels for a benchmark of {stored} stored images: {problem}; give every image from 1 to "
             f"{stored} one line, also those whose label stays"
         )
+
+    def as_stored(label: str) -> str | None:
+        try:
+            return normalise_label(label, CHARSETS[94], MAX_LETTERS)
+        except RejectedLabel:
+            return None
+
     return frame.set_index(numbers.astype(int)).label.fillna("").map(as_stored)  # a line without a comma has none
 
 
@@ -63,11 +69,3 @@ def wrong_lines(written: pd.Series, numbers: pd.Series, stored: int) -> str:
         return f"index {int(numbers[numbers.duplicated()].iloc[0])} comes twice"
     missing = sorted(set(range(1, stored + 1)) - set(numbers))
     return f"index {missing[0]} is missing" if missing else ""
-
-
-def as_stored(label: str) -> str | None:
-    """A label under the rules that stored ones pass (core.charset); None where they drop it."""
-    try:
-        return normalise_label(label, CHARSETS[94], MAX_LETTERS)
-    except RejectedLabel:
-        return None

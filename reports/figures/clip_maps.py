@@ -5,17 +5,20 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from PIL import Image
 
 from core.figures.maps import Maps, load_maps
 from reports.figures import style
-from reports.figures.overlay import colour_bar, overlay, show, write
 
 LEFT, MARGIN, GAP, NEAR, LINE = 0.22, 0.06, 0.14, 0.04, 0.115  # inches; LINE is a bar or a line of small text
 SHOWN = 3  # candidates with a bar
 COLUMNS = 4  # of Figure 2
 TALLEST = 0.55  # inches of an image in Figure 2
 ELLIPSIS = "…"
+COLOURS = "viridis"  # told apart with every kind of colour vision, and in grey
+OPACITY = 0.6  # of a heatmap over its image
 
 
 def draw(options: argparse.Namespace) -> Figure:
@@ -201,6 +204,58 @@ def caption_2(about: dict) -> str:
         f"{about['seed']}), their labels, and below each what the image tower {tower_text(about)} attends to: "
         f"{about['method']}. Each map is scaled to its largest value."
     )
+
+
+def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """A heatmap over the grey version of its image: H W 3, uint8; the map's largest value has the last colour.
+
+    Args:
+        image: H W 3, uint8.
+        heat: rows columns, not negative.
+    """
+    height, width = image.shape[:2]
+    scaled = (heat / heat.max() if heat.max() > 0 else heat).astype(np.float32)
+    smooth = np.asarray(Image.fromarray(scaled).resize((width, height), Image.Resampling.BILINEAR))
+    grey = np.asarray(Image.fromarray(image).convert("L"), dtype=np.float32)[..., None].repeat(3, 2)
+    colours = 255 * matplotlib.colormaps[COLOURS](smooth)[..., :3]
+    return np.rint((1 - OPACITY) * grey + OPACITY * colours).astype(np.uint8)
+
+
+def show(figure: Figure, image: np.ndarray, left: float, bottom: float, width: float, height: float) -> None:
+    """An image in a thin frame, filling a box given in inches."""
+    axes = style.axes_at(figure, left, bottom, width, height)
+    axes.imshow(image, aspect="auto")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(True)
+
+
+def write(
+    figure: Figure,
+    left: float,
+    bottom: float,
+    text: str,
+    *,
+    size: float = style.SMALL,
+    colour: str = style.INK,
+    ha: str = "left",
+    va: str = "baseline",
+    rotation: float = 0,
+) -> None:
+    """Text at a place in inches, its characters taken as they are."""
+    width, height = figure.get_size_inches()
+    place, look = (left / width, bottom / height), {"size": size, "color": colour, "ha": ha, "va": va, "rotation": rotation}
+    figure.text(*place, text, **look, parse_math=False)
+
+
+def colour_bar(figure: Figure, left: float, bottom: float, width: float) -> None:
+    """The scale that all heatmaps of a figure share."""
+    axes = style.axes_at(figure, left, bottom, width, 0.07)
+    bar = figure.colorbar(ScalarMappable(cmap=COLOURS), cax=axes, orientation="horizontal")
+    bar.set_ticks([0, 1], labels=["0", "largest of the map"])
+    for label, side in zip(axes.get_xticklabels(), ("left", "right"), strict=True):
+        label.set_horizontalalignment(side)
+    bar.outline.set_linewidth(0.4)
+    axes.tick_params(length=0, pad=1.5)
 
 
 FIGURES = {"figure_1": figure_1, "figure_2": figure_2}

@@ -147,18 +147,17 @@ def in_words(outcome: pd.DataFrame) -> str:
         f"{line.coverage:.1f}" + ("" if np.isnan(line.false_positives) else f" ({line.false_positives:.1f})")
         for line in outcome.itertuples()
     ]
-    words = outcome.assign(cell=cells).pivot_table(
-        index=["images", "shape", "points"], columns="seeds", values="cell", aggfunc="first", sort=False
-    )
-    return words.reset_index().to_markdown(index=False, disable_numparse=True)
+    return pivoted(outcome.assign(cell=cells), ["images", "shape", "points"], "seeds")
 
 
 def choices_in_words(outcome: pd.DataFrame) -> str:
     """Markdown: coverage, that of the worst row, and width, by each way."""
     cells = [f"{line.coverage:.1f}, {line.worst:.1f}; {line.width:.2f}" for line in outcome.itertuples()]
-    words = outcome.assign(cell=cells).pivot_table(
-        index=["shape", "seeds"], columns="way", values="cell", aggfunc="first", sort=False
-    )
+    return pivoted(outcome.assign(cell=cells), ["shape", "seeds"], "way")
+
+
+def pivoted(frame: pd.DataFrame, index: list[str], columns: str) -> str:
+    words = frame.pivot_table(index=index, columns=columns, values="cell", aggfunc="first", sort=False)
     return words.reset_index().to_markdown(index=False, disable_numparse=True)
 
 

@@ -1,6 +1,7 @@
 """From predictions to the frames of a table, on made-up runs whose numbers are known."""
 
 import json
+from importlib import import_module
 
 import numpy as np
 import pandas as pd
@@ -9,9 +10,12 @@ import pytest
 from core.data.benchmarks import INSIDE
 from core.errors import ReportError
 from reports.build import build
+from reports.figures import FIGURES
+from reports.render import FORMATS
 from reports.render.frames import tidy
 from reports.render.markdown import markdown
 from reports.render.text import probability, shortened
+from reports.stats.compare import STATISTICS
 from reports.tables import main
 from tests.support.results import write_results, write_run
 
@@ -165,6 +169,17 @@ def test_every_rendering_is_written(results, capsys):
     with pytest.raises(SystemExit):
         main(["table_V", "--results", str(results)])
     assert "error: " in capsys.readouterr().err
+
+
+def test_a_new_format_is_one_line(results, monkeypatch):
+    monkeypatch.setitem(FORMATS, "txt", "markdown.markdown")
+    main(["table_VI", "--results", str(results)])
+    assert (results / "tables/table_VI.txt").read_text() == (results / "tables/table_VI.md").read_text()
+
+
+def test_every_statistic_is_in_the_csv_and_every_figure_has_a_module(table):
+    assert set(STATISTICS) - {"n", "seed_sd"} < set(tidy(table).columns)
+    assert all(callable(import_module(f"reports.figures.{name}").draw) for name in FIGURES)
 
 
 def test_numbers_are_printed_as_the_paper_prints_them():

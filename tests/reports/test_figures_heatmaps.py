@@ -17,8 +17,7 @@ from core.figures.maps import Maps, load_maps
 from core.figures.zero_shot import main as zero_shot
 from reports.figures import style
 from reports.figures.__main__ import main
-from reports.figures.clip_maps import FIGURES, cut, percent, shown
-from reports.figures.overlay import overlay
+from reports.figures.clip_maps import FIGURES, cut, overlay, percent, shown
 
 ATTENTION, ZERO_SHOT = "ablations/figures/attention.gin", "ablations/figures/zero_shot.gin"
 LONG = "a_benchmark_with_a_name_that_is_wider_than_its_column"
