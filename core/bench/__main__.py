@@ -4,6 +4,7 @@ python -m core.bench memory ablations/table_VIII/lst-r4.gin ablations/table_VIII
 python -m core.bench read --batch 1 8 32
 python -m core.bench train --lengths typical
 python -m core.bench profile train
+python -m core.bench waits --guesses wrong
 python -m core.bench data --data data/train/real
 python -m core.bench index --labels 3300000
 python -m core.bench captions
@@ -39,6 +40,11 @@ time of a training step over the image tower's own forward and backward pass
 
 A step is losses over all orders, gradients, clipping, optimiser. Random weights and images; the row's own recipe, whatever its
 batch and precision.
+""",
+    "waits": """\
+where the host waits for the device in a training step and in a reading
+
+A wait leaves a GPU without work. Without a GPU the operations that would wait on one are counted.
 """,
     "scaling": "how cost grows with batch, word length, orders, layers, patches, images",
     "profile": """\
@@ -93,9 +99,12 @@ def parser() -> argparse.ArgumentParser:
         name: commands.add_parser(name, help=about.splitlines()[0], description=about, formatter_class=raw)
         for name, about in VERBS.items()
     }
-    memory, read, train, scaling, profile, data, index, captions = verbs.values()
+    memory, read, train, waits, scaling, profile, data, index, captions = verbs.values()
     memory.add_argument("rows", nargs="+", metavar="ROW", help="gin files; the last is what the others are compared with")
     add_reading_options(read, train)
+    for name, default in (("rows", [BASELINE]), ("--lengths", "typical"), ("--guesses", "right")):
+        add(waits, name, default)
+    add(waits, "--batch", [8], {"nargs": "+"})
     profile.add_argument("what", choices=("read", "train"), help="reading, or a training step")
     for verb in (scaling, profile):
         add(verb, "row", BASELINE)
@@ -106,13 +115,20 @@ def parser() -> argparse.ArgumentParser:
     index.add_argument("--labels", type=at_least(1), default=LABELS, help=about)
     about = "words (default: 768, of 128 images under 6 orders)"
     captions.add_argument("--captions", type=at_least(1), default=768, help=about)
-    for verb, scale in ((memory, "micro"), (read, "paper"), (train, "paper"), (scaling, "micro"), (profile, "paper")):
+    for verb, scale in (
+        (memory, "micro"),
+        (read, "paper"),
+        (train, "paper"),
+        (waits, "paper"),
+        (scaling, "micro"),
+        (profile, "paper"),
+    ):
         add_scale(verb, scale)
     for verb, batch in ((memory, 8), (profile, 8), (data, 32)):
         add(verb, "--batch", batch)
     for verb, repeats in ((read, 5), (train, 5), (scaling, 5), (profile, 5), (data, 5), (index, 3), (captions, 7)):
         add(verb, "--repeats", repeats)
-    for verb, threads in ((memory, 0), (read, 2), (train, 2), (scaling, 2), (profile, 2), (data, 1)):
+    for verb, threads in ((memory, 0), (read, 2), (train, 2), (waits, 2), (scaling, 2), (profile, 2), (data, 1)):
         add_threads(verb, threads)
     for verb in (index, captions):
         verb.set_defaults(threads=1)

@@ -35,15 +35,26 @@ WAITING = {  # the host reads a value, or the number of elements depends on valu
 INDEXING = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default}  # wait where an index is a mask
 
 
-def project_place() -> str:
-    """The innermost line of this project on the stack, this file apart."""
+ROOMS = [ROOT / "adapters", *(ROOT / "core" / room for room in ("evaluate", "model", "train"))]
+
+
+def project_place() -> str | None:
+    """The innermost line of the measured code on the stack; None where the measurement itself waits."""
     frame = sys._getframe(1)
     while frame is not None:
         path = Path(frame.f_code.co_filename)
-        if path.is_relative_to(ROOT) and path != Path(__file__):
+        if path.parent == Path(__file__).parent:
+            return None
+        if any(path.is_relative_to(room) for room in ROOMS):
             return f"{path.relative_to(ROOT)}:{frame.f_lineno}"
         frame = frame.f_back
-    return "elsewhere"
+    return None
+
+
+def note(places: Counter) -> None:
+    """One more wait at the place on the stack."""
+    if (place := project_place()) is not None:
+        places[place] += 1
 
 
 class Waiting(TorchDispatchMode):
@@ -57,7 +68,7 @@ class Waiting(TorchDispatchMode):
         masked = func in INDEXING and any(index is not None and index.dtype == torch.bool for index in args[1])
         known = func is aten.repeat_interleave.Tensor and (kwargs or {}).get("output_size") is not None
         if masked or (func in WAITING and not known):
-            self.places[project_place()] += 1
+            note(self.places)
         return func(*args, **(kwargs or {}))
 
 
@@ -68,7 +79,7 @@ def counted(device: torch.device) -> Iterator[Counter]:
     wait = Download.wait
 
     def noted(download: Download):
-        places[project_place()] += 1
+        note(places)
         return wait(download)
 
     with patch.object(Download, "wait", noted):
@@ -87,8 +98,9 @@ def counted(device: torch.device) -> Iterator[Counter]:
         for warning in caught:
             if "synchroniz" in str(warning.message):
                 path = Path(warning.filename)
-                place = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
-                places[f"{place}:{warning.lineno}"] += 1
+                if path.parent != Path(__file__).parent:
+                    place = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+                    places[f"{place}:{warning.lineno}"] += 1
 
 
 def waits_of(work: Callable[[], object], device: torch.device) -> Counter:
