@@ -16,17 +16,17 @@ def letter_by_letter(decoder, memory, tokenizer):
         ids = torch.full((1, decoder.max_outputs), tokenizer.bos)
         for position in range(decoder.max_outputs):
             logits[row, position] = decoder(ids, own, query_mask(ranks), content_mask(ranks))[0, position]
-            said = logits[row, position].argmax()
-            if said == tokenizer.eos:
+            predicted = logits[row, position].argmax()
+            if predicted == tokenizer.eos:
                 break
             if position + 1 < decoder.max_outputs:
-                ids[0, position + 1] = said
+                ids[0, position + 1] = predicted
     return logits
 
 
 @torch.inference_mode()
 def algorithm_1(model, images, refine_steps):
-    """Lines 1-20: the four outputs, the text tower asked anew for every image of every round."""
+    """Lines 1-20: the four outputs, the text tower run anew for every image of every pass."""
     image_memory = model.image_memory(images)
 
     def read_with_text(logits):
