@@ -82,7 +82,7 @@ def test_towers_refuse_it_under_any_name(suffix, hostile):
 
 
 def test_a_script_archive_that_acts_is_named(hostile):
-    with pytest.raises(UnsafeFile, match=r"it asks for __torch__\.tests\.hostile\.Writer"):
+    with pytest.raises(UnsafeFile, match=r"it asks for __torch__\.tests\.support\.hostile\.Writer"):
         read_clip(hostile("script state", ".pt"), None)
 
 
