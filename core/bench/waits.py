@@ -43,7 +43,7 @@ def project_place() -> str | None:
     frame = sys._getframe(1)
     while frame is not None:
         path = Path(frame.f_code.co_filename)
-        if path.parent == Path(__file__).parent:
+        if path != Path(__file__) and path.parent == Path(__file__).parent:
             return None
         if any(path.is_relative_to(room) for room in ROOMS):
             return f"{path.relative_to(ROOT)}:{frame.f_lineno}"

@@ -17,7 +17,9 @@ from core.model.attention import KeysValues
 from core.model.decoder import Decoder
 from core.model.permutations import content_mask, forward_ranks, query_mask
 from core.model.tokenizer import Tokenizer
+from core.model.transfer import on_host, rows_where, waiting_is_dear
 
+STEPS_UNASKED = 3  # steps in a row on a GPU without asking it whether all words have ended
 STEPS_PER_PASS = 4  # a pass costs about as much as so many single steps (docs/performance.md)
 
 
@@ -38,12 +40,13 @@ class UnfinishedRows(NamedTuple):
     memory: list[KeysValues]
     contexts: list[KeysValues]
 
-    def select(self, chosen: Tensor) -> "UnfinishedRows":
-        """Those that `chosen`, b booleans, marks."""
-        if chosen.all():
+    def select(self, chosen: Tensor, count: int) -> "UnfinishedRows":
+        """Those that `chosen`, b booleans of which `count` are true, marks."""
+        if count == len(chosen):
             return self
-        memory, contexts = ([layer.take(chosen) for layer in layers] for layers in (self.memory, self.contexts))
-        return UnfinishedRows(self.rows[chosen], self.ids[chosen], self.certain[chosen], memory, contexts)
+        places = rows_where(chosen, count)
+        memory, contexts = ([layer.take(places) for layer in layers] for layers in (self.memory, self.contexts))
+        return UnfinishedRows(self.rows[places], self.ids[places], self.certain[places], memory, contexts)
 
 
 def autoregressive(decoder: Decoder, memory: list[KeysValues], tokenizer: Tokenizer, guess: Tensor | None) -> Tensor:
@@ -79,21 +82,30 @@ def word_lengths(ids: Tensor, tokenizer: Tokenizer) -> Tensor:
 def verify(decoder: Decoder, words: UnfinishedRows, tokenizer: Tokenizer, logits: Tensor) -> UnfinishedRows:
     """Verify and correct guesses as long as that is faster than steps; fills in `logits` and returns what is left over."""
     outputs = decoder.max_outputs
+    width = width_of(words.ids, tokenizer)
     while True:
-        width = min(outputs, 1 + int(word_lengths(words.ids, tokenizer).max()))
         contexts: list[KeysValues] = []
         guessed = words.ids[:, :width]
-        new = left_to_right(decoder, words.memory, guessed, tokenizer, contexts)  # b W C
-        predicted = new.argmax(-1)  # b W
+        found = left_to_right(decoder, words.memory, guessed, tokenizer, contexts)  # b W C
+        predicted = found.argmax(-1)  # b W
         # The first wrong output counts as certain: everything it has read was right.
         certain = 1 + (predicted != guessed).cumsum(1).eq(0).sum(1).clamp(max=width - 1)  # b
         gained = certain - words.certain
         words.ids[:, :width] = predicted  # after the comparison: `guessed` is a view of it
-        logits[words.rows, :width] = new  # what is not certain yet is written again by a later pass or step
-        going = (certain <= word_lengths(words.ids, tokenizer)) & (certain < outputs)
-        words = words._replace(certain=certain, contexts=contexts).select(going)
-        if not len(words.rows) or gained[going].float().mean() < STEPS_PER_PASS:
+        logits[words.rows, :width] = found  # what is not certain yet is written again by a later pass or step
+        lengths = word_lengths(words.ids, tokenizer)
+        going = (certain <= lengths) & (certain < outputs)
+        count, gain, longest = on_host(going.sum(), (gained * going).sum(), (lengths * going).max())  # the pass's only wait
+        words = words._replace(certain=certain, contexts=contexts).select(going, int(count))
+        if not count or gain < STEPS_PER_PASS * count:
             return words
+        width = outputs if waiting_is_dear(logits.device) else min(outputs, 1 + int(longest))
+
+
+def width_of(ids: Tensor, tokenizer: Tokenizer) -> int:
+    """How many outputs a pass over ids B N has to look at: to the end of the longest word, or all where asking is dear."""
+    outputs = ids.shape[1]
+    return outputs if waiting_is_dear(ids.device) else min(outputs, 1 + int(word_lengths(ids, tokenizer).max()))
 
 
 def decode_stepwise(decoder: Decoder, words: UnfinishedRows, tokenizer: Tokenizer, logits: Tensor) -> None:
@@ -103,17 +115,21 @@ def decode_stepwise(decoder: Decoder, words: UnfinishedRows, tokenizer: Tokenize
     cache: list[KeysValues | None] = [*words.contexts] or [None] * len(decoder.layers)
     ids = words.ids[:, start - 1] if start else torch.full_like(words.rows, tokenizer.bos)
     ended = torch.zeros_like(words.rows, dtype=torch.bool)
+    unasked = STEPS_UNASKED if waiting_is_dear(logits.device) else 0
     for position in range(start, decoder.max_outputs):
-        new = decoder.step(ids, position, cache, words.memory)  # b C
-        logits[words.rows, position] = new
-        ids = new.argmax(-1)
+        found = decoder.step(ids, position, cache, words.memory)
+        logits[words.rows, position] = found  # after a word's [E] too, until it leaves; the caller wipes that out
+        ids = found.argmax(-1)
         ended |= ids == tokenizer.eos
+        if (position - start) % (1 + unasked) < unasked:
+            continue
         left = len(ended) - int(ended.sum())
         if not left:
             return
         if 2 * left <= len(ended):
-            words = words._replace(contexts=cache).select(~ended)
-            cache, ids, ended = words.contexts, ids[~ended], ended[~ended]
+            words = words._replace(contexts=cache).select(~ended, left)
+            remaining = rows_where(~ended, left)
+            cache, ids, ended = words.contexts, ids[remaining], ended[remaining]
 
 
 def left_to_right(

@@ -75,27 +75,14 @@ class CLIP4STR(nn.Module):
         load_weights: bool,
     ):
         super().__init__()
-        for key, size in (("charset_size", charset_size), ("caption_charset_size", caption_charset_size)):
-            if size not in CHARSETS:
-                raise UserError(f"CLIP4STR.{key} = {size}: expected one of {', '.join(map(str, CHARSETS))}")
-        if not isinstance(num_permutations, int) or num_permutations < 1:
-            raise UserError(f"PERMUTATIONS (num_permutations) = {num_permutations!r}: expected a whole number of at least 1")
-        if not mirrored and num_permutations <= 2:
-            raise UserError(f"MIRRORED = False changes nothing with PERMUTATIONS = {num_permutations}: no order is random")
-        if read_caption is not None and towers.text_layers() is None:
-            raise UserError(f"CLIP4STR.read_caption: {towers.arch} is used without a text tower; set it to None")
-        if read_caption is None and (predicted_context or not block_image_gradient):
-            knob = "PREDICTED_CONTEXT = True" if predicted_context else "BLOCK_IMAGE_GRADIENT = False"
-            raise UserError(f"{knob} changes nothing: the model has no cross-modal branch")
+        check_charsets(charset_size, caption_charset_size)
+        check_orders(num_permutations, mirrored)
+        check_branches(towers, read_caption, block_image_gradient, predicted_context)
         self.tokenizer = Tokenizer(CHARSETS[charset_size])
         self.normalisation = "clip"  # of the images it is used to; set by whoever trains or loads it
         self.max_letters, self.num_permutations, self.mirrored = max_letters, num_permutations, mirrored
         self.block_image_gradient, self.predicted_context = block_image_gradient, predicted_context
-        sizes = {
-            "embed_dim": towers.embed_dim,
-            "num_classes": self.tokenizer.num_classes,
-            "max_outputs": max_letters + 1,
-        }
+        sizes = {"embed_dim": towers.embed_dim, "num_classes": self.tokenizer.num_classes, "max_outputs": max_letters + 1}
         self.towers = towers
         self.visual_decoder = decoder(**sizes)
         self.cross_decoder = None
@@ -157,7 +144,7 @@ class CLIP4STR(nn.Module):
             generator: draws the permutations (on the CPU).
         """
         longest = max(map(len, words))
-        permutations = sample_permutations(longest, self.num_permutations, self.mirrored, generator)
+        permutations = sample_permutations(longest, self.num_permutations, self.mirrored, generator)  # K T+2
         return self.losses(images, words, permutations)
 
     def losses(self, images: Tensor, words: list[str], permutations: Tensor) -> Losses:
@@ -168,15 +155,14 @@ class CLIP4STR(nn.Module):
                 or B K T+2, where not all images are read in the same orders.
         """
         ids = self.tokenizer.encode(words)
-        ids = F.pad(ids, (0, permutations.shape[-1] - ids.shape[1]), value=self.tokenizer.pad)
-        ids = upload(ids, images.device)
+        ids = upload(F.pad(ids, (0, permutations.shape[-1] - ids.shape[1]), value=self.tokenizer.pad), images.device)
         context, targets = ids[:, :-1], ids[:, 1:]  # B L, B N
         readable = (context != self.tokenizer.eos) & (context != self.tokenizer.pad)  # B L
         ranks = ranks_of(upload(permutations, images.device))  # (B) K T+2
         orders = ranks.shape[-2]
         targets = targets[:, None].repeat(1, orders, 1)  # B K N
         # Every order but the reverse one predicts [E] from the whole word, so a third one would teach nothing new (as PARSeq).
-        targets[:, 2:][targets[:, 2:] == self.tokenizer.eos] = self.tokenizer.pad
+        targets[:, 2:].masked_fill_(targets[:, 2:] == self.tokenizer.eos, self.tokenizer.pad)
 
         image_memory = self.image_memory(images)  # B M D
         visual_memory = self.visual_decoder.project_memory(image_memory)
@@ -255,3 +241,29 @@ class CLIP4STR(nn.Module):
     def predict(self, images: Tensor, refine_steps: int = 1, decode: str = "ar", fast_cross: bool = False) -> Prediction:
         """`decode` of `encode`: Algorithm 1 on images B 3 H W."""
         return self.decode(self.encode(images), refine_steps, decode, fast_cross)
+
+
+def check_charsets(charset_size: int, caption_charset_size: int) -> None:
+    """Raise UserError where a charset is not one of the paper's."""
+    for key, size in (("charset_size", charset_size), ("caption_charset_size", caption_charset_size)):
+        if size not in CHARSETS:
+            raise UserError(f"CLIP4STR.{key} = {size}: expected one of {', '.join(map(str, CHARSETS))}")
+
+
+def check_orders(num_permutations: int, mirrored: bool) -> None:
+    """Raise UserError where the orders of reading cannot be drawn, or mirroring them changes nothing."""
+    if not isinstance(num_permutations, int) or num_permutations < 1:
+        raise UserError(f"PERMUTATIONS (num_permutations) = {num_permutations!r}: expected a whole number of at least 1")
+    if not mirrored and num_permutations <= 2:
+        raise UserError(f"MIRRORED = False changes nothing with PERMUTATIONS = {num_permutations}: no order is random")
+
+
+def check_branches(
+    towers: nn.Module, read_caption: Callable | None, block_image_gradient: bool, predicted_context: bool
+) -> None:
+    """Raise UserError where the cross-modal branch has no text tower, or is set and not there."""
+    if read_caption is not None and towers.text_layers() is None:
+        raise UserError(f"CLIP4STR.read_caption: {towers.arch} is used without a text tower; set it to None")
+    if read_caption is None and (predicted_context or not block_image_gradient):
+        knob = "PREDICTED_CONTEXT = True" if predicted_context else "BLOCK_IMAGE_GRADIENT = False"
+        raise UserError(f"{knob} changes nothing: the model has no cross-modal branch")

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from core.errors import UserError
 from core.model.attention import KeysValues
-from core.model.autoregressive import STEPS_PER_PASS, autoregressive, word_lengths, zero_after_eos
+from core.model.autoregressive import STEPS_PER_PASS, autoregressive, width_of, word_lengths, zero_after_eos
 from core.model.decoder import Decoder
 from core.model.permutations import cloze_mask, content_mask, forward_ranks, query_mask
 from core.model.tokenizer import Tokenizer
+from core.model.transfer import on_host, rows_where, waiting_is_dear
 
 DECODE = ("ar", "cloze")
 
@@ -59,7 +60,7 @@ def refine(decoder: Decoder, memory: list[KeysValues], logits: Tensor, tokenizer
     """
     ids, readable = context_of(logits.argmax(-1), tokenizer)
     outputs = decoder.max_outputs
-    longest = min(outputs, 1 + int(word_lengths(ids[:, 1:], tokenizer).max()))
+    longest = outputs if waiting_is_dear(ids.device) else min(outputs, 1 + int(word_lengths(ids[:, 1:], tokenizer).max()))
     allowed = cloze_mask(outputs, logits.device) & readable[:, None]  # B N L
     content = content_allowed(readable)  # B L L
     for width in dict.fromkeys((longest, outputs)):
@@ -81,7 +82,7 @@ def read_and_refine(decoder: Decoder, memory: list[KeysValues], tokenizer: Token
         guess: ids B N.
     """
     outputs = decoder.max_outputs
-    width = min(outputs, 1 + int(word_lengths(guess, tokenizer).max()))
+    width = width_of(guess, tokenizer)
     ids, readable = context_of(guess[:, :width], tokenizer)  # B W
     places = torch.arange(width, device=guess.device)
     masks = torch.cat([query_mask(forward_ranks(width, guess.device))[0], cloze_mask(width, guess.device)])  # 2W W
@@ -93,12 +94,14 @@ def read_and_refine(decoder: Decoder, memory: list[KeysValues], tokenizer: Token
     certain = 1 + ((predicted != guess[:, :width]) & (places <= ends)).cumsum(1).eq(0).sum(1)  # B
     again = certain <= width  # B: words with a wrong guess, of which both halves read something else than they should
     first, refined = (zero_after_eos(half, outputs, tokenizer) for half in (first, refined))  # B N C
-    if again.any():
-        mended = torch.cat([predicted, guess[:, width:]], 1)[again]
-        own = [layer.take(again) for layer in memory]
-        useless = certain[again].float().mean() < STEPS_PER_PASS
-        first[again] = autoregressive(decoder, own, tokenizer, None if useless else mended)
-        refined[again] = refine(decoder, own, first[again], tokenizer)  # after `first`, which it reads
+    count, gain = on_host(again.sum(), (certain * again).sum())
+    if count:
+        rows = rows_where(again, int(count))
+        mended = torch.cat([predicted, guess[:, width:]], 1)[rows]
+        own = [layer.take(rows) for layer in memory]
+        useless = gain < STEPS_PER_PASS * count
+        first[rows] = autoregressive(decoder, own, tokenizer, None if useless else mended)
+        refined[rows] = refine(decoder, own, first[rows], tokenizer)  # after `first`, which it reads
     return first, refined
 
 

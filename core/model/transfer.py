@@ -1,4 +1,8 @@
-"""Copies between host and device that neither waits for; on the CPU there is nothing to copy."""
+"""Copies between host and device that neither waits for, and what the host may ask of the device when.
+
+On a GPU the host only queues work. Every number that it wants to know it has to wait for, and meanwhile the queue runs empty.
+On the CPU nothing is copied and nothing waits.
+"""
 
 import numpy as np
 import torch
@@ -30,3 +34,18 @@ class Download:
         if self.event is not None:
             self.event.synchronize()
         return self.host.numpy()
+
+
+def waiting_is_dear(device: torch.device) -> bool:
+    """Whether it is better to compute a little in vain than to ask the device what is needed."""
+    return device.type == "cuda"
+
+
+def on_host(*numbers: Tensor) -> list[float]:
+    """Several numbers that the device computes, for one wait."""
+    return torch.stack([number.to(torch.float32) for number in numbers]).tolist()
+
+
+def rows_where(chosen: Tensor, count: int) -> Tensor:
+    """Where B booleans are true, in order, if it is known that `count` are: unlike `nonzero` it waits for nothing."""
+    return chosen.to(torch.uint8).argsort(descending=True, stable=True)[:count]

@@ -1,7 +1,7 @@
 """Many short leased jobs, some killed: python -m tests.support.leases FOLDER --jobs 200 --gpus 4
 
-Each job binds one name a device among the kernel's sockets, which only one process can have at a time and which ends with
-it: a name that is taken is a device that was handed out twice. Nothing of the lease's own locks is believed.
+Each job binds one name per device among the kernel's sockets, which only one process can have at a time and which ends with
+it: a name that is taken is a device that was handed out twice. The lease's own locks are not trusted.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from core.runtime import lease
 JOB = """
 import itertools, os, socket, sys, time
 log, tag, share, seconds, orphan = sys.argv[1:]
-def say(*words):
+def log_line(*words):
     file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(file, (" ".join(map(str, words)) + chr(10)).encode())
     os.close(file)
@@ -34,13 +34,13 @@ for device in os.environ["CUDA_VISIBLE_DEVICES"].split(","):
         except OSError:
             pass
     else:
-        say("double", os.getpid(), device)
-say("enter", os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"])
+        log_line("double", os.getpid(), device)
+log_line("enter", os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"])
 if float(orphan) and not os.fork():
     time.sleep(float(orphan))  # a loader process: it inherits everything and may outlive its parent
     os._exit(0)
 time.sleep(float(seconds))
-say("exit", os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"])
+log_line("exit", os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"])
 """
 
 
@@ -54,12 +54,12 @@ def start(arguments: list[str], job: list[str]) -> int:
 
 
 class Storm:
-    """Jobs that run, which of them will be killed and when, and what was seen."""
+    """Jobs that run, which of them will be killed and when, and what happened, counted."""
 
     def __init__(self, folder: Path, share: int, places: int, seed: int):
         self.log, self.tag, self.share, self.places = folder / "log", f"lease-{os.getpid()}", share, places
         self.log.touch()
-        self.rng, self.seen = random.Random(seed), collections.Counter()
+        self.rng, self.counts = random.Random(seed), collections.Counter()
         self.running: set[int] = set()
         self.kill_at: dict[int, float] = {}
         self.victims: set[int] = set()  # to be killed while they have their devices
@@ -82,8 +82,8 @@ class Storm:
         lines = self.log.read_text().splitlines()
         for line in lines[self.read :]:
             word, pid = line.split()[0], int(line.split()[1])
-            self.seen[word] += 1
-            self.seen["pairs"] += word == "enter" and "," in line
+            self.counts[word] += 1
+            self.counts["pairs"] += word == "enter" and "," in line
             if word == "enter" and pid in self.victims:
                 self.kill_at[pid] = time.monotonic() + self.rng.uniform(0, 0.05)
         self.read = len(lines)
@@ -102,11 +102,11 @@ class Storm:
                     if os.WIFSIGNALED(status)
                     else f"status {status}"
                 )
-                self.seen[how] += 1
+                self.counts[how] += 1
 
 
 def storm(folder: Path, jobs: int, gpus: int, at_once: int, share: int, places: int, seed: int) -> dict:
-    """Start all jobs, `at_once` of them at a time; what was seen.
+    """Start all jobs, `at_once` of them at a time; what happened, counted.
 
     Args:
         places: jobs on one device at once that count as right.
@@ -121,11 +121,13 @@ def storm(folder: Path, jobs: int, gpus: int, at_once: int, share: int, places: 
             weather.begin()
         weather.look()
         time.sleep(0.01)
-    return {**weather.seen, "seconds": round(time.monotonic() - begun, 1)}
+    return {**weather.counts, "seconds": round(time.monotonic() - begun, 1)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Storm of leased jobs, two in five killed; prints what was seen as JSON.")
+    parser = argparse.ArgumentParser(
+        description="Storm of leased jobs, two in five killed; prints what happened as JSON, counted."
+    )
     parser.add_argument("folder", type=Path, help="for locks and log")
     for name, default in (("jobs", 200), ("gpus", 4), ("at-once", 8), ("share", 1), ("places", 1), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=default, help=f"default: {default}")
