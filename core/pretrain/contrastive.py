@@ -40,7 +40,8 @@ class Contrastive:
         self.network, self.spelled = towers, spelled
         unseen = set(world.words()[1])
         known = lexicon(lexicon_size, world.min_letters, world.max_letters)
-        self.draw = partial(world.draw, "pretrain", None, words=[word for word in known if word not in unseen])
+        self.words = [word for word in known if word not in unseen]
+        self.draw = partial(world.draw, "pretrain", None, words=self.words)
         self.image_size = towers.image_size
         self.tokenize = CaptionTokenizer(towers.context_length)
         self.contrast = ClipLoss()

@@ -67,7 +67,7 @@ def test_evidence_lies_on_the_sticker_more_than_beside_it(seen):
 def test_candidates_are_words_that_the_towers_learned():
     """Tokens that no caption had keep random embeddings: a candidate among them would be noise."""
     task = config.build(Pretraining, "ablations/micro/clip.gin").task
-    known = set(lexicon(8000, 3, 6)) & set(task.draw.words)
+    known = set(lexicon(8000, 3, 6)) & set(task.words)
     micro, tokenize = plan(), CaptionTokenizer(8)
     assert set(micro.candidates) <= known
     for word in micro.candidates:
