@@ -10,7 +10,7 @@ from core.data.micro import render_world
 from core.experiment.experiment import load
 from tests.support.checkout import BASELINE, ROOT, shared_or_skip, small_world
 
-torch.set_num_threads(1)
+torch.set_num_threads(2)
 
 
 @pytest.fixture(autouse=True)
