@@ -11,7 +11,7 @@ from core.experiment.experiment import load
 from tests.support.checkout import BASELINE, ROOT, shared_or_skip, small_world
 from tests.support.golden import unpack
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
