@@ -5,6 +5,7 @@ standard library's pool breaks as a whole then and does not say which job it was
 too, as one more dependency.)
 """
 
+import faulthandler
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
@@ -31,7 +32,7 @@ def crash_safe_map(function: Callable, jobs: Sequence, workers: int) -> Iterator
     Raises:
         Exception: whatever `function` raises.
     """
-    pool = ProcessPoolExecutor(workers)
+    pool = ProcessPoolExecutor(workers, initializer=expect_crashes)
     try:
         futures = {number: pool.submit(function, job) for number, job in enumerate(jobs)}
         while futures:
@@ -46,7 +47,7 @@ def crash_safe_map(function: Callable, jobs: Sequence, workers: int) -> Iterator
                 # process of its own, which tells it from the others. The rest goes to a new pool.
                 for n in broken[:workers]:
                     futures[n] = run_isolated(function, jobs[n])
-                pool = ProcessPoolExecutor(workers)
+                pool = ProcessPoolExecutor(workers, initializer=expect_crashes)
                 for n in broken[workers:]:
                     futures[n] = pool.submit(function, jobs[n])
                 continue
@@ -74,7 +75,13 @@ def run_isolated(function: Callable, job: object) -> Future:
     return future
 
 
+def expect_crashes() -> None:
+    """The crash of a worker is reported as its job's result; a traceback of ours on stderr would say less, and alarm."""
+    faulthandler.disable()
+
+
 def send_result(sender: Connection, function: Callable, job: object) -> None:
+    expect_crashes()
     try:
         sender.send((function(job), None))
     except Exception as error:  # raised again in the parent

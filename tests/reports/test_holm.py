@@ -1,0 +1,73 @@
+"""Holm's correction and the refusal of mixed protocols, through whole tables."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.errors import ReportError
+from reports.build import build
+from reports.render.grid import measured
+from reports.stats.intervals import holm
+from tests.support.results import write_results, write_run
+
+ROWS = ("image0-text6", "image0-text0", "image0-text3", "image0-text9")
+IMAGES = 400
+
+
+def by_hand(p_values: dict[str, float]) -> dict[str, float]:
+    """The smallest p times the number of tests, the next one times one less, and so on; never smaller than the one before."""
+    corrected, before = {}, 0.0
+    for place, (row, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        corrected[row] = before = min(1.0, max(before, (len(p_values) - place) * p))
+    return corrected
+
+
+def test_the_correction_itself():
+    assert holm([0.01, 0.03, 0.04]) == pytest.approx([0.03, 0.06, 0.06])
+    assert by_hand({"a": 0.01, "b": 0.03, "c": 0.04}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Three seeds of four rows, which read 50, 51, 52 and 53 % with some noise of their own."""
+    chance = np.random.default_rng(1)
+    difficulty = chance.random(IMAGES)
+    trainings = {
+        row: [(difficulty < share + chance.normal(0, 0.01)).astype(int).tolist() for _ in range(3)]
+        for row, share in zip(ROWS, (0.50, 0.51, 0.52, 0.53), strict=True)
+    }
+    write_results(tmp_path, "table_VI", {row: seeds[0] for row, seeds in trainings.items()}, seeds="0 1 2")
+    for number, seeds in enumerate(trainings.values()):
+        for seed in (1, 2):
+            write_run(tmp_path, f"micro-{number:08d}", seeds[seed], seed)
+    return tmp_path
+
+
+def test_every_p_of_a_table_is_corrected_for_their_number(results):
+    table = build("table_VI", results, results / "tables")
+    raw = table.rows.p.dropna().to_dict()
+    assert len(raw) == 3 and 0 < min(raw.values()) < 0.05
+    assert table.rows.p_holm.dropna().to_dict() == pytest.approx(by_hand(raw))
+    assert (table.rows.p_holm.dropna() > table.rows.p.dropna()).any()
+
+
+def test_what_is_printed_and_marked_is_the_corrected_p(results):
+    table = build("table_VI", results, results / "tables")
+    rows = table.rows
+    uncertain = rows.index[(rows.p < 0.05) & (rows.p_holm >= 0.05)]
+    assert len(uncertain), "the made-up rows must hold one that only the correction keeps from being called different"
+    columns = {head.key: dict(zip(rows.index, entries, strict=True)) for head, entries in measured(table).items()}
+    assert not any(columns["difference"][name].apart for name in uncertain)
+    assert all(columns["p"][name].number == rows.p_holm[name] for name in uncertain)
+
+
+def test_a_table_of_two_protocols_is_refused(results):
+    path = results / "tables" / "table_VI.runs.csv"
+    runs = pd.read_csv(path)
+    other = json.loads(runs.protocol[1]) | {"refine_steps": 3}
+    runs.loc[1, "protocol"] = json.dumps(other)
+    runs.to_csv(path, index=False)
+    with pytest.raises(ReportError, match="refine_steps"):
+        build("table_VI", results, results / "tables")
