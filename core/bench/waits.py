@@ -29,7 +29,9 @@ from core.runtime.compute import pick_device
 
 aten = torch.ops.aten
 WAITING = {  # the host reads a value, or the number of elements depends on values
-    *(aten._local_scalar_dense.default, aten.nonzero.default, aten.masked_select.default, aten.equal.default),
+    # item and is_nonzero arrive as such in inference mode, and as _local_scalar_dense elsewhere
+    *(aten._local_scalar_dense.default, aten.item.default, aten.is_nonzero.default, aten.equal.default),
+    *(aten.nonzero.default, aten.masked_select.default),
     *(aten._unique2.default, aten.unique_dim.default, aten.unique_consecutive.default, aten.repeat_interleave.Tensor),
 }
 INDEXING = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default}  # wait where an index is a mask
@@ -45,7 +47,7 @@ def project_place() -> str | None:
         path = Path(frame.f_code.co_filename)
         if path != Path(__file__) and path.parent == Path(__file__).parent:
             return None
-        if any(path.is_relative_to(room) for room in ROOMS):
+        if path.name != "transfer.py" and any(path.is_relative_to(room) for room in ROOMS):
             return f"{path.relative_to(ROOT)}:{frame.f_lineno}"
         frame = frame.f_back
     return None

@@ -43,7 +43,7 @@ def waiting_is_dear(device: torch.device) -> bool:
 
 def on_host(*numbers: Tensor) -> list[float]:
     """Several numbers that the device computes, for one wait."""
-    return torch.stack([number.to(torch.float32) for number in numbers]).tolist()
+    return Download(torch.stack([number.to(torch.float32) for number in numbers])).wait().tolist()
 
 
 def rows_where(chosen: Tensor, count: int) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from core.model import autoregressive, decoding
 from core.model.permutations import sample_permutations
 from core.weights.released import build_released
 from tests.support.golden import random_checkpoint
@@ -43,6 +44,14 @@ def test_the_reference_is_the_released_code(golden):
     assert float(sum(losses)) == pytest.approx(float(expected["train_loss"]), abs=1e-4)
 
 
+@pytest.fixture(params=[False, True], ids=["cpu", "as-on-a-gpu"])
+def dear(request, monkeypatch):
+    """Whether decoding goes as where asking the device is dear: wider passes, rarer questions, the same words."""
+    for module in (autoregressive, decoding):
+        monkeypatch.setattr(module, "waiting_is_dear", lambda device: request.param)
+
+
+@pytest.mark.usefixtures("dear")
 @pytest.mark.parametrize("toy_of", TOYS)
 @pytest.mark.parametrize(
     "way",
