@@ -8,13 +8,14 @@ SNAKEMAKE = snakemake -j$(JOBS) --rerun-incomplete --show-failed-logs
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup report figures test test-gpu test-slurm lint clean
+.PHONY: help setup report figures test test-gpu gpu-day test-slurm lint clean
 
 help:
 	@echo "make table_VI    run the paper's Table VI (at micro scale unless ARGS says otherwise)"
 	@echo "make report      every table and figure, and one document of them"
 	@echo "make test        run the tests"
 	@echo "make test-gpu    what only a GPU can show: parity, repeats, leases, memory, several processes"
+	@echo "make gpu-day     everything that only a GPU can answer, in nine minutes; logs and summary.md in gpu-day/"
 	@echo "make test-slurm  run a table through a Slurm cluster started here for it (needs slurm-wlm and munge; minutes)"
 	@echo "make lint        ruff, snakefmt, snakemake --lint"
 	@echo "  ARGS='--config scale=paper data=DIR'   is passed on to snakemake"
@@ -39,6 +40,9 @@ test: $(READY)
 
 test-gpu: $(READY)
 	python -m pytest -m gpu tests/gpu
+
+gpu-day: $(READY)
+	python -m core.bench.gpu_day gpu-day $(ARGS)
 
 test-slurm: $(READY)
 	python -m tests.slurm.cluster -- sinfo --Node --long

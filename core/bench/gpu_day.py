@@ -22,6 +22,7 @@ from core.errors import UserError, user_errors
 BASE = "ablations/table_IX/cross-ar.gin"
 LARGE = "ablations/table_IX/large-ar.gin"
 BENCH = ("-m", "core.bench")
+NOT_RUN = "not run: the time was over"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def parts(scale: str) -> dict[str, Part]:
     return {
         "tests": Part(
             "do the tests of tests/gpu pass (parity, repeats, leases, memory, processes)?",
-            150,
+            130,
             ("-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", "tests/gpu"),
         ),
         "waits": Part("where does the host wait for the device in a step and a reading?", 45, (*BENCH, "waits", BASE, *at)),
@@ -55,7 +56,7 @@ def parts(scale: str) -> dict[str, Part]:
             (*BENCH, "read", BASE, *at, "--batch", "256", "1", "32", "--lengths", "typical"),
         ),
         "train": Part(
-            "a training step over the image tower's forward and backward (goal 1.20 at 128)",
+            "a training step over the image tower's forward and backward (goal 1.20 at 128), and model TFLOP/s",
             60,
             (*BENCH, "train", BASE, *at, "--batch", "128", "--lengths", "typical", "--precision", "bf16"),
         ),
@@ -64,7 +65,10 @@ def parts(scale: str) -> dict[str, Part]:
             45,
             (*BENCH, "read", BASE, *at, "--batch", "1", "32", "--guesses", "wrong"),
         ),
-        "profile": Part("which parts take the time", 45, (*BENCH, "profile", BASE, *at)),
+        "data": Part(
+            "how many loader processes feed it?", 20, (*BENCH, "data", "--json", "--workers", "8", "--images", "2048")
+        ),
+        "profile": Part("which parts of a training step take the time", 45, (*BENCH, "profile", "train", BASE, *at)),
         "memory": Part(
             "memory of a training step beside what the plan counts", 30, (*BENCH, "memory", BASE, *at, "--batch", "64")
         ),
@@ -114,9 +118,6 @@ def summary(device: str, ends: dict[str, str], asked: dict[str, Part], out: Path
         )
         text += [f"## {name}: {end}", "", asked[name].question, "", *(f"    {line}" for line in tail), ""]
     return "\n".join(text)
-
-
-NOT_RUN = "not run: the time was over"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -15,6 +15,8 @@ from torch import Tensor
 from core.bench.forced_outputs import forced_in_training
 from core.bench.measure import Measurement, Ready, build, compare, report, take_turns
 from core.bench.words import MEANINGS, draw_words, mean_letters
+from core.experiment.experiment import Loaded
+from core.experiment.operations import training
 from core.experiment.optim import Optimisation
 from core.model.clip4str import CLIP4STR
 from core.runtime.precision import autocast, name_of
@@ -97,8 +99,17 @@ def train_costs(
         details = {"row": row, "scale": scale, "orders": model.num_permutations, "precision": name_of(precision)}
         details |= {"lengths": lengths, "guesses": guesses, "batch": batch}
         details["images/s"] = batch / median(seconds.clock for seconds in measured["train"])
+        details["model TFLOP/s"] = details["images/s"] * operations_of(loaded, words, guesses) / 1e12
         details["mean letters"] = mean_letters([word for ((*one,),) in words for word in one])
         yield compare("train", measured["train"], measured[REFERENCE], device, details)
+
+
+def operations_of(loaded: Loaded, words: list[list[list[str]]], guesses: str) -> float:
+    """Floating-point operations per image of the measured steps; over a device's peak they are the utilisation (MFU)."""
+    letters = max(len(word) for ((*one,),) in words for word in one)
+    orders = loaded.blueprint.num_permutations
+    # Where all orders read the same word, its caption is read once; where each reads another, as often as there are orders.
+    return training(loaded.blueprint, letters, 1.0 if guesses == "wrong" else 1 / orders, orders)
 
 
 def run(options: argparse.Namespace) -> None:
