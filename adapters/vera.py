@@ -1,4 +1,4 @@
-"""VeRA (Kopiczko et al. 2024): one pair of random projections for all layers, and two learned scale vectors a layer."""
+"""VeRA (Kopiczko et al. 2024): one pair of random projections for all layers, and two learned scale vectors per layer."""
 
 import peft
 from torch import nn

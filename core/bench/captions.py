@@ -1,4 +1,4 @@
-"""What it takes to turn a step's predictions into captions, against the same by strings, one word after the other.
+"""Time to turn the predictions of a training step into captions, against doing the same with strings, word by word.
 
 The reference is how it is commonly done, and was here: Python strings of the characters, open_clip's tokenizer on each word
 (its cleaning included), a tensor for each caption.

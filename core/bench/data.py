@@ -1,4 +1,4 @@
-"""How many training images a core makes, from LMDB to tensor, beside the released loader's way of making them.
+"""Training images per second and core, from LMDB to tensor, against the released code's loader.
 
 The reference is written after strhub/data of VamosC/CLIP4STR: the image decoded by Pillow, timm's RandAugment at its own
 size, then torchvision's Resize (bicubic), ToTensor and Normalize, stacked as float32. It augments with the same

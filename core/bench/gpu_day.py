@@ -1,4 +1,4 @@
-"""`make gpu-day`: what only a GPU can answer, in nine minutes at most, the most telling first.
+"""All checks and measurements that need a GPU, in nine minutes at most, the most informative first.
 
     python -m core.bench.gpu_day OUT [--parts tests read train ...] [--scale paper]
 

@@ -1,4 +1,4 @@
-"""How everything here is measured, and the one shape of what comes out: a name, ours, a reference, their ratio.
+"""How the benchmarks measure, and the form of every result: a name, our value, a reference, their ratio.
 
 Tasks take turns, so that a machine that slows down or warms up slows all of them alike, and a ratio is of neighbours in
 time. `torch.utils.benchmark.Timer` would repeat one task many times before the next has its turn, and would run each before
@@ -131,7 +131,7 @@ def build(row: str, scale: str, knobs: Sequence[str] = ()) -> tuple[CLIP4STR, Lo
 
 
 def seconds_of(task: Callable[[], object], device: torch.device) -> Seconds:
-    """Seconds until the work of `task` is done, on a GPU too."""
+    """Seconds that `task` takes, including the work that it queued on a GPU."""
     start, spent = clock(device), time.process_time()
     task()
     return Seconds(clock(device) - start, time.process_time() - spent)

@@ -1,4 +1,4 @@
-"""Time real steps of a row's training, and its reading, with random weights on random images."""
+"""Time real training steps of a row, and its inference, with random weights on random images."""
 
 import random
 import statistics

@@ -1,4 +1,4 @@
-"""What reading costs above the image tower's own forward pass, below which no reader made of it can go."""
+"""Cost of inference relative to the image tower's forward pass, which is the lower bound for any model with this tower."""
 
 import argparse
 import copy

@@ -114,7 +114,7 @@ def chosen(names: Sequence[str], world: World) -> tuple[Family, ...]:
     """The families of these names.
 
     Raises:
-        DataError: the world has no such family, or there is no name.
+        DataError: the world has no family of that name, or no name is given.
     """
     unknown = [name for name in names if name not in world.names]
     if unknown or not names:

@@ -1,4 +1,4 @@
-"""What a model reads on a set of images: strings as decoded, before scoring."""
+"""Predictions of a model on a set of images: strings as decoded, before scoring."""
 
 import itertools
 from collections.abc import Callable, Sequence

@@ -87,7 +87,7 @@ def wanted_folders(options: argparse.Namespace, run: Path) -> tuple[dict[str, tu
         own = run / "evaluations" / evaluation_digest(protocol, test_data)
         folder = places / Path(row).stem if places else own
         if protocols.get(folder, protocol).settings != protocol.settings:
-            raise UserError(f"{row}: another row of that name is written to {folder} already; leave --out away")
+            raise UserError(f"{row}: another row of that name is written to {folder} already; omit --out")
         protocols[folder], folders[row] = protocol, (folder, protocol.output)
     return folders, protocols
 

@@ -1,4 +1,4 @@
-"""Whether a run was trained and tested on the data as it lies now."""
+"""Whether a run was trained and tested on the data that is in the data folder now."""
 
 import ast
 import json

@@ -1,6 +1,6 @@
-"""What tells one row from another: bindings, parameters, trainable set, optimiser groups, steps, protocol.
+"""The differences between two rows: bindings, parameters, trainable set, optimiser groups, steps, protocol.
 
-A row that differs from its baseline in nothing measures noise; this is how one is found.
+A row that does not differ from its baseline measures only noise; this module detects such rows.
 """
 
 import re
@@ -65,7 +65,7 @@ def shown(value: object) -> str:
 
 
 def unlike(here: dict, there: dict) -> dict[str, Pair]:
-    """What two dictionaries do not share."""
+    """The entries in which two dictionaries differ."""
     names = [*here, *(name for name in there if name not in here)]
     return {name: (here.get(name), there.get(name)) for name in names if here.get(name) != there.get(name)}
 

@@ -59,7 +59,7 @@ class Loaded:
 
     @property
     def identity(self) -> str:
-        """Everything that decides what is trained, but data and seed."""
+        """Everything that decides what is trained, except data and seed."""
         return training_identity(self.training, self.files)
 
     @property
@@ -80,7 +80,7 @@ class MetaDevice(DeviceContext):
 
 
 def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -> Loaded:
-    """Read a row's gin file, build everything in it once (the model without memory), refuse what nothing read.
+    """Read a row's gin file, build everything in it once (the model without memory), raise an error for unused bindings.
 
     Raises:
         ConfigError: naming file and binding.

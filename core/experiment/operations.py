@@ -1,4 +1,4 @@
-"""How many floating-point operations a model costs, counted on the model itself without memory for its weights.
+"""Floating-point operations of a model, counted on the model itself without memory for its weights (meta device).
 
 What is counted is what runs: a frozen part only forward, a prefix that no trained weight lies below without a backward
 pass, the cross branch on a detached image memory, keys and values of a memory once for all orders. Counted are matrix

@@ -107,9 +107,7 @@ class Optimisation:
         if not 0 < self.warmup < 1:
             raise UserError(f"Optimisation.warmup = {self.warmup}: a share of the steps lies between 0 and 1")
         if self.max_loss_ratio <= 1:
-            raise UserError(
-                f"Optimisation.max_loss_ratio = {self.max_loss_ratio}: a loss like the others would stop the run; say 10"
-            )
+            raise UserError(f"Optimisation.max_loss_ratio = {self.max_loss_ratio}: an ordinary loss would stop the run; try 10")
         if self.most_skipped < 0:
             raise UserError(f"Optimisation.most_skipped = {self.most_skipped}: expected 0 or more steps")
         if self.batch % self.device_batch:

@@ -20,7 +20,7 @@ def per_head(allowed: Tensor) -> Tensor:
 
 
 class DecoderLayer(nn.Module):
-    """One pre-norm two-stream layer; `stream` serves the queries and, below another layer, the content."""
+    """One pre-norm two-stream layer; `stream` updates the queries and, in all but the last layer, the content."""
 
     def __init__(self, embed_dim: int, num_heads: int, mlp_ratio: float, dropout: float):
         super().__init__()
@@ -114,7 +114,7 @@ class Decoder(nn.Module):
         return self.drop(context + places)
 
     def project_memory(self, memory: Tensor) -> list[KeysValues]:
-        """Keys and values of memory B M D for every layer, computed once a read."""
+        """Keys and values of memory B M D for every layer, computed once per memory."""
         return [layer.memory_attn.keys_values(memory) for layer in self.layers]
 
     def classify(self, queries: Tensor) -> Tensor:
@@ -219,7 +219,7 @@ class Decoder(nn.Module):
 
 
 def own_caption_mask(outputs: int, image: KeysValues, captions: KeysValues, orders: int) -> Tensor:
-    """Every query reads the image and the caption of its own order, of K that stand side by side: KN M+KL."""
+    """Mask with which every query attends to the image and to the caption of its own order only: K N x (M + K L)."""
     tokens, letters = image.keys.shape[2], captions.keys.shape[2]
     order = torch.arange(orders, device=image.keys.device)
     own = order.repeat_interleave(outputs)[:, None] == order.repeat_interleave(letters)

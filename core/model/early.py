@@ -1,4 +1,4 @@
-"""A backward pass before the rest of the loss exists, where nothing that follows can add to it.
+"""Runs the backward pass of one part of the loss before the rest is computed, if the rest cannot add to its gradients.
 
 On a GPU the visual branch's gradients are computed while the host turns its predictions into captions. They wait in the
 graph until the whole loss is differentiated, once: so accumulation, scaling by a share of the step and

@@ -13,7 +13,7 @@ from core.errors import UserError
 
 
 class Layers(NamedTuple):
-    """A tower from the input up: what freezing the first layers means for it."""
+    """The parameters of a tower in order, from the input up, for freezing the first ones."""
 
     embeddings: list[nn.Parameter]
     blocks: list[nn.Module]

@@ -1,4 +1,4 @@
-"""What the decoders read of the towers: every token, or the one that stands for all (section III-A, Table V).
+"""Memories: the tower tokens that the decoders attend to, all of them or [CLASS] and [EOS] only (section III-A, Table V).
 
 B batch, M image tokens ([CLASS] first), L text tokens, D joint width; a tower has a width of its own.
 """

@@ -92,7 +92,7 @@ class TimmTower(nn.Module):
         return []
 
     def text_layers(self) -> None:
-        """There is no text tower."""
+        """None: this tower has no text tower beside it."""
 
     def load_pretrained(self) -> None:
         """Fill the ViT with the weights named at construction.

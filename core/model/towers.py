@@ -24,7 +24,7 @@ from core.weights.pretrained import TrainedAt, find_clip, fit, read_clip, resamp
 
 
 class ClipTower(nn.Module):
-    """What CLIP's image tower is to the method, with a text tower beside it or without: `visual`, an open_clip ViT."""
+    """Base of the two classes below: CLIP's image tower `visual`, an open_clip ViT, with or without a text tower."""
 
     visual: nn.Module
 
@@ -165,7 +165,7 @@ def set_image_size(
 
 
 def check_patches(image_size: tuple[int, int], patch_size: tuple[int, int], arch: str | dict) -> None:
-    """Refuse an image that is not a whole number of patches, and sizes that are no height and width."""
+    """Raise UserError if the image is not a whole number of patches, or if a size is not a (height, width) pair."""
     for name, size in (("IMAGE_SIZE", image_size), ("PATCH_SIZE", patch_size)):
         if not isinstance(size, (tuple, list)) or [type(side) for side in size] != [int, int]:
             raise UserError(f"{name} = {size!r}: expected height and width in pixels, like (32, 128)")

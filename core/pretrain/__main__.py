@@ -2,7 +2,7 @@
 
 python -m core.pretrain ablations/micro/clip.gin ablations/micro/clip.safetensors
 
-Stopped or killed, the same command goes on from its last state. OUT's folder OUT.pretraining has metrics.jsonl (loss,
+After an interruption the same command resumes from the last state. The folder OUT.pretraining has metrics.jsonl (loss,
 accuracy and speed every 20 steps) and, with --keep-every, the towers as they were on the way, which load like finished ones.
 """
 

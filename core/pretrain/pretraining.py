@@ -1,4 +1,4 @@
-"""The training loop of the micro world's towers, whatever they learn (`python -m core.pretrain`)."""
+"""The training loop for pretraining the micro world's towers, whatever the task (`python -m core.pretrain`)."""
 
 import json
 import math

@@ -21,7 +21,7 @@ SHOWN = 8  # samples named in the message; the file has all
 
 @dataclass
 class LossMonitor:
-    """Judges every step: left out where loss or gradient is not finite, an error where the loss explodes.
+    """Checks every step: it is skipped if its loss or gradient is not finite, and an exploding loss is an error.
 
     Without lag a step is judged before its update. A GPU should not be waited for: its figures are read one step later, and
     all of them before a state or the model is saved. That a step is left out is decided on the device (`core.train.loop`).

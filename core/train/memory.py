@@ -1,4 +1,4 @@
-"""What is said when a device has too little memory for a training, and what keeps a second try from meeting the same."""
+"""Out of memory in training: a one-line error that names a DEVICE_BATCH, and no retry with the same DEVICE_BATCH."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""In which orders the images of a step are read (section III-A2)."""
+"""The reading orders (permutations) of a training step (section III-A2)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

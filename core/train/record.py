@@ -1,4 +1,4 @@
-"""What a run says and writes about itself."""
+"""What a run prints and records about itself: metrics.jsonl, provenance.json, and the identity of a finished run."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from core.train.loss_monitor import LossMonitor
 
 
 def describe(model: CLIP4STR, loaded: Loaded, words: Words, steps: int, devices: int) -> None:
-    """Say before the first step what will happen."""
+    """Print before the first step what will be trained."""
     optimisation = loaded.experiment.optimisation
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     lmdbs = len(words.lmdbs)
@@ -89,5 +89,5 @@ def identity(loaded: Loaded, record: dict) -> dict:
 
 
 def state_identity(loaded: Loaded, record: dict) -> dict:
-    """What a state must agree with before a run goes on from it: a run that changes its rounding ends in other weights."""
+    """What must be equal for a run to resume from a state; precision is part of it, as it changes the final weights."""
     return {**identity(loaded, record), "precision": record["precision"]}

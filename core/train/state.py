@@ -1,4 +1,4 @@
-"""Resumable states of a run, and how a run is asked to stop."""
+"""Resumable states of a run, and the signals that stop it."""
 
 import contextlib
 import fcntl

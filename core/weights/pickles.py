@@ -76,7 +76,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 @contextlib.contextmanager
 def explained_errors(path: Path) -> Iterator[None]:
-    """Errors of a restricted unpickler, told as one sentence that names the file and what it asked for."""
+    """Errors of a restricted unpickler as one sentence that names the file and what it tried to import."""
     try:
         yield
     except OSError:
@@ -90,7 +90,7 @@ def explained_errors(path: Path) -> Iterator[None]:
 
 
 def forbidden(message: str, path: Path) -> str | None:
-    """What a file asked for and did not get, by an unpickler's message; None where it is merely no checkpoint."""
+    """What a file tried to import and was refused, from the unpickler's message; None if it is just not a checkpoint."""
     asked = ASKED.search(message)
     if asked:
         return next(group for group in asked.groups() if group).strip()

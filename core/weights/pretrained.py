@@ -1,4 +1,4 @@
-"""Weights files of towers: located, read whatever their kind, resampled to another size, checked tensor by tensor."""
+"""Weights files of towers: found or downloaded, read in any supported format, resampled, checked tensor by tensor."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -55,7 +55,7 @@ def existing(path: Path, written: str) -> Path:
 
 
 def not_downloaded(what: str, source: str, error: Exception) -> str:
-    """What to do about weights that are neither here nor to be had."""
+    """The error message for weights that are not on this machine and cannot be downloaded."""
     return (
         f"{what} could not be downloaded ({type(error).__name__}). Where there is a network, fetch {source}; place it "
         "anywhere here, and set the WEIGHTS macro to its path: --set \"WEIGHTS = 'weights/NAME'\", or in the gin file"

@@ -1,4 +1,4 @@
-"""All checks of one data folder put together: what lies there and what is wrong with it."""
+"""All checks of one data folder, and their results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

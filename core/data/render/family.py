@@ -1,4 +1,4 @@
-"""A family of rendered words: how they are written and what happens to them, as in one kind of benchmark."""
+"""A family of rendered words: how they are written and distorted, to imitate one kind of benchmark."""
 
 from dataclasses import dataclass, fields, replace
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields, replace
 class Family:
     """How the words of one family are written, bent, hidden and blurred; 0 switches an effect off (`downscale`: 1).
 
-    A strength is the most of its effect. Each word draws its own: between none and the most where there is no field
-    `least_...`, else between that share of the most and the most.
+    A value is the maximum of its effect. Each word draws its own strength: between zero and the maximum, or, if there is a
+    field `least_...`, between that share of the maximum and the maximum.
 
     Args:
         name: of the benchmark that the family makes.

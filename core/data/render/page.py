@@ -1,4 +1,4 @@
-"""What words are written on and with, whatever their family."""
+"""The image size and the fonts of rendered words, the same for all families."""
 
 from dataclasses import dataclass
 

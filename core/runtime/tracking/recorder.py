@@ -171,7 +171,7 @@ def brief(error: BaseException) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m core.runtime.tracking.recorder",
-        description="Record a run with wandb from what its folder holds; a run recorded before goes on under its id.",
+        description="Record a run with wandb from what its folder holds; a run recorded before keeps its id.",
     )
     parser.add_argument("run", type=Path, help="run directory, results/runs/<run>/seed<k>")
     about = "evaluation folders to record instead of the training"

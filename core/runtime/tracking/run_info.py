@@ -1,4 +1,4 @@
-"""What wandb is told about a run, read from the run's folder: so it can be recorded while it trains or afterwards."""
+"""What is recorded of a run with wandb, read from the run's folder, so it can be recorded during training or afterwards."""
 
 import os
 import secrets
