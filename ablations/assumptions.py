@@ -1,4 +1,4 @@
-"""What an estimate assumes of devices and words (ablations/devices.yaml), refused where it makes no sense."""
+"""The assumptions of a price estimate about devices and words (ablations/devices.yaml), and their checks."""
 
 from dataclasses import dataclass
 from pathlib import Path

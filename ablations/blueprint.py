@@ -1,4 +1,4 @@
-"""Rows built without memory for their weights, as `ablations.row_config` keeps them. Needs torch, so it is imported late."""
+"""Builds rows on torch's meta device (no memory for weights) for `ablations.row_config`. Imported late, as it needs torch."""
 
 from ablations.row_config import MACHINE, Counts, RowConfig, Work
 from core.experiment.experiment import load

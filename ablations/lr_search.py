@@ -1,4 +1,4 @@
-"""The learning-rate search (section V-A): a sweep over one knob in short trainings, of which val/ chooses.
+"""The learning-rate search (section V-A): a sweep over one knob in short trainings; the accuracy on val/ chooses.
 
 Each trial is a training by the rule `trial`, in a folder of its own below results/searches; `reports.search` makes the table.
 """

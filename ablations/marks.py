@@ -1,9 +1,9 @@
-"""What jobs of the workflow depend on where they read data: parts of the rendered world, or marks of real data.
+"""Data as inputs of Snakemake jobs: parts of the rendered world, or marker files for real data.
 
-Snakemake compares the inputs of a job by their paths. Were a folder of real data such an input, everything would be made
-again where it is moved, linked or spelled otherwise, and nothing where its content is replaced. So the inputs are marks:
-small files below results/data, named after a fingerprint of the content. The folder's own path reaches a job through the
-environment (CLIP4STR_DATA), which triggers nothing.
+Snakemake identifies the inputs of a job by path. If a folder of real data were an input, everything would be rerun when it is
+moved or linked, and nothing when its content is replaced. So the inputs are marks: small files below results/data, named after
+a fingerprint of the content. The folder's own path reaches a job through the environment (CLIP4STR_DATA), which triggers
+nothing.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The plan as a person reads it: rows, what they cost, and what that rests on."""
+"""The plan's output as text: rows, their cost, and the assumptions of the estimate."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How many trainings of each row show a difference of so many points, and what they cost: asked before anything is trained.
+"""How many trainings per row are needed to show a given difference, and what they cost, before anything is trained.
 
 python -m ablations.plan --power table_VI --points 0.5 --scale paper
 """

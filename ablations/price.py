@@ -1,7 +1,8 @@
-"""What a plan costs: operations, hours, disk space, and the wall-clock time on N devices.
+"""The cost of a plan: operations, hours, disk space, and the wall-clock time on N devices.
 
-An hour comes from a pace: by the formula operations / (peak x utilisation), or as measured by --probe. The optimiser,
-the loader and writing files are in the utilisation, which was taken from whole trainings (`ablations.calibration`).
+Hours come from a pace (seconds per step), either estimated as operations / (peak x utilisation) or measured by --probe. The
+optimiser, the loader and writing files are part of the utilisation, which was fitted to whole trainings
+(`ablations.calibration`).
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -1,8 +1,8 @@
-"""What of a plan is there already: what Snakemake would skip, and what it would make.
+"""Which outputs of a plan exist already (Snakemake would skip them), and which it would make.
 
 A file counts as made where it is there and not older than the model it comes from. A missing model counts only if a missing
-output needs it. What stands beside those files (model.json, metrics.json) is not asked for by itself. Snakemake also makes a
-file again when the command of its rule has changed since; `snakemake -n` says so.
+output needs it. Files beside them (model.json, metrics.json) are not checked. Snakemake also makes a file again when the
+command of its rule has changed since; `snakemake -n` says so.
 """
 
 import json

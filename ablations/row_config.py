@@ -1,8 +1,8 @@
-"""What the plan needs of a row's gin file, and where it is kept between calls.
+"""RowConfig, what the plan needs to know of a row's gin file, and a cache of it.
 
-Building the models of all rows takes torch and many seconds, and nearly always nothing has changed. So what was read is
-kept in one file, by content: the row's text and everything it includes, the code that reads it, the versions of the
-libraries, the architecture and weights files it names. Deleting the file costs time and nothing else.
+Building the models of all rows needs torch and many seconds, and nearly always nothing has changed. So each RowConfig is cached
+in one file, under a key of everything that it depends on: the row's text and its includes, the code that reads them, the
+versions of the libraries, the architecture and weights files. Deleting the file costs only time.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""The rows of tables: their gin files, the data they ask for, and the run each of them is."""
+"""The rows of tables: their gin files, the data they need, and the run of each."""
 
 import json
 import re

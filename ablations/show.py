@@ -1,4 +1,4 @@
-"""What the plan prints: rows, runs, price, power, and what the estimates rest on."""
+"""Prints the plan: rows, runs, price, power, and the assumptions of the estimates."""
 
 import argparse
 from collections.abc import Callable, Sequence

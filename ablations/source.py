@@ -1,4 +1,4 @@
-"""The data of a study: what identifies it, and how many images there are."""
+"""The data of a study: its identity, and its numbers of images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

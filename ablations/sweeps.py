@@ -1,4 +1,4 @@
-"""The rows of a table's sweep as gin files: generated below the results folder, read by everything as rows written by hand.
+"""Writes the rows of a table's sweep as gin files below the results folder; they are used like rows written by hand.
 
 results/sweeps/<scale>/<table>/<row>.gin includes the row that the sweep starts from and sets the knobs. It holds what a
 hand-written row would hold, so it has the same digest and shares its run. `python -m core.train` takes it like any other.

@@ -44,7 +44,7 @@ def read_search(path: Path) -> tuple[dict, pd.DataFrame]:
 
 
 def outcome(folder: Path, output: str) -> dict:
-    """What a training came to; a diverged one has a reason instead of accuracy and loss.
+    """The result of a training: accuracy and loss or, if it diverged, a reason.
 
     Raises:
         ReportError: there is no validation in its metrics.jsonl.

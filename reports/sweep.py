@@ -1,11 +1,11 @@
-"""Rows that a table.yaml spans itself: its `sweep`, as points of a grid with the names of their rows.
+"""The `sweep` of a table.yaml, which defines rows without gin files: points of a grid, with the names of their rows.
 
     sweep: {DROPOUT: [0.0, 0.1, 0.3]}
     sweep: {PERMUTATIONS: {from: 2, to: 16, steps: 4, log: true}, MIRRORED: [true, false], sample: 5}
     sweep: [{DROPOUT: [0.0, 0.3]}, {ENCODER_LR: {times: [0.5, 2]}}]      # the rows of both
 
-What a sweep says is refused here where the YAML alone shows that it is wrong (ReportError, naming file, key and value);
-`ablations.sweeps` makes gin files of the points and knows which knobs the starting row has.
+Errors that the YAML alone shows are raised here (ReportError, naming file, key and value). `ablations.sweeps` writes the
+points as gin files and checks that the starting row has the knobs.
 """
 
 import math

@@ -1,10 +1,10 @@
-"""From rows to runs: what each gin file trains, where it lies, and which rows share it.
+"""From rows to runs: what each gin file trains, where its results go, and which rows share a run.
 
     python -m ablations.plan table_VI
     python -m ablations.plan --all --scale paper --gpus 8 --price 2.5
 
-A run is identified by what it trains: the values its training reads, and the data. A row that changes only decoding
-shares its run, and tables share runs; editing a comment changes nothing.
+A run is identified by what it trains: the values that its training reads (core/experiment/identity.py) and the data. Rows that
+differ only in decoding share a run, and tables share runs; editing a comment changes nothing.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Batches: in which order samples come, and how loader processes make images of them."""
+"""Batches: the order of samples, and the loader processes that decode and transform their images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

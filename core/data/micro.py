@@ -45,7 +45,7 @@ class World:
     """Sizes, words and looks of the micro world.
 
     Args:
-        families: one benchmark each, in the order that numbers their images; one is named REGULAR.
+        families: one benchmark each; their order decides which random numbers they draw; one is named REGULAR.
         page: what every word is written on.
         synthetic: the family of train/synth, no benchmark; None takes the regular one.
         synthetic_page: what its words are written on; None takes `page`.
@@ -142,7 +142,7 @@ class World:
         return word[:place] + others[rng.integers(len(others))] + word[place + 1 :]
 
     def materials(self) -> str:
-        """What decides images beside this object's values, one line each: fonts by content, words, renderer.
+        """What decides the images besides this object's values, one line each: fonts by content, words, renderer.
 
         Raises:
             OSError: a font's file is missing.

@@ -30,7 +30,7 @@ from core.files import file_digest, write_json
 
 @dataclass(frozen=True)
 class Filter:
-    """Which listed words are used.
+    """Selects the words of a source that are used.
 
     Args:
         match: a regular expression that the whole label must match.

@@ -1,4 +1,4 @@
-"""Scores of readings: word accuracy and 1-NED, over the characters a protocol scores."""
+"""Scores of predictions: word accuracy and 1-NED, over the characters that a protocol scores."""
 
 from dataclasses import dataclass
 

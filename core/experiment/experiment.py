@@ -1,4 +1,4 @@
-"""What one training run consists of: a frozen dataclass that gin fills (sections III and IV-A)."""
+"""What one training run consists of: `Experiment`, a frozen dataclass that gin fills (sections III and IV-A)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Claims as their files say them (ablations/claims.yaml): sentences, and the contrasts of rows that they come to.
+"""Claims as read from ablations/claims.yaml: sentences, and the contrasts of rows that express them.
 
 Everything here raises ReportError for a file that cannot be used: one line with file, place, value and fix.
 """
@@ -25,7 +25,7 @@ TIME = "milliseconds"  # the only fact that claims are made about
 
 @dataclass(frozen=True)
 class Contrast:
-    """A sum of signed rows, and what the claim says of it.
+    """A weighted sum of rows, and whether the claim says that it is positive, negative or about zero.
 
     Args:
         weights: by (table, row); they add up to zero, and rows that cancel are left out.

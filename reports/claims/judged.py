@@ -1,4 +1,4 @@
-"""A ledger with its verdicts: every contrast by the printed numbers alone, and as it was measured."""
+"""A ledger with its verdicts: every contrast judged by the printed numbers alone, and by the measured ones."""
 
 from dataclasses import dataclass
 

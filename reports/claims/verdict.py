@@ -1,4 +1,4 @@
-"""A difference and what it is worth, and the rules by which it answers a claim."""
+"""An effect with its uncertainty, and the rules that turn it into a verdict on a claim."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -67,7 +67,7 @@ class Verdict(NamedTuple):
 
 
 def judge(kind: str, margin: float | None, effect: Effect, contrasts: int = 1) -> Verdict:
-    """What an effect says of a contrast.
+    """The verdict of an effect on a contrast.
 
     more, less: supported where the 95 % interval lies wholly on the claimed side of zero, contradicted where it lies wholly on
     the other side; else the same, where a margin is given and the 90 % interval lies inside it.

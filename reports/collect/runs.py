@@ -38,7 +38,7 @@ def evaluation_folder(results: Path, run: pd.Series, seed: str) -> Path:
 
 
 def check_protocols(runs: pd.DataFrame, layout: Layout) -> None:
-    """Refuse a table whose rows were scored under different protocols, but for what the table is about (`varies`)."""
+    """Raise ReportError if rows were scored under different protocols, except for the settings that the table `varies`."""
     settings = {run.row: json.loads(run.protocol) for _, run in runs.iterrows()}
     first_row, first = next(iter(settings.items()))
     for row, other in settings.items():

@@ -1,4 +1,4 @@
-"""Figures 1 and 2: what CLIP looks at, drawn from the maps that core.figures.zero_shot and core.figures.attention keep."""
+"""Figures 1 and 2: what CLIP looks at, drawn from the maps that core.figures.zero_shot and core.figures.attention save."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Forest plot: every row's difference to the baseline on the same images, and whether it could have been seen at all."""
+"""Forest plot: every row's difference to the baseline on the same images, and whether the study could have shown it at all."""
 
 import argparse
 from typing import NamedTuple

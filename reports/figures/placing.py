@@ -1,4 +1,4 @@
-"""Labels beside marks that cover neither each other nor the marks, chosen the same way every time.
+"""Places labels beside marks so that they cover neither each other nor the marks; deterministic.
 
 K marks, S spots a label may take, B and O boxes (left, bottom, right, top), L lines (two ends); all in points.
 """

@@ -1,4 +1,4 @@
-"""A table for other programs: one line per cell, one line per row, and what holds for the table as a whole."""
+"""A table for other programs: CSV with one line per cell, CSV with one line per row, JSON for the table as a whole."""
 
 import json
 

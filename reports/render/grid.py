@@ -1,4 +1,4 @@
-"""A table as a rectangle of ready-made entries: which columns are shown, and what each cell says, for LaTeX and HTML alike."""
+"""A table as a grid of formatted entries, shared by LaTeX and HTML: which columns are shown, and the text of each cell."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from reports.render.text import number, probability, shortened, signed
 from reports.stats.intervals import LEVEL
 from reports.table import Table
 
-TWO_MODELS = "these two models"  # what an interval over images alone is of
+TWO_MODELS = "these two models"  # what an interval over images alone is about
 NO_NOISE = "no measure of training noise: one seed, or a run shared with the baseline"
 TOO_FEW_IMAGES = "these images cannot show a difference as small as this one, however many seeds there are"
 UNCOMPARED = "its images and the baseline's were not both read"
@@ -39,7 +39,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Entry:
-    """What stands in one place.
+    """The content of one cell of the grid.
 
     Args:
         text: the number or word; empty where there is none.

@@ -1,4 +1,4 @@
-"""The sentences under a table: what its numbers are, and what they are not."""
+"""The notes below a table: what its numbers are, and what they are not."""
 
 import json
 
@@ -12,7 +12,7 @@ from reports.table import Table
 
 
 def notes_of(table: Table) -> tuple[str, ...]:
-    """All notes of a table, plain text; a new one is a function from a Table to a sentence, or to nothing, in this list."""
+    """All notes of a table as plain text. A new note is a function from a Table to a sentence (or to nothing) in this list."""
     if table.averaged:
         written = [accuracy, average, paired, training_noise, scored, parameters, rounded, timed, cleaned, computed, ours]
         written += [missing, unfilled, ordering]
@@ -109,7 +109,7 @@ def parameters(table: Table) -> str:
 
 
 def rounded(table: Table) -> str:
-    """Which rows were trained in what, where that differs: a processor may lack what a row asks for."""
+    """Which rows were trained in which precision, if they differ: a processor may lack the one that a row sets."""
     trained_in = {row: precisions(table.results, run) for row, run in table.runs.iterrows()}
     kinds = sorted(set().union(*trained_in.values()))
     if len(kinds) < 2:

@@ -1,4 +1,4 @@
-"""Statistics of word accuracy: intervals, differences with image and training noise, what a study can show.
+"""Statistics of word accuracy: intervals, p-values of differences with image and training noise, Holm's correction, power.
 
 A difference of two rows is gain[i, k] = mu + a_k + b_i + e_ik for image i and seed k, in points: a_k is training noise, b_i
 the choice of images, e_ik both together (docs/statistics.md).
@@ -117,7 +117,7 @@ def seed_sd(values: np.ndarray) -> float:
 
 
 def compared(gain: np.ndarray, strata: Strata, noise: Noise | None = None, trainings: float = 2) -> Paired:
-    """A t interval for a difference whose variance has images and trainings.
+    """A difference with its t interval and p-value; its variance comes from images and from trainings.
 
     V = V_image + V_training - V_residual, where V_residual is what both of the others contain (two-way random effects,
     Searle, Casella and McCulloch 1992, chapter 4); at least the larger of the two. Degrees of freedom by Satterthwaite (1946).

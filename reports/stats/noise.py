@@ -66,7 +66,7 @@ def noise_of_rows(means: Mapping[str, np.ndarray], weights: Mapping[str, float])
 
 
 def combined(noises: list[Noise]) -> Noise | None:
-    """Several measures as one, weighted by their degrees of freedom; None for none."""
+    """Several measures pooled, weighted by their degrees of freedom; None if there are none."""
     if len(noises) < 2:
         return noises[0] if noises else None
     freedom = np.array([noise.df for noise in noises], float)
@@ -76,7 +76,7 @@ def combined(noises: list[Noise]) -> Noise | None:
 
 
 def beside(by_seed: np.ndarray, noise: Noise | None, trainings: float = 2) -> Noise | None:
-    """As much of a noise as counts beside a difference's own spread over seeds.
+    """The part of a noise measured elsewhere that may be pooled with a difference's own spread over seeds.
 
     A row may be noisier than others. So noise from elsewhere has `MOST_DF` degrees of freedom at most, and none where the own
     spread is larger than it explains (F test, one-sided, at the level `DISAGREE`). One seed has no spread of its own.
