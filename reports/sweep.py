@@ -95,7 +95,9 @@ def one_sweep(path: Path, entry: object) -> Sweep:
         points[name] = point
     for name in listed(path, entry, "without"):
         if points.pop(name, None) is None:
-            raise ReportError(f"{path}: sweep: without names {name!r}, which is no row of it; there are {', '.join(points)}")
+            raise ReportError(
+                f"{path}: sweep: 'without' names {name!r}, which is not a row of the sweep; its rows are {', '.join(points)}"
+            )
     start, share = entry.get("from", ""), entry.get("share", 1.0)
     if not isinstance(start, str):
         raise ReportError(f"{path}: sweep: from is {start!r}; expected a row of this table or a gin file")

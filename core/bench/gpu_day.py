@@ -116,7 +116,7 @@ def summary(device: str, ends: dict[str, str], asked: dict[str, Part], out: Path
     return "\n".join(text)
 
 
-NOT_RUN = "not run: the time was over"
+NOT_RUN = "not run: no time was left"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -127,9 +127,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         epilog="without a GPU every part runs on the CPU, where --scale smoke takes some minutes: a rehearsal",
     )
     parser.add_argument("out", type=Path, help="folder for the logs and summary.md")
-    parser.add_argument("--parts", nargs="+", choices=names, default=names, metavar="PART", help=f"of {', '.join(names)}")
+    parser.add_argument(
+        "--parts", nargs="+", choices=names, default=names, metavar="PART", help=f"parts to run, of {', '.join(names)}"
+    )
     parser.add_argument("--scale", default="paper", help="scale of the timed models (default: paper)")
-    parser.add_argument("--minutes", type=at_least(1), default=9, help="of all parts together (default: 9)")
+    parser.add_argument("--minutes", type=at_least(1), default=9, help="time limit of all parts together (default: 9)")
     options = parser.parse_args(arguments)
     with user_errors():
         if options.out.is_file():

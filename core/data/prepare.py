@@ -196,7 +196,7 @@ def arguments_parser() -> argparse.ArgumentParser:
     parser.add_argument("--format", choices=sorted(FORMATS), help="format of SOURCE (default: guessed from its files)")
     parser.add_argument("--images", type=Path, help="folder of the images (default: beside the annotations)")
     parser.add_argument("--split", help="split to read, train, val or test, if SOURCE holds several (coco-text: also all)")
-    parser.add_argument("--subset", type=Path, help="file of numbers, one per line: the entries of the source to use, from 1")
+    parser.add_argument("--subset", type=Path, help="file with the numbers of the entries to use, one per line, counted from 1")
     parser.add_argument("--match", help="regular expression that a whole label must match, e.g. '[A-Za-z0-9]+'")
     parser.add_argument(
         "--min-side", type=at_least(1), default=1, help="shortest side in pixels; smaller images are left out (default: 1)"
@@ -206,9 +206,9 @@ def arguments_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--pad", type=at_least(0), help="pixels by which boxes are grown (default: 0; coco-text: 2)")
     coco = parser.add_argument_group("coco-text", "attributes that a word must have; 'any' for every value")
-    coco.add_argument("--legibility", default="legible", help="legibility (default: legible)")
-    coco.add_argument("--language", default="english", help="language (default: english)")
-    coco.add_argument("--writing", default="machine printed", help="class (default: 'machine printed'; or handwritten)")
+    coco.add_argument("--legibility", default="legible", help="legibility of words to use (default: legible)")
+    coco.add_argument("--language", default="english", help="language of words to use (default: english)")
+    coco.add_argument("--writing", default="machine printed", help="kind of words, or handwritten (default: machine printed)")
     add_workers(parser)
     return parser
 

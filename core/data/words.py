@@ -146,10 +146,10 @@ def main() -> None:
         epilog="example: python -m core.data.words data/train/rendered --n 10000 --seed 7 --families regular,rotated",
     )
     parser.add_argument("out", type=Path, help="folder to write; must not hold anything yet")
-    parser.add_argument("--n", type=int, required=True, help="how many images; the first ones do not depend on it")
-    parser.add_argument("--seed", type=int, required=True, help="0 or more; image i follows from (seed, i)")
+    parser.add_argument("--n", type=int, required=True, help="number of images; a larger number keeps the first ones")
+    parser.add_argument("--seed", type=int, required=True, help="seed, 0 or more; image i depends on (seed, i) only")
     parser.add_argument("--world", default=WORLD, help="gin file of the families and the page (default: %(default)s)")
-    parser.add_argument("--families", help="some of the world's, like regular,rotated, equally often (default: all)")
+    parser.add_argument("--families", help="families of the world, like regular,rotated, drawn equally often (default: all)")
     parser.add_argument(
         "--fonts", type=Path, help="folder of .ttf, .otf, .ttc files (default: the world's, which come with matplotlib)"
     )

@@ -20,7 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description="Count the parameters of a row's model, or list how it differs from another row; loads no weights.",
     )
     parser.add_argument("row", help="gin file, e.g. ablations/table_VI/image0-text6.gin")
-    parser.add_argument("--against", metavar="ROW", help="another gin file: what differs; exit status 1 where nothing does")
+    parser.add_argument(
+        "--against", metavar="ROW", help="another gin file to list the differences from; exit status 1 if there are none"
+    )
     add_scale(parser)
     add_settings(parser)
     add_json(parser)

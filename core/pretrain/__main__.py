@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("out", type=Path, help="weights file to write (.safetensors)")
     about = "steps between copies of the unfinished towers (default: none are kept)"
     parser.add_argument("--keep-every", type=at_least(0), default=0, metavar="STEPS", help=about)
-    about = "steps between states to go on from (default: %(default)s)"
+    about = "steps between resumable states (default: %(default)s)"
     parser.add_argument("--save-every", type=at_least(1), default=500, metavar="STEPS", help=about)
     add_settings(parser)
     add_threads(parser)

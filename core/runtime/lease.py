@@ -165,12 +165,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         epilog=f"environment: {FOLDER}, the folder of the lock files (default: clip4str-leases-<user> in the folder for "
         "temporary files); people or containers that share GPUs set it to one folder on a local disk. "
         f"{LIST}, the machine's GPUs, where nvidia-smi cannot be asked: {LIST}=0,1 (empty: none). "
-        "The status is COMMAND's; 127 if there is no such program.",
+        "The exit status is COMMAND's, or 127 if the program does not exist.",
     )
     parser.add_argument("--gpus", metavar="N", type=at_least(1), default=1, help="devices to take, all at once (default: 1)")
-    about = "commands that may use a device at once, this one counted (default: 1, alone)"
+    about = "most commands on a device at once, this one included (default: 1)"
     parser.add_argument("--share", metavar="S", type=at_least(1), default=1, help=about)
-    parser.add_argument("--list", action="store_true", help="print which command holds and which waits for what, and exit")
+    parser.add_argument("--list", action="store_true", help="print which commands hold or wait for which devices, and exit")
     words = list(sys.argv[1:] if arguments is None else arguments)
     ours = words.index("--") if "--" in words else len(words)
     options, command = parser.parse_args(words[:ours]), words[ours + 1 :]

@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     add_threads(command)
     about = "steps between lines of metrics.jsonl (default: %(default)s)"
     command.add_argument("--log-every", type=at_least(1), default=LOG_EVERY, help=about)
-    about = "number of this attempt in a workflow that restarts failed jobs; what ran out of memory is not tried twice"
+    about = "number of this attempt in a workflow that restarts failed jobs; a job that ran out of memory is not retried"
     command.add_argument("--attempt", type=int, default=1, help=about)
     add_tracking(command)
     return command

@@ -77,7 +77,7 @@ def judged_ledgers(study: StudyResults) -> list[tuple[Ledger, list[JudgedClaim]]
     """Every ledger there is, the paper's first."""
     ledgers = [read_ledger(path) for path in ledger_paths()]
     if not ledgers:
-        raise ReportError("no ablations/claims.yaml, nor one beside a table.yaml: there are no claims to judge")
+        raise ReportError("no claims to judge: there is no ablations/claims.yaml, and no claims.yaml beside a table.yaml")
     return [(ledger, [judge_claim(claim, study) for claim in ledger.claims]) for ledger in ledgers]
 
 

@@ -46,9 +46,7 @@ def forest(table: Table) -> Figure:
     place with the reason.
     """
     if table.layout.baseline is None:
-        raise ReportError(
-            f"{table.layout.path}: no 'baseline', so there are no differences to draw; name one or leave this out"
-        )
+        raise ReportError(f"{table.layout.path}: no 'baseline', so there are no differences to draw; name one or remove forest")
     rows = table.rows
     if rows.difference.isna().all():
         raise ReportError(f"{table.layout.path}: no row has a difference to {table.layout.baseline} yet; run its rows first")
