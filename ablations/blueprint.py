@@ -8,7 +8,7 @@ from core.experiment.step_memory import saved_bytes
 
 
 def read(gin: str, scale: str) -> RowConfig:
-    """What the plan needs of a gin file.
+    """Read a gin file into the entries of a `RowConfig`.
 
     Raises:
         ConfigError: naming file and binding.

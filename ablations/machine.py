@@ -12,7 +12,7 @@ FILE = "ablations/workflow.yaml"
 
 @dataclass(frozen=True)
 class Machine:
-    """How many jobs fit on it."""
+    """How many jobs fit on the machine."""
 
     slots: int | None  # what `--resources gpu=` should be; None: not ours to limit
     threads: int  # CPU threads per job

@@ -49,7 +49,7 @@ class Question:
 
 
 def question(plan: Plan, table: str, points: float, noise_sd: float | None, discordant: float) -> Question:
-    """What `--power` asks of a table.
+    """The `Question` of --power for a table.
 
     Args:
         noise_sd: of one training, in points; None for what the study has measured, or table.yaml states.

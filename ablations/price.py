@@ -67,7 +67,7 @@ def formula(work: Work, config: RowConfig, assumptions: Assumptions) -> Pace:
 
 
 def configuration(row: Row) -> str:
-    """What decides how long a step and a reading take: rows that agree in it are timed once.
+    """The settings that decide how long training steps and inference take; rows with equal ones are timed once.
 
     Rows that differ in data, weights file or seed alone take the same time.
     """
@@ -161,7 +161,7 @@ def longest_word(source: Source, names: Sequence[str], images: int, assumed: Seq
 
 
 def word_lengths(source: Source, names: Sequence[str]) -> list[int]:
-    """How many labels of a sample of training sets have 1, 2, 3, ... letters; looked at once per source."""
+    """How many labels in a sample of the training sets have 1, 2, 3, ... letters; computed once per source."""
     key = tuple(names)
     if key not in source.lengths:
         words = [len(label) for label in sample_labels(train_roots(source.root, names), SAMPLE)]

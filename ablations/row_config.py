@@ -95,7 +95,7 @@ class RowConfig:
 
     @property
     def layers(self) -> str:
-        """Of the image and the text tower."""
+        """The layers of the image and the text tower, as text."""
         return f"{self.counts.image_layers}/{self.counts.text_layers}"
 
     def total_steps(self, images: int) -> int:
@@ -155,7 +155,7 @@ def files_digest(named: list[str]) -> str:
 
 
 class PlanCache:
-    """What was read and counted of rows, by content, in one file; entries of earlier code are dropped when it is written.
+    """A cache of rows in one file, keyed by content; entries of earlier code are dropped when it is written.
 
     Args:
         path: the file; a damaged one counts as empty.

@@ -123,7 +123,7 @@ def unknown(row: Row) -> None:
 
 
 def counted(plan: Plan, cache: PlanCache, assumptions: Assumptions) -> dict[str, Work]:
-    """What every run's step and reading take, counted now or before."""
+    """The operations of every run's training step and inference, counted now or taken from the cache."""
     return {
         run: work_of(asking[0][1], plan, cache, assumptions, as_released=False)
         for run, asking in track(plan.asked.items(), "counting operations", transient=True)

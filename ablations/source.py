@@ -69,7 +69,7 @@ class Source:
 
     @cached_property
     def benchmarks(self) -> dict[str, BenchmarkFolder]:
-        """What an evaluation reads, by benchmark; of the rendered world its families, of which none need be there yet."""
+        """The benchmarks that an evaluation reads; for the rendered world its families, which need not be rendered yet."""
         if self.world is not None:
             return {name: BenchmarkFolder(self.root / "test" / name, self.world.test, "") for name in self.world.names}
         return {name: count(folder) for name, folder in self.folders.items()}

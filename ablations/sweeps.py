@@ -93,7 +93,7 @@ def value_here(path: Path, start: str, macros: dict, knob: str, value: object) -
 
 
 def length_of(path: Path, sweep: Sweep, point: Mapping[str, object], own: Mapping[str, object]) -> dict[str, object]:
-    """What a row says of its length: a share of the starting row's, or that the unit which is not swept does not count.
+    """A row's bindings of its training length: a share of the starting row's, or None for the unit that is not swept.
 
     Raises:
         ConfigError: the sweep shortens what it varies.

@@ -57,12 +57,12 @@ def find(plan: Plan, name: str) -> str:
 
 
 def reasons(folder: Path, untrained: str, data: Path) -> Iterator[str]:
-    """What the folder of one seed shows about its training."""
+    """Reasons from the folder of one seed: whether its model is there, whole, and current."""
     states = sorted(path for path in (folder / "state").glob("step-*") if path.suffix != ".partial")
     if untrained:
         yield f"would be trained: {untrained}"
         if states:
-            yield f"interrupted; it goes on from its state at step {int(states[-1].name.removeprefix('step-')):,}"
+            yield f"interrupted; it will resume from its state at step {int(states[-1].name.removeprefix('step-')):,}"
         elif (folder / "metrics.jsonl").is_file():
             yield "it was started and has no state: it starts over"
     elif not (folder / MODEL).is_file():
@@ -97,7 +97,7 @@ def earlier(plan: Plan, run: str) -> Iterator[str]:
 
 
 def no_longer(plan: Plan, run: str) -> Iterator[str]:
-    """What became of the rows that asked for a run which no row needs now."""
+    """What happened to the rows of a run that no row needs any more."""
     yield "no row needs it under these settings: it is left alone, and nothing reads it"
     before = rows_of(plan.results / "runs" / run / "rows.json")
     for entry in before:

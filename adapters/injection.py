@@ -12,7 +12,7 @@ from core.model.attention import SelfAttention, attend, split
 
 
 class LinearAttention(nn.Module):
-    """What a tower's attention computes, with a linear layer for each projection."""
+    """A tower's attention with a separate linear layer for each projection, so that peft can adapt them."""
 
     def __init__(self, attention: SelfAttention):
         super().__init__()

@@ -127,7 +127,7 @@ def ranks(cells: pd.DataFrame, columns: list[Column], what: str, beside: pd.Data
 
 
 def averaged_columns(columns: list[Column], cells: pd.DataFrame) -> list[Column]:
-    """What a row's mean and its difference are over: the paper's benchmarks that were measured.
+    """The columns that a row's mean and difference are computed over: the paper's benchmarks that were measured.
 
     Where there are none, the paper's own averages; where there are none of these either, every measured benchmark.
     """

@@ -190,7 +190,7 @@ def part_of_name(knob: str, value: object) -> str:
 
 
 def number_text(value: float) -> str:
-    """As short as identifies the number."""
+    """A number in the shortest text that identifies it."""
     short = f"{value:g}"
     return short if float(short) == value else repr(value)
 

@@ -47,7 +47,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def add_power(parser: argparse.ArgumentParser) -> None:
-    """How many seeds a study needs."""
+    """Add the options of --power: how many seeds a study needs."""
     group = parser.add_argument_group("power", "how many trainings of each row show a difference, and what they cost")
     group.add_argument("--power", metavar="TABLE", help="the table whose rows are compared with its baseline")
     group.add_argument("--points", type=positive, help="difference that is to be shown with 80 %% power, of the table's mean")

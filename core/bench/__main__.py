@@ -139,7 +139,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def add_reading_options(read: argparse.ArgumentParser, train: argparse.ArgumentParser) -> None:
-    """What rows with random weights read; `parsed` completes the defaults of `read`, which depend on --model."""
+    """Add the options for rows with random weights; `parsed` sets the defaults of `read`, which depend on --model."""
     for verb in (read, train):
         add(verb, "rows", [BASELINE] if verb is train else [])
         add(verb, "--batch", [8] if verb is train else None, {"nargs": "+"})

@@ -124,7 +124,7 @@ def decodable(words: Words, images: int, source: str) -> list[int]:
 def passing(
     dataset: Dataset, chosen: list[int], batch: int, workers: int, together: Callable | None, last: Callable[..., Tensor]
 ) -> Ready:
-    """Of a round: a pass over the chosen images, each round augmented in its own way.
+    """A task for `take_turns`: a pass over the chosen images, augmented differently in each round.
 
     Args:
         together: collates examples; None for torch's own way.

@@ -84,7 +84,7 @@ class ForcedDecoder:
 
 
 class ForcedOutputs:
-    """What both decoders of a model read."""
+    """The words that both decoders of a model are forced to read."""
 
     def __init__(self, model: CLIP4STR):
         self.tokenizer = model.tokenizer

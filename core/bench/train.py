@@ -1,4 +1,4 @@
-"""What a training step costs above the image tower's own forward and backward pass.
+"""Cost of a training step relative to the image tower's own forward and backward pass.
 
 B batch, M image tokens, D joint width.
 """

@@ -62,7 +62,7 @@ def sample_images(model: CLIP4STR, data: Path, normalisation: str, count: int, s
 
 
 def ways_of(model: CLIP4STR, protocols: Mapping[str, Protocol]) -> dict[str, dict[str, Way]]:
-    """Of each row the ways to every output the model has.
+    """For each row, the `Way` to every output that the model has.
 
     Raises:
         UserError: rows that do not share their images' normalisation and precision, or that ask for a branch that

@@ -58,7 +58,7 @@ class ImageLmdb:
             self.stored = self.read_count(transaction)
 
     def value(self, transaction: lmdb.Transaction, key: str) -> memoryview | None:
-        """What is stored under a key; DataError where it claims to be longer than the file."""
+        """The value stored under a key; raises DataError if it claims to be longer than the file."""
         try:
             value = transaction.get(key.encode())
         except lmdb.Error as error:

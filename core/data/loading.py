@@ -75,7 +75,7 @@ class Words(Dataset):
         return Example(self.transform.pixels(image), sample.label, sample.index, "", self.transform.normalisation)
 
     def ledger(self) -> Ledger:
-        """What the label rules left out, in all LMDBs together."""
+        """The ledger of all LMDBs together: samples that the label rules left out."""
         merged = Ledger()
         for lmdb in self.lmdbs:
             merged.counts.update(lmdb.ledger.counts)

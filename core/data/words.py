@@ -43,7 +43,7 @@ class Drawn(NamedTuple):
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a set of rendered words is made from; image number i follows from it and i alone.
+    """Everything that determines a set of rendered words; image number i depends only on it and i.
 
     Args:
         seed: not negative.
@@ -77,7 +77,7 @@ class Recipe:
         return png_bytes(drawn.image), drawn.word
 
     def summary(self) -> dict:
-        """What a file beside the images says about them."""
+        """The content of words.json, which describes the images."""
         pictures = [file_digest(Path(name)) for name in self.backgrounds]
         return {
             "seed": self.seed,
@@ -90,7 +90,7 @@ class Recipe:
 
 
 def counted(lines: Sequence[str]) -> dict[str, int | str]:
-    """How many, and 16 hex digits that change with any of them or their order."""
+    """The number of items, and 16 hex digits that change with any item or their order."""
     return {"count": len(lines), "digest": lines_digest(lines)}
 
 

@@ -122,7 +122,7 @@ def length(optimisation: Optimisation) -> dict[str, object]:
 
 
 def compare(row: str, against: str, scale: str, bindings: Sequence[str]) -> Difference:
-    """What two rows do not share at a scale; `bindings` are for the first.
+    """The differences between two rows at a scale; `bindings` apply to the first.
 
     Raises:
         ConfigError: a row cannot be built.

@@ -1,4 +1,4 @@
-"""How a trained model is read and scored."""
+"""The protocol of an evaluation: how a trained model decodes and is scored."""
 
 import json
 from dataclasses import asdict, dataclass

@@ -47,7 +47,7 @@ class Saved:
 
 
 def saved_bytes(model: CLIP4STR, captions: float) -> Saved:
-    """What a training step saves, its longest word as long as can be.
+    """The bytes that a training step saves, for words of the maximum length.
 
     Args:
         model: on the meta device (`core.experiment.experiment.Loaded.blueprint`).

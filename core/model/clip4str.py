@@ -109,7 +109,7 @@ class CLIP4STR(nn.Module):
         return 0 if self.cross_decoder is None else self.caption_tokenizer.truncated
 
     def kept_tensors(self) -> dict[str, Tensor]:
-        """What a file of this model holds: everything, or for an adapted tower all but its frozen pretrained weights."""
+        """The tensors to save: all, or for an adapted tower all but its frozen pretrained weights."""
         tensors = self.state_dict()
         if self.adapter is None or self.towers.weights is None:
             return tensors
@@ -124,7 +124,7 @@ class CLIP4STR(nn.Module):
         return self.read_image(self.towers, self.adapter(self.towers, images))
 
     def caption_memory(self, begun: tuple[Download, torch.device]) -> tuple[list[KeysValues], Tensor]:
-        """What the cross decoder reads of the captions of M predicted words.
+        """The text memory for the cross decoder, from the captions of M predicted words.
 
         Args:
             begun: what `self.captions.begin` made of their ids.

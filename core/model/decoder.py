@@ -92,7 +92,7 @@ class Decoder(nn.Module):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """As PARSeq: truncated normal (0.02), attention's joint input projection Xavier uniform, biases zero."""
+        """Initialise as PARSeq does: truncated normal (0.02), Xavier uniform for attention's input projection, zero biases."""
         nn.init.trunc_normal_(self.position_queries, std=0.02)
         for module in self.modules():
             if isinstance(module, nn.Linear):

@@ -57,7 +57,7 @@ class Freezing:
 
 
 def frozen_blocks(fraction: float, blocks: int, tower: str) -> int:
-    """How many of `blocks` a fraction freezes, refused where that is not a whole number."""
+    """How many of `blocks` a fraction freezes; UserError if that is not a whole number."""
     count = fraction * blocks
     if abs(count - round(count)) > 1e-6:
         raise UserError(

@@ -26,7 +26,7 @@ LOG_EVERY = 20  # steps
 
 
 class Task(Protocol):
-    """What a network learns from drawn images (`core.pretrain`); all that a state must hold of it is in `network`."""
+    """A pretraining task on drawn images (`core.pretrain`); all of its state is in `network`."""
 
     network: nn.Module
     image_size: tuple[int, int]
@@ -36,7 +36,7 @@ class Task(Protocol):
         """Positions of a batch's images."""
 
     def loss(self, images: Tensor, labels: list, rng: np.random.Generator) -> tuple[Tensor, float]:
-        """What is minimised, in float32, and an accuracy to watch; called in the precision of the plan."""
+        """The loss in float32, and an accuracy to watch; called under the autocast of the configured precision."""
 
     def save(self, path: Path) -> None:
         """Write what the study uses of the network."""

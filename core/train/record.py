@@ -30,7 +30,7 @@ def describe(model: CLIP4STR, loaded: Loaded, words: Words, steps: int, devices:
 
 
 def train_record(words: Words, steps: int) -> dict:
-    """What the training set was: every LMDB in order, and what the label rules dropped."""
+    """The training set, for provenance.json: every LMDB in order, and the labels that the rules dropped."""
     lmdbs = [{"path": str(lmdb.path), "stored": lmdb.stored, "used": len(lmdb)} for lmdb in words.lmdbs]
     return {"images": len(words), "steps": steps, "lmdbs": lmdbs, "left_out": words.ledger().as_dict()}
 
@@ -84,7 +84,7 @@ def finished(out: Path, expected: dict) -> bool:
 
 
 def identity(loaded: Loaded, record: dict) -> dict:
-    """What tells a finished run from others."""
+    """The identity of a finished run: what distinguishes it from other runs."""
     return {"training": loaded.digest, "seed": record["seed"], "data_fingerprint": record["data_fingerprint"]}
 
 

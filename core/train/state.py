@@ -64,7 +64,7 @@ class Stopper:
 
 
 class Stateful(Protocol):
-    """What a state is made of: the model, its optimiser, what watches the loss."""
+    """The interface of a state's parts: model, optimiser, loss monitor."""
 
     def state_dict(self) -> dict[str, Any]: ...
 

@@ -46,7 +46,7 @@ FIX = (
 
 
 def read_pickle(path: Path) -> Any:
-    """What a checkpoint holds, on the CPU: tensors, numbers, texts and containers of them.
+    """The content of a checkpoint, on the CPU: tensors, numbers, texts and containers of them.
 
     Raises:
         UnsafeFile: reading it would run what it names.
@@ -102,7 +102,7 @@ def forbidden(message: str, path: Path) -> str | None:
 
 
 def imported_names(path: Path) -> list[str]:
-    """What a bare pickle would import, as far as its operations tell without being run."""
+    """The names that a bare pickle would import, read from its operations without running them."""
     words: list[str] = []
     imports: dict[str, None] = {}
     with path.open("rb") as file, contextlib.suppress(Exception):  # other bytes than a pickle raise nearly anything

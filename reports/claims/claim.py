@@ -49,7 +49,7 @@ class Contrast:
 
     @property
     def layout(self) -> Layout:
-        """Of the first table, whose columns and baseline are used."""
+        """The layout of the first table, whose columns and baseline are used."""
         return layout_of(self.tables[0])
 
     @property
@@ -69,7 +69,7 @@ class Contrast:
         return mean_columns(columns, measured)
 
     def __str__(self) -> str:
-        """As a sum of rows, the table named once where there is one only."""
+        """The contrast as text, a sum of rows; a single table is named once."""
         terms = []
         for (table, row), weight in self.weights.items():
             name = row if len(self.tables) == 1 else f"{table}/{row}"
@@ -147,7 +147,7 @@ def place(error: ValidationError) -> str:
 
 
 def explained(error: ValidationError) -> str:
-    """What is wrong and what would be right."""
+    """A schema error as a message: what is wrong, and what is expected."""
     value, wanted = error.instance, error.validator_value
     match error.validator:
         case "enum":

@@ -24,7 +24,7 @@ class Judged:
     verdict: Verdict
 
     def record(self) -> dict:
-        """As JSON: numbers, or null where there is none."""
+        """The side as JSON: numbers, or null for missing ones."""
         effect, (low, high) = self.effect, (self.effect.interval(CONFIDENCE) or (np.nan,) * 3)[1:]
         numbers = {"value": effect.value, "low": low, "high": high, "image_se": effect.image_se}
         numbers |= {"training_se": effect.training_se, "df": effect.df, "margin": self.margin}
@@ -55,7 +55,7 @@ class JudgedClaim:
         return together([contrast.measured.verdict for contrast in self.contrasts])
 
     def record(self) -> dict:
-        """As JSON."""
+        """The claim and its verdicts as JSON."""
         contrasts = [
             {
                 "contrast": str(judged.contrast),

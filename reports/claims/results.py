@@ -26,7 +26,7 @@ class StudyResults:
 
     @property
     def scale(self) -> str:
-        """Of the tables that were planned; empty where none was."""
+        """The scale of the planned tables; empty if there are none."""
         planned = sorted(self.tables.glob("*.runs.csv"))
         return read_runs(self.tables, planned[0].name.removesuffix(".runs.csv")).scale.iloc[0] if planned else ""
 

@@ -75,7 +75,7 @@ def claim_blocks(judged: list[tuple[Ledger, list[JudgedClaim]]], scale: str, fig
 
 
 def summary(judged: list[JudgedClaim], scale: str) -> str:
-    """How many claims came out how."""
+    """The number of claims per verdict, as text."""
     sides = {
         "By the published numbers alone": "printed",
         f"As measured at {scale} scale" if scale else "As measured": "measured",

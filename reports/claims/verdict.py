@@ -99,7 +99,7 @@ def judge(kind: str, margin: float | None, effect: Effect, contrasts: int = 1) -
 
 
 def needed(effect: Effect, margin: float | None) -> str:
-    """How many seeds would decide it at the noise observed, if the true effect is the one observed.
+    """The number of seeds that would decide the claim, if true effect and noise are as observed.
 
     Args:
         margin: of a claim of equivalence; None for a direction.

@@ -46,7 +46,7 @@ class Flip:
 
 @dataclass(frozen=True)
 class Flips:
-    """What a row won and lost against the baseline.
+    """The images that a row won and lost against the baseline.
 
     Args:
         n: images that both read.

@@ -158,7 +158,7 @@ def p_text(line: pd.Series) -> str:
 
 
 def explanation(table: Table) -> str:
-    """What marks, lines and shade mean, with the number of images."""
+    """The figure's note: what marks, lines and shading mean, with the number of images."""
     rows = table.rows
     images = rows.n.dropna()
     count = f" on {int(images.max()):,} images" if len(images) else ""

@@ -30,7 +30,7 @@ def wide_csv(table: Table) -> str:
 
 
 def summary_json(table: Table) -> str:
-    """What holds for the table as a whole."""
+    """Facts about the table as a whole, as JSON."""
     summary = {
         "table": table.layout.table,
         "title": table.layout.title,

@@ -95,7 +95,7 @@ def measured(table: Table) -> Grid:
 
 
 def explanation(table: Table, grid: Grid) -> list[str]:
-    """How the numbers are set, as far as there are such numbers; not for the published ones."""
+    """The key to the table's typography (bold, italics, ...), as far as the table uses it; not for published numbers."""
     entries = [entry for column in grid.values() for entry in column]
     sentences = []
     if any(entry.rank or entry.published_rank for entry in entries):

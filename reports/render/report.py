@@ -37,7 +37,7 @@ def overview(tables: list[Table]) -> Listing:
 
 
 def not_run(tables: list[Table]) -> Items:
-    """What has no numbers, and why: rows first, then columns that no row fills."""
+    """The rows and columns without numbers, and why: rows first, then columns that no row fills."""
     lines = []
     for table in tables:
         name = table.layout.title.partition(":")[0]

@@ -107,7 +107,7 @@ def pooled_accuracy(scored: pd.DataFrame, seeds: int = 1) -> Interval:
 
 
 def effective_images(n: int, twice: int) -> float:
-    """What n counts are worth where `twice` images are counted two times: Kish's (sum w)^2 / sum w^2."""
+    """The effective number of images if `twice` images are counted two times among n: Kish's (sum w)^2 / sum w^2."""
     return n**2 / (n + 2 * twice)
 
 

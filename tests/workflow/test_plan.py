@@ -171,7 +171,7 @@ def test_why_says_what_is_missing(plan, run):
     said = "\n".join(why(plan, f"{TABLE}/{row.name}"))
     assert f"needed by {TABLE}/{row.name}" in said and "would be trained: its model is missing" in said
     (folder / "state" / "step-000000004").mkdir(parents=True)
-    assert "interrupted; it goes on from its state at step 4" in "\n".join(why(plan, run))
+    assert "interrupted; it will resume from its state at step 4" in "\n".join(why(plan, run))
     for name in ("model.safetensors", "model.json"):
         (folder / name).write_text("made")
     said = "\n".join(why(plan, run[-8:]))

@@ -18,7 +18,7 @@ NO_IMAGES = "no data.mdb below train/, val/ or test/; a data root holds train/<s
 
 @dataclass
 class Diagnosis:
-    """What lies below a data root, and what is wrong with it.
+    """The content of a data root, and what is wrong with it.
 
     Args:
         scans: one per LMDB, train first, then val, then test.
