@@ -199,7 +199,7 @@ def assumed(assumptions: Assumptions, letters: Sequence[int]) -> list[str]:
     """The formula's assumptions.
 
     Args:
-        letters: of the longest words of steps, sorted.
+        letters: lengths of the steps' longest words, sorted.
     """
     device = assumptions.device
     peaks = ", ".join(f"{'float32' if name == 'no' else name} {peak / 1e12:g}" for name, peak in device.peak.items())

@@ -38,7 +38,7 @@ class Job:
 
     Args:
         table, row: which asked first.
-        steps, images: of training; 0 where the model is there.
+        steps, images: training steps and images; 0 if the model is there.
         train_hours, read_hours: on one device; None where there is no pace.
         kept_bytes: weights and predictions that stay. state_bytes: of one resumable state, gone when the run is over.
     """
@@ -153,7 +153,7 @@ def longest_word(source: Source, names: Sequence[str], images: int, assumed: Seq
     """Letters of the longest of `images` words of training sets, on average.
 
     Args:
-        assumed: how many words have 1, 2, 3, ... letters, where there is no data to look at.
+        assumed: number of words with 1, 2, 3, ... letters, used if there is no data to count.
     """
     if source.world is not None:
         return source.world.max_letters

@@ -62,9 +62,9 @@ class RowConfig:
     Args:
         training: the gin text of everything training reads; `operative` adds the protocol.
         named: the architecture and the weights, as the file names them; `files` are digests of those that are files.
-        protocol: how it is scored, as JSON.
-        precision, test_precision: of training and of reading.
-        kept_bytes: of the trained weights, `state_bytes`: of a resumable state.
+        protocol: the evaluation protocol, as JSON.
+        precision, test_precision: precisions of training and of inference.
+        kept_bytes, state_bytes: sizes of the trained weights and of a resumable state.
         machine: the values of MACHINE.
     """
 

@@ -78,7 +78,7 @@ def plan_row(path: Path, at_paper: Path, layout: Layout, scale: str, source: Sou
 
     Args:
         at_paper: the same row's file at paper scale; another one where a sweep made it.
-        cache: what was read before: many rows of different tables ask for one model, and most never change.
+        cache: rows read earlier; most never change, and many share a model.
 
     Raises:
         ConfigError: naming file and binding.

@@ -109,7 +109,7 @@ def paces(
     """The pace of every run - measured, counted, or unknown - and what it rests on.
 
     Args:
-        works: of every run, where hours are estimated from them.
+        works: operations of every run, where hours are estimated from them.
     """
     if options.probe:
         return probed(plan, options.probe_steps, assumptions)

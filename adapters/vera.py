@@ -11,9 +11,9 @@ class Vera(Injected):
 
     Args:
         towers: CLIP's image tower; frozen.
-        rank: of the shared projections.
+        rank: rank of the shared projections.
         targets: layers of a block, as of `Lora`.
-        seed: of the projections, which are drawn again whenever the model is built.
+        seed: seed of the projections, which are drawn again whenever the model is built.
     """
 
     def __init__(self, towers: nn.Module, rank: int, targets: list[str], seed: int):

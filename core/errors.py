@@ -26,7 +26,7 @@ class UnsafeFile(UserError):
 
 
 class TrainingError(UserError):
-    """A run that cannot go on; the last saved state is kept."""
+    """A training run that cannot continue; the last saved state is kept."""
 
 
 class DeviceError(UserError):

@@ -48,7 +48,7 @@ class Column:
     """One column of a table and the benchmark, or pooled benchmarks, that fill it here.
 
     Args:
-        name: as the paper prints it.
+        name: the column's name as the paper prints it.
         benchmarks: pooled image by image; empty where nothing here stands for the paper's column, and for facts.
         published: False for what we show beside the paper's columns.
         average: the name of the formula, for columns that average the others.
@@ -84,7 +84,7 @@ class StatedNoise:
 
     Args:
         points: standard deviation of one training of the mean that the table prints.
-        df: of that value: how many independent pairs of trainings it comes from.
+        df: degrees of freedom of that value: the number of independent pairs of trainings it comes from.
         source: where it is from.
     """
 
@@ -103,7 +103,7 @@ class Layout:
         varies: protocol settings that rows may differ in.
         labels: a folder below DATA/labels whose labels replace the stored ones.
         not_at_micro: rows that have no stand-in at micro scale, and why.
-        figures: what is drawn of the table, of FIGURES.
+        figures: the table's figures, keys of FIGURES.
         noise_sd: training noise known from elsewhere; None where nothing is stated.
         sweeps: rows that table.yaml spans itself, beside those that are files.
     """
@@ -265,7 +265,7 @@ def absent(column: Column, evaluated: Collection[str], problems: Mapping[str, st
 
     Args:
         evaluated: benchmarks that were evaluated, or can be.
-        problems: what is wrong with benchmarks that are there and cannot be read or scored.
+        problems: by benchmark, why one that is there cannot be read or scored.
     """
     if not column.benchmarks:
         return "no family of the micro world stands for it"

@@ -38,7 +38,7 @@ class Sweep:
         start: the row that every point starts from: one beside table.yaml, or a gin file counted from the repository root;
             empty for the table's baseline, or CLIP4STR-B where the baseline is not a file.
         points: by the name of the row, the values of the knobs.
-        share: of the starting row's training that each row gets, its schedule shortened with it.
+        share: share of the starting row's training length that each row gets; the schedule is shortened with it.
     """
 
     start: str

@@ -31,7 +31,7 @@ class Table:
             check the harness and enter no statistic.
         averaged: names of the columns that `mean` is over.
         notes: sentences that say what the numbers are, in order; plain text.
-        agreement: of the row means with the published ones; None where fewer than three rows have both.
+        agreement: agreement of the row means with the published ones; None if fewer than three rows have both.
         runs: the list of runs that the rows were read from, see `reports.collect.runs.read_runs`.
         results: folder of all results.
     """

@@ -80,7 +80,7 @@ def data_costs(lmdbs: list[WordLmdb], options: argparse.Namespace) -> Iterator[M
     """With augmentation as published (section IV-A), then without; ours and the reference in turns on the same images.
 
     Args:
-        options: of the command: `images` of each measurement are drawn at random from those that can be decoded.
+        options: the command's options; `images` per measurement are drawn at random from those that can be decoded.
 
     Raises:
         DataError: none can be.
@@ -128,7 +128,7 @@ def passing(
 
     Args:
         together: collates examples; None for torch's own way.
-        last: what is still done with a batch.
+        last: a function that finishes a batch.
     """
 
     def ready(number: int) -> Callable[[], int]:

@@ -29,9 +29,9 @@ class Part:
     """One question to the card.
 
     Args:
-        question: what its log answers.
+        question: the question that its log answers.
         limit: seconds after which it is cut off.
-        command: what follows `python`; SCALE is put in.
+        command: the arguments of `python`; SCALE in them is replaced.
     """
 
     question: str

@@ -55,13 +55,13 @@ class Measurement:
     """Something measured beside a reference, in the same run on the same machine.
 
     Args:
-        name: what was measured.
-        unit: of `ours` and `reference`.
+        name: name of the measured task.
+        unit: unit of `ours` and `reference`.
         ratio: ours over the reference measured next to it.
         cpu_ratio: the median ratio in processor time; None where there is none, as on a GPU.
         cpu_share: processor time that ours had, of what its threads could have had; None where that was not measured.
         n: repeats.
-        details: what it was measured on, and figures that follow from the others.
+        details: conditions of the measurement, and derived figures.
     """
 
     name: str

@@ -90,7 +90,7 @@ def measure_trained(
 
     Args:
         protocols: by the names under which they are reported.
-        images: how many are sampled; fewer where DATA has fewer.
+        images: number of sampled images; fewer if DATA has fewer.
 
     Returns:
         The measurements, and what the JSON file holds: `readings` has for each row its own output's cost, and under

@@ -186,7 +186,7 @@ def benchmark_size(name: str, stored: int, usable: int, scored: int) -> Size:
     Papers count differently: COCO, ArT and Uber are what the label rules leave, the others what is stored.
 
     Args:
-        name: as `canonical` returns it.
+        name: a benchmark's name, as `canonical` returns it.
         stored, usable, scored: samples in the LMDB, those that decode and pass the label rules, those with a character of
             the 36 that are scored.
     """

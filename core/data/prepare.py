@@ -111,7 +111,7 @@ def prepare(
 
     Args:
         format_name: a key of FORMATS; None: guessed from the files.
-        load: how images are cut; None: the format's default.
+        load: settings for cutting images; None takes the format's default.
     """
     if out.exists():
         raise FileExistsError(f"{out} is there already; remove it or name another OUT")
@@ -139,7 +139,7 @@ def prepare(
     }
     write_json(whole / "prepare.json", report)  # before the rename, which makes the LMDB and its ledger appear together
     whole.rename(out)
-    shutil.rmtree(parts.folder)  # last: stopped before, the same command goes on from the parts
+    shutil.rmtree(parts.folder)  # last: if stopped before, the same command resumes from the parts
     return report
 
 
@@ -186,7 +186,7 @@ def arguments_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m core.data.prepare",
         description="Convert published word images into an LMDB (OUT/data.mdb) with a ledger of what was left out\n"
-        "(OUT/prepare.json). Interrupted, the same command goes on. docs/data-formats.md shows each format.\n\n"
+        "(OUT/prepare.json). After an interruption the same command resumes. docs/data-formats.md shows each format.\n\n"
         "example: python -m core.data.prepare IIIT5K data/test/IIIT5k --split test",
         epilog="\n".join(["formats:", *formats]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -233,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 command=typed,
             )
         except KeyboardInterrupt:
-            print("the same command goes on from here", file=sys.stderr)
+            print("the same command resumes from here", file=sys.stderr)
             raise
         for reason, count in report["left_out"]["counts"].items():
             print(f"left out {count:8}  {reason}")

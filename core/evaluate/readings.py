@@ -104,8 +104,8 @@ def in_turns(ledger: Ledger, read: list[list[BatchRead]], seconds: list[list[flo
     """The predictions of all processes, in the order in which a single process would have made them.
 
     Args:
-        ledger: what the label rules left out; what could not be decoded is added.
-        read, seconds: of each process: its batches, and the model's seconds for each protocol.
+        ledger: samples that the label rules left out; images that could not be decoded are added.
+        read, seconds: for each process, its batches, and the model's seconds for each protocol.
     """
     rows: list[list[tuple]] = [[] for _ in seconds[0]]
     for turn in itertools.zip_longest(*read):

@@ -25,9 +25,9 @@ class Difference:
         bindings: values of the operative configuration that training or evaluation reads.
         parameters: counts of each tensor group (the name up to its layer) that is only in one, or of another size.
         trained: tensors trained in one and there but frozen in the other.
-        groups: of the optimiser: parameters, peak learning rate and weight decay.
+        groups: optimiser groups: parameters, peak learning rate and weight decay.
         length: images per optimiser step, steps, epochs.
-        protocol: how the model is read and scored.
+        protocol: the evaluation protocol.
     """
 
     bindings: dict[str, Pair]

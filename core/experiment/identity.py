@@ -54,7 +54,7 @@ def world_identity(text: str, materials: str) -> str:
 
     Args:
         text: the gin text of everything that rendering reads, defaults included.
-        materials: what else decides them, see `core.data.micro.World.materials`.
+        materials: everything else that decides them, see `core.data.micro.World.materials`.
     """
     return "\n".join([*decisive(text, BY_CONTENT), materials])
 

@@ -25,7 +25,7 @@ class Averaging:
 
     Args:
         start: share of the steps, above 0 and below 1.
-        snapshots: how many; with 20 epochs, 5 from 0.75 on are the starts of the last five epochs.
+        snapshots: number of snapshots; with 20 epochs, 5 from 0.75 on are the starts of the last five epochs.
     """
 
     start: float
@@ -51,7 +51,7 @@ class Optimisation:
         encoder_lr: for the towers, at a batch of 512; scaled linearly with the batch.
         scratch_multiplier: times that, for what is trained from scratch.
         adapter_rate: "towers" or "scratch", whose learning rate an adapter's own weights have.
-        averaging: of weights, None for the last ones.
+        averaging: averaging of weights; None keeps the last ones.
         batch: images per optimiser step, over all devices and accumulation.
         block: images of a step that are read in the same orders (one draw of K permutations per block).
         device_batch: most images at once on one device; the rest is accumulated.

@@ -77,7 +77,7 @@ class CaptionReader:
     """Predicted words to captions, in two steps, so that the device can be given more work between them.
 
     Args:
-        tokenizer: of the ids.
+        tokenizer: the tokenizer that the ids belong to.
         charset: characters of captions; others are left out, and case is folded where it has one only.
     """
 

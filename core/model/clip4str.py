@@ -127,7 +127,7 @@ class CLIP4STR(nn.Module):
         """The text memory for the cross decoder, from the captions of M predicted words.
 
         Args:
-            begun: what `self.captions.begin` made of their ids.
+            begun: the result of `self.captions.begin` on their ids.
 
         Returns:
             Of each distinct caption once, and M rows, on the host: which of them belongs to which word.

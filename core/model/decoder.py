@@ -46,8 +46,8 @@ class DecoderLayer(nn.Module):
         """Eq. (4) to (6) without the classifier: B S D.
 
         Args:
-            allowed: of the context, broadcasts to B H S L; all of it when None.
-            memory_mask: of the memory, S M; all of it when None.
+            allowed: mask over the context, broadcasts to B H S L; None allows all of it.
+            memory_mask: mask over the memory, S M; None allows all of it.
         """
         x = x + self.drop(self.context_attn(normed, context, allowed))
         x = x + self.drop(self.memory_attn(self.norm_m(x), memory, memory_mask))
@@ -134,7 +134,7 @@ class Decoder(nn.Module):
 
         Args:
             context_ids: B L.
-            memory: of `project_memory`.
+            memory: the result of `project_memory`.
             allowed: broadcasts to B S L.
             content_allowed: broadcasts to B L L; needed from depth 2 on.
             positions: S, which position each query asks for; 0 ... S-1 when left out.
@@ -189,10 +189,10 @@ class Decoder(nn.Module):
 
         Args:
             context_ids: B L, shared by the orders, or B K rows, order fastest.
-            memory: of B rows, shared by the orders.
+            memory: projected memory of B rows, shared by the orders.
             ranks: K L+1, or B K L+1 where images have orders of their own.
-            readable: as context_ids, False where the context holds [E] or padding.
-            captions: of B K rows, what each order reads beside the memory.
+            readable: a mask like context_ids, False where the context holds [E] or padding.
+            captions: projected captions of B K rows, which each order reads in addition to the memory.
 
         Returns:
             B K N C.

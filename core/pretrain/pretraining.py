@@ -48,7 +48,7 @@ class Pretraining:
 
     Args:
         images: rendered once; `steps` of `batch` pass over them.
-        normalisation: of the images.
+        normalisation: normalisation of the images.
         precision: "no" (float32) or "bf16", which is float32 where the processor has no instructions for it.
     """
 
@@ -88,14 +88,14 @@ def pretrain(
 ) -> float:
     """Train the network and write it; returns the mean accuracy over the last tenth of the steps.
 
-    Stopped or killed, the same call goes on from its last state, and ends in the same weights. Beside `out`, in a folder of
+    After an interruption the same call resumes from its last state and ends in the same weights. Beside `out`, in a folder of
     its name ending in .pretraining: metrics.jsonl, the state while there is something left to do, and step-<n>.safetensors.
 
     Args:
         workers: processes that render the images.
         save_every: steps between states.
         keep_every: steps between copies of the network as it is then; 0 keeps none.
-        identity: of the configuration; a state with another one is refused.
+        identity: identity of the configuration; a state with another one is refused.
 
     Raises:
         Interrupted: a signal asked to stop, and the state is saved.

@@ -39,7 +39,7 @@ class Run:
         record: provenance.
         network: `Trained` of the model, prepared by the accelerator.
         validation: the val/ set, None where there is none.
-        average: of the weights, where the recipe has one.
+        average: running average of the weights, if the recipe has one.
         log_every: steps between lines of metrics.jsonl.
     """
 
@@ -214,7 +214,7 @@ def save_and_validate(run: Run, step: int, stopper: Stopper) -> bool:
     # Save before validating: a run stopped between the two validates again from the state, and loses no step.
     if asked or due or (step % run.optimisation.save_every == 0 and step < run.steps):
         run.save(step)
-    if step == run.steps:  # after its state: a run that goes on from it still has both
+    if step == run.steps:  # after its state: a run that resumes from it still has both
         run.take_average()
     if due and not asked:
         run.validate(step, stopper)

@@ -48,7 +48,7 @@ class LossMonitor:
 
         Args:
             losses: total, visual, cross.
-            norm: of the gradient.
+            norm: norm of the gradient.
 
         Raises:
             BadStep: this step, or one that lagged behind, is bad.

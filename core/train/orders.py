@@ -37,7 +37,7 @@ class Orders:
         """The orders of these images.
 
         Args:
-            places: of the images in the step; none for a pass in which nothing could be decoded.
+            places: positions of the images in the step; none for a pass in which nothing could be decoded.
             letters: T, of the step's longest word.
 
         Returns:

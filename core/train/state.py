@@ -28,7 +28,7 @@ class Interrupted(Exception):
     """The run was asked to stop; its state is saved."""
 
     def __init__(self, signal_number: int, step: int):
-        super().__init__(f"stopped after step {step} with its state saved; the same command goes on from there")
+        super().__init__(f"stopped after step {step} with its state saved; the same command resumes from there")
         self.exit_status = 128 + signal_number
 
 

@@ -112,7 +112,7 @@ def resample(tensors: dict[str, Tensor], visual: nn.Module, trained_at: TrainedA
 
     Args:
         tensors: of a CLIP file; those of the image tower begin with "visual.".
-        trained_at: what the architecture was described with; a file of another number of positions is taken as square.
+        trained_at: the sizes in the architecture's description; a file with another number of positions is taken as square.
     """
     positions, patches = tensors.get("visual.positional_embedding"), tensors.get("visual.conv1.weight")
     if positions is None or patches is None or tuple(patches.shape[2:]) != trained_at.patch_size:

@@ -32,7 +32,7 @@ class Contrast:
         columns: names of the columns whose mean is compared; empty for the mean that the table prints.
         kind: more, less or same.
         margin: points that count as nothing; None where the claim gives none.
-        margin_percent: the same of a time, in per cent of the subtracted rows' time.
+        margin_percent: the margin of a time, in per cent of the subtracted rows' time.
         published: the difference of the printed numbers as the ledger gives it; None where there is none.
     """
 
@@ -61,7 +61,7 @@ class Contrast:
         """The columns that the difference is a mean over.
 
         Args:
-            columns: of the table.
+            columns: the columns of the table.
             measured: see `mean_columns`.
         """
         if self.columns:

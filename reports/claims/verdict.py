@@ -75,7 +75,7 @@ def judge(kind: str, margin: float | None, effect: Effect, contrasts: int = 1) -
     where the 95 % interval lies wholly outside.
 
     Args:
-        margin: in the unit of the effect.
+        margin: the claim's margin in the unit of the effect.
         contrasts: how many the claim has. All must hold to support it, which needs no correction; one is enough to contradict
             it, so that interval is widened to 1 - 5 % / contrasts (Bonferroni).
     """
@@ -102,7 +102,7 @@ def needed(effect: Effect, margin: float | None) -> str:
     """The number of seeds that would decide the claim, if true effect and noise are as observed.
 
     Args:
-        margin: of a claim of equivalence; None for a direction.
+        margin: the margin of a claim of equivalence; None for a direction.
     """
     if effect.spread:
         return "the spread of the times is too wide"

@@ -13,7 +13,7 @@ class TableFigure(NamedTuple):
     """One kind of figure that a table can ask for.
 
     Args:
-        about: what it shows, for the command's help.
+        about: a description of its content, for the command's help.
         caption: in the report, with {title} for the table's.
         possible: whether it can be drawn, from the baseline's name and the rows that have numbers.
     """

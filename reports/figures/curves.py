@@ -30,8 +30,8 @@ class Curve:
 
     Args:
         label: the names of its rows.
-        branch: whose loss and accuracy are drawn, `visual` or `cross`.
-        seeds: what `read_curves` gives, by seed.
+        branch: the branch whose loss and accuracy are drawn, `visual` or `cross`.
+        seeds: results of `read_curves`, by seed.
     """
 
     label: str

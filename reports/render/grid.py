@@ -25,7 +25,7 @@ class Head:
 
     Args:
         key: tells columns apart; of a column of the layout its name.
-        note: what fills it here, where the title does not say so.
+        note: the benchmark that fills it here, if the title does not name it.
         numeric: False for columns of words.
         best_first: True where a larger number is better, or nothing is.
     """
@@ -46,7 +46,7 @@ class Entry:
         spread: its interval, and in brackets its standard deviation over seeds.
         rank: 1 best, 2 second best, 0 else; so `published_rank`.
         reason: why `text` is empty.
-        number: what it is sorted by; nan for words and where there is none.
+        number: the value to sort by; nan for words and empty cells.
         details: sentences that explain the number.
         interval: ends to be drawn, in points.
         image_interval: the part of it that images make; None where the rest is not known.

@@ -31,7 +31,7 @@ def html(table: Table, flips: CellFlips) -> str:
     """A whole page with one table.
 
     Args:
-        flips: of the cells that have some to show; others open nothing.
+        flips: flipped images of the cells that have some; other cells open nothing.
     """
     pictures = Pictures()
     return page(table.layout.title, fragment(table, flips, pictures, level=1), pictures)
@@ -55,8 +55,8 @@ def fragment(table: Table, flips: CellFlips, pictures: Pictures, level: int = 2)
     """One table for a page that may hold many.
 
     Args:
-        pictures: of the whole page; thumbnails are added.
-        level: of the heading.
+        pictures: the thumbnails of the whole page; those of this table are added.
+        level: level of the heading.
     """
     grid = measured(table)
     shown = [key for key in flips if key[0] in table.rows.index]

@@ -51,7 +51,7 @@ class Comparison:
         either for rows whose own spread is much larger than that of all others (`reports.stats.noise.beside`).
 
         Args:
-            weights: of the rows, summing to zero.
+            weights: weights of the rows, summing to zero.
         """
         if len({self.runs[row] for row in weights}) < len(weights):
             return None

@@ -126,7 +126,7 @@ def compared(gain: np.ndarray, strata: Strata, noise: Noise | None = None, train
         gain: n x K, in points; of two rows ours - baseline.
         noise: training noise measured elsewhere; joins the rows' own spread over seeds, weighted by degrees of freedom
             (Smyth 2004, equation 5), and is all there is for one seed.
-        trainings: how many times the variance of one training the difference of single trainings has: the sum of the
+        trainings: variance of a difference of single trainings, in variances of one training: the sum of the
             squared weights of a contrast.
     """
     by_seed, seeds = strata.mean(gain), gain.shape[1]
@@ -185,10 +185,10 @@ def seeds_needed(difference: float, seed_variance: float, df: float, image_varia
 
     Args:
         difference: true difference, in points.
-        seed_variance: of the difference of two single trainings, in points squared.
+        seed_variance: variance of the difference of two single trainings, in points squared.
         df: its degrees of freedom; with K seeds at least K - 1.
-        image_variance: what images add however many seeds there are, in points squared.
-        level: of the test; divided by the number of rows where they are corrected for it.
+        image_variance: the variance from images, which no number of seeds reduces, in points squared.
+        level: level of the test; divide it by the number of rows to correct for them.
 
     Returns:
         None where no number of seeds does, because the images alone limit it.

@@ -144,7 +144,7 @@ def examine(root: Path, needs: Sequence[Needs], workers: int, advance: Advance =
     """Check all LMDBs of a data root.
 
     Args:
-        needs: of the tables to give a verdict on.
+        needs: `Needs` of the tables to give a verdict on.
         advance: called with how many more images are done, and of how many.
 
     Raises:

@@ -11,20 +11,20 @@ class Family:
     field `least_...`, between that share of the maximum and the maximum.
 
     Args:
-        name: of the benchmark that the family makes.
+        name: name of the benchmark that the family makes.
         upper, capitalised: shares of the words in capitals, and with a capital first letter; the others are as listed.
         numbers: share of the images that show a number of two to six digits instead of a word.
         signs: share of the words with a punctuation mark, behind them or between two letters.
         contrast: least difference between the grey levels of ink and background, up to 127.
-        gradient: of the background from middle to edge, across and down each, grey levels, either way.
+        gradient: change of the background from middle to edge, across and down each, in grey levels, either way.
         perspective: corner shift, fraction of the image side.
         curvature: sagitta of the baseline, fraction of the height, either way; letters stay upright.
         arc: degrees of a circle that the baseline spans, either way; letters turn with it.
         rotation: degrees, either way.
         downscale: linear factor lost by low resolution.
         occlusion: share of the image's width that a bar covers.
-        opacity: of that bar.
-        patches: how many opaque patches, each of up to a third of the image's height and a tenth of its width, cover parts.
+        opacity: opacity of that bar.
+        patches: number of opaque patches, each of up to a third of the image's height and a tenth of its width.
         blur: Gaussian radius, pixels.
         noise: standard deviation, grey levels.
 

@@ -8,7 +8,7 @@ class Page:
     """The image of a word, and the fonts for it.
 
     Args:
-        height, width: of the image, pixels.
+        height, width: size of the image in pixels.
         margin: least distance of the word from each edge, fraction of the image side.
         fonts: names as `load_font` takes them; each word draws one.
         font_size: pixels per em, before the word is stretched over the image.
