@@ -16,7 +16,7 @@ DONE = "evaluations.json"
 
 
 def is_current(path: Path, model: Path) -> bool:
-    """Whether a file is there and not older than the model it was made with; a model that is gone outdates nothing."""
+    """Whether a file exists and is not older than the model it was made with; if the model is gone, it counts as current."""
     return path.is_file() and (not model.is_file() or path.stat().st_mtime >= model.stat().st_mtime)
 
 
@@ -35,13 +35,13 @@ def undone(run: Path, evaluations: Iterable[str]) -> list[str]:
 
 
 def is_read(run: Path, name: str, digest: str | None) -> bool:
-    """Whether predictions are as young as the model, or those with the digest that a current list has."""
+    """Whether predictions are not older than the model, or have the digest recorded in a current list."""
     path = run / "evaluations" / name / PREDICTIONS
     return is_current(path, run / MODEL) or (digest is not None and path.is_file() and file_digest(path) == digest)
 
 
 def write_done(run: Path, evaluations: Iterable[str]) -> None:
-    """List evaluations that are there, each with a digest of its predictions: equal predictions make an equal list."""
+    """Write the list of existing evaluations, each with a digest of its predictions: equal predictions, equal list."""
     write_json(run / DONE, {name: file_digest(run / "evaluations" / name / PREDICTIONS) for name in sorted(evaluations)})
 
 

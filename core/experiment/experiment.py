@@ -68,7 +68,7 @@ class Loaded:
 
 
 class MetaDevice(DeviceContext):
-    """torch's meta device, on which `torch.nn.init` leaves tensors alone: there is nothing to fill, and trying takes time."""
+    """torch's meta device, with `torch.nn.init` disabled: there is nothing to fill, and trying takes time."""
 
     def __init__(self):
         super().__init__("meta")

@@ -148,7 +148,7 @@ class CLIP4STR(nn.Module):
         return self.losses(images, words, permutations)
 
     def losses(self, images: Tensor, words: list[str], permutations: Tensor) -> Losses:
-        """Eq. (7) over K orders, weighted by tokens; [E] is a target of the first two orders alone.
+        """Eq. (7) over K orders, weighted by tokens; [E] is a target of the first two orders only.
 
         Args:
             permutations: K T+2 over [B] y1 ... yT [E], T the longest word, of these or of a larger batch they are part of;

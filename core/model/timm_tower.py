@@ -1,4 +1,4 @@
-"""Image towers of timm for the visual branch alone: from scratch, or trained to classify (Tables V and VII).
+"""Image towers of timm for models with only a visual branch: from scratch, or trained to classify (Tables V and VII).
 
 B batch, M image tokens ([CLASS] first, where there is one), D width.
 """

@@ -115,7 +115,7 @@ class ClipTowers(ClipTower):
 
 
 class ClipImageTower(ClipTower):
-    """CLIP's image tower alone, for the visual branch alone (Tables V, VII, VIII).
+    """CLIP's image tower without the text tower, for models with only a visual branch (Tables V, VII, VIII).
 
     Args:
         arch, weights, image_size, patch_size: as of `ClipTowers`; the weights file may hold the image tower alone.

@@ -1,4 +1,4 @@
-"""Leaves out steps with a non-finite loss or gradient, and stops a run that has too many of them or explodes."""
+"""Skips steps with a non-finite loss or gradient, and stops a run with too many of them or with an exploding loss."""
 
 import math
 import statistics
@@ -44,7 +44,7 @@ class LossMonitor:
     waiting: deque[tuple[int, Tensor, torch.cuda.Event | None]] = field(default_factory=deque)
 
     def record(self, step: int, losses: Tensor, norm: Tensor) -> None:
-        """Take a step's figures.
+        """Record a step's losses and gradient norm; check those that are due.
 
         Args:
             losses: total, visual, cross.
@@ -64,7 +64,7 @@ class LossMonitor:
         self.flush(but=self.lag)
 
     def flush(self, but: int = 0) -> None:
-        """Judge all recorded steps but the newest `but`.
+        """Check all recorded steps except the newest `but`.
 
         Raises:
             BadStep: one is bad.
@@ -76,7 +76,7 @@ class LossMonitor:
             self.check(step, figures[0].item(), figures[3].item())
 
     def check(self, step: int, loss: float, norm: float) -> None:
-        """Judge one step; remember its loss if it is like the others."""
+        """Check one step; its loss joins the running median unless the step is skipped or stops the run."""
         if not math.isfinite(loss):
             return self.skip(step, f"the loss is {loss}")
         if self.norms and not math.isfinite(norm):
@@ -93,7 +93,7 @@ class LossMonitor:
         return None
 
     def skip(self, step: int, reason: str) -> None:
-        """Count a step that was left out."""
+        """Count a skipped step; BadStep if there are too many."""
         self.recent.append(True)
         self.skipped += 1
         left_out = sum(self.recent)

@@ -12,7 +12,7 @@ from core.model.permutations import sample_permutations
 
 @dataclass(frozen=True)
 class Orders:
-    """One draw of K orders per block of a step's images, from (seed, step, block) alone, whichever devices share the step.
+    """One draw of K orders per block of a step's images, drawn from (seed, step, block) only, whichever devices share it.
 
     The released code draws on every GPU for its batch of 128, so that a step of 1,024 images has up to 34 different orders.
 

@@ -85,7 +85,7 @@ def backward(
         count = permutations.shape[-2]
         weight = target_tokens(len(batch.labels), sum(map(len, batch.labels)), count) / target_tokens(words, letters, count)
         synced = contextlib.nullcontext() if number == len(batches) - 1 else accelerator.no_sync(network)
-        with synced:  # processes exchange gradients in the last pass alone, once per step
+        with synced:  # processes exchange gradients only in the last pass, once per step
             parts = forward(network, model, batch, accelerator.device, permutations)
             accelerator.backward(parts.total * (weight * len(shares)))  # DistributedDataParallel takes the mean
         cross = torch.full_like(parts.visual, torch.nan) if parts.cross is None else parts.cross

@@ -46,7 +46,7 @@ def signs_of(values: np.ndarray) -> np.ndarray:
 
 
 def tied_p(values: np.ndarray, published: np.ndarray) -> float:
-    """Two-sided p of Kendall's S over permutations of the rows; ties leave its denominator alone.
+    """Two-sided p of Kendall's S over permutations of the rows; ties do not change its denominator.
 
     Args:
         values: R.
