@@ -1,4 +1,4 @@
-"""What an estimate assumes of devices and words (ablations/devices.yaml), refused where it makes no sense."""
+"""The assumptions of a price estimate about devices and words (ablations/devices.yaml), and their checks."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What the formula needs beside the model's own count, each as ablations/devices.yaml explains it."""
+    """The estimate's inputs besides the model's own operation count; ablations/devices.yaml explains each."""
 
     device: Device
     paper_device: Device  # of Table II's hours
@@ -41,7 +41,7 @@ class Assumptions:
 
     @property
     def usable_bytes(self) -> float:
-        """What a training step can have of the device's memory."""
+        """The device memory that a training step can use."""
         return 1e9 * self.device.memory_gb * self.usable_memory
 
 

@@ -1,4 +1,4 @@
-"""Rows built without memory for their weights, as `ablations.row_config` keeps them. Needs torch, so it is imported late."""
+"""Builds rows on torch's meta device (no memory for weights) for `ablations.row_config`. Imported late, as it needs torch."""
 
 from ablations.row_config import MACHINE, Counts, RowConfig, Work
 from core.experiment.experiment import load
@@ -8,7 +8,7 @@ from core.experiment.step_memory import saved_bytes
 
 
 def read(gin: str, scale: str) -> RowConfig:
-    """What the plan needs of a gin file.
+    """Read a gin file into the entries of a `RowConfig`.
 
     Raises:
         ConfigError: naming file and binding.
@@ -51,7 +51,7 @@ def count(gin: str, scale: str, letters: int, captions: float, released_letters:
     """Operations per image of a gin file's model, and what its training step keeps.
 
     Args:
-        letters: of the longest word of a step. captions: the share of its captions that differ.
+        letters: length of a step's longest word. captions: the share of its captions that differ.
         released_letters: count the released code's training step too, its longest word that long.
     """
     loaded = load(gin, scale)

@@ -44,7 +44,7 @@ def checks(plan: Plan, works: dict[str, Work], assumptions: Assumptions) -> list
     """Every row of Table II whose hours are printed.
 
     Args:
-        plan: of table_II at paper scale with the published sizes.
+        plan: the plan of table_II at paper scale with the published sizes.
         works: by row, with the released code's operations.
     """
     printed = pd.read_csv(ROOT / PRINTED).set_index("row")["Hours"].dropna()

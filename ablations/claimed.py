@@ -1,4 +1,4 @@
-"""What the ledgers of claims are counted from."""
+"""The files that the ledgers of claims depend on: predictions and times of the tables that claims name."""
 
 from pathlib import Path
 

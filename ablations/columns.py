@@ -63,7 +63,7 @@ def filling(column: Column, labels: str, tables: list[str], source: Source) -> F
 
 
 def strangers(layouts: dict[str, Layout], source: Source) -> list[str]:
-    """What to say of folders below test/ that are no benchmark of the paper and that no column names."""
+    """Warnings about folders below test/ that are neither a benchmark of the paper nor named by a column."""
     if source.world is not None:
         return []
     named = {name for layout in layouts.values() for column in columns_of(layout, False, []) for name in column.benchmarks}

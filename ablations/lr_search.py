@@ -1,4 +1,4 @@
-"""The learning-rate search (section V-A): a sweep over one knob in short trainings, of which val/ chooses.
+"""The learning-rate search (section V-A): a sweep over one knob in short trainings; the accuracy on val/ chooses.
 
 Each trial is a training by the rule `trial`, in a folder of its own below results/searches; `reports.search` makes the table.
 """
@@ -21,7 +21,7 @@ SEARCH = TABLES / "lr_search.yaml"
 
 
 class Search:
-    """What ablations/lr_search.yaml asks for under a plan; read when the search is, and not before.
+    """The search of ablations/lr_search.yaml under a plan; the file is read only when the search is used.
 
     Args:
         path: the YAML file: one sweep of one knob, with the row that it starts from.
@@ -33,7 +33,7 @@ class Search:
 
     @cached_property
     def content(self) -> dict:
-        """What `reports.search` reads (search.json): every value with its run. Writes the trials' gin files.
+        """The content of search.json for `reports.search`: every value with its run. Also writes the trials' gin files.
 
         Raises:
             ConfigError, ReportError: the file asks for something else than one knob with positive numbers, or there is no val/.
@@ -69,14 +69,14 @@ class Search:
 
     @property
     def inputs(self) -> list[Path]:
-        """What the table is made from: search.json, and a mark in the folder of every trial that ended."""
+        """The inputs of the search's table: search.json, and a mark in the folder of every finished trial."""
         plan = self.plan
         ended = [plan.searches / trial["run"] / f"seed{self.seed}" / "trial.done" for trial in self.content["trials"]]
         return [plan.searches / "search.json", *ended]
 
     @property
     def data(self) -> list[Path]:
-        """What a trial waits for: its training words and val/, which chooses."""
+        """The data inputs of a trial: its training sets, and val/, which chooses."""
         _ = self.content
         rendered = self.plan.rendered
         return self.plan.inputs_of_data.train(self.train_data) if rendered else self.plan.inputs_of_data.learned

@@ -1,4 +1,4 @@
-"""What a workflow uses of the machine it runs on: its GPUs, and CPU threads that add up to the cores it was given."""
+"""The workflow's share of the machine: its GPUs, and CPU threads per job so that all jobs together use the given cores."""
 
 import os
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ FILE = "ablations/workflow.yaml"
 
 @dataclass(frozen=True)
 class Machine:
-    """How many jobs fit on it."""
+    """How many jobs fit on the machine."""
 
     slots: int | None  # what `--resources gpu=` should be; None: not ours to limit
     threads: int  # CPU threads per job

@@ -1,9 +1,9 @@
-"""What jobs of the workflow depend on where they read data: parts of the rendered world, or marks of real data.
+"""Data as inputs of Snakemake jobs: parts of the rendered world, or marker files for real data.
 
-Snakemake compares the inputs of a job by their paths. Were a folder of real data such an input, everything would be made
-again where it is moved, linked or spelled otherwise, and nothing where its content is replaced. So the inputs are marks:
-small files below results/data, named after a fingerprint of the content. The folder's own path reaches a job through the
-environment (CLIP4STR_DATA), which triggers nothing.
+Snakemake identifies the inputs of a job by path. If a folder of real data were an input, everything would be rerun when it is
+moved or linked, and nothing when its content is replaced. So the inputs are marks: small files below results/data, named after
+a fingerprint of the content. The folder's own path reaches a job through the environment (CLIP4STR_DATA), which triggers
+nothing.
 """
 
 import json
@@ -33,22 +33,22 @@ class Parts:
     root: Path
 
     def train(self, names: Sequence[str]) -> list[Path]:
-        """What a training waits for: the sets it learns from, and the words it is validated with."""
+        """The inputs of a training: its training sets and val/."""
         return [self.root / part for part in (*(f"train/{name}" for name in names), "val")]
 
     @property
     def test(self) -> list[Path]:
-        """What an evaluation reads."""
+        """The inputs of an evaluation: the test sets."""
         return [self.root / "test", self.root / "labels"]
 
     @property
     def labels(self) -> list[Path]:
-        """What a table with labels of its own depends on besides; nothing, for they come with the test words."""
+        """Further inputs of a table with `labels`: none, as rendered label files come with the test sets."""
         return []
 
     @property
     def learned(self) -> list[Path]:
-        """What a search depends on."""
+        """The inputs of a learning-rate search."""
         return self.everything
 
     @property
@@ -120,7 +120,7 @@ class Marks:
 
     @cached_property
     def name(self) -> str:
-        """What tables call the data: its folder's name when this test set was first seen, and the start of the fingerprint.
+        """The data's name in tables: its folder's name when this test set was first used, and the start of the fingerprint.
 
         It stays where the folder is renamed later; other data in a folder of that name is called otherwise.
         """
@@ -152,7 +152,7 @@ class Marks:
                 partial.symlink_to(self.root.resolve())
 
     def content(self, files: Iterable[Path]) -> str:
-        """What a mark says to people: the bytes of every file that it stands for. Of the test set's, the name is used too."""
+        """The content of a mark, for people: the sizes of the files that it stands for. The test set's also holds its name."""
         sizes = {file.relative_to(self.root).as_posix(): file.stat().st_size for file in files}
         return json.dumps({"name": self.name, "bytes": sizes}, indent=2) + "\n"
 

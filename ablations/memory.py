@@ -1,4 +1,4 @@
-"""What a training step needs of a device's memory, and whether the device has it."""
+"""The device memory that a training step needs, and whether it fits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The plan as a person reads it: rows, what they cost, and what that rests on."""
+"""The plan's output as text: rows, their cost, and the assumptions of the estimate."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -137,8 +137,8 @@ def size(number: float) -> str:
 
 
 def price_lines(plan: Plan, found: list[Job], gpus: int, gpus_per_run: int) -> list[str]:
-    """What the estimate rests on, under the grid."""
-    shared = f" of {gpus_per_run} a run" if gpus_per_run > 1 else ""
+    """The lines below the price grid: the basis of the estimate."""
+    shared = f", {gpus_per_run} per run," if gpus_per_run > 1 else ""
     lines = ["A run that tables share counts in the first; cached runs are those that would not be trained."]
     if all(job.hours is not None for job in found):
         longest = max((job.hours / gpus_per_run for job in found), default=0.0)
@@ -169,7 +169,7 @@ def advice(found: Sequence[Job], gpus: int, gpus_per_run: int) -> list[str]:
 
 
 def machine_values(plan: Plan) -> list[str]:
-    """What the values are set to that decide no result, and for how many runs where they differ; no line without runs."""
+    """The settings of the machine that change no result, with the number of runs where they differ; empty without runs."""
     configs = [asking[0][1].config for asking in plan.asked.values()]
     settings = []
     for name in MACHINE:
@@ -181,7 +181,7 @@ def machine_values(plan: Plan) -> list[str]:
 
 
 def memory_grid(found: Sequence[Fit], assumptions: Assumptions) -> Grid:
-    """What a training step of each run needs of the device."""
+    """The device memory that a training step of each run needs, as a grid."""
     device = assumptions.device
     made = grid("runs", "DEVICE_BATCH", "weights, AdamW", "activations", "all", "verdict", title=(
         f"memory of a training step on {device.name}: {assumptions.usable_memory * device.memory_gb:.0f} of "
@@ -199,7 +199,7 @@ def assumed(assumptions: Assumptions, letters: Sequence[int]) -> list[str]:
     """The formula's assumptions.
 
     Args:
-        letters: of the longest words of steps, sorted.
+        letters: lengths of the steps' longest words, sorted.
     """
     device = assumptions.device
     peaks = ", ".join(f"{'float32' if name == 'no' else name} {peak / 1e12:g}" for name, peak in device.peak.items())

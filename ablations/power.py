@@ -1,4 +1,4 @@
-"""How many trainings of each row show a difference of so many points, and what they cost: asked before anything is trained.
+"""How many trainings per row are needed to show a given difference, and what they cost, before anything is trained.
 
 python -m ablations.plan --power table_VI --points 0.5 --scale paper
 """
@@ -28,11 +28,11 @@ class Question:
     Args:
         points: true difference to the baseline, of the mean that the table prints.
         columns: that the mean is over.
-        noise: of one training.
+        noise: the training noise of one training.
         images: that are read, each as often as a column counts it.
         discordant: assumed share of images that exactly one of two rows reads.
-        image_variance: of a difference, in points squared.
-        rows: of the table that are compared with the baseline.
+        image_variance: variance of a difference from images, in points squared.
+        rows: number of rows that are compared with the baseline.
     """
 
     points: float
@@ -49,10 +49,10 @@ class Question:
 
 
 def question(plan: Plan, table: str, points: float, noise_sd: float | None, discordant: float) -> Question:
-    """What `--power` asks of a table.
+    """The `Question` of --power for a table.
 
     Args:
-        noise_sd: of one training, in points; None for what the study has measured, or table.yaml states.
+        noise_sd: standard deviation of one training, in points; None takes what was measured, or what table.yaml states.
         discordant: a gain is +1 or -1 on this share of images and 0 on the others.
 
     Raises:
@@ -105,7 +105,7 @@ def answer(plan: Plan, table: str, asked: Question, left: Callable[[Plan], list[
 
     Args:
         left: the jobs of a plan that are not done yet.
-        price: of a GPU-hour.
+        price: price of a GPU-hour.
     """
     layout, sd = plan.layouts[table], asked.noise.variance**0.5
     over = ", ".join(column.heading for column in asked.columns)

@@ -1,7 +1,8 @@
-"""What a plan costs: operations, hours, disk space, and the wall-clock time on N devices.
+"""The cost of a plan: operations, hours, disk space, and the wall-clock time on N devices.
 
-An hour comes from a pace: by the formula operations / (peak x utilisation), or as measured by --probe. The optimiser,
-the loader and writing files are in the utilisation, which was taken from whole trainings (`ablations.calibration`).
+Hours come from a pace (seconds per step), either estimated as operations / (peak x utilisation) or measured by --probe. The
+optimiser, the loader and writing files are part of the utilisation, which was fitted to whole trainings
+(`ablations.calibration`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -37,7 +38,7 @@ class Job:
 
     Args:
         table, row: which asked first.
-        steps, images: of training; 0 where the model is there.
+        steps, images: training steps and images; 0 if the model is there.
         train_hours, read_hours: on one device; None where there is no pace.
         kept_bytes: weights and predictions that stay. state_bytes: of one resumable state, gone when the run is over.
     """
@@ -66,7 +67,7 @@ def formula(work: Work, config: RowConfig, assumptions: Assumptions) -> Pace:
 
 
 def configuration(row: Row) -> str:
-    """What decides how long a step and a reading take: rows that agree in it are timed once.
+    """The settings that decide how long training steps and inference take; rows with equal ones are timed once.
 
     Rows that differ in data, weights file or seed alone take the same time.
     """
@@ -152,7 +153,7 @@ def longest_word(source: Source, names: Sequence[str], images: int, assumed: Seq
     """Letters of the longest of `images` words of training sets, on average.
 
     Args:
-        assumed: how many words have 1, 2, 3, ... letters, where there is no data to look at.
+        assumed: number of words with 1, 2, 3, ... letters, used if there is no data to count.
     """
     if source.world is not None:
         return source.world.max_letters
@@ -160,7 +161,7 @@ def longest_word(source: Source, names: Sequence[str], images: int, assumed: Seq
 
 
 def word_lengths(source: Source, names: Sequence[str]) -> list[int]:
-    """How many labels of a sample of training sets have 1, 2, 3, ... letters; looked at once per source."""
+    """How many labels in a sample of the training sets have 1, 2, 3, ... letters; computed once per source."""
     key = tuple(names)
     if key not in source.lengths:
         words = [len(label) for label in sample_labels(train_roots(source.root, names), SAMPLE)]

@@ -1,8 +1,8 @@
-"""What of a plan is there already: what Snakemake would skip, and what it would make.
+"""Which outputs of a plan exist already (Snakemake would skip them), and which it would make.
 
 A file counts as made where it is there and not older than the model it comes from. A missing model counts only if a missing
-output needs it. What stands beside those files (model.json, metrics.json) is not asked for by itself. Snakemake also makes a
-file again when the command of its rule has changed since; `snakemake -n` says so.
+output needs it. Files beside them (model.json, metrics.json) are not checked. Snakemake also makes a file again when the
+command of its rule has changed since; `snakemake -n` says so.
 """
 
 import json
@@ -17,7 +17,7 @@ TIMES = "reading_time.json"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the tables ask of a run: its evaluations, itself (a table of sizes), and the evaluations that are timed."""
+    """The outputs of a run that tables need: its evaluations, its model (for a table of sizes), its timings."""
 
     evaluations: tuple[str, ...]
     model: bool
@@ -26,7 +26,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Missing:
-    """What of that is still to be made for one seed: why the model is, and the files that are."""
+    """The missing outputs of one seed: why the model has to be trained (if so), and the missing files."""
 
     train: str  # the reason to train; empty where nothing is to be trained
     evaluations: tuple[str, ...]
@@ -38,14 +38,14 @@ class Missing:
 
 
 def wanted(plan: Plan) -> dict[str, Wanted]:
-    """What every run of the plan is for."""
+    """The outputs that tables need of every run of the plan."""
     sized = {row.run for table, rows in plan.tables.items() if not plan.layouts[table].baseline for row in rows}
     evaluations, timed = plan.evaluations, plan.timed
     return {run: Wanted(tuple(evaluations.get(run, ())), run in sized, tuple(timed.get(run, ()))) for run in plan.asked}
 
 
 def missing(folder: Path, asked: Wanted, first_seed: bool = True) -> Missing:
-    """What of a run directory (`<run>/seed<k>`) is still to be made.
+    """The missing outputs of a run directory (`<run>/seed<k>`).
 
     Args:
         first_seed: only its reading is timed.

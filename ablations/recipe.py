@@ -1,4 +1,4 @@
-"""The recipe as a page: every hyper-parameter as published, as released, as it stands here, and where that is set.
+"""Writes docs/recipe.md: every hyper-parameter as published, as released, as set here, and where it is set.
 
 python -m ablations.recipe            writes docs/recipe.md
 python -m ablations.recipe --check    fails if the page, or a line of ablations/recipe.yaml, is not what the rows build

@@ -36,7 +36,7 @@ line on the context of Eq. (8) is a statement about the code and no value of it.
 
 
 def schedule(warmup: float) -> str:
-    """What the learning rate follows: torch's own schedule, if every step of a short training agrees with it."""
+    """The name of the learning-rate schedule: torch's, if every step of a short training agrees with it."""
     optimiser = AdamW([Parameter(zeros(1))], lr=1.0)
     torchs = OneCycleLR(optimiser, 1.0, SHORT, pct_start=warmup, cycle_momentum=False)
     for step in range(SHORT):

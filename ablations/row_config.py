@@ -1,8 +1,8 @@
-"""What the plan needs of a row's gin file, and where it is kept between calls.
+"""RowConfig, what the plan needs to know of a row's gin file, and a cache of it.
 
-Building the models of all rows takes torch and many seconds, and nearly always nothing has changed. So what was read is
-kept in one file, by content: the row's text and everything it includes, the code that reads it, the versions of the
-libraries, the architecture and weights files it names. Deleting the file costs time and nothing else.
+Building the models of all rows needs torch and many seconds, and nearly always nothing has changed. So each RowConfig is cached
+in one file, under a key of everything that it depends on: the row's text and its includes, the code that reads them, the
+versions of the libraries, the architecture and weights files. Deleting the file costs only time.
 """
 
 import hashlib
@@ -62,9 +62,9 @@ class RowConfig:
     Args:
         training: the gin text of everything training reads; `operative` adds the protocol.
         named: the architecture and the weights, as the file names them; `files` are digests of those that are files.
-        protocol: how it is scored, as JSON.
-        precision, test_precision: of training and of reading.
-        kept_bytes: of the trained weights, `state_bytes`: of a resumable state.
+        protocol: the evaluation protocol, as JSON.
+        precision, test_precision: precisions of training and of inference.
+        kept_bytes, state_bytes: sizes of the trained weights and of a resumable state.
         machine: the values of MACHINE.
     """
 
@@ -95,7 +95,7 @@ class RowConfig:
 
     @property
     def layers(self) -> str:
-        """Of the image and the text tower."""
+        """The layers of the image and the text tower, as text."""
         return f"{self.counts.image_layers}/{self.counts.text_layers}"
 
     def total_steps(self, images: int) -> int:
@@ -155,7 +155,7 @@ def files_digest(named: list[str]) -> str:
 
 
 class PlanCache:
-    """What was read and counted of rows, by content, in one file; entries of earlier code are dropped when it is written.
+    """A cache of rows in one file, keyed by content; entries of earlier code are dropped when it is written.
 
     Args:
         path: the file; a damaged one counts as empty.

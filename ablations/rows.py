@@ -1,4 +1,4 @@
-"""The rows of tables: their gin files, the data they ask for, and the run each of them is."""
+"""The rows of tables: their gin files, the data they need, and the run of each."""
 
 import json
 import re
@@ -78,7 +78,7 @@ def plan_row(path: Path, at_paper: Path, layout: Layout, scale: str, source: Sou
 
     Args:
         at_paper: the same row's file at paper scale; another one where a sweep made it.
-        cache: what was read before: many rows of different tables ask for one model, and most never change.
+        cache: rows read earlier; most never change, and many share a model.
 
     Raises:
         ConfigError: naming file and binding.

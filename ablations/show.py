@@ -1,4 +1,4 @@
-"""What the plan prints: rows, runs, price, power, and what the estimates rest on."""
+"""Prints the plan: rows, runs, price, power, and the assumptions of the estimates."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -109,7 +109,7 @@ def paces(
     """The pace of every run - measured, counted, or unknown - and what it rests on.
 
     Args:
-        works: of every run, where hours are estimated from them.
+        works: operations of every run, where hours are estimated from them.
     """
     if options.probe:
         return probed(plan, options.probe_steps, assumptions)
@@ -123,7 +123,7 @@ def unknown(row: Row) -> None:
 
 
 def counted(plan: Plan, cache: PlanCache, assumptions: Assumptions) -> dict[str, Work]:
-    """What every run's step and reading take, counted now or before."""
+    """The operations of every run's training step and inference, counted now or taken from the cache."""
     return {
         run: work_of(asking[0][1], plan, cache, assumptions, as_released=False)
         for run, asking in track(plan.asked.items(), "counting operations", transient=True)

@@ -1,4 +1,4 @@
-"""The data of a study: what identifies it, and how many images there are."""
+"""The data of a study: its identity, and its numbers of images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,10 +20,10 @@ class Source:
     """The data of a study: what identifies training sets and test sets, and their sizes.
 
     Args:
-        recipe: of the rendered world; empty for real data.
+        recipe: identity of the rendered world; empty for real data.
         world: that world.
         published: no data at all, but the sizes that the paper prints, for an estimate.
-        folders: of real data, below test/, by the benchmark that each holds.
+        folders: test folders of real data, by the benchmark that each holds.
     """
 
     root: Path
@@ -69,7 +69,7 @@ class Source:
 
     @cached_property
     def benchmarks(self) -> dict[str, BenchmarkFolder]:
-        """What an evaluation reads, by benchmark; of the rendered world its families, of which none need be there yet."""
+        """The benchmarks that an evaluation reads; for the rendered world its families, which need not be rendered yet."""
         if self.world is not None:
             return {name: BenchmarkFolder(self.root / "test" / name, self.world.test, "") for name in self.world.names}
         return {name: count(folder) for name, folder in self.folders.items()}
@@ -117,7 +117,7 @@ def data_source(data: str | None, scale: str, results: Path, published: bool = F
     """Where the data is and what it is: fingerprints of real LMDBs, or the recipe of the rendered world.
 
     Args:
-        published: without data at paper scale, go on with the paper's sizes (nothing can be trained so).
+        published: without data at paper scale, use the paper's sizes (nothing can be trained then).
 
     Raises:
         DataError: the folder holds no test set, or two folders hold the same benchmark.

@@ -1,4 +1,4 @@
-"""The rows of a table's sweep as gin files: generated below the results folder, read by everything as rows written by hand.
+"""Writes the rows of a table's sweep as gin files below the results folder; they are used like rows written by hand.
 
 results/sweeps/<scale>/<table>/<row>.gin includes the row that the sweep starts from and sets the knobs. It holds what a
 hand-written row would hold, so it has the same digest and shares its run. `python -m core.train` takes it like any other.
@@ -60,7 +60,7 @@ def start_of(path: Path, sweep: Sweep, baseline: str) -> str:
     if not sweep.start:
         return CLIP4STR_B
     if not (ROOT / sweep.start).is_file():
-        raise ConfigError(f"{path}: sweep: from is {sweep.start!r}; there is no such row beside it, and no such file")
+        raise ConfigError(f"{path}: sweep: from is {sweep.start!r}, which is neither a row beside it nor a file")
     return sweep.start
 
 
@@ -75,7 +75,7 @@ def value_here(path: Path, start: str, macros: dict, knob: str, value: object) -
     if knob not in macros:
         near = get_close_matches(knob, [*macros, *OPTIONS], 1, 0.5) or get_close_matches(knob.upper(), [*macros], 1, 0)
         raise ConfigError(
-            f"{path}: sweep: {knob} is no knob of {start} ({as_text({knob: value})})" + "".join(f"; {n}?" for n in near)
+            f"{path}: sweep: {knob} is not a knob of {start} ({as_text({knob: value})})" + "".join(f"; {n}?" for n in near)
         )
     own = float(macros[knob]) if knob == "EPOCHS" and macros[knob] else macros[knob]  # may be a fraction
     if isinstance(value, Times):
@@ -93,7 +93,7 @@ def value_here(path: Path, start: str, macros: dict, knob: str, value: object) -
 
 
 def length_of(path: Path, sweep: Sweep, point: Mapping[str, object], own: Mapping[str, object]) -> dict[str, object]:
-    """What a row says of its length: a share of the starting row's, or that the unit which is not swept does not count.
+    """A row's bindings of its training length: a share of the starting row's, or None for the unit that is not swept.
 
     Raises:
         ConfigError: the sweep shortens what it varies.

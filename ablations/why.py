@@ -26,7 +26,7 @@ def why(plan: Plan, name: str) -> list[str]:
     lines = [f"{run}: {plan.results / 'runs' / run}"]
     if not asking:
         return lines + list(no_longer(plan, run))
-    lines.append(f"asked for by {', '.join(f'{table}/{row.name}' for table, row in asking)}")
+    lines.append(f"needed by {', '.join(f'{table}/{row.name}' for table, row in asking)}")
     lines += earlier(plan, run)
     asked = wanted(plan)[run]
     for seed in plan.seeds_of(run):
@@ -38,7 +38,7 @@ def why(plan: Plan, name: str) -> list[str]:
             notes.append(
                 "its reading would be timed: reading_time.json is missing, older than the model, or of other ways of decoding"
             )
-        lines += [f"seed {seed}: {line}" for line in notes or ["nothing to do: trained, and read in every way asked for"]]
+        lines += [f"seed {seed}: {line}" for line in notes or ["nothing to do: trained and evaluated"]]
     return lines
 
 
@@ -46,27 +46,27 @@ def find(plan: Plan, name: str) -> str:
     rows = {f"{table}/{row.name}": row for table, found in plan.tables.items() for row in found}
     if name in rows:
         if rows[name].skip_reason:
-            raise ConfigError(f"{name} is no run here: {rows[name].skip_reason}")
+            raise ConfigError(f"{name} has no run here: {rows[name].skip_reason}")
         return rows[name].run
     known = sorted({*plan.asked, *(path.name for path in (plan.results / "runs").glob("*") if path.is_dir())})
     matching = [run for run in known if run.startswith(name) or run.endswith(f"-{name}")]
     if len(matching) != 1:
-        several = f"may be {', '.join(matching)}" if matching else f"is no run below {plan.results / 'runs'} and no row"
+        several = f"may be {', '.join(matching)}" if matching else f"is neither a run below {plan.results / 'runs'} nor a row"
         raise ConfigError(f"{name!r} {several}; say a run's name, or a row as table_VI/image0-text6")
     return matching[0]
 
 
 def reasons(folder: Path, untrained: str, data: Path) -> Iterator[str]:
-    """What the folder of one seed shows about its training."""
+    """Reasons from the folder of one seed: whether its model is there, whole, and current."""
     states = sorted(path for path in (folder / "state").glob("step-*") if path.suffix != ".partial")
     if untrained:
         yield f"would be trained: {untrained}"
         if states:
-            yield f"interrupted; it goes on from its state at step {int(states[-1].name.removeprefix('step-')):,}"
+            yield f"interrupted; it will resume from its state at step {int(states[-1].name.removeprefix('step-')):,}"
         elif (folder / "metrics.jsonl").is_file():
             yield "it was started and has no state: it starts over"
     elif not (folder / MODEL).is_file():
-        yield "its model is gone, and nothing that is asked for needs it"
+        yield "its model is gone, and no missing output needs it"
     if (folder / "provenance.json").is_file() and data.is_dir():
         try:
             changed = stale(folder, data)
@@ -93,19 +93,19 @@ def earlier(plan: Plan, run: str) -> Iterator[str]:
         if other not in plan.asked and other.split("-")[0] == run.split("-")[0]:
             shared = [row for row in rows_of(path) if (row["table"], row["row"]) in ours]
             if shared:
-                yield f"{named(shared)} asked for {other} before; {changes(plan, other, run)}"
+                yield f"{named(shared)} led to {other} before; {changes(plan, other, run)}"
 
 
 def no_longer(plan: Plan, run: str) -> Iterator[str]:
-    """What became of the rows that asked for a run which no row asks for now."""
-    yield "no row asks for it under these settings: it is left alone, and nothing reads it"
+    """What happened to the rows of a run that no row needs any more."""
+    yield "no row needs it under these settings: it is left alone, and nothing reads it"
     before = rows_of(plan.results / "runs" / run / "rows.json")
     for entry in before:
         now = next((row for row in plan.tables.get(entry["table"], []) if row.name == entry["row"]), None)
         if now is None:
-            yield f"{named([entry])} asked for it, which is not among these tables' rows now"
+            yield f"{named([entry])} led to it, but is no longer a row of these tables"
         elif now.run:
-            yield f"{named([entry])} asked for it and asks for {now.run} now; {changes(plan, run, now.run)}"
+            yield f"{named([entry])} led to it and leads to {now.run} now; {changes(plan, run, now.run)}"
 
 
 def changes(plan: Plan, before: str, now: str) -> str:

@@ -1,5 +1,8 @@
-"""Ways to adapt a frozen image tower, one a file.
+"""Ways to adapt a frozen image tower, one per file.
 
-An adapter is a module made of (towers), whose forward (towers, images) gives all image tokens B M D in place of the
-tower's own. The tower's frozen weights stay where they are; what an adapter adds is trained from scratch.
+An adapter is an nn.Module. Its constructor takes the towers; its forward takes (towers, images) and returns all image tokens,
+B M D, in place of the tower's own. The tower's weights stay frozen; what an adapter adds is trained from scratch.
+
+A new adapter is a module here and a gin file in ablations/adapters/ that binds `clip4str.CLIP4STR.adapter` to it; rows include
+that file (ablations/table_VIII/lora.gin is the shortest example).
 """

@@ -13,7 +13,7 @@ class ClipAdapter(nn.Module):
     """D -> D / reduction -> D without bias, ReLU after each; `ratio` of it is mixed into the feature.
 
     Args:
-        towers: whose image tokens are adapted; frozen.
+        towers: the towers whose image tokens are adapted; frozen.
         reduction: 2 in the paper, which makes 262,144 parameters at D = 512.
         ratio: lambda, 0.2 in the paper; 0 is the identity.
 

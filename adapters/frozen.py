@@ -1,11 +1,11 @@
-"""What adapters ask of the tower below them: that it is frozen, and of a kind they know."""
+"""Checks that adapters make on their tower: it must be frozen, and of a kind that they can adapt."""
 
 import torch
 from torch import Tensor, nn
 
 
 def require_frozen(towers: nn.Module, adapter: str) -> None:
-    """Refuse an image tower with trainable weights below an adapter.
+    """Raise ValueError if an adapter's image tower has trainable weights.
 
     Raises:
         ValueError: saying how to freeze it.

@@ -12,7 +12,7 @@ from core.model.attention import SelfAttention, attend, split
 
 
 class LinearAttention(nn.Module):
-    """What a tower's attention computes, with a linear layer for each projection."""
+    """A tower's attention with a separate linear layer for each projection, so that peft can adapt them."""
 
     def __init__(self, attention: SelfAttention):
         super().__init__()
@@ -39,7 +39,7 @@ class Injected(nn.Module):
     """A peft method in the image tower's blocks; its weights live beside the frozen ones they adapt.
 
     Raises:
-        ValueError: the tower is not frozen, not CLIP's, or has no layer of the names asked for.
+        ValueError: the tower is not frozen, not CLIP's, or has no layer with one of the target names.
     """
 
     def __init__(self, towers: nn.Module, config: peft.PeftConfig):

@@ -40,7 +40,7 @@ class LadderSideTuning(nn.Module):
         towers: CLIP's image tower; frozen.
         reduction: r, 4 (4,096,134 parameters beside ViT-B/16) or 2 (13,105,926) in the paper.
         every: blocks of the tower per side block; 2 in the paper (layers 2, 4, ... 12).
-        temperature: of the gates, 0.1.
+        temperature: temperature of the gates, 0.1.
 
     Raises:
         ValueError: the tower is not frozen or not CLIP's, or its sizes do not divide.

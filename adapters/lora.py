@@ -11,10 +11,10 @@ class Lora(Injected):
 
     Args:
         towers: CLIP's image tower; frozen.
-        rank: of A and B.
+        rank: rank of the update, the inner size of A and B.
         alpha: scale of the update.
         targets: layers of a block: q_proj, k_proj, v_proj, o_proj (attention), c_fc, c_proj (MLP).
-        decomposed: DoRA, which also learns the norm of every output's weights.
+        decomposed: True for DoRA, which also learns the norm of every output's weights.
     """
 
     def __init__(self, towers: nn.Module, rank: int, alpha: float, targets: list[str], decomposed: bool):

@@ -1,4 +1,4 @@
-"""VeRA (Kopiczko et al. 2024): one pair of random projections for all layers, and two learned scale vectors a layer."""
+"""VeRA (Kopiczko et al. 2024): one pair of random projections for all layers, and two learned scale vectors per layer."""
 
 import peft
 from torch import nn
@@ -11,9 +11,9 @@ class Vera(Injected):
 
     Args:
         towers: CLIP's image tower; frozen.
-        rank: of the shared projections.
+        rank: rank of the shared projections.
         targets: layers of a block, as of `Lora`.
-        seed: of the projections, which are drawn again whenever the model is built.
+        seed: seed of the projections, which are drawn again whenever the model is built.
     """
 
     def __init__(self, towers: nn.Module, rank: int, targets: list[str], seed: int):

@@ -1,4 +1,4 @@
-"""What options and knobs may be set to, importable without torch and gin, so that `--help` answers at once."""
+"""Allowed values of options and knobs, importable without torch and gin, so that `--help` answers at once."""
 
 from core.files import ROOT
 
@@ -9,4 +9,4 @@ NORMALISATIONS = {  # name: mean and standard deviation of the three channels, o
 }
 PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}  # name in gin files: torch's name of the type
 LOG_EVERY = 10  # steps of training between lines of metrics.jsonl
-MOST_WORKERS = 8  # loaders of one process that reads: a core loads well over a thousand images a second (docs/performance.md)
+MOST_WORKERS = 8  # loaders of one process that reads: a core loads well over 1,000 images per second (docs/performance.md)

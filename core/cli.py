@@ -81,7 +81,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def add_data(parser: argparse.ArgumentParser, holds: str) -> None:
-    """--data; `holds` says what is in the folder, for example test/<benchmark>/data.mdb."""
+    """--data; `holds` describes the folder's content, for example test/<benchmark>/data.mdb."""
     parser.add_argument("--data", type=Path, required=True, help=f"folder with {holds}")
 
 

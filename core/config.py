@@ -1,9 +1,10 @@
-"""gin, and nothing else in the repository touches it: parse files, build objects, refuse what nothing read.
+"""The only module that imports gin: parses gin files, builds objects from them, and raises an error for unused bindings.
 
-Library code knows no gin. Files bind constructor arguments by their Python names; `include` paths count from the
-repository root, and `{scale}` in one stands for the scale in use (paper, micro, smoke). Lines below `[paper]` or another
-scale in brackets count at that scale alone, lines above the first such line at every scale; smoke shrinks micro, so it reads
-what is below `[micro]` too.
+gin files bind constructor arguments by their Python names. Two features are not plain gin:
+
+- `include` paths start at the repository root, and `{scale}` in a path is replaced by the scale in use (paper, micro, smoke).
+- Sections: lines below `[paper]`, `[micro]` or `[smoke]` count at that scale only, and lines above the first section count at
+  every scale. Smoke is a smaller micro, so it also reads what is below `[micro]`.
 """
 
 import hashlib
@@ -53,21 +54,21 @@ def parse(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) 
 
 
 def scales_read(scale: str) -> tuple[str, ...]:
-    """The scales whose lines and files count, later ones last: smoke shrinks what micro says."""
+    """The scales whose sections and files are read, in order: smoke reads micro's, then its own."""
     return ("micro", "smoke") if scale == "smoke" else (scale,)
 
 
 def find_include(name: str, scale: str) -> Path | None:
-    """The file that gin reads for a name: as it stands or counted from the repository root, {scale} filled in."""
+    """The file that an include names: relative to the working directory or the repository root, with {scale} filled in."""
     filled = [name, *(name.replace("{scale}", read) for read in reversed(scales_read(scale)))]
     return next((prefix / path for prefix in (Path(), ROOT) for path in filled if (prefix / path).is_file()), None)
 
 
 def text_at(path: Path, scale: str) -> str:
-    """A gin file's text at a scale: lines of other scales are empty, so that line numbers in messages stay.
+    """A gin file's text at a scale: lines of other scales become empty, so that line numbers in messages stay right.
 
     Raises:
-        ConfigError: a line in brackets names no scale.
+        ConfigError: a section is not named after a scale.
     """
     section, lines = "", []
     for line in path.read_text().splitlines(keepends=True):
@@ -107,7 +108,7 @@ def importable(cls: type[Built]) -> type[Built]:
 
 
 def construct_with(make: Callable[[], Built], path: Path | str) -> Built:
-    """`make()`, its errors told as ConfigError."""
+    """`make()`, with its errors raised as ConfigError."""
     try:
         return make()
     except (RuntimeError, TypeError, ValueError) as error:
@@ -115,7 +116,7 @@ def construct_with(make: Callable[[], Built], path: Path | str) -> Built:
 
 
 def explain(error: Exception) -> str:
-    """gin's error as a sentence: what is wrong, and which class was being built."""
+    """gin's error as one sentence: the problem and the class that was being built."""
     text = str(error)
     unset = re.search(r"(\w+)\(\) missing \d+ required \S+ arguments?: ([^\n]+)", text)
     if unset:
@@ -130,10 +131,10 @@ def first_line(error: Exception) -> str:
 
 
 def refuse_unread(path: Path | str, bindings: Sequence[str] = ()) -> None:
-    """Fail on every binding and macro that building the objects did not read (a misspelt name, mostly).
+    """Raise ConfigError if a binding or macro was not used in building the objects (mostly a misspelt name).
 
-    What an included file binds may go unread where the row has put another class in the place of the one it is for
-    (an image tower instead of both, say); what the row itself or the command line binds may not.
+    Bindings of an included file may go unused if the row replaced the class that they are for (an image tower instead of
+    both towers, for example). Bindings of the row itself or of the command line may not.
 
     Raises:
         ConfigError: naming them all.
@@ -165,14 +166,14 @@ def refuse_unread(path: Path | str, bindings: Sequence[str] = ()) -> None:
 
 
 def own_names(path: Path | str, bindings: Sequence[str]) -> set[str]:
-    """What a gin file itself binds, and the command line: macros and parameters as they are written there."""
+    """Names of the macros and parameters that a gin file itself (without includes) or the command line binds."""
     path = Path(path)
     text = (path if path.is_file() else ROOT / path).read_text()
     return set(re.findall(r"^\s*([\w./]+)\s*=", "\n".join([text, *bindings]), re.MULTILINE))
 
 
 def build(cls: type[Built], path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -> Built:
-    """Parse, construct one object, refuse what it did not read."""
+    """Parse, construct one object, raise ConfigError for unused bindings."""
     parse(path, scale, bindings)
     built = construct(cls, path)
     refuse_unread(path, bindings)
@@ -180,7 +181,7 @@ def build(cls: type[Built], path: Path | str, scale: str = "micro", bindings: Se
 
 
 def maker_from_text(cls: type[Built], text: str, source: Path) -> Callable[..., Built]:
-    """What makes instances of `cls` from gin text kept in a file (`source`, for messages): how a saved model is rebuilt."""
+    """A factory of `cls` from the gin text of a saved model; `source` is the file that it came from, for messages."""
     gin.clear_config()
     text = with_new_names(text)
     try:
@@ -231,7 +232,7 @@ class Paths(Names):
 
 
 def bindings_of(text: str) -> dict[str, object]:
-    """What gin text binds, by the names it uses; imports nothing and leaves the parsed configuration alone.
+    """The bindings of a gin text, by the names that it uses; imports nothing and does not change the parsed configuration.
 
     Raises:
         SyntaxError: it is not valid gin text.
@@ -245,9 +246,9 @@ def bindings_of(text: str) -> dict[str, object]:
 
 
 def values_by_path(text: str) -> dict[str, object]:
-    """What gin text gives to whom: values by full dotted names (`core.experiment.optim.Optimisation.eps`), macros filled in.
+    """The bindings of a gin text by full dotted names (`core.experiment.optim.Optimisation.eps`), with macros filled in.
 
-    References are written `@core.model.decoder.Decoder`, with the path in place of what the text imported it as.
+    References are written with the full path, like `@core.model.decoder.Decoder`, whatever name the text imported it under.
 
     Raises:
         SyntaxError: it is not valid gin text.
@@ -269,10 +270,10 @@ def values_by_path(text: str) -> dict[str, object]:
 
 
 def refuse_foreign(text: str, source: Path) -> None:
-    """Fail on gin text that came with a file and names anything but our own classes (gin would call it).
+    """Raise ConfigError if the gin text of a saved model names anything but this project's classes (gin would call it).
 
     Raises:
-        ConfigError: naming the file and what it asks for.
+        ConfigError: names the file and the offending line.
     """
     names, imports, selectors, bad = Names({}), [], [], None
     for statement in config_parser.ConfigParser(text, names):
@@ -284,11 +285,11 @@ def refuse_foreign(text: str, source: Path) -> None:
             selectors.append(statement.selector)
     bad = bad or check_allowlist(imports, [*selectors, *names.references])
     if bad:
-        raise ConfigError(f"{source} is refused: its gin text says `{bad}`; a model needs our own classes only")
+        raise ConfigError(f"{source} is refused: its gin text says `{bad}`; a model may only use this project's classes")
 
 
 def values_of(text: str) -> str:
-    """A gin text without comments and blank lines: what decides whether two configurations are the same."""
+    """A gin text without comments and blank lines, for comparing two configurations."""
     return "\n".join(line for line in text.splitlines() if line.strip() and not line.startswith("#"))
 
 

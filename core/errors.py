@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 
 class UserError(ValueError):
-    """What a user can get wrong: one line that names the culprit and the fix."""
+    """Base of all errors that a user can cause and fix; the message is one line that names the culprit and the fix."""
 
 
 class ConfigError(UserError):
@@ -26,7 +26,7 @@ class UnsafeFile(UserError):
 
 
 class TrainingError(UserError):
-    """A run that cannot go on; the last saved state is kept."""
+    """A training run that cannot continue; the last saved state is kept."""
 
 
 class DeviceError(UserError):
@@ -34,7 +34,7 @@ class DeviceError(UserError):
 
 
 class ReaderUnavailable(UserError):
-    """A reader made by others cannot be opened; the message says what to install."""
+    """An outside reader (core.peers) cannot be opened; the message says what to install."""
 
 
 class ReportError(UserError):
@@ -43,7 +43,7 @@ class ReportError(UserError):
 
 @contextlib.contextmanager
 def user_errors() -> Iterator[None]:
-    """Print a user's mistake, or a file that cannot be read or written, as one line on stderr and exit with status 1.
+    """Print a UserError or OSError as one line on stderr and exit with status 1.
 
     An interruption exits with status 130. Everything else, a bare ValueError included, is a bug and keeps its traceback.
     """

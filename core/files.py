@@ -67,7 +67,7 @@ def lines_digest(lines: Iterable[str]) -> str:
 
 
 def write_if_changed(path: Path, text: str) -> None:
-    """Write a file unless it has that content already: Snakemake makes again what depends on a newer file."""
+    """Write a file unless it has that content already: Snakemake would rerun whatever depends on a newer file."""
     if not path.is_file() or path.read_text() != text:
         with atomic_file(path) as partial:
             partial.write_text(text)

@@ -1,6 +1,7 @@
-"""Modules that moved, by the name they first had: saved models name the old ones, and digests are made of them.
+"""Modules that were moved or renamed, by their first name.
 
-So a module that moves gets a line here, and neither does a saved model stop loading nor a run get another digest.
+Saved models name modules by their old names, and digests of runs are made from the first names. So a module that moves gets a
+line here: saved models keep loading, and runs keep their digests.
 """
 
 import re
@@ -14,7 +15,7 @@ RENAMED = {"optim.Optimisation.explosion": "optim.Optimisation.max_loss_ratio"} 
 
 
 def with_new_names(text: str) -> str:
-    """Gin text whose import lines name modules, and whose bindings name arguments, as they are called now."""
+    """Gin text with old names of modules (import lines) and arguments (bindings) replaced by the current ones."""
     for old, new in MOVED.items():
         (old_package, old_name), (package, name) = old.rsplit(".", 1), new.rsplit(".", 1)
         alias = "" if name == old_name else f" as {old_name}"
@@ -26,7 +27,7 @@ def with_new_names(text: str) -> str:
 
 
 def with_first_names(text: str) -> str:
-    """Text with every dotted name of something in a moved module as it was at first."""
+    """Text in which every dotted name from a moved module uses the module's first name."""
     for old, new in MOVED.items():
         text = re.sub(rf"(?<![\w.]){re.escape(new)}\.(?=[A-Z])", f"{old}.", text)
     return text

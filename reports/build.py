@@ -1,4 +1,4 @@
-"""From what the runs of a table left behind to the finished table: cells, differences, ranks, reasons and notes.
+"""Makes a finished table from the results of its runs: cells, differences, ranks, reasons for empty cells, notes.
 
 Raises ReportError for an input that is missing or does not fit; the message names file, row, key and the fix.
 """
@@ -25,7 +25,7 @@ CELL = ("row", "column", "value", "low", "high", "n", "seeds", "seed_sd", "publi
 
 
 def build(table: str, results: Path, folder: Path) -> Table:
-    """The table of ablations/<table>, counted from what its runs left behind.
+    """The table of ablations/<table>, computed from the results of its runs.
 
     Args:
         folder: where <table>.runs.csv is.
@@ -89,7 +89,7 @@ def make_cells(
 def one_cell(
     run: pd.Series, column: Column, scored: pd.DataFrame | None, known: dict, published: pd.DataFrame, problems: dict[str, str]
 ) -> dict:
-    """What stands in one cell, or why nothing does."""
+    """The content of one cell, or the reason why it is empty."""
     cell = {"row": run.row, "column": column.name, "reason": ""}
     if column.published and run.row in published.index:
         cell["published"] = published.loc[run.row, column.name]
@@ -127,7 +127,7 @@ def ranks(cells: pd.DataFrame, columns: list[Column], what: str, beside: pd.Data
 
 
 def averaged_columns(columns: list[Column], cells: pd.DataFrame) -> list[Column]:
-    """What a row's mean and its difference are over: the paper's benchmarks that were measured.
+    """The columns that a row's mean and difference are computed over: the paper's benchmarks that were measured.
 
     Where there are none, the paper's own averages; where there are none of these either, every measured benchmark.
     """

@@ -1,4 +1,4 @@
-"""What a table.yaml says: columns, baseline, order of rows, and what its rows may differ in."""
+"""table.yaml as Python objects: columns, baseline, order of rows, and the protocol settings that rows may differ in."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from core.files import ROOT
 from reports.figures import FIGURES
 from reports.sweep import Sweep, read_sweeps
 
-RENDERED = "rendered micro world"  # what the plan calls its own data
+RENDERED = "rendered micro world"  # the name of the data that the plan renders itself
 FACTS = {  # columns that are not an accuracy, and how many decimals they show
     "params_M": 1,  # all parameters of the model, millions
     "frozen_M": 1,
@@ -48,7 +48,7 @@ class Column:
     """One column of a table and the benchmark, or pooled benchmarks, that fill it here.
 
     Args:
-        name: as the paper prints it.
+        name: the column's name as the paper prints it.
         benchmarks: pooled image by image; empty where nothing here stands for the paper's column, and for facts.
         published: False for what we show beside the paper's columns.
         average: the name of the formula, for columns that average the others.
@@ -84,7 +84,7 @@ class StatedNoise:
 
     Args:
         points: standard deviation of one training of the mean that the table prints.
-        df: of that value: how many independent pairs of trainings it comes from.
+        df: degrees of freedom of that value: the number of independent pairs of trainings it comes from.
         source: where it is from.
     """
 
@@ -103,7 +103,7 @@ class Layout:
         varies: protocol settings that rows may differ in.
         labels: a folder below DATA/labels whose labels replace the stored ones.
         not_at_micro: rows that have no stand-in at micro scale, and why.
-        figures: what is drawn of the table, of FIGURES.
+        figures: the table's figures, keys of FIGURES.
         noise_sd: training noise known from elsewhere; None where nothing is stated.
         sweeps: rows that table.yaml spans itself, beside those that are files.
     """
@@ -168,7 +168,7 @@ def read_layout(table: str) -> Layout:
 
 
 def check_keys(where: str, content: dict, known: Collection[str], required: Collection[str]) -> None:
-    """Every key is known, and every required one is there."""
+    """Raise ReportError unless every key is known and every required one is there."""
     unknown, missing = content.keys() - set(known), set(required) - content.keys()
     if unknown or missing:
         problem = f"unknown key {min(map(str, unknown))!r}" if unknown else f"key {min(missing)!r} is missing"
@@ -176,7 +176,7 @@ def check_keys(where: str, content: dict, known: Collection[str], required: Coll
 
 
 def check_values(path: Path, content: dict) -> None:
-    """Every value is of its type, and lists name what exists."""
+    """Raise ReportError unless every value has its type, and every name in a list exists."""
     for key, (kind, expected) in KEYS.items():
         if key in content and not isinstance(content[key], kind):
             raise ReportError(f"{path}: {key} is {content[key]!r}; expected {expected}")
@@ -189,7 +189,7 @@ def check_values(path: Path, content: dict) -> None:
 
 
 def check_column(where: str, entry: dict) -> None:
-    """A column is one benchmark (or several), one average or one fact, and these exist."""
+    """Raise ReportError unless a column is one benchmark (or several), one average or one fact, and these exist."""
     check_keys(where, entry, COLUMN_KEYS, {"name"})
     kinds = [kind for kind in ("paper", "average", "fact") if kind in entry]
     if len(kinds) != 1:
@@ -256,16 +256,16 @@ def one_column(entry: dict, rendered: bool) -> Column:
 
 
 def filled(benchmarks: str | list[str]) -> tuple[str, ...]:
-    """One benchmark or several, as table.yaml may say it."""
+    """Benchmarks as a tuple; table.yaml may give one name or a list."""
     return (benchmarks,) if isinstance(benchmarks, str) else tuple(benchmarks)
 
 
 def absent(column: Column, evaluated: Collection[str], problems: Mapping[str, str]) -> str:
-    """Why a column has no numbers; the plan says it before anything runs, a table of its empty cells.
+    """Why a column has no numbers; the plan prints this before anything runs, and tables give it for empty cells.
 
     Args:
         evaluated: benchmarks that were evaluated, or can be.
-        problems: what is wrong with benchmarks that are there and cannot be read or scored.
+        problems: by benchmark, why one that is there cannot be read or scored.
     """
     if not column.benchmarks:
         return "no family of the micro world stands for it"

@@ -1,4 +1,4 @@
-"""Options that several reports share. Imports nothing that makes `--help` wait."""
+"""Command-line options that several reports share. Imports nothing heavy, so that `--help` stays fast."""
 
 import argparse
 from pathlib import Path

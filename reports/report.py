@@ -13,7 +13,7 @@ from reports.options import add_figures, add_study, figures_of, tables_of
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m reports.report", description="Gather tables and figures, made before, into one document."
+        prog="python -m reports.report", description="Put finished tables and figures into one document."
     )
     parser.add_argument("names", nargs="+", metavar="TABLE", help="folders of ablations/ with a table.yaml, e.g. table_VI")
     add_study(parser)

@@ -1,4 +1,4 @@
-"""The table of a learning-rate search: what each value reached on val/, and which is chosen.
+"""The table of a learning-rate search: the accuracy of each value on val/, and the chosen one.
 
     python -m reports.search results/searches/micro/search.json results/tables/lr_search
 

@@ -44,7 +44,7 @@ def read_search(path: Path) -> tuple[dict, pd.DataFrame]:
 
 
 def outcome(folder: Path, output: str) -> dict:
-    """What a training came to; a diverged one has a reason instead of accuracy and loss.
+    """The result of a training: accuracy and loss or, if it diverged, a reason.
 
     Raises:
         ReportError: there is no validation in its metrics.jsonl.
@@ -67,7 +67,7 @@ def outcome(folder: Path, output: str) -> dict:
 
 
 def verdict(found: dict, frame: pd.DataFrame) -> str:
-    """What the search says about the row's own value, in a sentence or two."""
+    """The search's conclusion about the row's own value, in a sentence or two."""
     own, chosen = frame[frame.own].iloc[0], frame[frame.chosen].iloc[0]
     text = f"Chosen: {found['knob']} = {chosen.value:g} ({chosen.accuracy:.1f} %)."
     if (frame.accuracy == chosen.accuracy).sum() > 1:

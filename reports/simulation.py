@@ -1,4 +1,4 @@
-"""Do the intervals and p-values of a table hold? Simulated tables whose truth is known.
+"""Checks the intervals and p-values of tables on simulated tables whose true differences are known.
 
 python -m reports.simulation --out docs     docs/statistics.csv, docs/choices.csv, docs/figures/statistics.png
 python -m reports.simulation --quick        a rough answer in seconds, printed only

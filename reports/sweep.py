@@ -1,11 +1,11 @@
-"""Rows that a table.yaml spans itself: its `sweep`, as points of a grid with the names of their rows.
+"""The `sweep` of a table.yaml, which defines rows without gin files: points of a grid, with the names of their rows.
 
     sweep: {DROPOUT: [0.0, 0.1, 0.3]}
     sweep: {PERMUTATIONS: {from: 2, to: 16, steps: 4, log: true}, MIRRORED: [true, false], sample: 5}
     sweep: [{DROPOUT: [0.0, 0.3]}, {ENCODER_LR: {times: [0.5, 2]}}]      # the rows of both
 
-What a sweep says is refused here where the YAML alone shows that it is wrong (ReportError, naming file, key and value);
-`ablations.sweeps` makes gin files of the points and knows which knobs the starting row has.
+Errors that the YAML alone shows are raised here (ReportError, naming file, key and value). `ablations.sweeps` writes the
+points as gin files and checks that the starting row has the knobs.
 """
 
 import math
@@ -38,7 +38,7 @@ class Sweep:
         start: the row that every point starts from: one beside table.yaml, or a gin file counted from the repository root;
             empty for the table's baseline, or CLIP4STR-B where the baseline is not a file.
         points: by the name of the row, the values of the knobs.
-        share: of the starting row's training that each row gets, its schedule shortened with it.
+        share: share of the starting row's training length that each row gets; the schedule is shortened with it.
     """
 
     start: str
@@ -95,7 +95,9 @@ def one_sweep(path: Path, entry: object) -> Sweep:
         points[name] = point
     for name in listed(path, entry, "without"):
         if points.pop(name, None) is None:
-            raise ReportError(f"{path}: sweep: without names {name!r}, which is no row of it; there are {', '.join(points)}")
+            raise ReportError(
+                f"{path}: sweep: 'without' names {name!r}, which is not a row of the sweep; its rows are {', '.join(points)}"
+            )
     start, share = entry.get("from", ""), entry.get("share", 1.0)
     if not isinstance(start, str):
         raise ReportError(f"{path}: sweep: from is {start!r}; expected a row of this table or a gin file")
@@ -188,7 +190,7 @@ def part_of_name(knob: str, value: object) -> str:
 
 
 def number_text(value: float) -> str:
-    """As short as identifies the number."""
+    """A number in the shortest text that identifies it."""
     short = f"{value:g}"
     return short if float(short) == value else repr(value)
 

@@ -1,6 +1,6 @@
-"""A finished table: rows, cells, columns, what the paper prints, and what the numbers are.
+"""A finished table: rows, cells, columns, the published numbers, and notes.
 
-Built by reports.build. Every rendering and figure is made of this object and of nothing else.
+Built by reports.build. Every table format and figure is made from this object alone.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from reports.stats.orderings import Agreement
 
 @dataclass(frozen=True)
 class Table:
-    """What is to be shown.
+    """All content of a table, before formatting.
 
     Args:
         rows: indexed by row name, in order: `gin`, `run` (empty where there is none), `output`, `layers`, `params`,
@@ -31,7 +31,7 @@ class Table:
             check the harness and enter no statistic.
         averaged: names of the columns that `mean` is over.
         notes: sentences that say what the numbers are, in order; plain text.
-        agreement: of the row means with the published ones; None where fewer than three rows have both.
+        agreement: agreement of the row means with the published ones; None if fewer than three rows have both.
         runs: the list of runs that the rows were read from, see `reports.collect.runs.read_runs`.
         results: folder of all results.
     """

@@ -2,7 +2,7 @@
 
     python -m reports.tables table_VI --results results
 
-Measured stands beside published, with intervals, paired differences and the agreement of the orderings.
+Measured numbers stand beside published ones, with intervals, paired differences and the agreement of the orderings.
 """
 
 import argparse

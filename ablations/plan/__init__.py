@@ -1,10 +1,10 @@
-"""From rows to runs: what each gin file trains, where it lies, and which rows share it.
+"""From rows to runs: what each gin file trains, where its results go, and which rows share a run.
 
     python -m ablations.plan table_VI
     python -m ablations.plan --all --scale paper --gpus 8 --price 2.5
 
-A run is identified by what it trains: the values its training reads, and the data. A row that changes only decoding
-shares its run, and tables share runs; editing a comment changes nothing.
+A run is identified by what it trains: the values that its training reads (core/experiment/identity.py) and the data. Rows that
+differ only in decoding share a run, and tables share runs; editing a comment changes nothing.
 """
 
 import json
@@ -65,7 +65,7 @@ class Plan:
 
     @cached_property
     def inputs_of_data(self) -> Parts | Marks:
-        """What jobs depend on where they read data."""
+        """The data inputs of jobs (`ablations.marks`)."""
         return Parts(self.data) if self.rendered else Marks(self.results / "data", self.source)
 
     def trained_on(self, run: str) -> list[Path]:
@@ -111,7 +111,7 @@ class Plan:
 
     @property
     def figures(self) -> list[str]:
-        """What is drawn of the tables, as <figure>_<table>."""
+        """Names of the tables' figures, as <figure>_<table>."""
         drawn = []
         for table, layout in self.layouts.items():
             measured = [row.name for row in self.tables[table] if row.runnable]
@@ -208,7 +208,7 @@ class Plan:
                 settle_done(self.seed_folder(run, seed), evaluations)
 
     def listed(self, table: str, rows: list[Row]) -> "pd.DataFrame":
-        """What reports read of a table's rows (`<table>.runs.csv`)."""
+        """The content of `<table>.runs.csv`: a table's rows with the runs that reports read."""
         import pandas as pd  # nothing else of a plan needs it, and `--help` need not wait for it
 
         labels, replicated = self.layouts[table].labels, self.replicated(table)
@@ -314,7 +314,7 @@ def replicate_seeds(wanted: int | str | None, seeds: list[int], layouts: dict[st
 
 
 def plan_cache(results: Path) -> PlanCache:
-    """What earlier plans of this results folder read; torch is only needed for what they did not."""
+    """The rows that earlier plans of this results folder have read; torch is only needed for other rows."""
     return PlanCache(results / "cache" / "plan.json", read_with_torch)
 
 

@@ -13,7 +13,7 @@ from core.errors import user_errors
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m ablations.plan",
-        description="Say what tables would train, before anything starts: rows, the runs they share, what is there already, "
+        description="Print what tables would train, before anything starts: rows, the runs they share, what exists already, "
         "and what the rest costs.",
         epilog="At paper scale hours come from the model's own operations; at micro and smoke scale models are too small "
         "for that, so hours need --probe (or --device, to have the formula nevertheless).",
@@ -28,11 +28,15 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
                         help="train the baseline of each table with N seeds (default: the workflow's)")  # fmt: skip
     parser.add_argument("--gpus", type=at_least(1), default=8, help="devices that share the runs (default: 8, as in Table II)")
     parser.add_argument("--price", type=positive, help="price of a GPU-hour, in any currency")
-    parser.add_argument("--device", help="what the hours are for, a name in the devices file (default: its own)")
+    parser.add_argument(
+        "--device", help="device to estimate hours for, a name in the devices file (default: the file's default)"
+    )
     parser.add_argument("--devices", type=Path, default=DEVICES, help="file of devices and assumptions")
     parser.add_argument("--probe", action="store_true", help="time steps of each distinct configuration on this machine")
     parser.add_argument("--probe-steps", type=at_least(1), default=20, metavar="N", help="steps that are timed (default: 20)")
-    parser.add_argument("--why", metavar="RUN", help="say why a run would be made again: its name, or table_VI/image0-text6")
+    parser.add_argument(
+        "--why", metavar="RUN", help="print why a run would be made again; RUN is its name or a row like table_VI/image0-text6"
+    )
     add_power(parser)
     options = parser.parse_args(arguments)
     if options.all and options.tables:
@@ -43,7 +47,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def add_power(parser: argparse.ArgumentParser) -> None:
-    """How many seeds a study needs."""
+    """Add the options of --power: how many seeds a study needs."""
     group = parser.add_argument_group("power", "how many trainings of each row show a difference, and what they cost")
     group.add_argument("--power", metavar="TABLE", help="the table whose rows are compared with its baseline")
     group.add_argument("--points", type=positive, help="difference that is to be shown with 80 %% power, of the table's mean")

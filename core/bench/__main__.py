@@ -114,7 +114,7 @@ def parser() -> argparse.ArgumentParser:
     add_data_options(data)
     about = "labels in the temporary database (default: %(default)s)"
     index.add_argument("--labels", type=at_least(1), default=LABELS, help=about)
-    about = "words (default: 768, of 128 images under 6 orders)"
+    about = "number of words (default: 768, of 128 images under 6 orders)"
     captions.add_argument("--captions", type=at_least(1), default=768, help=about)
     for verb, scale in (
         (memory, "micro"),
@@ -139,7 +139,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def add_reading_options(read: argparse.ArgumentParser, train: argparse.ArgumentParser) -> None:
-    """What rows with random weights read; `parsed` completes the defaults of `read`, which depend on --model."""
+    """Add the options for rows with random weights; `parsed` sets the defaults of `read`, which depend on --model."""
     for verb in (read, train):
         add(verb, "rows", [BASELINE] if verb is train else [])
         add(verb, "--batch", [8] if verb is train else None, {"nargs": "+"})
@@ -149,7 +149,7 @@ def add_reading_options(read: argparse.ArgumentParser, train: argparse.ArgumentP
     group = read.add_argument_group("a trained model")
     group.add_argument("--model", type=Path, help="run directory, model.safetensors or released checkpoint")
     group.add_argument("--data", type=Path, help="folder with test/<benchmark>/data.mdb")
-    group.add_argument("--out", type=Path, help="JSON file to write; the stem of each ROW's file is its key")
+    group.add_argument("--out", type=Path, help="JSON file to write, with one key per ROW (its file's stem)")
     add(group, "--images", None, {"help": "test images, drawn from all benchmarks together (default: 256)"})
     about = "precision of tower and step alike (default: no, float32)"
     train.add_argument("--precision", choices=PRECISIONS, default="no", help=about)

@@ -1,4 +1,4 @@
-"""What it takes to turn a step's predictions into captions, against the same by strings, one word after the other.
+"""Time to turn the predictions of a training step into captions, against doing the same with strings, word by word.
 
 The reference is how it is commonly done, and was here: Python strings of the characters, open_clip's tokenizer on each word
 (its cleaning included), a tensor for each caption.
@@ -68,7 +68,7 @@ class ArrayCaptions:
 
 
 def caption_costs(captions: int, repeats: int) -> Iterator[Measurement]:
-    """Of distinct random words, new (cold) and known (warm), of common lengths and of 25 letters; every repeat has others."""
+    """Costs for distinct random words, new (cold) and cached (warm), of common lengths and of 25 letters."""
     device = torch.device(pick_device())
     for lengths in ("typical", str(LONGEST)):
         drawn = [ids_of(words_of(lengths, captions, repeat)).to(device) for repeat in range(repeats)]
@@ -80,7 +80,7 @@ def caption_costs(captions: int, repeats: int) -> Iterator[Measurement]:
 
 
 def captioning(maker: StringCaptions | ArrayCaptions, drawn: list[Tensor], memory: str) -> Ready:
-    """Of a round: captions of its words, which are known already where the memory is warm."""
+    """A task for `take_turns`: the captions of a round's words, which are cached already if the cache is warm."""
 
     def ready(repeat: int) -> Callable[[], object]:
         maker.forget()
@@ -97,7 +97,7 @@ def words_of(lengths: str, count: int, seed: int) -> list[str]:
 
 
 def ids_of(words: list[str]) -> Tensor:
-    """What a branch would have predicted: the words' ids, [E] after them, M N."""
+    """The ids that a branch would have predicted for the words, with [E] after them: M N."""
     tokenizer = Tokenizer(CHARSET_94)
     ids = tokenizer.encode(words)[:, 1:]
     ids = torch.nn.functional.pad(ids, (0, OUTPUTS - ids.shape[1]), value=tokenizer.eos)

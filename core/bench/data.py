@@ -1,4 +1,4 @@
-"""How many training images a core makes, from LMDB to tensor, beside the released loader's way of making them.
+"""Training images per second and core, from LMDB to tensor, against the released code's loader.
 
 The reference is written after strhub/data of VamosC/CLIP4STR: the image decoded by Pillow, timm's RandAugment at its own
 size, then torchvision's Resize (bicubic), ToTensor and Normalize, stacked as float32. It augments with the same
@@ -80,7 +80,7 @@ def data_costs(lmdbs: list[WordLmdb], options: argparse.Namespace) -> Iterator[M
     """With augmentation as published (section IV-A), then without; ours and the reference in turns on the same images.
 
     Args:
-        options: of the command: `images` of each measurement are drawn at random from those that can be decoded.
+        options: the command's options; `images` per measurement are drawn at random from those that can be decoded.
 
     Raises:
         DataError: none can be.
@@ -124,11 +124,11 @@ def decodable(words: Words, images: int, source: str) -> list[int]:
 def passing(
     dataset: Dataset, chosen: list[int], batch: int, workers: int, together: Callable | None, last: Callable[..., Tensor]
 ) -> Ready:
-    """Of a round: a pass over the chosen images, each round augmented in its own way.
+    """A task for `take_turns`: a pass over the chosen images, augmented differently in each round.
 
     Args:
         together: collates examples; None for torch's own way.
-        last: what is still done with a batch.
+        last: a function that finishes a batch.
     """
 
     def ready(number: int) -> Callable[[], int]:

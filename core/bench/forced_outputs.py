@@ -1,4 +1,4 @@
-"""Forced outputs: a model with random weights reads the words it is told to, at the cost of reading any others.
+"""Forced outputs: a model with random weights reads given words, in the time that any other words would take.
 
 How long reading takes also depends on how well a first guess, the other branch and refinement agree (see
 `core.model.autoregressive`). Of a trained model they mostly do; random weights know neither, so both ends are forced:
@@ -25,7 +25,7 @@ BIAS = 1e4  # far above any logit, within the range of half precision
 
 
 def other(word: str) -> str:
-    """A word that has another letter in the place of every one."""
+    """A word of the same length that differs in every letter."""
     return word.translate(str.maketrans(LOWER, LOWER[1:] + LOWER[:1]))
 
 
@@ -84,7 +84,7 @@ class ForcedDecoder:
 
 
 class ForcedOutputs:
-    """What both decoders of a model read."""
+    """The words that both decoders of a model are forced to read."""
 
     def __init__(self, model: CLIP4STR):
         self.tokenizer = model.tokenizer

@@ -1,4 +1,4 @@
-"""`make gpu-day`: what only a GPU can answer, in nine minutes at most, the most telling first.
+"""All checks and measurements that need a GPU, in nine minutes at most, the most informative first.
 
     python -m core.bench.gpu_day OUT [--parts tests read train ...] [--scale paper]
 
@@ -30,9 +30,9 @@ class Part:
     """One question to the card.
 
     Args:
-        question: what its log answers.
+        question: the question that its log answers.
         limit: seconds after which it is cut off.
-        command: what follows `python`; SCALE is put in.
+        command: the arguments of `python`; SCALE in them is replaced.
     """
 
     question: str
@@ -128,9 +128,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         epilog="without a GPU every part runs on the CPU, where --scale smoke takes some minutes: a rehearsal",
     )
     parser.add_argument("out", type=Path, help="folder for the logs and summary.md")
-    parser.add_argument("--parts", nargs="+", choices=names, default=names, metavar="PART", help=f"of {', '.join(names)}")
+    parser.add_argument(
+        "--parts", nargs="+", choices=names, default=names, metavar="PART", help=f"parts to run, of {', '.join(names)}"
+    )
     parser.add_argument("--scale", default="paper", help="scale of the timed models (default: paper)")
-    parser.add_argument("--minutes", type=at_least(1), default=9, help="of all parts together (default: 9)")
+    parser.add_argument("--minutes", type=at_least(1), default=9, help="time limit of all parts together (default: 9)")
     options = parser.parse_args(arguments)
     with user_errors():
         if options.out.is_file():

@@ -1,4 +1,4 @@
-"""What it takes to open a database of millions of labels: the first time, when they are scanned, and every time after.
+"""Time to open a database of millions of labels: the first time, when they are scanned, and every time after.
 
 The reference is one plain scan: every label fetched by its key, decoded and put through the label rules, as each process of the
 released code does at every start.

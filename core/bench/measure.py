@@ -1,4 +1,4 @@
-"""How everything here is measured, and the one shape of what comes out: a name, ours, a reference, their ratio.
+"""How the benchmarks measure, and the form of every result: a name, our value, a reference, their ratio.
 
 Tasks take turns, so that a machine that slows down or warms up slows all of them alike, and a ratio is of neighbours in
 time. `torch.utils.benchmark.Timer` would repeat one task many times before the next has its turn, and would run each before
@@ -55,13 +55,13 @@ class Measurement:
     """Something measured beside a reference, in the same run on the same machine.
 
     Args:
-        name: what was measured.
-        unit: of `ours` and `reference`.
+        name: name of the measured task.
+        unit: unit of `ours` and `reference`.
         ratio: ours over the reference measured next to it.
         cpu_ratio: the median ratio in processor time; None where there is none, as on a GPU.
         cpu_share: processor time that ours had, of what its threads could have had; None where that was not measured.
         n: repeats.
-        details: what it was measured on, and figures that follow from the others.
+        details: conditions of the measurement, and derived figures.
     """
 
     name: str
@@ -131,7 +131,7 @@ def build(row: str, scale: str, knobs: Sequence[str] = ()) -> tuple[CLIP4STR, Lo
 
 
 def seconds_of(task: Callable[[], object], device: torch.device) -> Seconds:
-    """Seconds until the work of `task` is done, on a GPU too."""
+    """Seconds that `task` takes, including the work that it queued on a GPU."""
     start, spent = clock(device), time.process_time()
     task()
     return Seconds(clock(device) - start, time.process_time() - spent)

@@ -1,4 +1,4 @@
-"""Memory of one training step, and what of it waits for the backward pass."""
+"""Memory of one training step, and the part of it that is kept for the backward pass."""
 
 import argparse
 import re

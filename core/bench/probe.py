@@ -1,4 +1,4 @@
-"""Time real steps of a row's training, and its reading, with random weights on random images."""
+"""Time real training steps of a row, and its inference, with random weights on random images."""
 
 import random
 import statistics
@@ -48,7 +48,7 @@ def probe(loaded: Loaded, *, steps: int, letters: int, device: str, advance: Cal
 
     Args:
         steps: that are timed, after two that are not.
-        letters: of the longest word of a step.
+        letters: length of a step's longest word.
         advance: called after every step, for a progress bar.
 
     Raises:

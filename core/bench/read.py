@@ -1,4 +1,4 @@
-"""What reading costs above the image tower's own forward pass, below which no reader made of it can go."""
+"""Cost of inference relative to the image tower's forward pass, which is the lower bound for any model with this tower."""
 
 import argparse
 import copy
@@ -25,7 +25,7 @@ NOTE = (
 
 
 class Way(NamedTuple):
-    """What of a protocol costs time: how Algorithm 1 goes, and the branch whose output is wanted."""
+    """The parts of a protocol that cost time: the settings of Algorithm 1, and the branch whose output is needed."""
 
     decode: str
     refine_steps: int
@@ -44,7 +44,7 @@ def way_of(protocol: Protocol, output: str) -> Way:
 
 
 def branch(model: CLIP4STR, output: str) -> CLIP4STR:
-    """What has to run for an output: the model itself, or for "visual" the same model without its cross-modal branch."""
+    """The model that computes an output: itself, or for "visual" the same model without its cross-modal branch."""
     if output == "cross" or model.cross_decoder is None:
         return model
     alone = copy.copy(model)
@@ -90,7 +90,7 @@ def reading(model: CLIP4STR, images: Tensor, way: Way, precision: str) -> Callab
 def forced_reading(
     model: CLIP4STR, outputs: ForcedOutputs, images: Tensor, words: list[list[str]], guesses: str, protocol: Protocol
 ) -> Ready:
-    """Of a round: reading its words, in the way of a protocol."""
+    """A task for `take_turns`: inference on a round's words under a protocol."""
 
     def ready(repeat: int) -> Callable[[], object]:
         outputs.force(words[repeat], guesses)

@@ -1,4 +1,4 @@
-"""How cost grows: with batch, word length, orders, layers, patches, images, one of them at a time."""
+"""Growth of cost with batch, word length, orders, layers, patches and images, one at a time."""
 
 import argparse
 import random
@@ -70,7 +70,7 @@ def growth(factor: str, what: str, device: torch.device, repeats: int, points: d
 
 
 def growths(row: str, scale: str, repeats: int) -> Iterator[Measurement]:
-    """What costs what, of a row with random weights.
+    """The growth of a row's cost with every factor, with random weights.
 
     Raises:
         ConfigError: the row cannot be built.

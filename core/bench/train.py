@@ -1,4 +1,4 @@
-"""What a training step costs above the image tower's own forward and backward pass.
+"""Cost of a training step relative to the image tower's own forward and backward pass.
 
 B batch, M image tokens, D joint width.
 """
@@ -54,7 +54,7 @@ def training_steps(
     """Whole steps on images B 3 H W, ready to be timed; the model learns, its learning rate does not change.
 
     Args:
-        words: of every step, of every pass of it: B each; a step also has its own orders.
+        words: the words of every pass of every step, B each; every step also draws its own orders.
         guesses: of the visual branch (`core.bench.forced_outputs`); None leaves them as random weights make them.
         part: entered around each of AFTER_LOSSES by name, the losses being what is left.
     """

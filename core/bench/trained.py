@@ -62,7 +62,7 @@ def sample_images(model: CLIP4STR, data: Path, normalisation: str, count: int, s
 
 
 def ways_of(model: CLIP4STR, protocols: Mapping[str, Protocol]) -> dict[str, dict[str, Way]]:
-    """Of each row the ways to every output the model has.
+    """For each row, the `Way` to every output that the model has.
 
     Raises:
         UserError: rows that do not share their images' normalisation and precision, or that ask for a branch that
@@ -90,7 +90,7 @@ def measure_trained(
 
     Args:
         protocols: by the names under which they are reported.
-        images: how many are sampled; fewer where DATA has fewer.
+        images: number of sampled images; fewer if DATA has fewer.
 
     Returns:
         The measurements, and what the JSON file holds: `readings` has for each row its own output's cost, and under

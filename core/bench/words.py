@@ -1,4 +1,4 @@
-"""Words to measure reading at: as long as the model can write, or as long as words in photographs are."""
+"""Words for timing inference: as long as the model can write, or as long as words in photographs."""
 
 import random
 from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""Word images: where they lie, how they are drawn, changed and named."""
+"""Word images: LMDBs, labels, transforms, augmentation, benchmarks, and the rendered micro world."""

@@ -1,8 +1,8 @@
-"""The benchmarks of the paper and the folders that hold them: the one home of names, aliases, sizes, subsets and averages.
+"""The paper's benchmarks: the single source of their names, aliases, sizes, subsets and averages.
 
-Plan, evaluation, reports and doctor all use it to tell which folder below DATA/test is which benchmark, so they agree.
-A folder is a benchmark by its exact name, else by an alias (upper or lower case, `-`, `_`, `.` and spaces aside), else, if
-it only names a family such as IC15, by its number of stored images. Any other folder is a benchmark of its own.
+Plan, evaluation, reports and doctor all use this module to decide which folder below DATA/test is which benchmark. A folder is
+recognised by its exact name, else by an alias (ignoring case, `-`, `_`, `.` and spaces), else, if it only names a family such
+as IC15, by its number of stored images. Any other folder counts as a benchmark of its own.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -82,7 +82,7 @@ def family(name: str) -> str:
 
 
 def members(name: str) -> list[str]:
-    """The benchmarks of a family, which is named by one of them or by an alias; none for other names."""
+    """All benchmarks of the family that `name` names (by a member or an alias); empty for other names."""
     families = [own for own, aliases in SUBSETS.items() if plain(name) in map(plain, aliases)]
     called = [family(name)] if name in PUBLISHED else families
     return [known for known in PUBLISHED if family(known) in called]
@@ -144,7 +144,7 @@ def count(folder: Path) -> BenchmarkFolder:
 
 
 def held_twice(name: str, folders: Sequence[str]) -> str:
-    """The message about folders that hold the same benchmark."""
+    """The error message for folders that hold the same benchmark."""
     return f"{' and '.join(folders)} are both {name}: keep one below test/ and move the other out, or rename it to what it is"
 
 
@@ -157,7 +157,7 @@ def absence(name: str) -> str:
 
 
 def unknown(name: str, stored: int) -> str:
-    """The message about a folder that is not a benchmark of the paper."""
+    """The warning about a folder that is not a benchmark of the paper."""
     message = f"test/{name} ({stored:,} images) is not a benchmark of the paper and is read under its own name"
     if subsets := members(name):
         sizes = " and ".join(f"{subset} {PUBLISHED[subset]:,}" for subset in subsets)
@@ -167,7 +167,7 @@ def unknown(name: str, stored: int) -> str:
 
 
 def distinct(benchmarks: Iterable[str]) -> set[str]:
-    """Benchmarks without those whose images another one contains, so that no image counts twice."""
+    """The benchmarks without those that are contained in another one, so that no image counts twice."""
     named = set(benchmarks)
     return {name for name in named if named.isdisjoint(INSIDE.get(name, ()))}
 
@@ -186,7 +186,7 @@ def benchmark_size(name: str, stored: int, usable: int, scored: int) -> Size:
     Papers count differently: COCO, ArT and Uber are what the label rules leave, the others what is stored.
 
     Args:
-        name: as `canonical` returns it.
+        name: a benchmark's name, as `canonical` returns it.
         stored, usable, scored: samples in the LMDB, those that decode and pass the label rules, those with a character of
             the 36 that are scored.
     """

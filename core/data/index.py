@@ -1,4 +1,4 @@
-"""The usable samples and the ledger of an LMDB, kept in a file beside it so that its labels are scanned once.
+"""A cache file beside an LMDB with its usable samples and ledger, so that its labels are scanned only once.
 
 The file is a cache: deleting it costs one scan, and a file that is cut off, altered, or of another database or other rules
 is ignored. Where it cannot be written, labels are scanned every time.

@@ -23,7 +23,7 @@ OTHER = 255  # marks a byte that needs `normalise_label`
 
 
 class Rules(NamedTuple):
-    """Characters a label may hold, and how many."""
+    """The label rules' parameters: the allowed characters and the maximum length."""
 
     charset: str
     max_letters: int

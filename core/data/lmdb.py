@@ -1,7 +1,7 @@
-"""Word images in LMDBs of the field's layout: keys `num-samples`, `image-%09d`, `label-%09d`, counted from 1.
+"""Word images in LMDBs with the field's usual keys: `num-samples`, `image-%09d`, `label-%09d`, counted from 1.
 
-Reading never drops a sample silently: what the label rules refuse and what cannot be decoded goes into a ledger. Whatever
-opens or reads a database raises DataError where it is missing or damaged; the message names file, key and fix.
+No sample is dropped silently: labels that the rules reject and images that cannot be decoded are recorded in a ledger. A
+database that is missing or damaged raises DataError; the message names file, key and fix.
 """
 
 import hashlib
@@ -58,7 +58,7 @@ class ImageLmdb:
             self.stored = self.read_count(transaction)
 
     def value(self, transaction: lmdb.Transaction, key: str) -> memoryview | None:
-        """What is stored under a key; DataError where it claims to be longer than the file."""
+        """The value stored under a key; raises DataError if it claims to be longer than the file."""
         try:
             value = transaction.get(key.encode())
         except lmdb.Error as error:
@@ -163,7 +163,7 @@ class WordLmdb(ImageLmdb):
 
 
 def stored_samples(path: Path) -> int:
-    """Samples that an LMDB stores, before the label rules; reads its count alone."""
+    """Number of samples that an LMDB stores, before the label rules; reads only `num-samples`."""
     return ImageLmdb(path).stored
 
 
@@ -189,7 +189,7 @@ def find_lmdbs(root: Path) -> list[Path]:
 
 
 def train_roots(data: Path, names: Sequence[str]) -> list[Path]:
-    """The folders (or links) below data/train that a run learns from; where one is missing, DataError says how to link it."""
+    """The folders (or links) below data/train that a run learns from; if one is missing, the DataError says how to link it."""
     roots = [Path(data) / "train" / name for name in names]
     for root in roots:
         if not root.is_dir():

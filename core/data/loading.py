@@ -1,4 +1,4 @@
-"""Batches: in which order samples come, and how loader processes make images of them."""
+"""Batches: the order of samples, and the loader processes that decode and transform their images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -75,7 +75,7 @@ class Words(Dataset):
         return Example(self.transform.pixels(image), sample.label, sample.index, "", self.transform.normalisation)
 
     def ledger(self) -> Ledger:
-        """What the label rules left out, in all LMDBs together."""
+        """The ledger of all LMDBs together: samples that the label rules left out."""
         merged = Ledger()
         for lmdb in self.lmdbs:
             merged.counts.update(lmdb.ledger.counts)

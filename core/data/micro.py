@@ -45,12 +45,12 @@ class World:
     """Sizes, words and looks of the micro world.
 
     Args:
-        families: one benchmark each, in the order that numbers their images; one is named REGULAR.
-        page: what every word is written on.
+        families: one benchmark each; their order decides which random numbers they draw; one is named REGULAR.
+        page: image size and fonts of all words.
         synthetic: the family of train/synth, no benchmark; None takes the regular one.
-        synthetic_page: what its words are written on; None takes `page`.
+        synthetic_page: image size and fonts of its words; None takes `page`.
         lexicon_size: words in all, the most frequent of CLIP's vocabulary.
-        min_letters, max_letters: of those words.
+        min_letters, max_letters: lengths of those words.
         unseen: share of them that training never shows.
         regular: share of training images drawn from the regular family; the rest is spread over all families.
         distortion: factor on every family's perspective, curvature, arc and rotation.
@@ -114,7 +114,7 @@ class World:
         Args:
             stage: one of STAGES; "synth" takes `synthetic` and its page, where the world has them, in place of the family.
             family: the name of one, or None for the training mixture.
-            words: what may be written.
+            words: the words to draw from.
         """
         number = None if family is None else self.names.index(family)
         rng = np.random.default_rng([self.seed, STAGES[stage], 0 if number is None else 1 + number, index])
@@ -142,7 +142,7 @@ class World:
         return word[:place] + others[rng.integers(len(others))] + word[place + 1 :]
 
     def materials(self) -> str:
-        """What decides images beside this object's values, one line each: fonts by content, words, renderer.
+        """What decides the images besides this object's values, one line each: fonts by content, words, renderer.
 
         Raises:
             OSError: a font's file is missing.

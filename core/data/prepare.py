@@ -30,7 +30,7 @@ from core.files import file_digest, write_json
 
 @dataclass(frozen=True)
 class Filter:
-    """Which listed words are used.
+    """Selects the words of a source that are used.
 
     Args:
         match: a regular expression that the whole label must match.
@@ -111,7 +111,7 @@ def prepare(
 
     Args:
         format_name: a key of FORMATS; None: guessed from the files.
-        load: how images are cut; None: the format's default.
+        load: settings for cutting images; None takes the format's default.
     """
     if out.exists():
         raise FileExistsError(f"{out} is there already; remove it or name another OUT")
@@ -139,7 +139,7 @@ def prepare(
     }
     write_json(whole / "prepare.json", report)  # before the rename, which makes the LMDB and its ledger appear together
     whole.rename(out)
-    shutil.rmtree(parts.folder)  # last: stopped before, the same command goes on from the parts
+    shutil.rmtree(parts.folder)  # last: if stopped before, the same command resumes from the parts
     return report
 
 
@@ -186,7 +186,7 @@ def arguments_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m core.data.prepare",
         description="Convert published word images into an LMDB (OUT/data.mdb) with a ledger of what was left out\n"
-        "(OUT/prepare.json). Interrupted, the same command goes on. docs/data-formats.md shows each format.\n\n"
+        "(OUT/prepare.json). After an interruption the same command resumes. docs/data-formats.md shows each format.\n\n"
         "example: python -m core.data.prepare IIIT5K data/test/IIIT5k --split test",
         epilog="\n".join(["formats:", *formats]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -196,7 +196,7 @@ def arguments_parser() -> argparse.ArgumentParser:
     parser.add_argument("--format", choices=sorted(FORMATS), help="format of SOURCE (default: guessed from its files)")
     parser.add_argument("--images", type=Path, help="folder of the images (default: beside the annotations)")
     parser.add_argument("--split", help="split to read, train, val or test, if SOURCE holds several (coco-text: also all)")
-    parser.add_argument("--subset", type=Path, help="file of numbers, one per line: the entries of the source to use, from 1")
+    parser.add_argument("--subset", type=Path, help="file with the numbers of the entries to use, one per line, counted from 1")
     parser.add_argument("--match", help="regular expression that a whole label must match, e.g. '[A-Za-z0-9]+'")
     parser.add_argument(
         "--min-side", type=at_least(1), default=1, help="shortest side in pixels; smaller images are left out (default: 1)"
@@ -206,9 +206,9 @@ def arguments_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--pad", type=at_least(0), help="pixels by which boxes are grown (default: 0; coco-text: 2)")
     coco = parser.add_argument_group("coco-text", "attributes that a word must have; 'any' for every value")
-    coco.add_argument("--legibility", default="legible", help="legibility (default: legible)")
-    coco.add_argument("--language", default="english", help="language (default: english)")
-    coco.add_argument("--writing", default="machine printed", help="class (default: 'machine printed'; or handwritten)")
+    coco.add_argument("--legibility", default="legible", help="legibility of words to use (default: legible)")
+    coco.add_argument("--language", default="english", help="language of words to use (default: english)")
+    coco.add_argument("--writing", default="machine printed", help="kind of words, or handwritten (default: machine printed)")
     add_workers(parser)
     return parser
 
@@ -233,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 command=typed,
             )
         except KeyboardInterrupt:
-            print("the same command goes on from here", file=sys.stderr)
+            print("the same command resumes from here", file=sys.stderr)
             raise
         for reason, count in report["left_out"]["counts"].items():
             print(f"left out {count:8}  {reason}")

@@ -61,7 +61,7 @@ class Samples(Sequence):
 
 @dataclass
 class Ledger:
-    """What was left out, and why: counts by reason and the first few keys of each."""
+    """Samples that were left out: counts by reason, and the first few keys of each."""
 
     counts: Counter = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)

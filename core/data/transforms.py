@@ -54,7 +54,7 @@ def normalise(pixels: Tensor, normalisation: str, device: torch.device | str = "
     """Pixels B 3 H W, uint8, to normalised float32 on `device`; the only place where this is done.
 
     Args:
-        pixels: in any memory order; the result is contiguous.
+        pixels: a tensor in any memory order; the result is contiguous.
     """
     mean, std = constants(normalisation, torch.device(device))
     whole = pixels.to(device, non_blocking=True)

@@ -43,7 +43,7 @@ class Drawn(NamedTuple):
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a set of rendered words is made from; image number i follows from it and i alone.
+    """Everything that determines a set of rendered words; image number i depends only on it and i.
 
     Args:
         seed: not negative.
@@ -77,7 +77,7 @@ class Recipe:
         return png_bytes(drawn.image), drawn.word
 
     def summary(self) -> dict:
-        """What a file beside the images says about them."""
+        """The content of words.json, which describes the images."""
         pictures = [file_digest(Path(name)) for name in self.backgrounds]
         return {
             "seed": self.seed,
@@ -90,7 +90,7 @@ class Recipe:
 
 
 def counted(lines: Sequence[str]) -> dict[str, int | str]:
-    """How many, and 16 hex digits that change with any of them or their order."""
+    """The number of items, and 16 hex digits that change with any item or their order."""
     return {"count": len(lines), "digest": lines_digest(lines)}
 
 
@@ -114,7 +114,7 @@ def chosen(names: Sequence[str], world: World) -> tuple[Family, ...]:
     """The families of these names.
 
     Raises:
-        DataError: the world has no such family, or there is no name.
+        DataError: the world has no family of that name, or no name is given.
     """
     unknown = [name for name in names if name not in world.names]
     if unknown or not names:
@@ -146,10 +146,10 @@ def main() -> None:
         epilog="example: python -m core.data.words data/train/rendered --n 10000 --seed 7 --families regular,rotated",
     )
     parser.add_argument("out", type=Path, help="folder to write; must not hold anything yet")
-    parser.add_argument("--n", type=int, required=True, help="how many images; the first ones do not depend on it")
-    parser.add_argument("--seed", type=int, required=True, help="0 or more; image i follows from (seed, i)")
+    parser.add_argument("--n", type=int, required=True, help="number of images; a larger number keeps the first ones")
+    parser.add_argument("--seed", type=int, required=True, help="seed, 0 or more; image i depends on (seed, i) only")
     parser.add_argument("--world", default=WORLD, help="gin file of the families and the page (default: %(default)s)")
-    parser.add_argument("--families", help="some of the world's, like regular,rotated, equally often (default: all)")
+    parser.add_argument("--families", help="families of the world, like regular,rotated, drawn equally often (default: all)")
     parser.add_argument(
         "--fonts", type=Path, help="folder of .ttf, .otf, .ttc files (default: the world's, which come with matplotlib)"
     )

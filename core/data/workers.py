@@ -12,7 +12,7 @@ PATIENCE = 40  # seconds; a training that is told to stop needs less
 
 
 def delivered(loader: DataLoader, words: Words) -> Iterator[Batch]:
-    """The loader's batches of `words`; DataError, naming the LMDB, if it or its disk is gone."""
+    """The loader's batches of `words`; raises DataError, naming the LMDB, if it or its disk has gone."""
     try:
         yield from loader
     except DataError as error:  # from a worker, whose message contains its traceback

@@ -1,1 +1,1 @@
-"""Read every image of every benchmark (`python -m core.evaluate`)."""
+"""Evaluate a trained model on every benchmark (`python -m core.evaluate`)."""

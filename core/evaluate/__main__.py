@@ -1,4 +1,4 @@
-"""Read every image of every benchmark and keep all four outputs; scoring happens on the kept strings.
+"""Evaluate a trained model: decode every image of every benchmark, save all four outputs as strings, and score them.
 
 python -m core.evaluate results/runs/<run>/seed0 ablations/table_VI/image0-text6.gin --data results/data/micro
 

@@ -1,7 +1,7 @@
-"""The ways of decoding in which a trained model was evaluated: evaluations.json, beside the folder evaluations/.
+"""evaluations.json: the list of protocols under which a trained model was evaluated, beside the folder evaluations/.
 
-One job evaluates a model in all the ways that are asked for, in one pass of its image tower. How many they are differs from
-model to model, which a rule of a workflow cannot declare, so it declares this list.
+One job evaluates a model under all protocols that rows need, in one pass of its image tower. Their number differs between
+models, which a Snakemake rule cannot declare as outputs, so the rule declares this list as its only output.
 """
 
 import json
@@ -16,7 +16,7 @@ DONE = "evaluations.json"
 
 
 def is_current(path: Path, model: Path) -> bool:
-    """Whether a file is there and not older than the model it was made with; a model that is gone outdates nothing."""
+    """Whether a file exists and is not older than the model it was made with; if the model is gone, it counts as current."""
     return path.is_file() and (not model.is_file() or path.stat().st_mtime >= model.stat().st_mtime)
 
 
@@ -35,18 +35,18 @@ def undone(run: Path, evaluations: Iterable[str]) -> list[str]:
 
 
 def is_read(run: Path, name: str, digest: str | None) -> bool:
-    """Whether predictions are as young as the model, or those with the digest that a current list has."""
+    """Whether predictions are not older than the model, or have the digest recorded in a current list."""
     path = run / "evaluations" / name / PREDICTIONS
     return is_current(path, run / MODEL) or (digest is not None and path.is_file() and file_digest(path) == digest)
 
 
 def write_done(run: Path, evaluations: Iterable[str]) -> None:
-    """List evaluations that are there, each with a digest of its predictions: equal predictions make an equal list."""
+    """Write the list of existing evaluations, each with a digest of its predictions: equal predictions, equal list."""
     write_json(run / DONE, {name: file_digest(run / "evaluations" / name / PREDICTIONS) for name in sorted(evaluations)})
 
 
 def settle_done(run: Path, evaluations: Iterable[str]) -> None:
-    """Make the list agree with the files: without one of them there is no list, with all of them it names them all.
+    """Make the list agree with the files: if one of them is missing the list is deleted, otherwise it names them all.
 
     A workflow watches the list alone; where predictions were deleted, only its absence has them made again. Predictions
     that are older than the list's invention are listed, so that nothing is read again.
@@ -59,7 +59,7 @@ def settle_done(run: Path, evaluations: Iterable[str]) -> None:
 
 
 def listed(run: Path) -> dict[str, str]:
-    """The evaluations on the list, each with its digest; none where there is no list, or no valid one."""
+    """The evaluations on the list, each with its digest; empty if the list is missing or not valid."""
     try:
         return dict(json.loads((run / DONE).read_text()))
     except (OSError, ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""Scores of readings: word accuracy and 1-NED, over the characters a protocol scores."""
+"""Scores of predictions: word accuracy and 1-NED, over the characters that a protocol scores."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from core.charset import reduce_text
 
 @dataclass(frozen=True)
 class Score:
-    """Of one output on one benchmark: n images, how many read exactly, mean of 1 - normalised edit distance."""
+    """The score of one output on one benchmark: n images, exact matches, mean of 1 - normalised edit distance."""
 
     n: int
     correct: int

@@ -1,4 +1,4 @@
-"""What a model reads on a set of images: strings as decoded, before scoring."""
+"""Predictions of a model on a set of images: strings as decoded, before scoring."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ COLUMNS = ("benchmark", "index", "label", "length", *OUTPUTS, "confidence")
 
 @dataclass
 class Readings:
-    """What a model read on one set of images.
+    """The predictions of a model on one set of images.
 
     Args:
         model_seconds: the device's, from the images' way there to ids and confidences, over all processes: what images
@@ -48,7 +48,7 @@ class Stopped(Exception):
 
 
 class BatchRead(NamedTuple):
-    """What came of one batch: rows (COLUMNS) for each protocol, and what could not be decoded."""
+    """The result of one batch: rows (COLUMNS) for each protocol, and the images that could not be decoded."""
 
     rows: list[list[tuple]]
     skipped: list[tuple[str, str]]
@@ -101,11 +101,11 @@ def read_words(
 
 
 def in_turns(ledger: Ledger, read: list[list[BatchRead]], seconds: list[list[float]]) -> list[Readings]:
-    """What the processes of a team read, in the order in which one process alone would have read it.
+    """The predictions of all processes, in the order in which a single process would have made them.
 
     Args:
-        ledger: what the label rules left out; what could not be decoded is added.
-        read, seconds: of each process: its batches, and the model's seconds for each protocol.
+        ledger: samples that the label rules left out; images that could not be decoded are added.
+        read, seconds: for each process, its batches, and the model's seconds for each protocol.
     """
     rows: list[list[tuple]] = [[] for _ in seconds[0]]
     for turn in itertools.zip_longest(*read):

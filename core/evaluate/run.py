@@ -55,7 +55,7 @@ def evaluate_rows(options: argparse.Namespace) -> None:
 def within_memory(
     model: CLIP4STR, data: Path, protocols: dict[Path, Protocol], workers: int, team: DistEnv
 ) -> dict[Path, dict]:
-    """`evaluate`, in one line where the device has too little memory.
+    """`evaluate`; running out of memory becomes a one-line error.
 
     Raises:
         UserError: naming the batch, which changes no result.
@@ -68,12 +68,12 @@ def within_memory(
         batch = max(protocol.batch for protocol in protocols.values())
         raise UserError(
             f"{device_memory()} has too little memory to read {batch} images at once: lower Protocol.batch = {batch} to "
-            f"{max(1, batch // 2)}; it changes speed and memory alone"
+            f"{max(1, batch // 2)}; it changes only speed and memory"
         ) from error
 
 
 def wanted_folders(options: argparse.Namespace, run: Path) -> tuple[dict[str, tuple[Path, str]], dict[Path, Protocol]]:
-    """Where each row is written and which output it is scored by, and the protocol of each folder.
+    """For each row the folder to write and the output that is scored, and the protocol of each folder.
 
     Raises:
         UserError: two rows of one name would be written to one folder.
@@ -87,13 +87,13 @@ def wanted_folders(options: argparse.Namespace, run: Path) -> tuple[dict[str, tu
         own = run / "evaluations" / evaluation_digest(protocol, test_data)
         folder = places / Path(row).stem if places else own
         if protocols.get(folder, protocol).settings != protocol.settings:
-            raise UserError(f"{row}: another row of that name is written to {folder} already; leave --out away")
+            raise UserError(f"{row}: another row of that name is written to {folder} already; omit --out")
         protocols[folder], folders[row] = protocol, (folder, protocol.output)
     return folders, protocols
 
 
 def show_scores(row: str, benchmarks: dict[str, dict], output: str) -> None:
-    """Print the accuracies of a row; those of the visual branch where the model has no other."""
+    """Print the accuracies of a row; those of the visual branch if the model has no cross-modal one."""
     print(row)
     for name, metrics in benchmarks.items():
         if "n" in metrics:
@@ -106,8 +106,8 @@ def evaluate(
 ) -> dict[Path, dict]:
     """Read all benchmarks below data/test; write predictions.parquet and metrics.json into each wanted folder.
 
-    A benchmark that cannot be opened is reported and left out, the others are read. The processes of a team
-    share the images, and one of them writes the same files as a process alone.
+    A benchmark that cannot be opened is reported and left out; the others are read. Several processes share the images, and
+    one of them writes the same files as a single process would.
 
     Args:
         wanted: folders to write, and the protocol of each.

@@ -1,4 +1,4 @@
-"""Whether a run was trained and tested on the data as it lies now."""
+"""Whether a run was trained and tested on the data that is in the data folder now."""
 
 import ast
 import json
@@ -56,7 +56,7 @@ def training_change(run_folder: Path, record: dict, data: Path) -> str:
 
 
 def train_changes(known: dict[str, int], before: Path, data: Path, roots: list[Path]) -> list[str]:
-    """What differs between the LMDBs a run listed and those that are there."""
+    """The differences between the LMDBs that a run listed and those that are there now."""
     then = {Path(path).relative_to(before).as_posix(): stored for path, stored in known.items() if before in Path(path).parents}
     now = {folder.relative_to(data).as_posix(): folder for root in roots for folder in find_lmdbs(root)}
     changes = [f"{name} is gone" for name in sorted(then.keys() - now.keys())]

@@ -1,1 +1,1 @@
-"""A row as read: what it trains, how it is scored, what it counts, and what makes two of them the same."""
+"""A row's gin file as Python objects: training, scoring protocol, optimiser, parameter counts, and the identity of its run."""

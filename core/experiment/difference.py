@@ -1,6 +1,6 @@
-"""What tells one row from another: bindings, parameters, trainable set, optimiser groups, steps, protocol.
+"""The differences between two rows: bindings, parameters, trainable set, optimiser groups, steps, protocol.
 
-A row that differs from its baseline in nothing measures noise; this is how one is found.
+A row that does not differ from its baseline measures only noise; this module detects such rows.
 """
 
 import re
@@ -25,9 +25,9 @@ class Difference:
         bindings: values of the operative configuration that training or evaluation reads.
         parameters: counts of each tensor group (the name up to its layer) that is only in one, or of another size.
         trained: tensors trained in one and there but frozen in the other.
-        groups: of the optimiser: parameters, peak learning rate and weight decay.
+        groups: optimiser groups: parameters, peak learning rate and weight decay.
         length: images per optimiser step, steps, epochs.
-        protocol: how the model is read and scored.
+        protocol: the evaluation protocol.
     """
 
     bindings: dict[str, Pair]
@@ -65,7 +65,7 @@ def shown(value: object) -> str:
 
 
 def unlike(here: dict, there: dict) -> dict[str, Pair]:
-    """What two dictionaries do not share."""
+    """The entries in which two dictionaries differ."""
     names = [*here, *(name for name in there if name not in here)]
     return {name: (here.get(name), there.get(name)) for name in names if here.get(name) != there.get(name)}
 
@@ -122,7 +122,7 @@ def length(optimisation: Optimisation) -> dict[str, object]:
 
 
 def compare(row: str, against: str, scale: str, bindings: Sequence[str]) -> Difference:
-    """What two rows do not share at a scale; `bindings` are for the first.
+    """The differences between two rows at a scale; `bindings` apply to the first.
 
     Raises:
         ConfigError: a row cannot be built.

@@ -1,4 +1,4 @@
-"""What one training run consists of: a frozen dataclass that gin fills (sections III and IV-A)."""
+"""What one training run consists of: `Experiment`, a frozen dataclass that gin fills (sections III and IV-A)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -59,7 +59,7 @@ class Loaded:
 
     @property
     def identity(self) -> str:
-        """Everything that decides what is trained, but data and seed."""
+        """Everything that decides what is trained, except data and seed."""
         return training_identity(self.training, self.files)
 
     @property
@@ -68,7 +68,7 @@ class Loaded:
 
 
 class MetaDevice(DeviceContext):
-    """torch's meta device, on which `torch.nn.init` leaves tensors alone: there is nothing to fill, and trying takes time."""
+    """torch's meta device, with `torch.nn.init` disabled: there is nothing to fill, and trying takes time."""
 
     def __init__(self):
         super().__init__("meta")
@@ -80,7 +80,7 @@ class MetaDevice(DeviceContext):
 
 
 def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -> Loaded:
-    """Read a row's gin file, build everything in it once (the model without memory), refuse what nothing read.
+    """Read a row's gin file, build everything in it once (the model without memory), raise an error for unused bindings.
 
     Raises:
         ConfigError: naming file and binding.

@@ -1,11 +1,15 @@
-"""What makes two trainings, or two rendered worlds, the same: the values that decide them, by full dotted names."""
+"""Identity of a training, or of a rendered world: the values that decide its result, by full dotted names.
+
+The name of a run's folder, results/runs/<run>, contains a digest of these lines and of the training data. Values of UNDECISIVE
+are left out, so changing them trains nothing again.
+"""
 
 from collections.abc import Collection
 
 from core import config
 from core.moved import with_first_names
 
-UNDECISIVE = frozenset(  # how a machine gets there: recorded with a run, no part of what the run is
+UNDECISIVE = frozenset(  # settings of the machine: recorded with a run, but not part of its identity
     f"core.experiment.optim.Optimisation.{name}"
     for name in (
         "compile",
@@ -19,8 +23,8 @@ UNDECISIVE = frozenset(  # how a machine gets there: recorded with a run, no par
 )
 BY_CONTENT = frozenset({"core.data.render.page.Page.fonts"})  # where a font lies decides no pixel, its digest is counted
 
-# By first names (core.moved): values that came after worlds had been rendered, each as it is where nothing is drawn otherwise
-# than before.
+# Values that were added after worlds had been rendered, by first names (core.moved). At the value given here nothing is drawn
+# differently from before, so it does not count, and those worlds keep their identity.
 CAME_LATER = {
     "core.data.micro.World.synthetic": None,
     "core.data.micro.World.synthetic_page": None,
@@ -50,22 +54,22 @@ def world_identity(text: str, materials: str) -> str:
 
     Args:
         text: the gin text of everything that rendering reads, defaults included.
-        materials: what else decides them, see `core.data.micro.World.materials`.
+        materials: everything else that decides them, see `core.data.micro.World.materials`.
     """
     return "\n".join([*decisive(text, BY_CONTENT), materials])
 
 
 def decisive(text: str, left_out: Collection[str]) -> list[str]:
-    """Sorted lines `full dotted name = value` of gin text, named as at first where a module has moved.
+    """Sorted lines `full dotted name = value` of a gin text; modules that have moved keep their first name.
 
-    Import lines, macros' names, comments and order do not count, only what each argument is given in the end.
+    Import lines, names of macros, comments and order do not count, only the final value of each argument.
     """
     values = config.values_by_path(text)
     return sorted(with_first_names(f"{name} = {value!r}") for name, value in values.items() if counts(name, value, left_out))
 
 
 def counts(name: str, value: object, left_out: Collection[str]) -> bool:
-    """Whether a value decides anything; the scope before its name (`regular/core.data...`) does not matter for that."""
+    """Whether a value is part of the identity; the scope before its name (`regular/core.data...`) does not matter."""
     bare = name.rpartition("/")[2]
     first = with_first_names(bare)
     return bare not in left_out and (first not in CAME_LATER or value != CAME_LATER[first])

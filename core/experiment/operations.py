@@ -1,4 +1,4 @@
-"""How many floating-point operations a model costs, counted on the model itself without memory for its weights.
+"""Floating-point operations of a model, counted on the model itself without memory for its weights (meta device).
 
 What is counted is what runs: a frozen part only forward, a prefix that no trained weight lies below without a backward
 pass, the cross branch on a detached image memory, keys and values of a memory once for all orders. Counted are matrix
@@ -30,7 +30,7 @@ class Cost:
     Args:
         train: a training step, forward and backward.
         encode: reading, the image tower.
-        decode: what reading adds to that: every output of every pass of Algorithm 1.
+        decode: the rest of inference: every output of every pass of Algorithm 1.
     """
 
     train: float
@@ -63,7 +63,7 @@ def cost(model: CLIP4STR, *, letters: int, captions: float, refine_steps: int = 
     Args:
         model: on the meta device (`core.experiment.experiment.Loaded.blueprint`); fused kernels of other devices are not
             counted.
-        letters: of the longest word of a batch.
+        letters: length of a batch's longest word.
         captions: share of the visual branch's readings (images x orders) that differ: equal ones are read once.
         refine_steps: T_i of Algorithm 1.
 

@@ -25,7 +25,7 @@ class Averaging:
 
     Args:
         start: share of the steps, above 0 and below 1.
-        snapshots: how many; with 20 epochs, 5 from 0.75 on are the starts of the last five epochs.
+        snapshots: number of snapshots; with 20 epochs, 5 from 0.75 on are the starts of the last five epochs.
     """
 
     start: float
@@ -51,7 +51,7 @@ class Optimisation:
         encoder_lr: for the towers, at a batch of 512; scaled linearly with the batch.
         scratch_multiplier: times that, for what is trained from scratch.
         adapter_rate: "towers" or "scratch", whose learning rate an adapter's own weights have.
-        averaging: of weights, None for the last ones.
+        averaging: averaging of weights; None keeps the last ones.
         batch: images per optimiser step, over all devices and accumulation.
         block: images of a step that are read in the same orders (one draw of K permutations per block).
         device_batch: most images at once on one device; the rest is accumulated.
@@ -107,9 +107,7 @@ class Optimisation:
         if not 0 < self.warmup < 1:
             raise UserError(f"Optimisation.warmup = {self.warmup}: a share of the steps lies between 0 and 1")
         if self.max_loss_ratio <= 1:
-            raise UserError(
-                f"Optimisation.max_loss_ratio = {self.max_loss_ratio}: a loss like the others would stop the run; say 10"
-            )
+            raise UserError(f"Optimisation.max_loss_ratio = {self.max_loss_ratio}: an ordinary loss would stop the run; try 10")
         if self.most_skipped < 0:
             raise UserError(f"Optimisation.most_skipped = {self.most_skipped}: expected 0 or more steps")
         if self.batch % self.device_batch:

@@ -1,4 +1,4 @@
-"""Parameter counts of a model: in all, trainable, and by part; no weights are loaded."""
+"""Parameter counts of a model: total, trainable, and by part; no weights are loaded."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""How a trained model is read and scored."""
+"""The protocol of an evaluation: how a trained model decodes and is scored."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ from core.model.decoding import DECODE
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a trained model is read and scored; tables never mix two of them.
+    """How a trained model decodes and is scored; all rows of a table share one protocol (except for what the table varies).
 
     Args:
         normalisation: of test images, "clip" or "half" (as the released test loader does).
@@ -50,7 +50,7 @@ class Protocol:
 
     @property
     def encoding(self) -> tuple:
-        """Protocols that share this share the image tower's pass."""
+        """Protocols with the same value share one pass of the image tower."""
         return self.normalisation, self.precision, self.batch
 
     @property

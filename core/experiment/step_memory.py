@@ -1,4 +1,4 @@
-"""How many bytes a training step keeps for its backward pass, measured on the model itself without memory for its weights.
+"""Bytes that a training step keeps for its backward pass, measured on the model itself on torch's meta device.
 
 Counted is what autograd saves, each storage once, in float32. Attention counts as a fused kernel computes it: queries, keys,
 values, outputs and one number per query, never the matrix of scores, which the meta device would keep.
@@ -47,7 +47,7 @@ class Saved:
 
 
 def saved_bytes(model: CLIP4STR, captions: float) -> Saved:
-    """What a training step saves, its longest word as long as can be.
+    """The bytes that a training step saves, for words of the maximum length.
 
     Args:
         model: on the meta device (`core.experiment.experiment.Loaded.blueprint`).

@@ -1,4 +1,4 @@
-"""Count what a row's model holds and trains, or say what tells one row from another; loads no weights.
+"""Count what a row's model holds and trains, or list how it differs from another row; loads no weights.
 
 python -m core.experiment.summary ablations/table_VI/image3-text6.gin --scale paper
 python -m core.experiment.summary ablations/table_VI/image3-text6.gin --against ablations/table_VI/image0-text6.gin
@@ -17,10 +17,12 @@ from core.errors import user_errors
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m core.experiment.summary",
-        description="Count the parameters of a row's model, or print what tells it from another row; loads no weights.",
+        description="Count the parameters of a row's model, or list how it differs from another row; loads no weights.",
     )
     parser.add_argument("row", help="gin file, e.g. ablations/table_VI/image0-text6.gin")
-    parser.add_argument("--against", metavar="ROW", help="another gin file: what differs; exit status 1 where nothing does")
+    parser.add_argument(
+        "--against", metavar="ROW", help="another gin file to list the differences from; exit status 1 if there are none"
+    )
     add_scale(parser)
     add_settings(parser)
     add_json(parser)

@@ -1,1 +1,1 @@
-"""What a figure needs a model for, computed and saved as arrays; `reports` draws it."""
+"""The parts of figures that need a model, computed and saved as arrays; `reports.figures` draws them."""

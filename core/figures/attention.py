@@ -1,4 +1,4 @@
-"""Figure 2: what the image tower attends to in word images of every benchmark.
+"""Figure 2: what the image tower attends to in word images of each benchmark.
 
 python -m core.figures.attention ablations/figures/attention.gin --data results/data/micro --out results/figures/attention
 """

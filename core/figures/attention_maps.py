@@ -27,9 +27,9 @@ class Attention:
     """An image tower, and which images to compute its attention for.
 
     Args:
-        normalisation: of images, as `ToTensor` takes it.
+        normalisation: normalisation of images, as `ToTensor` takes it.
         images: number of images per benchmark; all if it has fewer.
-        seed: of their choice.
+        seed: seed of their choice.
     """
 
     tower: ClipTower

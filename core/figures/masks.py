@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m core.figures.masks",
         description="Write the three masks of Table I as JSON; python -m reports.masks FILE FOLDER makes the table.",
     )
-    about = f"letters of the word, at least {LEAST} (default: 3, as printed)"
+    about = f"letters of the word, at least {LEAST} (default: 3, as in the paper)"
     parser.add_argument("--letters", type=at_least(LEAST), default=3, help=about)
     parser.add_argument("--seed", type=int, default=0, help="seed of the random order (default: 0)")
     parser.add_argument("--out", type=Path, required=True, help="file to write (.json)")

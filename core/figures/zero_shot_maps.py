@@ -36,9 +36,9 @@ class ZeroShot:
         prompts: captions of a word, with {word} or {letters} (spaced) for it; their features are averaged.
         stickers: candidates that are stuck on the picture.
         symbol: character that the drawn picture shows.
-        symbol_of: what the symbol depicts, for the record.
+        symbol_of: name of what the symbol depicts, for the record.
         canvas: height and width of the picture in pixels, before the tower's own resizing.
-        normalisation: of images, as `ToTensor` takes it.
+        normalisation: normalisation of images, as `ToTensor` takes it.
     """
 
     towers: ClipTowers

@@ -1,7 +1,7 @@
-"""Multi-head attention: of queries to keys that were projected before (decoders), of tokens to each other (towers).
+"""Multi-head attention: over keys and values projected in advance (decoders), and self-attention (towers).
 
-B batch, H heads, S queries, M keys and values, D width. Masks broadcast to B H S M and are boolean, True where a query may
-look, or numbers that are added to the scores.
+B batch, H heads, S queries, M keys and values, D width. Masks broadcast to B H S M. They are boolean, True where a query may
+attend, or numbers that are added to the scores.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class KeysValues(NamedTuple):
-    """Keys and values of one attention, split by head: B H M D/H each. They can be joined: projecting is per token."""
+    """Keys and values of one attention layer, split by head: B H M D/H each. They can be joined: projection is per token."""
 
     keys: Tensor
     values: Tensor
@@ -43,8 +43,8 @@ def split(tokens: Tensor, num_heads: int) -> Tensor:
 def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
     """softmax(Q K^T / sqrt(d)) V, heads side by side: B S D.
 
-    By torch's fused kernel, but in bfloat16 on a CPU wherever gradients are enabled: there forward and backward pass take it
-    2 to 12 times as long as plain products (docs/performance.md).
+    Uses torch's fused kernel, except in bfloat16 on a CPU with gradients enabled: there the fused kernel takes 2 to 12 times
+    as long as plain matrix products, forward and backward (docs/performance.md).
 
     Args:
         queries: B H S d.
@@ -58,7 +58,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = 
 
 
 def weights(queries: Tensor, keys: Tensor, mask: Tensor | None = None) -> Tensor:
-    """How much each query reads of each key: B H S M."""
+    """The attention weight of each query on each key: B H S M."""
     scores = (queries * queries.shape[-1] ** -0.5) @ keys.mT  # B H S M
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
@@ -66,7 +66,7 @@ def weights(queries: Tensor, keys: Tensor, mask: Tensor | None = None) -> Tensor
 
 
 class Attention(nn.Module):
-    """Attention of the decoders, whose keys and values can be projected once and used many times."""
+    """Attention of the decoders; keys and values can be projected once and used many times."""
 
     def __init__(self, embed_dim: int, num_heads: int, attn_drop: float):
         super().__init__()
@@ -86,7 +86,7 @@ class Attention(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """What `nn.MultiheadAttention` computes in a tower's block, with its weights and their names, and nothing copied."""
+    """A drop-in for `nn.MultiheadAttention` in a tower's block: same result, same parameters and names, no copies."""
 
     def __init__(self, attention: nn.MultiheadAttention):
         super().__init__()
@@ -97,7 +97,7 @@ class SelfAttention(nn.Module):
     def forward(
         self, tokens: Tensor, _keys: Tensor, _values: Tensor, *, need_weights: bool = False, attn_mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Tokens B M W to B M W and, where asked for, the weights' mean over heads, B M M.
+        """Tokens B M W to B M W and, with `need_weights`, the attention weights averaged over heads, B M M.
 
         Called as open_clip's blocks call torch's module: with the same tokens three times.
         """

@@ -1,10 +1,10 @@
-"""Greedy decoding from left to right, as Algorithm 1 has it but for rounding, in few passes instead of a step a character.
+"""Greedy left-to-right decoding, equal to Algorithm 1 up to rounding, in a few passes instead of one step per character.
 
 Output i depends only on earlier characters, so one masked pass over a guess verifies it up to the first error: accept that
-prefix, take the pass's predictions for the rest, repeat (parallel decoding as of Stern et al. 2018 and Santilli et al. 2023).
-A right guess costs one pass. Where guesses keep failing, the rest is read one character per step.
+prefix, take the pass's predictions for the rest, repeat (parallel decoding as in Stern et al. 2018 and Santilli et al. 2023).
+A right guess costs one pass. Where guesses keep failing, the rest is decoded one character per step.
 
-B batch, b words that are not finished, N outputs, W of them looked at, C classes.
+B batch, b unfinished words, N outputs, W of them computed in a pass, C classes.
 """
 
 from typing import NamedTuple
@@ -24,12 +24,12 @@ STEPS_PER_PASS = 4  # a pass costs about as much as so many single steps (docs/p
 
 
 class UnfinishedRows(NamedTuple):
-    """Words whose end is not known yet.
+    """The words of a batch whose end has not been decoded yet.
 
     Args:
         rows: b, their places in the batch.
-        ids: b N, what is certain of them and after that the next guess.
-        certain: b, how many outputs are certain.
+        ids: b N, the verified ids and, after them, the next guess.
+        certain: b, how many outputs are verified.
         memory: keys and values of what the decoder reads, per layer.
         contexts: keys and values of the context, per layer, for as many characters as the last pass had.
     """
@@ -41,7 +41,7 @@ class UnfinishedRows(NamedTuple):
     contexts: list[KeysValues]
 
     def select(self, chosen: Tensor, count: int) -> "UnfinishedRows":
-        """Those that `chosen`, b booleans of which `count` are true, marks."""
+        """The rows where `chosen` is true: b booleans, `count` of them true."""
         if count == len(chosen):
             return self
         places = rows_where(chosen, count)
@@ -53,7 +53,7 @@ def autoregressive(decoder: Decoder, memory: list[KeysValues], tokenizer: Tokeni
     """Lines 3-7 and 9-13 of Algorithm 1: logits B N C, zero after a word's [E].
 
     Args:
-        guess: ids B N of what may come out. It decides how long this takes and nothing else; None where there is none.
+        guess: a guess of the result, ids B N, or None. It changes only the time, never the result.
     """
     keys = memory[0].keys
     logits = keys.new_zeros(len(keys), decoder.max_outputs, decoder.num_classes)
@@ -69,7 +69,7 @@ def autoregressive(decoder: Decoder, memory: list[KeysValues], tokenizer: Tokeni
 
 
 def zero_after_eos(logits: Tensor, outputs: int, tokenizer: Tokenizer) -> Tensor:
-    """Zero after every word's first [E], and zeros up to the number of outputs: B W C to B N C."""
+    """Set logits to zero after every word's first [E], and pad with zeros to the number of outputs: B W C to B N C."""
     after = torch.arange(logits.shape[1], device=logits.device) > word_lengths(logits.argmax(-1), tokenizer)[:, None]
     return F.pad(logits.masked_fill(after[..., None], 0), (0, 0, 0, outputs - logits.shape[1]))
 
@@ -80,7 +80,7 @@ def word_lengths(ids: Tensor, tokenizer: Tokenizer) -> Tensor:
 
 
 def verify(decoder: Decoder, words: UnfinishedRows, tokenizer: Tokenizer, logits: Tensor) -> UnfinishedRows:
-    """Verify and correct guesses as long as that is faster than steps; fills in `logits` and returns what is left over."""
+    """Verify and correct guesses as long as that is faster than steps; fills in `logits` and returns the unfinished words."""
     outputs = decoder.max_outputs
     width = width_of(words.ids, tokenizer)
     while True:
@@ -103,13 +103,16 @@ def verify(decoder: Decoder, words: UnfinishedRows, tokenizer: Tokenizer, logits
 
 
 def width_of(ids: Tensor, tokenizer: Tokenizer) -> int:
-    """How many outputs a pass over ids B N has to look at: to the end of the longest word, or all where asking is dear."""
+    """How many outputs a pass over ids B N must compute: to the longest word's end, or all where a GPU would be waited for."""
     outputs = ids.shape[1]
     return outputs if waiting_is_dear(ids.device) else min(outputs, 1 + int(word_lengths(ids, tokenizer).max()))
 
 
 def decode_stepwise(decoder: Decoder, words: UnfinishedRows, tokenizer: Tokenizer, logits: Tensor) -> None:
-    """From the first output that is not certain on, one a step; fills in `logits`. Words that have ended leave by halves."""
+    """Decode one output per step, from the first unverified one on; fills in `logits`.
+
+    Finished words leave the batch whenever they are at least half of it.
+    """
     start = int(words.certain.min())  # one position for all: words that are certain further on are read again, to the same
     words = words._replace(contexts=[layer.first(start) for layer in words.contexts])
     cache: list[KeysValues | None] = [*words.contexts] or [None] * len(decoder.layers)
@@ -135,10 +138,10 @@ def decode_stepwise(decoder: Decoder, words: UnfinishedRows, tokenizer: Tokenize
 def left_to_right(
     decoder: Decoder, memory: list[KeysValues], ids: Tensor, tokenizer: Tokenizer, contexts: list[KeysValues] | None = None
 ) -> Tensor:
-    """All outputs at once, each reading the given characters before it: ids B W of the outputs to logits B W C.
+    """All outputs in one pass, each attending to the given characters before it: ids B W of the outputs to logits B W C.
 
     Args:
-        contexts: receives every layer's keys and values of the context.
+        contexts: a list that receives every layer's keys and values of the context.
     """
     bos = torch.full_like(ids[:, :1], tokenizer.bos)
     ranks = forward_ranks(ids.shape[1], ids.device)

@@ -21,7 +21,7 @@ REMEMBERED = 100_000  # captions, some 20 MB
 
 
 class CaptionTokenizer:
-    """CLIP's byte-pair tokens with a memory: the same words come back many times in training.
+    """CLIP's byte-pair tokenizer with a cache: the same words come back many times in training.
 
     `truncated` counts the distinct captions that were cut to fit, for the record; one that was forgotten counts again.
     """
@@ -74,10 +74,10 @@ class Captions(NamedTuple):
 
 
 class CaptionReader:
-    """Predicted words to captions, in two steps: between them the device can be given more to do.
+    """Predicted words to captions, in two steps, so that the device can be given more work between them.
 
     Args:
-        tokenizer: of the ids.
+        tokenizer: the tokenizer that the ids belong to.
         charset: characters of captions; others are left out, and case is folded where it has one only.
     """
 

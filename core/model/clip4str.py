@@ -35,8 +35,8 @@ class CLIP4STR(nn.Module):
     """The visual branch predicts, the cross-modal branch refines the prediction read back through the text tower.
 
     Args:
-        towers: `core.model.towers.ClipTowers`; for the visual branch alone any image tower.
-        decoder: makes a decoder from (embed_dim, num_classes, max_outputs); called once a branch.
+        towers: `core.model.towers.ClipTowers`; if there is only a visual branch, any image tower.
+        decoder: makes a decoder from (embed_dim, num_classes, max_outputs); called once per branch.
         read_image: (towers, image tokens B M D) to the memory of both decoders, `memory.all_tokens` or
             `memory.class_token`.
         read_caption: (towers, caption ids B L) to text memory B L D, of `core.model.memory`; None leaves the
@@ -109,7 +109,7 @@ class CLIP4STR(nn.Module):
         return 0 if self.cross_decoder is None else self.caption_tokenizer.truncated
 
     def kept_tensors(self) -> dict[str, Tensor]:
-        """What a file of this model holds: everything, or for an adapted tower all but its frozen pretrained weights."""
+        """The tensors to save: all, or for an adapted tower all but its frozen pretrained weights."""
         tensors = self.state_dict()
         if self.adapter is None or self.towers.weights is None:
             return tensors
@@ -124,10 +124,10 @@ class CLIP4STR(nn.Module):
         return self.read_image(self.towers, self.adapter(self.towers, images))
 
     def caption_memory(self, begun: tuple[Download, torch.device]) -> tuple[list[KeysValues], Tensor]:
-        """What the cross decoder reads of the captions of M predicted words.
+        """The text memory for the cross decoder, from the captions of M predicted words.
 
         Args:
-            begun: what `self.captions.begin` made of their ids.
+            begun: the result of `self.captions.begin` on their ids.
 
         Returns:
             Of each distinct caption once, and M rows, on the host: which of them belongs to which word.
@@ -148,7 +148,7 @@ class CLIP4STR(nn.Module):
         return self.losses(images, words, permutations)
 
     def losses(self, images: Tensor, words: list[str], permutations: Tensor) -> Losses:
-        """Eq. (7) over K orders, weighted by tokens; [E] is a target of the first two orders alone.
+        """Eq. (7) over K orders, weighted by tokens; [E] is a target of the first two orders only.
 
         Args:
             permutations: K T+2 over [B] y1 ... yT [E], T the longest word, of these or of a larger batch they are part of;
@@ -244,14 +244,14 @@ class CLIP4STR(nn.Module):
 
 
 def check_charsets(charset_size: int, caption_charset_size: int) -> None:
-    """Raise UserError where a charset is not one of the paper's."""
+    """Raise UserError if a charset is not one of CHARSETS."""
     for key, size in (("charset_size", charset_size), ("caption_charset_size", caption_charset_size)):
         if size not in CHARSETS:
             raise UserError(f"CLIP4STR.{key} = {size}: expected one of {', '.join(map(str, CHARSETS))}")
 
 
 def check_orders(num_permutations: int, mirrored: bool) -> None:
-    """Raise UserError where the orders of reading cannot be drawn, or mirroring them changes nothing."""
+    """Raise UserError if the reading orders cannot be drawn, or if MIRRORED would change nothing."""
     if not isinstance(num_permutations, int) or num_permutations < 1:
         raise UserError(f"PERMUTATIONS (num_permutations) = {num_permutations!r}: expected a whole number of at least 1")
     if not mirrored and num_permutations <= 2:
@@ -261,7 +261,7 @@ def check_orders(num_permutations: int, mirrored: bool) -> None:
 def check_branches(
     towers: nn.Module, read_caption: Callable | None, block_image_gradient: bool, predicted_context: bool
 ) -> None:
-    """Raise UserError where the cross-modal branch has no text tower, or is set and not there."""
+    """Raise UserError if the cross-modal branch lacks a text tower, or if one of its knobs is set in a model without it."""
     if read_caption is not None and towers.text_layers() is None:
         raise UserError(f"CLIP4STR.read_caption: {towers.arch} is used without a text tower; set it to None")
     if read_caption is None and (predicted_context or not block_image_gradient):

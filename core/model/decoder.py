@@ -20,7 +20,7 @@ def per_head(allowed: Tensor) -> Tensor:
 
 
 class DecoderLayer(nn.Module):
-    """One pre-norm two-stream layer; `stream` serves the queries and, below another layer, the content."""
+    """One pre-norm two-stream layer; `stream` updates the queries and, in all but the last layer, the content."""
 
     def __init__(self, embed_dim: int, num_heads: int, mlp_ratio: float, dropout: float):
         super().__init__()
@@ -46,8 +46,8 @@ class DecoderLayer(nn.Module):
         """Eq. (4) to (6) without the classifier: B S D.
 
         Args:
-            allowed: of the context, broadcasts to B H S L; all of it when None.
-            memory_mask: of the memory, S M; all of it when None.
+            allowed: mask over the context, broadcasts to B H S L; None allows all of it.
+            memory_mask: mask over the memory, S M; None allows all of it.
         """
         x = x + self.drop(self.context_attn(normed, context, allowed))
         x = x + self.drop(self.memory_attn(self.norm_m(x), memory, memory_mask))
@@ -92,7 +92,7 @@ class Decoder(nn.Module):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """As PARSeq: truncated normal (0.02), attention's joint input projection Xavier uniform, biases zero."""
+        """Initialise as PARSeq does: truncated normal (0.02), Xavier uniform for attention's input projection, zero biases."""
         nn.init.trunc_normal_(self.position_queries, std=0.02)
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -114,7 +114,7 @@ class Decoder(nn.Module):
         return self.drop(context + places)
 
     def project_memory(self, memory: Tensor) -> list[KeysValues]:
-        """Keys and values of memory B M D for every layer, computed once a read."""
+        """Keys and values of memory B M D for every layer, computed once per memory."""
         return [layer.memory_attn.keys_values(memory) for layer in self.layers]
 
     def classify(self, queries: Tensor) -> Tensor:
@@ -134,7 +134,7 @@ class Decoder(nn.Module):
 
         Args:
             context_ids: B L.
-            memory: of `project_memory`.
+            memory: the result of `project_memory`.
             allowed: broadcasts to B S L.
             content_allowed: broadcasts to B L L; needed from depth 2 on.
             positions: S, which position each query asks for; 0 ... S-1 when left out.
@@ -189,10 +189,10 @@ class Decoder(nn.Module):
 
         Args:
             context_ids: B L, shared by the orders, or B K rows, order fastest.
-            memory: of B rows, shared by the orders.
+            memory: projected memory of B rows, shared by the orders.
             ranks: K L+1, or B K L+1 where images have orders of their own.
-            readable: as context_ids, False where the context holds [E] or padding.
-            captions: of B K rows, what each order reads beside the memory.
+            readable: a mask like context_ids, False where the context holds [E] or padding.
+            captions: projected captions of B K rows, which each order reads in addition to the memory.
 
         Returns:
             B K N C.
@@ -219,7 +219,7 @@ class Decoder(nn.Module):
 
 
 def own_caption_mask(outputs: int, image: KeysValues, captions: KeysValues, orders: int) -> Tensor:
-    """Every query reads the image and the caption of its own order, of K that stand side by side: KN M+KL."""
+    """Mask with which every query attends to the image and to the caption of its own order only: K N x (M + K L)."""
     tokens, letters = image.keys.shape[2], captions.keys.shape[2]
     order = torch.arange(orders, device=image.keys.device)
     own = order.repeat_interleave(outputs)[:, None] == order.repeat_interleave(letters)

@@ -56,7 +56,7 @@ def context_of(predicted: Tensor, tokenizer: Tokenizer) -> tuple[Tensor, Tensor]
 def refine(decoder: Decoder, memory: list[KeysValues], logits: Tensor, tokenizer: Tokenizer) -> Tensor:
     """Lines 15-16 and 18-19: every output again, from all other characters of the previous prediction; zero after [E].
 
-    What comes after the longest word of the batch is read where a word has become longer, and not otherwise.
+    Outputs beyond the batch's longest word are computed only if a word has become longer.
     """
     ids, readable = context_of(logits.argmax(-1), tokenizer)
     outputs = decoder.max_outputs
@@ -113,7 +113,7 @@ def single_pass(decoder: Decoder, memory: list[KeysValues], logits: Tensor, toke
 
 
 def content_allowed(readable: Tensor) -> Tensor:
-    """At inference the content of deeper decoders is read left to right, as it was learned: B L L."""
+    """Content mask of decoders with two or more layers at inference: left to right, as in training: B L L."""
     return content_mask(forward_ranks(readable.shape[1], readable.device)) & readable[:, None]
 
 
@@ -129,14 +129,15 @@ def predict_and_refine(
     fast_cross: bool,
     cloze_guess: bool,
 ) -> Prediction:
-    """Algorithm 1, its lines in another order: all of the visual branch, the text tower once, all of the other branch.
+    """Algorithm 1 with its lines reordered: the whole visual branch, the text tower once, the whole cross-modal branch.
 
     Args:
         cross_memories: visual predictions, ids B N, to the cross decoder's memory F_c of each (lines 8 and 17).
         refine_steps: T_i.
         decode: "ar" or "cloze", the first pass.
         fast_cross: Eq. (8) in place of lines 10-13.
-        cloze_guess: the visual branch has learned to read without context, which guesses what "ar" will read.
+        cloze_guess: whether the visual branch was trained to predict without context; that prediction then serves as the
+            guess that speeds up the "ar" pass.
     """
     if decode not in DECODE:
         raise UserError(f"decode={decode!r}: expected one of {', '.join(map(repr, DECODE))}")
@@ -169,7 +170,7 @@ def ar_then_refine(
 
     Args:
         memories: one for each pass; the same object where it is the same.
-        guess: ids B N that the first pass may predict.
+        guess: a guess of the first pass's result, ids B N, or None.
     """
     if guess is None or len(memories) == 1 or memories[1] is not memories[0]:
         return refine_n(decoder, memories, autoregressive(decoder, memories[0], tokenizer, guess), tokenizer)
@@ -178,7 +179,7 @@ def ar_then_refine(
 
 
 def refine_n(decoder: Decoder, memories: list[list[KeysValues]], first: Tensor, tokenizer: Tokenizer) -> list[Tensor]:
-    """Given logits, and those refined with each memory but the first."""
+    """The given logits, followed by those of one refinement per memory after the first."""
     logits = [first]
     for memory in memories[1:]:
         logits.append(refine(decoder, memory, logits[-1], tokenizer))

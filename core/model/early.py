@@ -1,4 +1,4 @@
-"""A backward pass before the rest of the loss exists, where nothing that follows can add to it.
+"""Runs the backward pass of one part of the loss before the rest is computed, if the rest cannot add to its gradients.
 
 On a GPU the visual branch's gradients are computed while the host turns its predictions into captions. They wait in the
 graph until the whole loss is differentiated, once: so accumulation, scaling by a share of the step and
@@ -20,7 +20,7 @@ class Early(NamedTuple):
     gradients: list[Tensor]
 
     def attached(self) -> Tensor:
-        """The loss as part of a graph again, whose backward pass hands the gradients on, scaled, once.
+        """The loss as part of a graph again; the backward pass through it adds the known gradients, scaled, once.
 
         Call it after everything else: autograd goes back through the latest part first, so that other processes get these
         gradients, most of all there are, while the rest is still computed.
@@ -54,7 +54,7 @@ class KnownGradients(torch.autograd.Function):
 
 
 def pays(device: torch.device) -> bool:
-    """Whether a device computes while the host does something else, and in a type whose gradients need no scaler."""
+    """Whether the early pass saves time: the device works asynchronously, and gradients need no scaler."""
     if device.type != "cuda":
         return False
     return not (torch.is_autocast_enabled("cuda") and torch.get_autocast_dtype("cuda") == torch.float16)

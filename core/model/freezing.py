@@ -13,7 +13,7 @@ from core.errors import UserError
 
 
 class Layers(NamedTuple):
-    """A tower from the input up: what freezing the first layers means for it."""
+    """The parameters of a tower in order, from the input up, for freezing the first ones."""
 
     embeddings: list[nn.Parameter]
     blocks: list[nn.Module]
@@ -57,7 +57,7 @@ class Freezing:
 
 
 def frozen_blocks(fraction: float, blocks: int, tower: str) -> int:
-    """How many of `blocks` a fraction freezes, refused where that is not a whole number."""
+    """How many of `blocks` a fraction freezes; UserError if that is not a whole number."""
     count = fraction * blocks
     if abs(count - round(count)) > 1e-6:
         raise UserError(

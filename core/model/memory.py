@@ -1,4 +1,4 @@
-"""What the decoders read of the towers: every token, or the one that stands for all (section III-A, Table V).
+"""Memories: the tower tokens that the decoders attend to, all of them or [CLASS] and [EOS] only (section III-A, Table V).
 
 B batch, M image tokens ([CLASS] first), L text tokens, D joint width; a tower has a width of its own.
 """
@@ -16,7 +16,7 @@ def all_tokens(towers: nn.Module, tokens: Tensor) -> Tensor:
 
 
 def class_token(towers: nn.Module, tokens: Tensor) -> Tensor:
-    """[CLASS] alone (Table V, "[CLASS]"): B M D to B 1 D.
+    """Only [CLASS] (Table V, "[CLASS]"): B M D to B 1 D.
 
     Raises:
         UserError: the tower has no [CLASS] token.
@@ -35,13 +35,13 @@ def text_tokens(towers: ClipTowers, ids: Tensor) -> Tensor:
 
 
 def eos_token(towers: ClipTowers, ids: Tensor) -> Tensor:
-    """[EOS] alone, the caption's end (Table V, "[CLASS]"): B 1 D."""
+    """Only [EOS], the caption's end (Table V, "[CLASS]"): B 1 D."""
     ends = ids.argmax(1)  # [EOS] has the largest id
     return text_tokens(towers, ids)[torch.arange(len(ids), device=ids.device), ends][:, None]
 
 
 def token_embeddings(towers: ClipTowers, ids: Tensor) -> Tensor:
-    """The pretrained token embeddings alone, in place of the text tower (Table VI, "token"): B L D.
+    """Only the pretrained token embeddings, in place of the text tower (Table VI, "token"): B L D.
 
     Raises:
         UserError: they are not as wide as the memory.

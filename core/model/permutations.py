@@ -1,4 +1,4 @@
-"""Orders of reading a word, and the masks they mean (section III-A2, Table I).
+"""Reading orders (permutations) and their attention masks (section III-A2, Table I).
 
 Positions count the whole sequence [B] y1 ... yT [E]: 0 is [B], T + 1 is [E]. `rank[p]` is the place of position p in
 the order. Output i predicts position i + 1 and may read context position j iff rank[j] < rank[i + 1].

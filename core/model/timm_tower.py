@@ -1,4 +1,4 @@
-"""Image towers of timm for the visual branch alone: from scratch, or trained to classify (Tables V and VII).
+"""Image towers of timm for models with only a visual branch: from scratch, or trained to classify (Tables V and VII).
 
 B batch, M image tokens ([CLASS] first, where there is one), D width.
 """
@@ -92,7 +92,7 @@ class TimmTower(nn.Module):
         return []
 
     def text_layers(self) -> None:
-        """There is no text tower."""
+        """None: this tower has no text tower beside it."""
 
     def load_pretrained(self) -> None:
         """Fill the ViT with the weights named at construction.

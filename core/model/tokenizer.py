@@ -1,4 +1,4 @@
-"""How a word becomes ids and logits become a word.
+"""Words to ids, and logits to words.
 
 Ids follow PARSeq and the released checkpoints: [E] is 0, the characters follow, then [B], then [P]. The classifier
 has one output for [E] and each character (95); the context embedding also knows [B] and [P] (97 rows).
@@ -66,7 +66,7 @@ class Tokenizer:
         return self.alphabet(self.charset)
 
     def decode_ids(self, ids: Tensor) -> list[str]:
-        """Ids B N to words: everything before the first [E]; ids that are no character end the word too."""
+        """Ids B N to words: everything before the first [E]; any other id that is not a character ends the word, too."""
         return self.words(Download(ids).wait())
 
     def words(self, ids: np.ndarray) -> list[str]:

@@ -24,7 +24,7 @@ from core.weights.pretrained import TrainedAt, find_clip, fit, read_clip, resamp
 
 
 class ClipTower(nn.Module):
-    """What CLIP's image tower is to the method, with a text tower beside it or without: `visual`, an open_clip ViT."""
+    """Base of the two classes below: CLIP's image tower `visual`, an open_clip ViT, with or without a text tower."""
 
     visual: nn.Module
 
@@ -115,7 +115,7 @@ class ClipTowers(ClipTower):
 
 
 class ClipImageTower(ClipTower):
-    """CLIP's image tower alone, for the visual branch alone (Tables V, VII, VIII).
+    """CLIP's image tower without the text tower, for models with only a visual branch (Tables V, VII, VIII).
 
     Args:
         arch, weights, image_size, patch_size: as of `ClipTowers`; the weights file may hold the image tower alone.
@@ -142,7 +142,7 @@ class ClipImageTower(ClipTower):
 
 
 def embed_patches(visual: nn.Module, images: Tensor) -> Tensor:
-    """What the first block of an open_clip image tower reads: B 3 H W to B M width."""
+    """The input of an open_clip image tower's first block, after patch and position embedding: B 3 H W to B M width."""
     patches = visual.conv1(images).flatten(2).transpose(1, 2)  # B patches width
     cls = visual.class_embedding.expand(len(patches), 1, -1).to(patches.dtype)  # B 1 width
     return visual.ln_pre(torch.cat([cls, patches], 1) + visual.positional_embedding.to(patches.dtype))
@@ -165,7 +165,7 @@ def set_image_size(
 
 
 def check_patches(image_size: tuple[int, int], patch_size: tuple[int, int], arch: str | dict) -> None:
-    """Refuse an image that is not a whole number of patches, and sizes that are no height and width."""
+    """Raise UserError if the image is not a whole number of patches, or if a size is not a (height, width) pair."""
     for name, size in (("IMAGE_SIZE", image_size), ("PATCH_SIZE", patch_size)):
         if not isinstance(size, (tuple, list)) or [type(side) for side in size] != [int, int]:
             raise UserError(f"{name} = {size!r}: expected height and width in pixels, like (32, 128)")

@@ -1,6 +1,6 @@
-"""Copies between host and device that neither waits for, and what the host may ask of the device when.
+"""Copies between host and device without waiting, and the few places where the host waits for a value.
 
-On a GPU the host only queues work. Every number that it wants to know it has to wait for, and meanwhile the queue runs empty.
+On a GPU the host only queues work. Reading a number back makes the host wait, and meanwhile the queue runs empty.
 On the CPU nothing is copied and nothing waits.
 """
 
@@ -10,14 +10,14 @@ from torch import Tensor
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:
-    """A host tensor on `device`. From pageable memory a copy would wait for all that the GPU has been given to do."""
+    """A host tensor on `device`. A copy from pageable memory would wait for all queued GPU work, so memory is pinned first."""
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
 class Download:
-    """The copy of a device tensor to the host, begun at once: what is given to the GPU afterwards runs meanwhile."""
+    """An asynchronous copy of a device tensor to the host; work queued on the GPU afterwards runs meanwhile."""
 
     def __init__(self, tensor: Tensor):
         self.event = None
@@ -37,15 +37,15 @@ class Download:
 
 
 def waiting_is_dear(device: torch.device) -> bool:
-    """Whether it is better to compute a little in vain than to ask the device what is needed."""
+    """True if reading a value back from the device costs more than computing a little too much (on a GPU)."""
     return device.type == "cuda"
 
 
 def on_host(*numbers: Tensor) -> list[float]:
-    """Several numbers that the device computes, for one wait."""
+    """The values of several scalar tensors on the host, with a single wait."""
     return Download(torch.stack([number.to(torch.float32) for number in numbers])).wait().tolist()
 
 
 def rows_where(chosen: Tensor, count: int) -> Tensor:
-    """Where B booleans are true, in order, if it is known that `count` are: unlike `nonzero` it waits for nothing."""
+    """Indices of the true ones of B booleans, in order; as `count` is known in advance, there is no wait, unlike `nonzero`."""
     return chosen.to(torch.uint8).argsort(descending=True, stable=True)[:count]

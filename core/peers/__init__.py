@@ -1,1 +1,1 @@
-"""Readers made by others, one a file, run through our data, label rules and scoring (`python -m core.peers`)."""
+"""Readers made by others, one per file, run through our data, label rules and scoring (`python -m core.peers`)."""

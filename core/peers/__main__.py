@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m core.peers",
         description="Read every benchmark below DATA/test with a reader made by others, to check data, label rules and "
         "scoring from outside. Needs the optional packages: pip install 'clip4str-ablations[peers]'.",
-        epilog="An interrupted run goes on from the last whole benchmark when the same command is given again.",
+        epilog="After an interruption the same command resumes after the last finished benchmark.",
     )
     parser.add_argument("reader", choices=sorted(READERS), help="rapidocr: RapidOCR's recogniser alone, on the CPU")
     add_data(parser, "test/<benchmark>/data.mdb")

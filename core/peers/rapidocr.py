@@ -20,7 +20,7 @@ def open_reader(threads: int) -> Reader:
     The weights are named by file: RapidOCR would otherwise fetch those it does not find.
 
     Args:
-        threads: of the inference engine; 0 for all cores.
+        threads: threads of the inference engine; 0 for all cores.
 
     Raises:
         ReaderUnavailable: it is not installed, or its wheel holds other weights.

@@ -1,4 +1,4 @@
-"""What an outside reader is to us: its identity, and a function from an image to a reading."""
+"""The interface of an outside reader: its identity, and a function from an image to its text."""
 
 import hashlib
 import importlib.metadata

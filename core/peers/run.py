@@ -76,7 +76,7 @@ def as_labels_are(reading: str) -> str:
 
 
 def kept(part: Path, reader: Reader, folder: Path) -> tuple[pd.DataFrame, dict] | None:
-    """What an interrupted run finished, if the same reader read the same data; None otherwise."""
+    """The benchmarks that an interrupted run finished, if reader and data are the same; None otherwise."""
     if not (part / "metrics.json").is_file():
         return None
     earlier = json.loads((part / "metrics.json").read_text())

@@ -2,7 +2,7 @@
 
 python -m core.pretrain ablations/micro/clip.gin ablations/micro/clip.safetensors
 
-Stopped or killed, the same command goes on from its last state. OUT's folder OUT.pretraining has metrics.jsonl (loss,
+After an interruption the same command resumes from the last state. The folder OUT.pretraining has metrics.jsonl (loss,
 accuracy and speed every 20 steps) and, with --keep-every, the towers as they were on the way, which load like finished ones.
 """
 
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("out", type=Path, help="weights file to write (.safetensors)")
     about = "steps between copies of the unfinished towers (default: none are kept)"
     parser.add_argument("--keep-every", type=at_least(0), default=0, metavar="STEPS", help=about)
-    about = "steps between states to go on from (default: %(default)s)"
+    about = "steps between resumable states (default: %(default)s)"
     parser.add_argument("--save-every", type=at_least(1), default=500, metavar="STEPS", help=about)
     add_settings(parser)
     add_threads(parser)

@@ -1,4 +1,4 @@
-"""The training loop of the micro world's towers, whatever they learn (`python -m core.pretrain`)."""
+"""The training loop for pretraining the micro world's towers, whatever the task (`python -m core.pretrain`)."""
 
 import json
 import math
@@ -26,7 +26,7 @@ LOG_EVERY = 20  # steps
 
 
 class Task(Protocol):
-    """What a network learns from drawn images (`core.pretrain`); all that a state must hold of it is in `network`."""
+    """A pretraining task on drawn images (`core.pretrain`); all of its state is in `network`."""
 
     network: nn.Module
     image_size: tuple[int, int]
@@ -36,7 +36,7 @@ class Task(Protocol):
         """Positions of a batch's images."""
 
     def loss(self, images: Tensor, labels: list, rng: np.random.Generator) -> tuple[Tensor, float]:
-        """What is minimised, in float32, and an accuracy to watch; called in the precision of the plan."""
+        """The loss in float32, and an accuracy to watch; called under the autocast of the configured precision."""
 
     def save(self, path: Path) -> None:
         """Write what the study uses of the network."""
@@ -48,7 +48,7 @@ class Pretraining:
 
     Args:
         images: rendered once; `steps` of `batch` pass over them.
-        normalisation: of the images.
+        normalisation: normalisation of the images.
         precision: "no" (float32) or "bf16", which is float32 where the processor has no instructions for it.
     """
 
@@ -88,14 +88,14 @@ def pretrain(
 ) -> float:
     """Train the network and write it; returns the mean accuracy over the last tenth of the steps.
 
-    Stopped or killed, the same call goes on from its last state, and ends in the same weights. Beside `out`, in a folder of
+    After an interruption the same call resumes from its last state and ends in the same weights. Beside `out`, in a folder of
     its name ending in .pretraining: metrics.jsonl, the state while there is something left to do, and step-<n>.safetensors.
 
     Args:
         workers: processes that render the images.
         save_every: steps between states.
         keep_every: steps between copies of the network as it is then; 0 keeps none.
-        identity: of the configuration; a state with another one is refused.
+        identity: identity of the configuration; a state with another one is refused.
 
     Raises:
         Interrupted: a signal asked to stop, and the state is saved.

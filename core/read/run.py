@@ -17,7 +17,7 @@ from core.weights.checkpoint import load_model
 
 
 def read_files(options: argparse.Namespace) -> tuple[list[dict], list[UserError]]:
-    """What a model reads in the files that `core.read`'s options name, and an error for every file that is not an image.
+    """The readings of the files that `core.read`'s options name, and an error for every file that is not an image.
 
     Raises:
         UserError: the model cannot be loaded.

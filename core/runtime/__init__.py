@@ -1,1 +1,1 @@
-"""The machine: devices and their lease, processes, precision, locks, provenance, tracking."""
+"""The machine: devices and GPU leases, several processes, precision, locks, provenance, tracking with wandb."""

@@ -22,7 +22,7 @@ def pick_device() -> str:
         made_for = f"CUDA {torch.version.cuda}" if torch.version.cuda else "the CPU alone"
         raise DeviceError(
             f"torch {torch.__version__}, made for {made_for}, cannot use the GPU {devices[0]} (driver {driver_version()}): "
-            f"install a newer driver, or a torch made for this one; to compute on the CPU say so: {VISIBLE}="
+            f"install a newer driver, or a torch made for this one; to compute on the CPU, set {VISIBLE}= (empty)"
         )
     return "cpu"
 

@@ -97,7 +97,7 @@ def usable(environment: Mapping[str, str] = os.environ) -> list[str]:
 def devices_called(word: str, gpus: Sequence[Gpu], outer: str, order: str | None) -> tuple[str, ...]:
     """The devices that one word of CUDA_VISIBLE_DEVICES means: a number, the beginning of a UUID, a MIG instance's name.
 
-    A card that is split stands for all its instances. Numbers that were given as names (CLIP4STR_GPUS=1,3) are names.
+    A card that is split into MIG instances stands for all of them. Numbers listed in CLIP4STR_GPUS=1,3 count as names.
     """
     if word.isdigit() and not any(gpu.uuid.isdigit() for gpu in gpus):
         if int(word) >= len(gpus):

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         usage="python -m core.runtime.launch [-h] --processes N [--] -m MODULE ARGUMENTS",
         description="Start a training or evaluation on several devices. Ctrl-C or SIGTERM stops all processes once they have "
-        "saved their state; started again, the run goes on, with any number of processes.",
+        "saved their state; started again, the run resumes, with any number of processes.",
         epilog="example: python -m core.runtime.launch --processes 2 -- -m core.train ROW.gin --data DATA --out RUN",
     )
     parser.add_argument(

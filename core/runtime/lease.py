@@ -44,7 +44,7 @@ LONGEST_SHOWN = 100  # characters of a command in messages
 
 
 def folder() -> Path:
-    """Where the locks lie: the same for all commands that share devices; inside a lease, a folder for what it lent."""
+    """The folder of the lock files, shared by all commands that share devices; inside a lease, a folder for its devices."""
     default = Path(tempfile.gettempdir()) / f"clip4str-leases-{os.getuid()}"
     path = Path(os.environ.get(FOLDER) or default)
     if outer := enclosing():
@@ -61,7 +61,7 @@ def enclosing() -> list[Path]:
 
 
 def join() -> None:
-    """Hold the lease that this process runs under as well, until it ends.
+    """Hold the enclosing lease, too, until this process ends.
 
     For processes that were started without inherited descriptors and that may outlive their launcher.
     """
@@ -111,7 +111,7 @@ def take(gpus: int, shared_by: int, command: Sequence[str]) -> tuple[list[str], 
 
 
 def refuse_impossible(gpus: int, devices: Sequence[str]) -> None:
-    """Raise DeviceError if there are never `gpus` devices."""
+    """Raise DeviceError if this machine can never provide `gpus` devices."""
     if gpus > len(devices):
         raise DeviceError(
             f"--gpus {gpus}: this machine lets us use {len(devices)} ({', '.join(devices)}; {VISIBLE}: "
@@ -134,7 +134,7 @@ def waiting_message(gpus: int, users: dict[str, list[Note]], before: Sequence[No
 
 
 def lend(gpus: int, shared_by: int, command: Sequence[str]) -> None:
-    """Become `command`, with its devices; OSError if it cannot be run."""
+    """Replace this process by `command` (exec), which inherits the locks of its devices; OSError if it cannot be run."""
     join()  # before taking devices: what an enclosing lease lent must stay taken while the command lives
     devices, slots = take(gpus, shared_by, command)
     environment = dict(os.environ)
@@ -165,12 +165,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         epilog=f"environment: {FOLDER}, the folder of the lock files (default: clip4str-leases-<user> in the folder for "
         "temporary files); people or containers that share GPUs set it to one folder on a local disk. "
         f"{LIST}, the machine's GPUs, where nvidia-smi cannot be asked: {LIST}=0,1 (empty: none). "
-        "The status is COMMAND's; 127 if there is no such program.",
+        "The exit status is COMMAND's, or 127 if the program does not exist.",
     )
     parser.add_argument("--gpus", metavar="N", type=at_least(1), default=1, help="devices to take, all at once (default: 1)")
-    about = "commands that may use a device at once, this one counted (default: 1, alone)"
+    about = "most commands on a device at once, this one included (default: 1)"
     parser.add_argument("--share", metavar="S", type=at_least(1), default=1, help=about)
-    parser.add_argument("--list", action="store_true", help="print which command holds and which waits for what, and exit")
+    parser.add_argument("--list", action="store_true", help="print which commands hold or wait for which devices, and exit")
     words = list(sys.argv[1:] if arguments is None else arguments)
     ours = words.index("--") if "--" in words else len(words)
     options, command = parser.parse_args(words[:ours]), words[ours + 1 :]

@@ -72,7 +72,7 @@ def wait_until_free(path: Path) -> None:
 
 @dataclass(frozen=True)
 class Note:
-    """What a process that holds or waits for devices wrote about itself."""
+    """A note that a process which holds or waits for devices wrote about itself."""
 
     path: Path
     pid: int

@@ -1,4 +1,4 @@
-"""Where a result comes from: code, packages, machine, data, command, time."""
+"""provenance.json, the origin of a result: code, packages, machine, data, command, time."""
 
 import datetime
 import importlib.metadata

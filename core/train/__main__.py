@@ -2,7 +2,7 @@
 
     python -m core.train ablations/table_VI/image0-text6.gin --data results/data/micro --out results/runs/mine/seed0
 
-Killed or interrupted, the same command goes on from the last saved state and ends in the same weights: data order,
+After an interruption the same command resumes from the last saved state and ends in the same weights: data order,
 augmentation, permutations and dropout depend on nothing but the seed and the step.
 """
 
@@ -21,7 +21,7 @@ from core.errors import user_errors
 def parser() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(
         prog="python -m core.train",
-        description="Train the model of one row. Run again after an interruption, it goes on where it stopped.",
+        description="Train the model of one row. After an interruption the same command resumes where it stopped.",
     )
     command.add_argument("row", help="gin file, e.g. ablations/table_VI/image0-text6.gin")
     add_data(command, "train/<set>/**/data.mdb (the row's TRAIN_DATA) and val/**/data.mdb")
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     add_threads(command)
     about = "steps between lines of metrics.jsonl (default: %(default)s)"
     command.add_argument("--log-every", type=at_least(1), default=LOG_EVERY, help=about)
-    about = "number of this attempt in a workflow that restarts failed jobs; what ran out of memory is not tried twice"
+    about = "number of this attempt in a workflow that restarts failed jobs; a job that ran out of memory is not retried"
     command.add_argument("--attempt", type=int, default=1, help=about)
     add_tracking(command)
     return command

@@ -1,4 +1,4 @@
-"""This process's micro-batches, on their way to the device one ahead of the one in use."""
+"""This process's micro-batches; on a GPU the next one is copied to the device while the current one is used."""
 
 from collections.abc import Generator, Iterator
 

@@ -1,4 +1,4 @@
-"""The steps of a run, and what happens between them."""
+"""The training loop: optimiser steps, and what happens between them (logging, saving, validation)."""
 
 import contextlib
 import json
@@ -39,7 +39,7 @@ class Run:
         record: provenance.
         network: `Trained` of the model, prepared by the accelerator.
         validation: the val/ set, None where there is none.
-        average: of the weights, where the recipe has one.
+        average: running average of the weights, if the recipe has one.
         log_every: steps between lines of metrics.jsonl.
     """
 
@@ -100,14 +100,14 @@ class Run:
         return losses, norm, lr
 
     def update(self, finite: Tensor) -> None:
-        """Change the weights, unless loss or gradient is not finite: a fused optimiser sees to that without being waited for.
+        """Change the weights, unless loss or gradient is not finite.
 
-        Of a float16 step the scaler decides.
+        A fused optimiser checks that on the device, without a wait. In float16 the gradient scaler checks it.
         """
         if self.accelerator.scaler is not None:
             self.optimiser.step()
         elif self.optimisation.fused:
-            self.optimiser.optimizer.found_inf = (~finite).float()  # the name under which torch's scaler says the same
+            self.optimiser.optimizer.found_inf = (~finite).float()  # as torch's gradient scaler sets it
             self.optimiser.step()
         elif finite:
             self.optimiser.step()
@@ -141,7 +141,7 @@ class Run:
         return self.validation is not None and (step % self.optimisation.validate_every == 0 or step == self.steps)
 
     def validate(self, step: int, stopper: Stopper) -> None:
-        """A line of metrics.jsonl, unless the run is asked to stop meanwhile: it comes when the run goes on."""
+        """Write a validation to metrics.jsonl; if the run is asked to stop meanwhile, it is done after resuming instead."""
         entry = validate(self.model, self.validation, self.loaded.protocol, step, self.team, stopper.asked)
         if entry is not None:
             self.log(entry)
@@ -203,7 +203,9 @@ def train_loop(run: Run, start: int) -> None:
 
 
 def save_and_validate(run: Run, step: int, stopper: Stopper) -> bool:
-    """What is due after a step; returns whether the model was validated, which takes time that is not the steps'.
+    """Save the state and validate, where they are due after a step; returns whether the model was validated.
+
+    The caller restarts its clock after a validation, so that its time is not counted as the steps'.
 
     Raises:
         Interrupted: a process was asked to stop, and the state is saved.
@@ -212,7 +214,7 @@ def save_and_validate(run: Run, step: int, stopper: Stopper) -> bool:
     # Save before validating: a run stopped between the two validates again from the state, and loses no step.
     if asked or due or (step % run.optimisation.save_every == 0 and step < run.steps):
         run.save(step)
-    if step == run.steps:  # after its state: a run that goes on from it still has both
+    if step == run.steps:  # after its state: a run that resumes from it still has both
         run.take_average()
     if due and not asked:
         run.validate(step, stopper)

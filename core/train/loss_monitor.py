@@ -1,4 +1,4 @@
-"""Leaves out steps with a non-finite loss or gradient, and stops a run that has too many of them or explodes."""
+"""Skips steps with a non-finite loss or gradient, and stops a run with too many of them or with an exploding loss."""
 
 import math
 import statistics
@@ -21,7 +21,7 @@ SHOWN = 8  # samples named in the message; the file has all
 
 @dataclass
 class LossMonitor:
-    """Judges every step: left out where loss or gradient is not finite, an error where the loss explodes.
+    """Checks every step: it is skipped if its loss or gradient is not finite, and an exploding loss is an error.
 
     Without lag a step is judged before its update. A GPU should not be waited for: its figures are read one step later, and
     all of them before a state or the model is saved. That a step is left out is decided on the device (`core.train.loop`).
@@ -44,11 +44,11 @@ class LossMonitor:
     waiting: deque[tuple[int, Tensor, torch.cuda.Event | None]] = field(default_factory=deque)
 
     def record(self, step: int, losses: Tensor, norm: Tensor) -> None:
-        """Take a step's figures.
+        """Record a step's losses and gradient norm; check those that are due.
 
         Args:
             losses: total, visual, cross.
-            norm: of the gradient.
+            norm: norm of the gradient.
 
         Raises:
             BadStep: this step, or one that lagged behind, is bad.
@@ -64,7 +64,7 @@ class LossMonitor:
         self.flush(but=self.lag)
 
     def flush(self, but: int = 0) -> None:
-        """Judge all recorded steps but the newest `but`.
+        """Check all recorded steps except the newest `but`.
 
         Raises:
             BadStep: one is bad.
@@ -76,7 +76,7 @@ class LossMonitor:
             self.check(step, figures[0].item(), figures[3].item())
 
     def check(self, step: int, loss: float, norm: float) -> None:
-        """Judge one step; remember its loss if it is like the others."""
+        """Check one step; its loss joins the running median unless the step is skipped or stops the run."""
         if not math.isfinite(loss):
             return self.skip(step, f"the loss is {loss}")
         if self.norms and not math.isfinite(norm):
@@ -93,7 +93,7 @@ class LossMonitor:
         return None
 
     def skip(self, step: int, reason: str) -> None:
-        """Count a step that was left out."""
+        """Count a skipped step; BadStep if there are too many."""
         self.recent.append(True)
         self.skipped += 1
         left_out = sum(self.recent)

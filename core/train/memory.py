@@ -1,4 +1,4 @@
-"""What is said when a device has too little memory for a training, and what keeps a second try from meeting the same."""
+"""Out of memory in training: a one-line error that names a DEVICE_BATCH, and no retry with the same DEVICE_BATCH."""
 
 import contextlib
 import json
@@ -15,11 +15,11 @@ MARK = "out-of-memory.json"
 
 @contextlib.contextmanager
 def fitting(optimisation: Optimisation, processes: int, out: Path, attempt: int) -> Iterator[None]:
-    """A training that ends in one line where memory runs out.
+    """A context around a training that turns running out of memory into a one-line error.
 
     Args:
-        attempt: which try of a workflow this is; from the second on, one that ran out of memory with the same
-            DEVICE_BATCH is not repeated.
+        attempt: the number of this attempt in a workflow; from the second on, a training that ran out of memory with the
+            same DEVICE_BATCH is not repeated.
 
     Raises:
         TrainingError: memory ran out, now or at an earlier attempt.

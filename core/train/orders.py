@@ -1,4 +1,4 @@
-"""In which orders the images of a step are read (section III-A2)."""
+"""The reading orders (permutations) of a training step (section III-A2)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from core.model.permutations import sample_permutations
 
 @dataclass(frozen=True)
 class Orders:
-    """One draw of K orders per block of a step's images, from (seed, step, block) alone, whichever devices share the step.
+    """One draw of K orders per block of a step's images, drawn from (seed, step, block) only, whichever devices share it.
 
     The released code draws on every GPU for its batch of 128, so that a step of 1,024 images has up to 34 different orders.
 
@@ -37,7 +37,7 @@ class Orders:
         """The orders of these images.
 
         Args:
-            places: of the images in the step; none for a pass in which nothing could be decoded.
+            places: positions of the images in the step; none for a pass in which nothing could be decoded.
             letters: T, of the step's longest word.
 
         Returns:

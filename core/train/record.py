@@ -1,4 +1,4 @@
-"""What a run says and writes about itself."""
+"""What a run prints and records about itself: metrics.jsonl, provenance.json, and the identity of a finished run."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from core.train.loss_monitor import LossMonitor
 
 
 def describe(model: CLIP4STR, loaded: Loaded, words: Words, steps: int, devices: int) -> None:
-    """Say before the first step what will happen."""
+    """Print before the first step what will be trained."""
     optimisation = loaded.experiment.optimisation
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     lmdbs = len(words.lmdbs)
@@ -30,7 +30,7 @@ def describe(model: CLIP4STR, loaded: Loaded, words: Words, steps: int, devices:
 
 
 def train_record(words: Words, steps: int) -> dict:
-    """What the training set was: every LMDB in order, and what the label rules dropped."""
+    """The training set, for provenance.json: every LMDB in order, and the labels that the rules dropped."""
     lmdbs = [{"path": str(lmdb.path), "stored": lmdb.stored, "used": len(lmdb)} for lmdb in words.lmdbs]
     return {"images": len(words), "steps": steps, "lmdbs": lmdbs, "left_out": words.ledger().as_dict()}
 
@@ -84,10 +84,10 @@ def finished(out: Path, expected: dict) -> bool:
 
 
 def identity(loaded: Loaded, record: dict) -> dict:
-    """What tells a finished run from others."""
+    """The identity of a finished run: what distinguishes it from other runs."""
     return {"training": loaded.digest, "seed": record["seed"], "data_fingerprint": record["data_fingerprint"]}
 
 
 def state_identity(loaded: Loaded, record: dict) -> dict:
-    """What a state must agree with before a run goes on from it: a run that changes its rounding ends in other weights."""
+    """What must be equal for a run to resume from a state; precision is part of it, as it changes the final weights."""
     return {**identity(loaded, record), "precision": record["precision"]}

@@ -1,4 +1,4 @@
-"""A whole training: model, data and optimiser made from a row, the steps, and what a later process needs to go on."""
+"""A whole training run: builds model, data and optimiser from a row, trains, and saves what is needed to resume."""
 
 import contextlib
 from pathlib import Path
@@ -129,7 +129,7 @@ def open_run(
 
 
 def resume_or_start(run: Run) -> int:
-    """Load the last saved state, say what will happen, write what is known; returns the step to go on from.
+    """Load the last saved state if there is one, print and record what will be trained; returns the step to resume from.
 
     Raises:
         TrainingError: the processes do not see the same states.

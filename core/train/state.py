@@ -1,4 +1,4 @@
-"""Resumable states of a run, and how a run is asked to stop."""
+"""Resumable states of a run, and the signals that stop it."""
 
 import contextlib
 import fcntl
@@ -28,7 +28,7 @@ class Interrupted(Exception):
     """The run was asked to stop; its state is saved."""
 
     def __init__(self, signal_number: int, step: int):
-        super().__init__(f"stopped after step {step} with its state saved; the same command goes on from there")
+        super().__init__(f"stopped after step {step} with its state saved; the same command resumes from there")
         self.exit_status = 128 + signal_number
 
 
@@ -64,7 +64,7 @@ class Stopper:
 
 
 class Stateful(Protocol):
-    """What a state is made of: the model, its optimiser, what watches the loss."""
+    """The interface of a state's parts: model, optimiser, loss monitor."""
 
     def state_dict(self) -> dict[str, Any]: ...
 

@@ -1,7 +1,7 @@
-"""One optimiser step's gradient, the same however many processes and passes share its images.
+"""The gradient of one optimiser step, independent of how many processes and passes share its images.
 
-The loss is a mean over target tokens (Eq. 7), so a share counts by its tokens among all of the step's; and every image is
-read in the orders of its block, over the longest word of the whole step, as in the undivided batch.
+The loss is a mean over target tokens (Eq. 7), so each pass is weighted by its share of the step's tokens. Every image uses the
+permutations of its block, drawn for the longest word of the whole step, as in an undivided batch.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ class Trained(nn.Module):
 
 
 class Share(NamedTuple):
-    """What a process brings to a step."""
+    """What one process contributes to a step: the sizes that the weights of passes depend on, and skipped samples."""
 
     longest: int
     words: int
@@ -62,14 +62,14 @@ def backward(
     accelerator: Accelerator,
     orders: Orders,
 ) -> Tensor:
-    """Add the whole step's gradient up, on every process; returns its loss and the two parts of it (NaN for none).
+    """Accumulate the gradient of a whole step, on every process; returns its total, visual and cross loss (NaN: no branch).
 
     Args:
         network: `Trained` of `model`, prepared by the accelerator.
-        batches: this process's, one per pass.
-        starts: where each of them begins among the images of the step.
-        shares: of all processes.
-        orders: the step's.
+        batches: this process's batches, one per pass.
+        starts: where each batch begins among the images of the step.
+        shares: the `Share` of every process.
+        orders: the reading orders of the step.
 
     Raises:
         TrainingError: no image of the step could be decoded.
@@ -85,7 +85,7 @@ def backward(
         count = permutations.shape[-2]
         weight = target_tokens(len(batch.labels), sum(map(len, batch.labels)), count) / target_tokens(words, letters, count)
         synced = contextlib.nullcontext() if number == len(batches) - 1 else accelerator.no_sync(network)
-        with synced:  # processes exchange gradients in the last pass alone, once per step
+        with synced:  # processes exchange gradients only in the last pass, once per step
             parts = forward(network, model, batch, accelerator.device, permutations)
             accelerator.backward(parts.total * (weight * len(shares)))  # DistributedDataParallel takes the mean
         cross = torch.full_like(parts.visual, torch.nan) if parts.cross is None else parts.cross
@@ -94,7 +94,7 @@ def backward(
 
 
 def forward(network: nn.Module, model: CLIP4STR, batch: Batch, device: torch.device, permutations: Tensor) -> Losses:
-    """The losses of one pass; where nothing could be decoded, of a blank image that will weigh nothing."""
+    """The losses of one pass; if no image of it could be decoded, those of a blank image, which then has weight 0."""
     if not batch.labels:
         blank = torch.zeros(1, 3, *model.towers.image_size, device=device)
         return network(blank, [model.tokenizer.charset[0]], permutations)

@@ -22,7 +22,7 @@ def validation_words(data: Path, model: CLIP4STR, protocol: Protocol) -> Words |
 def validate(
     model: CLIP4STR, words: Words, protocol: Protocol, step: int, team: DistEnv, asked: Callable[[], int]
 ) -> dict | None:
-    """Word accuracy on val/, decoded exactly as in a test; None when any process was asked to stop before the end."""
+    """Word accuracy on val/, decoded exactly as in an evaluation; None if a process was asked to stop before the end."""
     try:
         (readings,) = read_words(model, words, [protocol], "val", team=team, asked=asked)
     except Stopped:

@@ -1,1 +1,1 @@
-"""What models are read from and written to: pretrained towers, our checkpoints, released ones; opened safely."""
+"""Safe loading and saving of weights: pretrained towers, our own checkpoints, released CLIP4STR checkpoints."""

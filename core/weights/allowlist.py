@@ -1,7 +1,7 @@
 """model.json is untrusted: its gin text may reference only this project's classes.
 
-gin calls whatever a file imports. A row's file is the user's own program; a model's description is data, and may hold only
-what `core.weights.checkpoint.save_model` writes: classes of the model and of its training, by their own names.
+gin calls whatever a file imports. A row's gin file is the user's own program, but model.json is data: it may hold only what
+`core.weights.checkpoint.save_model` writes, that is, classes of the model and of its training by their own names.
 """
 
 import importlib

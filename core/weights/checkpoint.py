@@ -99,7 +99,7 @@ def load_saved(path: Path) -> CLIP4STR:
 
 
 def left_out_digests(model: CLIP4STR) -> dict[str, str | None]:
-    """Digests of what an adapted model's file leaves out: the weights file (None for a tag) and fixed random tensors."""
+    """Digests of the tensors that an adapted model's file omits: the weights file (None for a tag), fixed random tensors."""
     path = in_repository(model.towers.weights)
     buffers = hashlib.sha256()
     for name, tensor in sorted(model.towers.named_buffers()):

@@ -46,7 +46,7 @@ FIX = (
 
 
 def read_pickle(path: Path) -> Any:
-    """What a checkpoint holds, on the CPU: tensors, numbers, texts and containers of them.
+    """The content of a checkpoint, on the CPU: tensors, numbers, texts and containers of them.
 
     Raises:
         UnsafeFile: reading it would run what it names.
@@ -76,7 +76,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 @contextlib.contextmanager
 def explained_errors(path: Path) -> Iterator[None]:
-    """Errors of a restricted unpickler, told as one sentence that names the file and what it asked for."""
+    """Errors of a restricted unpickler as one sentence that names the file and what it tried to import."""
     try:
         yield
     except OSError:
@@ -90,7 +90,7 @@ def explained_errors(path: Path) -> Iterator[None]:
 
 
 def forbidden(message: str, path: Path) -> str | None:
-    """What a file asked for and did not get, by an unpickler's message; None where it is merely no checkpoint."""
+    """What a file tried to import and was refused, from the unpickler's message; None if it is just not a checkpoint."""
     asked = ASKED.search(message)
     if asked:
         return next(group for group in asked.groups() if group).strip()
@@ -102,7 +102,7 @@ def forbidden(message: str, path: Path) -> str | None:
 
 
 def imported_names(path: Path) -> list[str]:
-    """What a bare pickle would import, as far as its operations tell without being run."""
+    """The names that a bare pickle would import, read from its operations without running them."""
     words: list[str] = []
     imports: dict[str, None] = {}
     with path.open("rb") as file, contextlib.suppress(Exception):  # other bytes than a pickle raise nearly anything

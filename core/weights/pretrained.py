@@ -1,4 +1,4 @@
-"""Weights files of towers: located, read whatever their kind, resampled to another size, checked tensor by tensor."""
+"""Weights files of towers: found or downloaded, read in any supported format, resampled, checked tensor by tensor."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -55,7 +55,7 @@ def existing(path: Path, written: str) -> Path:
 
 
 def not_downloaded(what: str, source: str, error: Exception) -> str:
-    """What to do about weights that are neither here nor to be had."""
+    """The error message for weights that are not on this machine and cannot be downloaded."""
     return (
         f"{what} could not be downloaded ({type(error).__name__}). Where there is a network, fetch {source}; place it "
         "anywhere here, and set the WEIGHTS macro to its path: --set \"WEIGHTS = 'weights/NAME'\", or in the gin file"
@@ -112,7 +112,7 @@ def resample(tensors: dict[str, Tensor], visual: nn.Module, trained_at: TrainedA
 
     Args:
         tensors: of a CLIP file; those of the image tower begin with "visual.".
-        trained_at: what the architecture was described with; a file of another number of positions is taken as square.
+        trained_at: the sizes in the architecture's description; a file with another number of positions is taken as square.
     """
     positions, patches = tensors.get("visual.positional_embedding"), tensors.get("visual.conv1.weight")
     if positions is None or patches is None or tuple(patches.shape[2:]) != trained_at.patch_size:

@@ -138,7 +138,7 @@ def towers_of(tensors: dict[str, Tensor], settings: dict) -> ClipTowers:
 
 
 def decoder_of(tensors: dict[str, Tensor], settings: dict) -> Callable[..., Decoder]:
-    """What makes a decoder of these sizes."""
+    """A factory of decoders with the sizes of these tensors."""
     return partial(
         Decoder,
         num_heads=settings.get("dec_num_heads") or DECODER_HEADS,

@@ -1,1 +1,1 @@
-"""The ledger of claims: what a study says of its rows, judged by the published numbers alone and by what was measured."""
+"""The ledger of claims: statements about rows, judged by the published numbers alone and by the measured ones."""

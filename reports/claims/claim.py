@@ -1,4 +1,4 @@
-"""Claims as their files say them (ablations/claims.yaml): sentences, and the contrasts of rows that they come to.
+"""Claims as read from ablations/claims.yaml: sentences, and the contrasts of rows that express them.
 
 Everything here raises ReportError for a file that cannot be used: one line with file, place, value and fix.
 """
@@ -25,14 +25,14 @@ TIME = "milliseconds"  # the only fact that claims are made about
 
 @dataclass(frozen=True)
 class Contrast:
-    """A sum of signed rows, and what the claim says of it.
+    """A weighted sum of rows, and whether the claim says that it is positive, negative or about zero.
 
     Args:
         weights: by (table, row); they add up to zero, and rows that cancel are left out.
         columns: names of the columns whose mean is compared; empty for the mean that the table prints.
         kind: more, less or same.
         margin: points that count as nothing; None where the claim gives none.
-        margin_percent: the same of a time, in per cent of the subtracted rows' time.
+        margin_percent: the margin of a time, in per cent of the subtracted rows' time.
         published: the difference of the printed numbers as the ledger gives it; None where there is none.
     """
 
@@ -49,7 +49,7 @@ class Contrast:
 
     @property
     def layout(self) -> Layout:
-        """Of the first table, whose columns and baseline are used."""
+        """The layout of the first table, whose columns and baseline are used."""
         return layout_of(self.tables[0])
 
     @property
@@ -61,7 +61,7 @@ class Contrast:
         """The columns that the difference is a mean over.
 
         Args:
-            columns: of the table.
+            columns: the columns of the table.
             measured: see `mean_columns`.
         """
         if self.columns:
@@ -69,7 +69,7 @@ class Contrast:
         return mean_columns(columns, measured)
 
     def __str__(self) -> str:
-        """As a sum of rows, the table named once where there is one only."""
+        """The contrast as text, a sum of rows; a single table is named once."""
         terms = []
         for (table, row), weight in self.weights.items():
             name = row if len(self.tables) == 1 else f"{table}/{row}"
@@ -147,7 +147,7 @@ def place(error: ValidationError) -> str:
 
 
 def explained(error: ValidationError) -> str:
-    """What is wrong and what would be right."""
+    """A schema error as a message: what is wrong, and what is expected."""
     value, wanted = error.instance, error.validator_value
     match error.validator:
         case "enum":

@@ -1,4 +1,4 @@
-"""A ledger with its verdicts: every contrast by the printed numbers alone, and as it was measured."""
+"""A ledger with its verdicts: every contrast judged by the printed numbers alone, and by the measured ones."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class Judged:
     verdict: Verdict
 
     def record(self) -> dict:
-        """As JSON: numbers, or null where there is none."""
+        """The side as JSON: numbers, or null for missing ones."""
         effect, (low, high) = self.effect, (self.effect.interval(CONFIDENCE) or (np.nan,) * 3)[1:]
         numbers = {"value": effect.value, "low": low, "high": high, "image_se": effect.image_se}
         numbers |= {"training_se": effect.training_se, "df": effect.df, "margin": self.margin}
@@ -55,7 +55,7 @@ class JudgedClaim:
         return together([contrast.measured.verdict for contrast in self.contrasts])
 
     def record(self) -> dict:
-        """As JSON."""
+        """The claim and its verdicts as JSON."""
         contrasts = [
             {
                 "contrast": str(judged.contrast),
@@ -77,7 +77,7 @@ def judged_ledgers(study: StudyResults) -> list[tuple[Ledger, list[JudgedClaim]]
     """Every ledger there is, the paper's first."""
     ledgers = [read_ledger(path) for path in ledger_paths()]
     if not ledgers:
-        raise ReportError("no ablations/claims.yaml, nor one beside a table.yaml: there are no claims to judge")
+        raise ReportError("no claims to judge: there is no ablations/claims.yaml, and no claims.yaml beside a table.yaml")
     return [(ledger, [judge_claim(claim, study) for claim in ledger.claims]) for ledger in ledgers]
 
 

@@ -1,4 +1,4 @@
-"""What a claim comes to in a study's own results."""
+"""The effects of a claim's contrasts in the study's own results."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What a claim is worth by the printed numbers alone, before anything is trained here.
+"""The effects of a claim's contrasts by the printed numbers alone, before anything is trained here.
 
 Nobody published which images two rows read differently, nor a second training of the rows themselves, so both parts of the
 error are taken as large as they can be: rows misread their images independently of each other (in truth hard images are hard

@@ -1,4 +1,4 @@
-"""What a study has measured, as far as claims ask for it: rows that were read, scored once each."""
+"""The results that claims refer to: the evaluated rows of each table, scored once."""
 
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,7 @@ class StudyResults:
 
     @property
     def scale(self) -> str:
-        """Of the tables that were planned; empty where none was."""
+        """The scale of the planned tables; empty if there are none."""
         planned = sorted(self.tables.glob("*.runs.csv"))
         return read_runs(self.tables, planned[0].name.removesuffix(".runs.csv")).scale.iloc[0] if planned else ""
 
@@ -38,7 +38,7 @@ class StudyResults:
 
 
 class TableResults:
-    """A table's rows, and the predictions of those that were read with every seed."""
+    """A table's rows, and the predictions of those that were evaluated with every seed."""
 
     def __init__(self, layout: Layout, runs: pd.DataFrame, results: Path):
         self.layout = layout

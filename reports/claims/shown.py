@@ -61,7 +61,7 @@ def claim_blocks(judged: list[tuple[Ledger, list[JudgedClaim]]], scale: str, fig
     """All ledgers for a document; the figure, which is of all of them, stands with the first.
 
     Args:
-        scale: of the study; empty where nothing was planned.
+        scale: scale of the study; empty if nothing was planned.
         figure: the drawing, without suffix.
     """
     blocks: list[Block] = []
@@ -75,7 +75,7 @@ def claim_blocks(judged: list[tuple[Ledger, list[JudgedClaim]]], scale: str, fig
 
 
 def summary(judged: list[JudgedClaim], scale: str) -> str:
-    """How many claims came out how."""
+    """The number of claims per verdict, as text."""
     sides = {
         "By the published numbers alone": "printed",
         f"As measured at {scale} scale" if scale else "As measured": "measured",

@@ -1,4 +1,4 @@
-"""A difference and what it is worth, and the rules by which it answers a claim."""
+"""An effect with its uncertainty, and the rules that turn it into a verdict on a claim."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -67,7 +67,7 @@ class Verdict(NamedTuple):
 
 
 def judge(kind: str, margin: float | None, effect: Effect, contrasts: int = 1) -> Verdict:
-    """What an effect says of a contrast.
+    """The verdict of an effect on a contrast.
 
     more, less: supported where the 95 % interval lies wholly on the claimed side of zero, contradicted where it lies wholly on
     the other side; else the same, where a margin is given and the 90 % interval lies inside it.
@@ -75,7 +75,7 @@ def judge(kind: str, margin: float | None, effect: Effect, contrasts: int = 1) -
     where the 95 % interval lies wholly outside.
 
     Args:
-        margin: in the unit of the effect.
+        margin: the claim's margin in the unit of the effect.
         contrasts: how many the claim has. All must hold to support it, which needs no correction; one is enough to contradict
             it, so that interval is widened to 1 - 5 % / contrasts (Bonferroni).
     """
@@ -99,10 +99,10 @@ def judge(kind: str, margin: float | None, effect: Effect, contrasts: int = 1) -
 
 
 def needed(effect: Effect, margin: float | None) -> str:
-    """How many seeds would decide it at the noise observed, if the true effect is the one observed.
+    """The number of seeds that would decide the claim, if true effect and noise are as observed.
 
     Args:
-        margin: of a claim of equivalence; None for a direction.
+        margin: the margin of a claim of equivalence; None for a direction.
     """
     if effect.spread:
         return "the spread of the times is too wide"

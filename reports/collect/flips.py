@@ -31,7 +31,7 @@ class Flip:
 
     Args:
         index: key number in the benchmark's LMDB.
-        thumbnail: as a data URI; empty where there is none.
+        thumbnail: a small image as a data URI; empty if there is none.
         unseen: why there is none.
     """
 
@@ -46,11 +46,11 @@ class Flip:
 
 @dataclass(frozen=True)
 class Flips:
-    """What a row won and lost against the baseline.
+    """The images that a row won and lost against the baseline.
 
     Args:
         n: images that both read.
-        won: of these, right in the row and wrong in the baseline.
+        won: number of these that are right in the row and wrong in the baseline.
         lost: the other way round.
         won_shown, lost_shown: some of them, in the order of their benchmarks.
     """

@@ -27,7 +27,7 @@ def corrected(predictions: pd.DataFrame, folder: Path, benchmarks: dict) -> pd.D
 
     Args:
         predictions: with `benchmark` and `index`.
-        benchmarks: of metrics.json, for the number of stored images.
+        benchmarks: entries of metrics.json, for the number of stored images.
     """
     frames = []
     for name, rows in predictions.groupby("benchmark", sort=False):

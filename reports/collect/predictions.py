@@ -1,4 +1,4 @@
-"""What the runs read, image by image, scored under the table's labels and charset.
+"""The predictions of runs, image by image, scored under the table's labels and charset.
 
 Raises ReportError for a file that is missing or damaged, or does not fit the others.
 """
@@ -79,7 +79,7 @@ def check_evaluation(run: pd.Series, path: Path, frame: pd.DataFrame, metrics: d
 
 
 def read_benchmarks(results: Path, run: pd.Series) -> dict[str, dict]:
-    """What the first seed's evaluation says of each benchmark; empty where there is none (tables of costs)."""
+    """The entries of each benchmark in the first seed's metrics.json; empty if there is none (tables of costs)."""
     path = evaluation_folder(results, run, run.seeds.split()[0]) / "metrics.json"
     if not path.is_file():
         return {}

@@ -38,7 +38,7 @@ def evaluation_folder(results: Path, run: pd.Series, seed: str) -> Path:
 
 
 def check_protocols(runs: pd.DataFrame, layout: Layout) -> None:
-    """Refuse a table whose rows were scored under different protocols, but for what the table is about (`varies`)."""
+    """Raise ReportError if rows were scored under different protocols, except for the settings that the table `varies`."""
     settings = {run.row: json.loads(run.protocol) for _, run in runs.iterrows()}
     first_row, first = next(iter(settings.items()))
     for row, other in settings.items():
@@ -52,7 +52,7 @@ def check_protocols(runs: pd.DataFrame, layout: Layout) -> None:
 
 
 def facts(results: Path, run: pd.Series) -> dict[str, float]:
-    """What a row cost, by the names of `reports.layout.FACTS`; means over seeds, absent where unknown.
+    """The facts of a row (parameters, hours, ...) by the names of `reports.layout.FACTS`; means over seeds, absent if unknown.
 
     Counts come from the plan; images and hours from what the runs wrote; milliseconds from core.bench, first seed.
     """
@@ -71,7 +71,7 @@ def facts(results: Path, run: pd.Series) -> dict[str, float]:
 
 
 def reading_time(results: Path, run: pd.Series) -> dict:
-    """What core.bench measured of the run's first seed; empty where it did not."""
+    """The timing of the run's first seed by core.bench; empty if there is none."""
     path = seed_folder(results, run.run, run.seeds.split()[0]) / "reading_time.json"
     return read_json(path) if run.run and path.is_file() else {}
 

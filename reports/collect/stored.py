@@ -1,4 +1,4 @@
-"""Files that runs left behind, read so that a damaged one is a single line with its name and what to do about it."""
+"""Reads the files that runs wrote; a damaged one raises ReportError with its name and what to do about it."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError)  # of JSO
 
 @contextlib.contextmanager
 def damaged(path: Path, fix: str = AGAIN) -> Iterator[None]:
-    """Around what reads `path` and picks values from it: whatever a damaged file raises becomes a ReportError."""
+    """A context for reading `path` and picking values from it: whatever a damaged file raises becomes a ReportError."""
     try:
         yield
     except UserError:

@@ -1,8 +1,8 @@
 """Figures of the report, drawn by matplotlib from finished tables, run folders and predictions.
 
-A new figure of tables is a module of this folder with a function `draw(options)`, and its entry in FIGURES: its name is then
-a value of `figures` in table.yaml, a command, a target of the workflow and a part of the report. Imports nothing heavy,
-because the plan asks which figures there are.
+A new figure of tables is a module of this folder with a function `draw(options)`, and its entry in FIGURES. Its name then works
+as a value of `figures` in table.yaml, as a command and as a target of the workflow, and the report includes it. Imports nothing
+heavy, because the plan imports it.
 """
 
 from collections.abc import Callable, Collection
@@ -13,7 +13,7 @@ class TableFigure(NamedTuple):
     """One kind of figure that a table can ask for.
 
     Args:
-        about: what it shows, for the command's help.
+        about: a description of its content, for the command's help.
         caption: in the report, with {title} for the table's.
         possible: whether it can be drawn, from the baseline's name and the rows that have numbers.
     """

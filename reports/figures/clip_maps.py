@@ -1,4 +1,4 @@
-"""Figures 1 and 2: what CLIP looks at, drawn from the maps that core.figures.zero_shot and core.figures.attention keep."""
+"""Figures 1 and 2: what CLIP looks at, drawn from the maps that core.figures.zero_shot and core.figures.attention save."""
 
 import argparse
 from pathlib import Path
@@ -117,7 +117,7 @@ def percent(share: float) -> str:
 
 
 def key(figure: Figure, left: float, middle: float) -> None:
-    """What the colours of Figure 1 mean: the heatmaps' scale and the two kinds of bars."""
+    """The legend of Figure 1: the heatmaps' colour scale and the two kinds of bars."""
     colour_bar(figure, left, middle + 0.12, 1.5)
     kinds = [(style.VERMILLION, "▸ the word on the sticker"), (style.BLUE, "another candidate")]
     for row, (colour, text) in enumerate(kinds):
@@ -130,7 +130,7 @@ def key(figure: Figure, left: float, middle: float) -> None:
 
 
 def caption_1(about: dict) -> str:
-    """What Figure 1 shows, and how it was made."""
+    """The caption of Figure 1: what it shows, and how it was made."""
     picture = f"A drawn {about['picture_of']}" if about["picture_of"] else "A picture"
     prompts = " and ".join(f"“{caption}”" for caption in about["captions"][about["candidates"][0]])
     return (
@@ -197,7 +197,7 @@ def cut(text: str, width: float) -> str:
 
 
 def caption_2(about: dict) -> str:
-    """What Figure 2 shows, and how it was made."""
+    """The caption of Figure 2: what it shows, and how it was made."""
     names = {case["benchmark"] for case in about["cases"]}
     return (
         f"{len(about['cases'])} images of {len(names)} benchmark{'s' * (len(names) > 1)}, chosen at random (seed "

@@ -30,8 +30,8 @@ class Curve:
 
     Args:
         label: the names of its rows.
-        branch: whose loss and accuracy are drawn, `visual` or `cross`.
-        seeds: what `read_curves` gives, by seed.
+        branch: the branch whose loss and accuracy are drawn, `visual` or `cross`.
+        seeds: results of `read_curves`, by seed.
     """
 
     label: str
@@ -40,7 +40,7 @@ class Curve:
 
 
 def read_curves(run_folder: Path) -> pd.DataFrame:
-    """What a run logged, indexed by step; nan where nothing was logged or validated there."""
+    """The log of a run, indexed by step; nan at steps without a log entry or validation."""
     path = Path(run_folder) / "metrics.jsonl"
     if not path.is_file():
         raise ReportError(f"{path} is missing; train the run first")
@@ -140,7 +140,7 @@ def legend_entries(drawn: list[Curve], wide: float) -> tuple[list[Line2D], list[
 
 
 def explanation(drawn: list[Curve], without: list[str]) -> str:
-    """How the loss was smoothed, whose loss and accuracy it is, and which rows have no curve."""
+    """The figure's note: how the loss was smoothed, whose loss and accuracy it is, and which rows have no curve."""
     frames = [frame for curve in drawn for frame in curve.seeds.values()]
     spans = sorted({window_of(frame) * int(np.median(np.diff(frame.index[frame.loss.notna()], prepend=0))) for frame in frames})
     over = f"{spans[0]:,}" if len(spans) == 1 else f"{spans[0]:,} to {spans[-1]:,}"

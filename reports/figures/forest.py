@@ -1,4 +1,4 @@
-"""Forest plot: every row's difference to the baseline on the same images, and whether it could have been seen at all."""
+"""Forest plot: every row's difference to the baseline on the same images, and whether the study could have shown it at all."""
 
 import argparse
 from typing import NamedTuple
@@ -46,9 +46,7 @@ def forest(table: Table) -> Figure:
     place with the reason.
     """
     if table.layout.baseline is None:
-        raise ReportError(
-            f"{table.layout.path}: no 'baseline', so there are no differences to draw; name one or leave this out"
-        )
+        raise ReportError(f"{table.layout.path}: no 'baseline', so there are no differences to draw; name one or remove forest")
     rows = table.rows
     if rows.difference.isna().all():
         raise ReportError(f"{table.layout.path}: no row has a difference to {table.layout.baseline} yet; run its rows first")
@@ -160,7 +158,7 @@ def p_text(line: pd.Series) -> str:
 
 
 def explanation(table: Table) -> str:
-    """What marks, lines and shade mean, with the number of images."""
+    """The figure's note: what marks, lines and shading mean, with the number of images."""
     rows = table.rows
     images = rows.n.dropna()
     count = f" on {int(images.max()):,} images" if len(images) else ""

@@ -133,7 +133,7 @@ def short(count: float) -> str:
 
 
 def explanation(table: Table, points: pd.DataFrame, column: str | None) -> str:
-    """What is averaged, what the marks are, and which rows have no number."""
+    """The figure's note: what is averaged, what the marks are, and which rows have no number."""
     names = [one.heading for one in table.columns if one.name in ((column,) if column else table.averaged)]
     text = f"Plain mean of {', '.join(names)}. " if len(names) > 1 else f"{names[0]}. "
     if points.low.notna().any():

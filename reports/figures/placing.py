@@ -1,4 +1,4 @@
-"""Labels beside marks that cover neither each other nor the marks, chosen the same way every time.
+"""Places labels beside marks so that they cover neither each other nor the marks; deterministic.
 
 K marks, S spots a label may take, B and O boxes (left, bottom, right, top), L lines (two ends); all in points.
 """
@@ -115,7 +115,7 @@ def label_marks(axes: Axes, x: np.ndarray, y: np.ndarray, texts: list[str], bars
     """Write a text beside each mark, with a thin line to it where it had to move away; the limits must be final.
 
     Args:
-        x, y: in data units.
+        x, y: positions of the marks in data units.
         bars: lower and upper end of each mark's interval in data units, which labels keep off.  # K 2
     """
     points = 72 / axes.figure.dpi

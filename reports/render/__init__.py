@@ -1,10 +1,10 @@
-"""From a finished table to files, and documents of many tables.
+"""Writes a finished table in every format, and documents of many tables.
 
-A new format of tables is a function from a Table to text in a module of this folder, and its line below; the workflow asks
-for its files by this list. Imports nothing, because the workflow reads it whenever it starts.
+A new table format is a function from a Table to text in a module of this folder, and its line in FORMATS, from which the
+workflow also takes the names of its files. Imports nothing, because the workflow imports it at every start.
 """
 
-FORMATS = {  # by the suffix of a table's file: what makes its text
+FORMATS = {  # suffix of a table's file: the function that makes its text
     "md": "markdown.markdown",
     "tex": "latex.latex",
     "html": "html.html_with_images",

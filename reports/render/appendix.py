@@ -1,4 +1,4 @@
-"""Where a study's numbers come from: code, packages, machines, data, commands, seeds, hours."""
+"""The report's appendix, the origin of all numbers: code, packages, machines, data, commands, seeds, hours."""
 
 import shlex
 from pathlib import Path

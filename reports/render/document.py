@@ -47,7 +47,7 @@ class Listing(NamedTuple):
     """A small table of ready-made words; its index is the first column.
 
     Args:
-        widths: of all columns as shares of the page, for cells that hold sentences; empty for short cells.
+        widths: column widths as shares of the page, for cells that hold sentences; empty for short cells.
     """
 
     frame: pd.DataFrame

@@ -1,4 +1,4 @@
-"""A table for other programs: one line per cell, one line per row, and what holds for the table as a whole."""
+"""A table for other programs: CSV with one line per cell, CSV with one line per row, JSON for the table as a whole."""
 
 import json
 
@@ -30,7 +30,7 @@ def wide_csv(table: Table) -> str:
 
 
 def summary_json(table: Table) -> str:
-    """What holds for the table as a whole."""
+    """Facts about the table as a whole, as JSON."""
     summary = {
         "table": table.layout.table,
         "title": table.layout.title,

@@ -1,4 +1,4 @@
-"""A table as a rectangle of ready-made entries: which columns are shown, and what each cell says, for LaTeX and HTML alike."""
+"""A table as a grid of formatted entries, shared by LaTeX and HTML: which columns are shown, and the text of each cell."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from reports.render.text import number, probability, shortened, signed
 from reports.stats.intervals import LEVEL
 from reports.table import Table
 
-TWO_MODELS = "these two models"  # what an interval over images alone is of
+TWO_MODELS = "these two models"  # what an interval over images alone is about
 NO_NOISE = "no measure of training noise: one seed, or a run shared with the baseline"
 TOO_FEW_IMAGES = "these images cannot show a difference as small as this one, however many seeds there are"
 UNCOMPARED = "its images and the baseline's were not both read"
@@ -25,7 +25,7 @@ class Head:
 
     Args:
         key: tells columns apart; of a column of the layout its name.
-        note: what fills it here, where the title does not say so.
+        note: the benchmark that fills it here, if the title does not name it.
         numeric: False for columns of words.
         best_first: True where a larger number is better, or nothing is.
     """
@@ -39,14 +39,14 @@ class Head:
 
 @dataclass(frozen=True)
 class Entry:
-    """What stands in one place.
+    """The content of one cell of the grid.
 
     Args:
         text: the number or word; empty where there is none.
         spread: its interval, and in brackets its standard deviation over seeds.
         rank: 1 best, 2 second best, 0 else; so `published_rank`.
         reason: why `text` is empty.
-        number: what it is sorted by; nan for words and where there is none.
+        number: the value to sort by; nan for words and empty cells.
         details: sentences that explain the number.
         interval: ends to be drawn, in points.
         image_interval: the part of it that images make; None where the rest is not known.
@@ -95,7 +95,7 @@ def measured(table: Table) -> Grid:
 
 
 def explanation(table: Table, grid: Grid) -> list[str]:
-    """How the numbers are set, as far as there are such numbers; not for the published ones."""
+    """The key to the table's typography (bold, italics, ...), as far as the table uses it; not for published numbers."""
     entries = [entry for column in grid.values() for entry in column]
     sentences = []
     if any(entry.rank or entry.published_rank for entry in entries):

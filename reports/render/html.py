@@ -31,7 +31,7 @@ def html(table: Table, flips: CellFlips) -> str:
     """A whole page with one table.
 
     Args:
-        flips: of the cells that have some to show; others open nothing.
+        flips: flipped images of the cells that have some; other cells open nothing.
     """
     pictures = Pictures()
     return page(table.layout.title, fragment(table, flips, pictures, level=1), pictures)
@@ -55,8 +55,8 @@ def fragment(table: Table, flips: CellFlips, pictures: Pictures, level: int = 2)
     """One table for a page that may hold many.
 
     Args:
-        pictures: of the whole page; thumbnails are added.
-        level: of the heading.
+        pictures: the thumbnails of the whole page; those of this table are added.
+        level: level of the heading.
     """
     grid = measured(table)
     shown = [key for key in flips if key[0] in table.rows.index]
@@ -75,7 +75,7 @@ def fragment(table: Table, flips: CellFlips, pictures: Pictures, level: int = 2)
 
 
 def set_apart(table: Table) -> list[tuple[str, str, Grid]]:
-    """What stands below the rows and enters no statistic: a title, a caption, and the rows."""
+    """The parts below the rows that enter no statistic, each with a title, a caption and its rows."""
     about = "readers made by others, which check the harness and enter no statistic"
     return [
         ("Other methods, as published", "published rows of other methods, which enter no statistic", others(table)),
@@ -108,7 +108,7 @@ def span(grid: Grid) -> tuple[float, float]:
 
 
 def dialog(table: Table, grid: Grid, key: tuple[str, str], flips: Flips, pictures: Pictures) -> dict:
-    """What a cell opens, for the script."""
+    """The content of the dialog that a cell opens, for the script."""
     row, name = key
     head = next(head for head in grid if head.key == name)
     place, baseline = table.rows.index.get_loc(row), table.layout.baseline

@@ -91,7 +91,7 @@ def on_its_side(table: Table, grid: Grid, lines: int) -> bool:
 
 
 def about(table: Table, grid: Grid) -> str:
-    """What the numbers are of, and how they are set."""
+    """The text above the table: what the numbers are, and the key to its typography."""
     text = [f"Scale {table.scale}, data: {table.data}, seeds: {table.seeds}.", *explanation(table, grid)]
     return " ".join([*text, "Grey: as published."] if table.cells.published.notna().any() else text)
 
@@ -179,5 +179,5 @@ def set_apart(grid: Grid, apart: Grid, title: str) -> list[str]:
 
 
 def word(head: Head, entry: Entry) -> str:
-    """What a column of words says of a method; of a mark, what is marked."""
+    """The entry of a method in a column of words; for a column of marks, what is marked."""
     return head.title if entry.text == SET else entry.text

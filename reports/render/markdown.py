@@ -16,7 +16,7 @@ def markdown(table: Table, level: int = 1) -> str:
     """The whole table.
 
     Args:
-        level: of its heading, 1 for a document of its own.
+        level: level of its heading, 1 for a document of its own.
     """
     hashes = "#" * level
     layout, entries = table.layout, measured(table)
@@ -41,7 +41,7 @@ def as_words(entries: Grid, rows: list[str], text_of: Callable[[Entry], str]) ->
     """Entries as a frame of ready-made cells.
 
     Args:
-        text_of: what an entry says.
+        text_of: a function from an entry to its text.
     """
     words = {heading(head): [text_of(entry) for entry in column] for head, column in entries.items()}
     return pd.DataFrame(words, index=pd.Index(rows, name="row"))

@@ -1,4 +1,4 @@
-"""The sentences under a table: what its numbers are, and what they are not."""
+"""The notes below a table: what its numbers are, and what they are not."""
 
 import json
 
@@ -12,7 +12,7 @@ from reports.table import Table
 
 
 def notes_of(table: Table) -> tuple[str, ...]:
-    """All notes of a table, plain text; a new one is a function from a Table to a sentence, or to nothing, in this list."""
+    """All notes of a table as plain text. A new note is a function from a Table to a sentence (or to nothing) in this list."""
     if table.averaged:
         written = [accuracy, average, paired, training_noise, scored, parameters, rounded, timed, cleaned, computed, ours]
         written += [missing, unfilled, ordering]
@@ -71,7 +71,7 @@ def training_noise(table: Table) -> str:
         measured = " and ".join(filter(None, [own, source]))
         text.append(f"Training noise{which}: {measured}; one training varies by {span_of(rows.noise_sd, 2)} points (sd).")
     if not several_seeds(table) and len(known):
-        text.append("Every row is taken to vary from training to training as much as that.")
+        text.append("Every row is assumed to vary by that much from one training to the next.")
     if len(known):
         text.append(f"p: two-sided, from the same t, after Holm's correction for {len(known)} rows.")
     if known.seeds_needed.notna().any():
@@ -79,8 +79,8 @@ def training_noise(table: Table) -> str:
     if len(unknown):
         which = "" if len(known) == 0 else f" of {', '.join(unknown.index)}"
         text.append(
-            f"The interval{which} is of these two models, not of their configurations: with one training of each nothing says "
-            "what another training would give, so there is no p. More seeds or --config replicates=5 would."
+            f"The interval{which} is about these two models, not their configurations: one training of each does not show how "
+            "much another training would differ, so there is no p. More seeds or --config replicates=5 would show it."
         )
     return " ".join(text)
 
@@ -109,13 +109,13 @@ def parameters(table: Table) -> str:
 
 
 def rounded(table: Table) -> str:
-    """Which rows were trained in what, where that differs: a processor may lack what a row asks for."""
+    """Which rows were trained in which precision, if they differ: a processor may lack the one that a row sets."""
     trained_in = {row: precisions(table.results, run) for row, run in table.runs.iterrows()}
     kinds = sorted(set().union(*trained_in.values()))
     if len(kinds) < 2:
         return ""
     groups = [f"{', '.join(row for row, known in trained_in.items() if kind in known)} in {kind}" for kind in kinds]
-    return f"Trained with unlike rounding, which is part of their differences: {'; '.join(groups)}."
+    return f"Trained in different precisions, which is part of their differences: {'; '.join(groups)}."
 
 
 def timed(table: Table) -> str:

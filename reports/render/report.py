@@ -37,7 +37,7 @@ def overview(tables: list[Table]) -> Listing:
 
 
 def not_run(tables: list[Table]) -> Items:
-    """What has no numbers, and why: rows first, then columns that no row fills."""
+    """The rows and columns without numbers, and why: rows first, then columns that no row fills."""
     lines = []
     for table in tables:
         name = table.layout.title.partition(":")[0]
@@ -52,7 +52,7 @@ def not_run(tables: list[Table]) -> Items:
     if first.scale != "paper":
         lines.append(f"paper scale: none of it; every number here is of scale {first.scale}")
     if len(first.seeds.split()) == 1:
-        lines.append("more seeds than one: intervals of cells are over images, and say nothing of how training varies")
+        lines.append("more seeds than one: intervals of cells are over images only and do not show how training varies")
     return Items(tuple(lines))
 
 

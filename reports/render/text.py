@@ -1,4 +1,4 @@
-"""How numbers are printed, the same in every rendering."""
+"""Formatting of numbers, the same in every table format."""
 
 import numpy as np
 

@@ -1,6 +1,8 @@
-"""Differences between rows of a table: of the mean that it prints, with training noise from wherever the study has some.
+"""Differences of a table's rows from its baseline: value, interval, p-value, Holm's correction, seeds needed.
 
-Raises ReportError for rows that were evaluated on other images, or with other seeds, than the baseline.
+The difference is that of the printed mean. Training noise comes from the rows' own seeds, from replicates of the baseline, or
+from table.yaml, whichever the study has. A new statistic is a line of STATISTICS; a column for it is added in
+reports/render/grid.py. Raises ReportError for rows that were not evaluated on the baseline's images and seeds.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +24,7 @@ from reports.stats.strata import Strata
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that differences between rows of a table are computed from.
+    """The inputs from which all differences between rows of a table are computed.
 
     Args:
         correct: by row, one line per image (`benchmark`, `index`) and one column per seed, True where read correctly; all rows
@@ -43,13 +45,13 @@ class Comparison:
         return {row: self.strata.mean(100 * frame.to_numpy(float)) for row, frame in self.correct.items()}
 
     def noise(self, weights: Mapping[str, float]) -> Noise | None:
-        """What is known of training noise beside the compared rows' own spread over seeds; None where they share a run.
+        """Training noise measured elsewhere than in the compared rows' own spread over seeds; None for rows of one run.
 
-        Rows of one run differ by their decoding alone, and no other rows' trainings say how that varies. Neither do they for
-        rows whose own spread is much larger than all others' (`reports.stats.noise.beside`).
+        Rows of one run differ only in decoding, and other rows' trainings do not show how that varies. They are not used
+        either for rows whose own spread is much larger than that of all others (`reports.stats.noise.beside`).
 
         Args:
-            weights: of the rows, summing to zero.
+            weights: weights of the rows, summing to zero.
         """
         if len({self.runs[row] for row in weights}) < len(weights):
             return None
@@ -178,7 +180,7 @@ def wide(layout: Layout, row: str, scored: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_same_images(layout: Layout, row: str, frame: pd.DataFrame, baseline: pd.DataFrame) -> None:
-    """A row has the seeds and images of the baseline."""
+    """Raise ReportError unless a row has the seeds and images of the baseline."""
     ours, theirs = (" ".join(map(str, correct.columns)) for correct in (frame, baseline))
     where = f"{layout.path}: row {row} and baseline {layout.baseline}"
     if ours != theirs:
@@ -188,7 +190,7 @@ def check_same_images(layout: Layout, row: str, frame: pd.DataFrame, baseline: p
 
 
 def noise_elsewhere(layout: Layout, runs: pd.DataFrame, results: Path, baseline: pd.DataFrame, strata: Strata) -> Noise | None:
-    """Training noise that the table's rows do not show themselves: of replicates of the baseline, else as stated."""
+    """Training noise from replicates of the baseline or, without them, as stated in table.yaml; None without either."""
     run = runs.loc[layout.baseline]
     if run.replicates:
         scored = read_predictions(results, run.replace({run.seeds: run.replicates}))

@@ -1,4 +1,4 @@
-"""Statistics of word accuracy: intervals, differences with image and training noise, what a study can show.
+"""Statistics of word accuracy: intervals, p-values of differences with image and training noise, Holm's correction, power.
 
 A difference of two rows is gain[i, k] = mu + a_k + b_i + e_ik for image i and seed k, in points: a_k is training noise, b_i
 the choice of images, e_ik both together (docs/statistics.md).
@@ -107,7 +107,7 @@ def pooled_accuracy(scored: pd.DataFrame, seeds: int = 1) -> Interval:
 
 
 def effective_images(n: int, twice: int) -> float:
-    """What n counts are worth where `twice` images are counted two times: Kish's (sum w)^2 / sum w^2."""
+    """The effective number of images if `twice` images are counted two times among n: Kish's (sum w)^2 / sum w^2."""
     return n**2 / (n + 2 * twice)
 
 
@@ -117,7 +117,7 @@ def seed_sd(values: np.ndarray) -> float:
 
 
 def compared(gain: np.ndarray, strata: Strata, noise: Noise | None = None, trainings: float = 2) -> Paired:
-    """A t interval for a difference whose variance has images and trainings.
+    """A difference with its t interval and p-value; its variance comes from images and from trainings.
 
     V = V_image + V_training - V_residual, where V_residual is what both of the others contain (two-way random effects,
     Searle, Casella and McCulloch 1992, chapter 4); at least the larger of the two. Degrees of freedom by Satterthwaite (1946).
@@ -126,7 +126,7 @@ def compared(gain: np.ndarray, strata: Strata, noise: Noise | None = None, train
         gain: n x K, in points; of two rows ours - baseline.
         noise: training noise measured elsewhere; joins the rows' own spread over seeds, weighted by degrees of freedom
             (Smyth 2004, equation 5), and is all there is for one seed.
-        trainings: how many times the variance of one training the difference of single trainings has: the sum of the
+        trainings: variance of a difference of single trainings, in variances of one training: the sum of the
             squared weights of a contrast.
     """
     by_seed, seeds = strata.mean(gain), gain.shape[1]
@@ -185,10 +185,10 @@ def seeds_needed(difference: float, seed_variance: float, df: float, image_varia
 
     Args:
         difference: true difference, in points.
-        seed_variance: of the difference of two single trainings, in points squared.
+        seed_variance: variance of the difference of two single trainings, in points squared.
         df: its degrees of freedom; with K seeds at least K - 1.
-        image_variance: what images add however many seeds there are, in points squared.
-        level: of the test; divided by the number of rows where they are corrected for it.
+        image_variance: the variance from images, which no number of seeds reduces, in points squared.
+        level: level of the test; divide it by the number of rows to correct for them.
 
     Returns:
         None where no number of seeds does, because the images alone limit it.

@@ -18,7 +18,7 @@ class Noise:
     """A measure of training noise beside the compared rows' own spread over seeds.
 
     Args:
-        variance: of the printed mean over trainings of one configuration, in points squared.
+        variance: variance of the printed mean over trainings of one configuration, in points squared.
         df: degrees of freedom of that variance.
         source: where it comes from, for the notes.
         residual: the part of it that is of single (image, training) pairs, which images show too; 0 where it is not known.
@@ -48,8 +48,8 @@ def noise_of_rows(means: Mapping[str, np.ndarray], weights: Mapping[str, float])
     Of its (R - 1)(K - 1) degrees of freedom, K - 1 are those of the difference itself and are left out.
 
     Args:
-        means: of R rows, the printed mean of each of K seeds in points; rows that share a run stand there once.
-        weights: of the rows whose sum is compared, summing to zero; of two rows 1 and -1.
+        means: for R rows, the printed mean of each of K seeds in points; rows that share a run count once.
+        weights: weights of the compared rows, summing to zero; 1 and -1 for two rows.
 
     Returns:
         None where there is no third row, or no second seed.
@@ -66,7 +66,7 @@ def noise_of_rows(means: Mapping[str, np.ndarray], weights: Mapping[str, float])
 
 
 def combined(noises: list[Noise]) -> Noise | None:
-    """Several measures as one, weighted by their degrees of freedom; None for none."""
+    """Several measures pooled, weighted by their degrees of freedom; None if there are none."""
     if len(noises) < 2:
         return noises[0] if noises else None
     freedom = np.array([noise.df for noise in noises], float)
@@ -76,7 +76,7 @@ def combined(noises: list[Noise]) -> Noise | None:
 
 
 def beside(by_seed: np.ndarray, noise: Noise | None, trainings: float = 2) -> Noise | None:
-    """As much of a noise as counts beside a difference's own spread over seeds.
+    """The part of a noise measured elsewhere that may be pooled with a difference's own spread over seeds.
 
     A row may be noisier than others. So noise from elsewhere has `MOST_DF` degrees of freedom at most, and none where the own
     spread is larger than it explains (F test, one-sided, at the level `DISAGREE`). One seed has no spread of its own.

@@ -1,4 +1,4 @@
-"""Do measured and published rows come in the same order? Kendall's tau, an exact p, and an interval over seeds and images."""
+"""Agreement of the measured and the published order of rows: Kendall's tau, exact p, interval over seeds and images."""
 
 from typing import NamedTuple
 
@@ -31,7 +31,7 @@ class Agreement(NamedTuple):
 
 
 def agreement(measured: list[float], published: list[float]) -> Agreement:
-    """How far two rows of numbers order the same things alike, without an interval."""
+    """Kendall's tau of two sequences of numbers, without an interval."""
     ours, theirs = np.round(measured, 6), np.round(published, 6)  # sums of equal cells are ties
     signs = signs_of(np.stack([ours, theirs]))
     ties = int((signs == 0).any(axis=0).sum())
@@ -46,7 +46,7 @@ def signs_of(values: np.ndarray) -> np.ndarray:
 
 
 def tied_p(values: np.ndarray, published: np.ndarray) -> float:
-    """Two-sided p of Kendall's S over permutations of the rows; ties leave its denominator alone.
+    """Two-sided p of Kendall's S over permutations of the rows; ties do not change its denominator.
 
     Args:
         values: R.

@@ -58,7 +58,7 @@ def strata_of(n: int) -> Strata:
 
 
 def simulated(case: Case, strata: Strata, rng: np.random.Generator) -> np.ndarray:
-    """What every row reads correctly, n x R x K: an image is read if its difficulty is below what a training reaches.
+    """Simulated correctness, n x R x K: an image is read if its difficulty is below the ability of a training.
 
     A training's accuracy on each benchmark is the configuration's plus the training's own deviation, exactly.
     """
@@ -110,7 +110,7 @@ def summary(case: Case, outcome: pd.DataFrame) -> pd.DataFrame:
 
 
 def choices(tables: int, seed: int) -> pd.DataFrame:
-    """What pooling costs and saves, with trainings alone (images without end): three ways to know a difference's noise.
+    """Costs and gains of pooling training noise, with infinitely many images: three ways to estimate a difference's noise.
 
     Returns:
         `shape`, `seeds`, and for each way `coverage`, `worst` row's coverage (per cent) and the median `width`, in units of

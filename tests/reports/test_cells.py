@@ -107,11 +107,11 @@ def test_several_seeds_keep_their_own_variance(tmp_path):
 
 def test_rows_that_were_rounded_otherwise_are_named(results, table):
     """A row may come from a machine without bfloat16; a run from before precisions were recorded says nothing."""
-    assert not any("rounding" in note for note in table.notes)
+    assert not any("different precisions" in note for note in table.notes)
     for number, precision in enumerate(("bfloat16", "float32")):
         folder = results / "runs" / f"micro-{number:08d}" / "seed0"
         (folder / "provenance.json").write_text(json.dumps({"precision": precision}))
-    (note,) = (note for note in build("table_VI", results, results / "tables").notes if "rounding" in note)
+    (note,) = (note for note in build("table_VI", results, results / "tables").notes if "different precisions" in note)
     assert note.endswith(": image0-text6 in bfloat16; image6-text6 in float32.")
 
 

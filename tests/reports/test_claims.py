@@ -378,4 +378,7 @@ def test_the_command_says_what_is_wrong(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("reports.claims.judged.ledger_paths", lambda: [])
     with pytest.raises(SystemExit):
         main(["--results", str(tmp_path)])
-    assert "error: no ablations/claims.yaml, nor one beside a table.yaml" in capsys.readouterr().err
+    assert (
+        "error: no claims to judge: there is no ablations/claims.yaml, and no claims.yaml beside a table.yaml"
+        in capsys.readouterr().err
+    )

@@ -58,7 +58,7 @@ def test_stated_noise_counts_at_its_scale_alone(results):
     rows = built(results).rows.loc["image6-text6"]
     assert 0 < rows.p < 1 and rows.noise_sd == pytest.approx(0.189) and "second training" in rows.noise
     text = markdown(built(results))
-    assert "Every row is taken to vary from training to training as much as that." in text and "p (Holm)" in text
+    assert "Every row is assumed to vary by that much from one training to the next." in text and "p (Holm)" in text
 
 
 def test_replicates_judge_rows_of_one_seed(results):
@@ -88,7 +88,7 @@ def test_rows_of_one_run_have_no_noise_from_others(results):
     )
     table = built(results)
     assert np.isnan(table.rows.p["image6-text6"]) and table.rows.p["image12-text6"] > 0
-    assert "of these two models, not of their configurations" in markdown(table) and "these two models" in markdown(table)
+    assert "about these two models, not their configurations" in markdown(table) and "these two models" in markdown(table)
 
 
 def test_a_seed_missing_in_one_row_is_named(results):

@@ -91,7 +91,7 @@ def test_sigterm_reaches_every_process_and_the_run_can_go_on(world_folder, tmp_p
         time.sleep(0.05)
     launched.send_signal(signal.SIGTERM)
     assert launched.wait(400) == 128 + signal.SIGTERM, log.read_text()
-    assert "with its state saved; the same command goes on from there" in log.read_text()
+    assert "with its state saved; the same command resumes from there" in log.read_text()
     (state,) = (out / "state").iterdir()
     assert int(state.name.removeprefix("step-")) >= 2
     assert json.loads((out / "provenance.json").read_text())["processes"] == 2

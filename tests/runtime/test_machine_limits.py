@@ -32,7 +32,7 @@ def test_a_gpu_that_torch_cannot_use_is_an_error(unusable, monkeypatch):
         pick_device()
     message = str(error.value)
     assert f"torch {torch.__version__}, made for CUDA 13.0, cannot use the GPU GPU-0a (driver 470.57.02)" in message
-    assert "to compute on the CPU say so: CUDA_VISIBLE_DEVICES=" in message
+    assert "to compute on the CPU, set CUDA_VISIBLE_DEVICES= (empty)" in message
     monkeypatch.setattr(torch.version, "cuda", None)
     with pytest.raises(DeviceError, match="made for the CPU alone"):
         pick_device()

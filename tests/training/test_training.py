@@ -91,7 +91,7 @@ def test_an_interrupted_run_saves_its_state_and_says_so(world_folder, tmp_path):
     process.send_signal(signal.SIGTERM)
     _, stderr = process.communicate(timeout=400)
     assert process.returncode == 128 + signal.SIGTERM
-    assert "with its state saved; the same command goes on from there" in stderr
+    assert "with its state saved; the same command resumes from there" in stderr
     other = run(world_folder, out)
     assert other.returncode == 1 and "was saved with training" in other.stderr and "delete" in other.stderr
 

@@ -169,9 +169,9 @@ def test_why_says_what_is_missing(plan, run):
     row = plan.tables[TABLE][0]
     folder = plan.seed_folder(run, 0)
     said = "\n".join(why(plan, f"{TABLE}/{row.name}"))
-    assert f"asked for by {TABLE}/{row.name}" in said and "would be trained: its model is missing" in said
+    assert f"needed by {TABLE}/{row.name}" in said and "would be trained: its model is missing" in said
     (folder / "state" / "step-000000004").mkdir(parents=True)
-    assert "interrupted; it goes on from its state at step 4" in "\n".join(why(plan, run))
+    assert "interrupted; it will resume from its state at step 4" in "\n".join(why(plan, run))
     for name in ("model.safetensors", "model.json"):
         (folder / name).write_text("made")
     said = "\n".join(why(plan, run[-8:]))
@@ -192,9 +192,9 @@ def test_why_names_what_changed_since_an_earlier_run(plan, results, run):
     (former / "train.gin").write_text(row.config.operative.replace("DROPOUT = 0.0", "DROPOUT = 0.3"))
     (former / "rows.json").write_text(json.dumps({"rows": [{"table": TABLE, "row": row.name}]}))
     change = "changed: - DROPOUT = 0.3; + DROPOUT = 0.0"
-    assert f"{TABLE}/{row.name} asked for smoke-00000000 before; {change}" in "\n".join(why(plan, run))
+    assert f"{TABLE}/{row.name} led to smoke-00000000 before; {change}" in "\n".join(why(plan, run))
     said = "\n".join(why(plan, "smoke-00000000"))
-    assert "no row asks for it" in said and f"asks for {run} now; {change}" in said
+    assert "no row needs it" in said and f"leads to {run} now; {change}" in said
 
 
 def test_why_compares_the_data(plan, world_folder):

@@ -86,7 +86,10 @@ def test_a_sample_is_of_the_product_and_the_same_for_a_seed():
         ({"DROPOUT": [0.1], "sample": 1, "seed": "a"}, "seed is 'a'"),
         ({"DROPOUT": [0.1], "share": 0}, "share is 0; expected a share"),
         ({"DROPOUT": [0.1], "from": 3}, "from is 3"),
-        ({"DROPOUT": [0.1], "without": ["dropout1"]}, "without names 'dropout1', which is no row of it; there are dropout0.1"),
+        (
+            {"DROPOUT": [0.1], "without": ["dropout1"]},
+            "'without' names 'dropout1', which is not a row of the sweep; its rows are dropout0.1",
+        ),
         ({"DROPOUT": {"from": 0, "to": 1, "steps": 1000}}, "1000 rows; at most 500"),
         ({"WEIGHTS": ["a b", "a-b"]}, "WEIGHTS = 'a b' and WEIGHTS = 'a-b' would both be named 'weights-a-b'"),
     ],
@@ -173,15 +176,15 @@ def test_order_baseline_and_reasons_may_name_rows_of_a_sweep(study):
 @pytest.mark.parametrize(
     ("sweep", "message"),
     [
-        ({"DROPUT": [0.1]}, r"table.yaml: sweep: DROPUT is no knob of .*none.gin \(DROPUT = 0.1\); DROPOUT\?"),
-        ({"dropout": [0.1]}, r"dropout is no knob of .*; DROPOUT\?"),
-        ({"DROPOUT": [0.2], "smaple": [2]}, r"smaple is no knob of .*; sample\?"),
+        ({"DROPUT": [0.1]}, r"table.yaml: sweep: DROPUT is not a knob of .*none.gin \(DROPUT = 0.1\); DROPOUT\?"),
+        ({"dropout": [0.1]}, r"dropout is not a knob of .*; DROPOUT\?"),
+        ({"DROPOUT": [0.2], "smaple": [2]}, r"smaple is not a knob of .*; sample\?"),
         ({"PERMUTATIONS": [2.5]}, "PERMUTATIONS = 2.5 is not a whole number"),
         ({"DECODE": {"times": [2]}}, "DECODE has `times`, but .* sets it to 'ar', which is not a number"),
         ({"DECODE": ["rl"]}, "sweep: DECODE = 'rl': .*expected one of ar, cloze"),
         ({"DROPOUT": [1.5]}, "sweep: DROPOUT = 1.5: .*dropout1.5.gin"),
         ({"TRAIN_STEPS": [3], "share": 0.5}, "share is 0.5, and TRAIN_STEPS is a knob of it; leave one out"),
-        ({"DROPOUT": [0.2], "from": "nowhere"}, "from is 'nowhere'; there is no such row beside it"),
+        ({"DROPOUT": [0.2], "from": "nowhere"}, "from is 'nowhere', which is neither a row beside it nor a file"),
     ],
 )
 def test_what_the_starting_row_cannot_take_is_refused(study, sweep, message):

@@ -1,5 +1,5 @@
-"""Source formats to LMDB.
+"""Published source formats to LMDB, one reader per format (formats.py lists them).
 
-A reader yields the words that a source lists, as Item or, where one cannot be used, as LeftOut with the reason. It raises
-DataError where the source is not in its format; the message names the file, the line or entry, and what was expected.
+A reader yields the words that a source lists, each as an Item or, if it cannot be used, as a LeftOut with the reason. It raises
+DataError if the source is not in its format; the message names the file, the line or entry, and what was expected.
 """

@@ -1,4 +1,4 @@
-"""The source formats by name, and which of them a folder or file is in."""
+"""The source formats by name, and the detection of a source's format."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Long conversions in parts, each whole or absent, so that an interrupted conversion goes on where it stopped.
+"""Long conversions in parts, each whole or absent, so that an interrupted conversion resumes where it stopped.
 
 OUT.parts/ holds job.json (what is being made), and for each part its ledger part-00000.json and its LMDB part-00000/. The
 parts are copied in order into one LMDB, which is renamed to OUT. So its bytes do not depend on interruptions, nor on the
@@ -30,7 +30,7 @@ class Parts:
     """The folder beside OUT that holds its parts.
 
     Args:
-        job: what is being made, as JSON; DataError if the folder holds parts of another job.
+        job: the conversion, described as JSON; DataError if the folder holds parts of another one.
     """
 
     def __init__(self, out: Path, job: dict):

@@ -1,4 +1,4 @@
-"""What a reader of a source format yields and needs: words, text with line numbers, images found by name."""
+"""Shared by all format readers: the words that they yield, text files with line numbers, images looked up by name."""
 
 import json
 from collections.abc import Iterator

@@ -1,1 +1,1 @@
-"""What lies in a data folder and what is wrong with it (`python -m core.data.doctor`)."""
+"""Checks a data folder and reports what is wrong with it (`python -m core.data.doctor`)."""

@@ -1,4 +1,4 @@
-"""What lies in a data folder, what is wrong with it, and which of the paper's tables it can reproduce.
+"""Check a data folder: its content, what is wrong with it, and which of the paper's tables it can reproduce.
 
     python -m core.data.doctor data --html doctor.html
 

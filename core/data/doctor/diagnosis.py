@@ -1,4 +1,4 @@
-"""All checks of one data folder put together: what lies there and what is wrong with it."""
+"""All checks of one data folder, and their results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ NO_IMAGES = "no data.mdb below train/, val/ or test/; a data root holds train/<s
 
 @dataclass
 class Diagnosis:
-    """What lies below a data root, and what is wrong with it.
+    """The content of a data root, and what is wrong with it.
 
     Args:
         scans: one per LMDB, train first, then val, then test.
@@ -144,7 +144,7 @@ def examine(root: Path, needs: Sequence[Needs], workers: int, advance: Advance =
     """Check all LMDBs of a data root.
 
     Args:
-        needs: of the tables to give a verdict on.
+        needs: `Needs` of the tables to give a verdict on.
         advance: called with how many more images are done, and of how many.
 
     Raises:

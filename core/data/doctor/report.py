@@ -117,7 +117,7 @@ def set_table(diagnosis: Diagnosis) -> list[tuple[str, ...]]:
 
 
 def lmdb_problems(scan: Scan, near: Sequence[Pair]) -> list[str]:
-    """What is wrong inside one LMDB, one line per kind of problem; `near` are its near pairs."""
+    """The problems inside one LMDB, one line per kind; `near` are its near pairs."""
     if scan.error:
         return [f"cannot be read: {scan.error}"]
     images, labels, lines = scan.image_facts(), scan.label_facts(), []
@@ -153,7 +153,7 @@ def shortened(text: str, most: int = 200) -> str:
 
 
 def overlap_lines(diagnosis: Diagnosis) -> list[str]:
-    """What the splits share, one line per two sets."""
+    """The images that splits share, one line per pair of sets."""
     names = {("exact", True): "with the same bytes", ("exact", False): "with the same bytes and another label"}
     lines = []
     for (first, second), images in diagnosis.overlap.items():

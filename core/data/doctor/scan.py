@@ -43,7 +43,7 @@ class Scan:
         name: its folder below the data root, as in train/real/IC15.
         samples: an array of SAMPLE; `label` is 0 where the rules drop it, `look` where the image is flat or unreadable.
         odd: images in another mode than RGB or grey.
-        characters: of the labels as stored, without white space.
+        characters: counts of the characters in labels as stored, without white space.
         scored: labels with a character of the 36 that published accuracies count.
         error: why the LMDB cannot be read; then everything else is empty.
     """

@@ -21,7 +21,7 @@ ANSWERS = {
 
 @dataclass(frozen=True)
 class Needs:
-    """What data one table needs.
+    """The data that one table needs.
 
     Args:
         columns: benchmarks of each column, by its name; a column of several is their average.
@@ -51,7 +51,7 @@ class Verdict:
 
 
 def read_needs(tables: Path) -> list[Needs]:
-    """What each `<table>/table.yaml` below a folder needs; its rows are the gin files beside it, read at paper scale.
+    """The data that each `<table>/table.yaml` below a folder needs; its rows are read at paper scale.
 
     Raises:
         DataError: there is no table.

@@ -24,7 +24,7 @@ def pictures_in(folder: Path) -> tuple[str, ...]:
         raise DataError(f"{folder}: no such folder of backgrounds")
     pictures = files_below(folder, SUFFIXES)
     if not pictures:
-        raise DataError(f"{folder}: no picture here; put {', '.join(SUFFIXES)} files there, or leave --backgrounds out")
+        raise DataError(f"{folder}: no picture here; put {', '.join(SUFFIXES)} files there, or omit --backgrounds")
     return pictures
 
 

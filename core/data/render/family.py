@@ -1,4 +1,4 @@
-"""A family of rendered words: how they are written and what happens to them, as in one kind of benchmark."""
+"""A family of rendered words: how they are written and distorted, to imitate one kind of benchmark."""
 
 from dataclasses import dataclass, fields, replace
 
@@ -7,24 +7,24 @@ from dataclasses import dataclass, fields, replace
 class Family:
     """How the words of one family are written, bent, hidden and blurred; 0 switches an effect off (`downscale`: 1).
 
-    A strength is the most of its effect. Each word draws its own: between none and the most where there is no field
-    `least_...`, else between that share of the most and the most.
+    A value is the maximum of its effect. Each word draws its own strength: between zero and the maximum, or, if there is a
+    field `least_...`, between that share of the maximum and the maximum.
 
     Args:
-        name: of the benchmark that the family makes.
+        name: name of the benchmark that the family makes.
         upper, capitalised: shares of the words in capitals, and with a capital first letter; the others are as listed.
         numbers: share of the images that show a number of two to six digits instead of a word.
         signs: share of the words with a punctuation mark, behind them or between two letters.
         contrast: least difference between the grey levels of ink and background, up to 127.
-        gradient: of the background from middle to edge, across and down each, grey levels, either way.
+        gradient: change of the background from middle to edge, across and down each, in grey levels, either way.
         perspective: corner shift, fraction of the image side.
         curvature: sagitta of the baseline, fraction of the height, either way; letters stay upright.
         arc: degrees of a circle that the baseline spans, either way; letters turn with it.
         rotation: degrees, either way.
         downscale: linear factor lost by low resolution.
         occlusion: share of the image's width that a bar covers.
-        opacity: of that bar.
-        patches: how many opaque patches, each of up to a third of the image's height and a tenth of its width, cover parts.
+        opacity: opacity of that bar.
+        patches: number of opaque patches, each of up to a third of the image's height and a tenth of its width.
         blur: Gaussian radius, pixels.
         noise: standard deviation, grey levels.
 

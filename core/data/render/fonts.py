@@ -56,7 +56,7 @@ def fonts_in(folder: Path) -> tuple[str, ...]:
         raise DataError(f"{folder}: no such folder of fonts")
     fonts = files_below(folder.absolute(), SUFFIXES)
     if not fonts:
-        raise DataError(f"{folder}: no font here; put {', '.join(SUFFIXES)} files there, or leave --fonts out")
+        raise DataError(f"{folder}: no font here; put {', '.join(SUFFIXES)} files there, or omit --fonts")
     return fonts
 
 

@@ -126,7 +126,7 @@ def occlude(pixels: np.ndarray, share: float, opacity: float, rng: np.random.Gen
     """Paint a bar over part of the word, in place, as the WOST and HOST sets do (one grey level, full height).
 
     Args:
-        share: of the image's width.
+        share: share of the image's width that the bar covers.
     """
     width = max(2, round(share * pixels.shape[1]))
     left = rng.integers(0, pixels.shape[1] - width + 1)

@@ -1,4 +1,4 @@
-"""The words that are rendered: those of CLIP's own byte-pair vocabulary, or a list of the user's.
+"""The words that are rendered: those of CLIP's byte-pair vocabulary, or a word list of the user.
 
 The vocabulary ships inside open_clip, so the micro world needs no word list of ours, no download and no system dictionary.
 """

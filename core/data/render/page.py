@@ -1,4 +1,4 @@
-"""What words are written on and with, whatever their family."""
+"""The image size and the fonts of rendered words, the same for all families."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ class Page:
     """The image of a word, and the fonts for it.
 
     Args:
-        height, width: of the image, pixels.
+        height, width: size of the image in pixels.
         margin: least distance of the word from each edge, fraction of the image side.
         fonts: names as `load_font` takes them; each word draws one.
         font_size: pixels per em, before the word is stretched over the image.

@@ -45,7 +45,7 @@ class Pictures:
 
     Args:
         world: draws the words across the pictures, with words that it does not keep for testing.
-        classes: how many symbols, spread over all that the font has.
+        classes: number of symbols, spread over all that the font has.
 
     Raises:
         UserError: the font has fewer symbols.

@@ -45,7 +45,9 @@ class Sticker:
             if not 0 < getattr(self, name) <= 1:
                 raise UserError(f"Sticker.{name} = {getattr(self, name)}: a share lies in (0, 1]")
         if not 0 <= self.margin < 0.5:
-            raise UserError(f"Sticker.margin = {self.margin}: it lies in [0, 0.5), half of the height is no word at all")
+            raise UserError(
+                f"Sticker.margin = {self.margin}: expected a number in [0, 0.5), as 0.5 leaves no room for the word"
+            )
 
     def put(self, picture: Image.Image, word: str, variant: str, rng: np.random.Generator) -> Image.Image:
         """The RGB picture with a word on it; variants drawn with equal generators differ in nothing but the variant."""

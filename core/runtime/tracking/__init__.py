@@ -1,1 +1,1 @@
-"""Runs recorded with wandb by a program of its own, without ever waiting for it."""
+"""Recording runs with wandb through a separate program, so that training never waits for wandb."""

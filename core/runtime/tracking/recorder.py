@@ -171,14 +171,14 @@ def brief(error: BaseException) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m core.runtime.tracking.recorder",
-        description="Record a run with wandb from what its folder holds; a run recorded before goes on under its id.",
+        description="Record a run with wandb from what its folder holds; a run recorded before keeps its id.",
     )
     parser.add_argument("run", type=Path, help="run directory, results/runs/<run>/seed<k>")
     about = "evaluation folders to record instead of the training"
     parser.add_argument("--evaluations", type=Path, nargs="+", metavar="FOLDER", help=about)
     add_tracking(parser, "--mode")
-    parser.add_argument("--row", default="", metavar="TABLE/ROW", help="row of a run that no workflow started")
-    parser.add_argument("--follow", action="store_true", help="go on with the run until standard input ends")
+    parser.add_argument("--row", default="", metavar="TABLE/ROW", help="table and row of a run that was started by hand")
+    parser.add_argument("--follow", action="store_true", help="keep following the run until standard input ends")
     about = "seconds wandb may take for a call (default: %(default)g)"
     parser.add_argument("--patience", type=float, default=PATIENCE, help=about)
     options = parser.parse_args(arguments)

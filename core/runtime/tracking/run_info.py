@@ -1,4 +1,4 @@
-"""What wandb is told about a run, read from the run's folder: so it can be recorded while it trains or afterwards."""
+"""What is recorded of a run with wandb, read from the run's folder, so it can be recorded during training or afterwards."""
 
 import os
 import secrets
@@ -44,7 +44,7 @@ class RunInfo:
         return self.rows[0].split("/")[0] if self.rows else None
 
     def write_record(self, mode: str, folder: str | None = None, url: str | None = None) -> None:
-        """Write tracking.json: the id under which a resumed run goes on, and where reports find the recording."""
+        """Write tracking.json: the id that a resumed run keeps, and where reports find the recording."""
         record = {"id": self.id, "run_identity": self.run_identity, "project": self.project, "group": self.group}
         record |= {"name": self.name, "job_type": self.job_type, "mode": mode, "url": url, "folder": folder}
         write_json(self.folder / RECORD, record)
