@@ -213,3 +213,12 @@ def test_what_a_user_can_get_wrong_is_one_line(tmp_path, lexicon):
     said = words(tmp_path / "out", *options, code=1).stderr
     assert "not.png: UnidentifiedImageError" in said and "take it out of the backgrounds folder" in said
     assert "Traceback" not in said and not (tmp_path / "out").exists()
+
+
+def test_a_world_with_a_family_for_every_benchmark(tmp_path):
+    """Words of up to 12 letters in both cases, with numbers and signs, drawn by every family; the label is what is drawn."""
+    words(tmp_path / "words", "--world", "ablations/words/benchmarks.gin", "--n", 240, "--seed", 3)
+    labels = [sample.label for sample in WordLmdb(tmp_path / "words").samples]
+    assert len(labels) == 240 and max(map(len, labels)) > 9
+    assert any(map(str.isdigit, labels)) and any(map(str.isupper, labels)) and any(map(str.islower, labels))
+    assert any(sign in label for label in labels for sign in "!?.,:-'&/")
