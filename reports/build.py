@@ -19,7 +19,7 @@ from reports.render.notes import notes_of
 from reports.stats import intervals
 from reports.stats.compare import Comparison, compare, comparison
 from reports.stats.orderings import Agreement, agreement, with_interval
-from reports.table import Table
+from reports.table import CENTRES, Table
 
 CELL = ("row", "column", "value", "low", "high", "n", "seeds", "seed_sd", "published", "reason")
 
@@ -46,7 +46,7 @@ def build(table: str, results: Path, folder: Path) -> Table:
     compared = comparison(layout, runs, scored, averaged, results)
     rows = runs[["gin", "run", "output", "layers", "params", "params_paper", "reason"]].copy()
     rows["ours"] = [len(everything) > 0 and row not in published.index for row in rows.index]
-    rows = rows.join(means(cells, averaged)).join(compare(layout, runs, compared))
+    rows = rows.join(centres(cells, averaged)).join(compare(layout, runs, compared))
     finished = Table(
         layout=layout,
         scale=first.scale,
@@ -137,14 +137,16 @@ def averaged_columns(columns: list[Column], cells: pd.DataFrame) -> list[Column]
     return single or [column for column in scored if column.published] or scored
 
 
-def means(cells: pd.DataFrame, averaged: list[Column]) -> pd.DataFrame:
-    """Plain means of each row over the given columns, measured and published; nan where one is missing."""
+def centres(cells: pd.DataFrame, averaged: list[Column]) -> pd.DataFrame:
+    """CENTRES of each row over the given columns, measured and published; nan where a column is missing."""
     chosen = cells[cells.column.isin([column.name for column in averaged])]
     grouped = chosen.groupby("row", sort=False)
+    values = {"": grouped.value, "_published": grouped.published}
     return pd.DataFrame(
         {
-            "mean": grouped.value.agg(lambda values: values.mean(skipna=False)),
-            "mean_published": grouped.published.agg(lambda values: values.astype(float).mean(skipna=False)),
+            f"{name}{suffix}": group.agg(lambda column, centre=centre: centre(column.astype(float)))
+            for name, centre in CENTRES.items()
+            for suffix, group in values.items()
         }
     )
 

@@ -191,16 +191,19 @@ def check_values(path: Path, content: dict) -> None:
 def check_column(where: str, entry: dict) -> None:
     """Raise ReportError unless a column is one benchmark (or several), one average or one fact, and these exist."""
     check_keys(where, entry, COLUMN_KEYS, {"name"})
-    kinds = [kind for kind in ("paper", "average", "fact") if kind in entry]
+    kinds = [kind for kind in ("paper", "average", "fact") if kind in entry] or [kind for kind in ("micro",) if kind in entry]
     if len(kinds) != 1:
         given = " and ".join(kinds) or "none"
-        raise ReportError(f"{where}give one of 'paper' (with 'micro'), 'average' and 'fact'; it gives {given}")
+        raise ReportError(
+            f"{where}give one of 'paper' (with 'micro'), 'average' and 'fact', or 'micro' alone for a column that the paper "
+            f"lacks; it gives {given}"
+        )
     for kind, known in (("average", AVERAGES), ("fact", FACTS)):
         if kind in entry and entry[kind] not in known:
             raise ReportError(f"{where}{kind} is {entry[kind]!r}; expected one of {', '.join(known)}")
     if not isinstance(entry["name"], str):
         raise ReportError(f"{where}name is {entry['name']!r}; write it as text, in quotes")
-    if "micro" in entry and "paper" not in entry:
+    if "micro" in entry and kinds[0] not in ("paper", "micro"):
         raise ReportError(f"{where}'micro' stands beside {kinds[0]!r}; it goes with 'paper' alone")
     for family in filled(entry.get("micro", [])):
         if family not in FAMILIES:
@@ -230,12 +233,14 @@ def columns_of(layout: Layout, rendered: bool, evaluated: list[str]) -> list[Col
     """The published columns under the data in use, then whatever else was evaluated.
 
     On the rendered world a column is filled by its stand-in family (or families; `micro` may be left out: there is
-    none), on real data by the benchmark itself (or several, image by image).
+    none), on real data by the benchmark itself (or several, image by image). A column of `micro` alone is one of our own: it is
+    shown on the rendered world, and takes no part in means and comparisons.
 
     Args:
         evaluated: benchmarks that were evaluated.
     """
-    columns = [one_column(entry, rendered) for entry in layout.columns]
+    entries = [entry for entry in layout.columns if rendered or "micro" not in entry or "paper" in entry]
+    columns = [one_column(entry, rendered) for entry in entries]
     if all(column.fact for column in columns):
         return columns
     taken = {column.benchmarks[0] for column in columns if len(column.benchmarks) == 1}
@@ -252,7 +257,8 @@ def one_column(entry: dict, rendered: bool) -> Column:
     if "average" in entry:
         sets = MICRO_AVERAGES[entry["average"]] if rendered else AVERAGES[entry["average"]]
         return Column(name, sets, average=entry["average"], higher_is_better=better)
-    return Column(name, filled(entry.get("micro", []) if rendered else entry["paper"]), higher_is_better=better)
+    sets = filled(entry.get("micro", []) if rendered else entry["paper"])
+    return Column(name, sets, published="paper" in entry, higher_is_better=better)
 
 
 def filled(benchmarks: str | list[str]) -> tuple[str, ...]:

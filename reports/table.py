@@ -11,6 +11,10 @@ import pandas as pd
 from reports.layout import Column, Layout
 from reports.stats.orderings import Agreement
 
+CENTRES = {  # what a table shows of a row's averaged columns: a line here is a column in every format
+    "mean": lambda values: values.mean(skipna=False),
+}
+
 
 @dataclass(frozen=True)
 class Table:
@@ -19,7 +23,8 @@ class Table:
     Args:
         rows: indexed by row name, in order: `gin`, `run` (empty where there is none), `output`, `layers`, `params`,
             `params_paper`, `ours` (not in the paper), `reason` (why the row has no numbers; empty where it has),
-            `mean` and `mean_published` (over `averaged`); against the baseline, in points (`stats.intervals.Paired`):
+            each of CENTRES, measured and published (`mean`, `mean_published`), over `averaged`; against the baseline, in
+            points (`stats.intervals.Paired`):
             `n`, `difference` (of the means), `diff_low`, `diff_high`, `p` (nan where training noise is unknown), `p_holm`,
             `df`, `image_se`, `training_se`, `detectable`, `seed_sd` (of the difference), `noise_sd` (of one training, as used),
             `noise` (where it is from beside the row's own seeds), `pooled` (difference on all images together),

@@ -5,6 +5,7 @@ recognised by its exact name, else by an alias (ignoring case, `-`, `_`, `.` and
 as IC15, by its number of stored images. Any other folder counts as a benchmark of its own.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import NamedTuple
 from core.data.folders import lmdbs_below
 from core.data.lmdb import stored_samples
 from core.errors import DataError
+from core.files import ROOT
 
 PUBLISHED = {  # samples (section IV-A, Table III)
     "IIIT5k": 3000,
@@ -59,8 +61,12 @@ AVERAGES = {
     # 7,672 images, every benchmark once
     "six sets": ("IIIT5k", "SVT", "IC13_1015", "IC15_2077", "SVTP", "CUTE80"),
 }
-FAMILIES = ("regular", "incidental", "weakly_occluded", "heavily_occluded", "low_resolution", "rotated")  # of the micro world
-MICRO_AVERAGES = {"nine sets": FAMILIES, "six sets": ("regular", "incidental")}  # families that stand for their benchmarks
+MICRO_WORLD = "ablations/micro/world.gin"
+FAMILIES = tuple(re.findall(r"^(\w+)/family\.Family\.name = ", (ROOT / MICRO_WORLD).read_text(), re.MULTILINE))  # its families
+MICRO_AVERAGES = {  # families that stand for their benchmarks
+    "nine sets": ("regular", "incidental", "weakly_occluded", "heavily_occluded", "low_resolution", "rotated"),
+    "six sets": ("regular", "incidental"),
+}
 
 
 class BenchmarkFolder(NamedTuple):

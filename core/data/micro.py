@@ -24,6 +24,7 @@ from rich.progress import track
 from core import config
 from core.charset import DIGITS, LOWER
 from core.cli import add_workers
+from core.data.benchmarks import MICRO_WORLD
 from core.data.lmdb import write_lmdb
 from core.data.render.drawing import numbered
 from core.data.render.family import Family
@@ -34,7 +35,7 @@ from core.data.render.word import RENDERER, render, written
 from core.errors import UserError, user_errors
 from core.files import atomic_folder, lines_digest
 
-WORLD = "ablations/micro/world.gin"  # the world that micro scale trains on, and whose families other tools draw
+WORLD = MICRO_WORLD  # the world that micro scale trains on, and whose families other tools draw
 REGULAR = "regular"  # the family of easy words, which every world has
 PARTS = ("train/real", "train/more", "train/synth", "val", "test")  # can be rendered apart; labels/ comes with test
 STAGES = {"train": 0, "val": 1, "test": 2, "pretrain": 3, "more": 4, "synth": 5, "mistakes": 6}  # streams that never meet
@@ -105,7 +106,8 @@ class World:
         word = words[rng.integers(len(words))]
         if family is None:
             regular = rng.random() < self.regular
-            family = self.families[self.names.index(REGULAR) if regular else rng.integers(len(self.families))]
+            trained = [family for family in self.families if family.trained]
+            family = self.families[self.names.index(REGULAR)] if regular else trained[rng.integers(len(trained))]
         return written(word, family, rng), family.bent(self.distortion)
 
     def draw(self, stage: str, family: str | None, index: int, words: list[str]) -> tuple[Image.Image, str]:

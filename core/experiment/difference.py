@@ -111,8 +111,8 @@ def trained_unlike(here: CLIP4STR, there: CLIP4STR) -> dict[str, Pair]:
 def groups(optimisation: Optimisation, model: CLIP4STR) -> dict[str, str]:
     """The optimiser's groups as text."""
     return {
-        group["name"]: f"{sum(p.numel() for p in group['params']):,} parameters, peak learning rate {group['peak_lr']:.3g}, "
-        f"weight decay {group['weight_decay']:g}"
+        group["name"]: f"{optimisation.algorithm}, {sum(p.numel() for p in group['params']):,} parameters, peak learning rate "
+        f"{group['peak_lr']:.3g}, weight decay {group['weight_decay']:g}"
         for group in optimisation.groups(model)
     }
 

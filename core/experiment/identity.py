@@ -23,11 +23,14 @@ UNDECISIVE = frozenset(  # settings of the machine: recorded with a run, but not
 )
 BY_CONTENT = frozenset({"core.data.render.page.Page.fonts"})  # where a font lies decides no pixel, its digest is counted
 
-# Values that were added after worlds had been rendered, by first names (core.moved). At the value given here nothing is drawn
-# differently from before, so it does not count, and those worlds keep their identity.
+# Values that were added after worlds had been rendered and models trained, by first names (core.moved). At the value given here
+# everything is as before, so it does not count, and those worlds and runs keep their identity. A new argument of anything that
+# training or rendering reads needs a line here; without one, everything is made again.
 CAME_LATER = {
+    "core.optim.Optimisation.algorithm": "AdamW",
     "core.data.micro.World.synthetic": None,
     "core.data.micro.World.synthetic_page": None,
+    "core.data.render.family.Family.trained": True,
     "core.data.render.family.Family.upper": 0.0,
     "core.data.render.family.Family.capitalised": 0.0,
     "core.data.render.family.Family.numbers": 0.0,

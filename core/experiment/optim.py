@@ -1,11 +1,11 @@
 """Optimiser and schedule as released (Table II, section IV-A): AdamW, linear LR scaling, one cycle."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import SGD, AdamW, NAdam, Optimizer
 
 from core.choices import PRECISIONS
 from core.errors import UserError
@@ -43,11 +43,19 @@ class Averaging:
         return sorted({max(1, round(share * steps)) for share in spaced})
 
 
+ALGORITHMS: dict[str, Callable[[list[dict], "Optimisation"], Optimizer]] = {  # all with decoupled or plain weight decay
+    "AdamW": lambda groups, plan: AdamW(groups, betas=plan.betas, eps=plan.eps, fused=plan.fused),
+    "NAdam": lambda groups, plan: NAdam(groups, betas=plan.betas, eps=plan.eps, decoupled_weight_decay=True),
+    "SGD": lambda groups, plan: SGD(groups, lr=plan.lr, momentum=plan.betas[0], nesterov=True, fused=plan.fused),
+}
+
+
 @dataclass(frozen=True)
 class Optimisation:
     """How a model is trained. Exactly one of `epochs` and `steps` is given.
 
     Args:
+        algorithm: one of ALGORITHMS.
         encoder_lr: for the towers, at a batch of 512; scaled linearly with the batch.
         scratch_multiplier: times that, for what is trained from scratch.
         adapter_rate: "towers" or "scratch", whose learning rate an adapter's own weights have.
@@ -62,13 +70,14 @@ class Optimisation:
         workers: loader processes per device.
         save_every: steps between resumable states.
         validate_every: steps between validations.
-        fused: AdamW's update of all weights in one kernel, on GPUs and on the CPU.
+        fused: AdamW's and SGD's update of all weights in one kernel, on GPUs and on the CPU; NAdam has none.
         compile: the towers' blocks through torch.compile, which takes a minute before the first step and pays on GPUs.
         max_loss_ratio: a loss above this many times the median of the last 100 steps (taken as at least 1) stops the run.
         most_skipped: steps of the last 100 that may be left out because their loss or gradient is not finite; one more
             stops the run.
     """
 
+    algorithm: str
     encoder_lr: float
     scratch_multiplier: float
     adapter_rate: str
@@ -100,6 +109,8 @@ class Optimisation:
         for name in ("encoder_lr", "batch", "block", "device_batch", "save_every", "validate_every"):
             if getattr(self, name) <= 0:
                 raise UserError(f"Optimisation.{name} = {getattr(self, name)} is not positive")
+        if self.algorithm not in ALGORITHMS:
+            raise UserError(f"ALGORITHM = {self.algorithm!r}: expected one of {', '.join(ALGORITHMS)}")
         if self.precision not in PRECISIONS:
             raise UserError(f"Optimisation.precision = {self.precision!r}: expected one of {', '.join(PRECISIONS)}")
         if self.adapter_rate not in RATES:
@@ -137,8 +148,8 @@ class Optimisation:
         """The towers' peak learning rate."""
         return self.encoder_lr * self.batch / REFERENCE_BATCH
 
-    def optimiser(self, model: nn.Module) -> AdamW:
-        return AdamW(self.groups(model), betas=self.betas, eps=self.eps, fused=self.fused)
+    def optimiser(self, model: nn.Module) -> Optimizer:
+        return ALGORITHMS[self.algorithm](self.groups(model), self)
 
     def groups(self, model: nn.Module) -> list[dict]:
         """Parameter groups: at the towers' rate or from scratch, decayed or not; frozen weights are in none.
@@ -163,7 +174,7 @@ class Optimisation:
             for (tower_rate, decayed), parameters in sorted(sorted_out.items(), reverse=True)
         ]
 
-    def set_lr(self, optimiser: torch.optim.Optimizer, step: int, steps: int) -> float:
+    def set_lr(self, optimiser: Optimizer, step: int, steps: int) -> float:
         """Set every group's learning rate for step 0 ... steps - 1; returns the towers' rate, peak x schedule."""
         held = step if self.averaging is None else min(step, self.averaging.steps(steps)[0])
         factor = one_cycle(held, steps, self.warmup)

@@ -15,6 +15,8 @@ from core.model.towers import check_patches
 from core.weights.pickles import read_tensors
 from core.weights.pretrained import existing, not_downloaded
 
+VIT_FAMILIES = (timm.models.VisionTransformer, timm.models.Eva)  # plain, with registers; with rotary positions
+
 
 class TimmTower(nn.Module):
     """A ViT of timm, all tokens after its last norm, projected where the decoders are of another width.
@@ -48,17 +50,12 @@ class TimmTower(nn.Module):
         except (AssertionError, RuntimeError, TypeError) as error:
             near = ", ".join(get_close_matches(arch, timm.list_models(), 6)) or "none"
             raise UserError(f"timm cannot build {arch!r} as a ViT ({error}); near it: {near}") from error
-        if not isinstance(self.vit, timm.models.VisionTransformer):
-            raise UserError(f"{arch} of timm is not a plain ViT but a {type(self.vit).__name__}")
+        if not isinstance(self.vit, VIT_FAMILIES):
+            raise UserError(f"{arch} of timm is not a ViT but a {type(self.vit).__name__}")
         check_patches(self.image_size, self.vit.patch_embed.patch_size, arch)
         width = self.vit.embed_dim
         self.embed_dim: int = embed_dim or width
         self.proj = nn.Identity() if self.embed_dim == width else nn.Linear(width, self.embed_dim, bias=False)
-        embeddings, blocks, rest = self.image_layers()
-        known = {id(p) for p in [*embeddings, *(p for block in blocks for p in block.parameters()), *rest]}
-        unknown = [name for name, parameter in self.named_parameters() if id(parameter) not in known]
-        if unknown:
-            raise UserError(f"{arch} of timm is not a plain ViT: it also has {unknown[0]}")
 
     def create(self, tag: str | None = None, source: dict | None = None) -> nn.Module:
         """The ViT, with random weights, those of a tag, or those of a `source`, as timm's configuration names one."""
@@ -78,10 +75,10 @@ class TimmTower(nn.Module):
         return self.proj(self.vit.forward_features(images))
 
     def image_layers(self) -> Layers:
-        vit = self.vit
-        embeddings = [vit.pos_embed] if vit.cls_token is None else [vit.cls_token, vit.pos_embed]
-        rest = [*vit.patch_embed.parameters(), *vit.norm_pre.parameters(), *vit.norm.parameters(), *self.proj.parameters()]
-        return Layers(embeddings, list(vit.blocks), rest)
+        """[CLASS], registers and positions; the blocks; patch embedding, norms, projection and whatever else there is."""
+        embeddings, blocks = list(self.vit.parameters(recurse=False)), list(self.vit.blocks)
+        known = {id(parameter) for parameter in (*embeddings, *self.vit.blocks.parameters())}
+        return Layers(embeddings, blocks, [parameter for parameter in self.parameters() if id(parameter) not in known])
 
     def added(self) -> list[nn.Parameter]:
         """Weights that no file holds: the projection."""

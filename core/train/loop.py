@@ -106,7 +106,7 @@ class Run:
         """
         if self.accelerator.scaler is not None:
             self.optimiser.step()
-        elif self.optimisation.fused:
+        elif self.optimiser.optimizer.defaults.get("fused"):
             self.optimiser.optimizer.found_inf = (~finite).float()  # as torch's gradient scaler sets it
             self.optimiser.step()
         elif finite:

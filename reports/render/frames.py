@@ -5,7 +5,7 @@ import json
 import pandas as pd
 
 from reports.stats.compare import COMPARED
-from reports.table import Table
+from reports.table import CENTRES, Table
 
 
 def tidy_csv(table: Table) -> str:
@@ -17,7 +17,11 @@ def tidy(table: Table) -> pd.DataFrame:
     origin = ["run", "output", "protocol", "evaluation", "labels", "params", "params_paper"]
     frame = table.cells.merge(table.runs[origin], left_on="row", right_index=True)
     compared = [name for name in (*COMPARED, "noise") if name not in ("n", "seed_sd")]  # a cell has its own of these
-    frame = frame.merge(table.rows[["mean", "mean_published", *compared]], left_on="row", right_index=True)
+    frame = frame.merge(
+        table.rows[[*(f"{name}{of}" for name in CENTRES for of in ("", "_published")), *compared]],
+        left_on="row",
+        right_index=True,
+    )
     frame["benchmark"] = frame.column.map({column.name: " ".join(column.benchmarks) for column in table.columns})
     frame["published_protocol"] = frame.published.notna().map({True: "as_published", False: ""})
     return frame

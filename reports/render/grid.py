@@ -9,7 +9,7 @@ import pandas as pd
 from reports.layout import Column
 from reports.render.text import number, probability, shortened, signed
 from reports.stats.intervals import LEVEL
-from reports.table import Table
+from reports.table import CENTRES, Table
 
 TWO_MODELS = "these two models"  # what an interval over images alone is about
 NO_NOISE = "no measure of training noise: one seed, or a run shared with the baseline"
@@ -84,7 +84,8 @@ def measured(table: Table) -> Grid:
         head = Head(column.name, column.name, note, best_first=column.higher_is_better is not False)
         grid[head] = [cell(table.cell(row, column.name), column) for row in rows.index]
     if len(table.averaged) > 1:
-        grid[Head("mean", "mean")] = [mean(line) for _, line in rows.iterrows()]
+        for name in CENTRES:
+            grid[Head(name, name)] = [centre(line, name) for _, line in rows.iterrows()]
     if rows.difference.notna().any():
         for name, (title, note, entry_of, shown) in COMPARISON.items():
             if shown(rows):
@@ -167,12 +168,13 @@ def as_printed(value: float, column: Column) -> str:
     return f"{float(value):,.6g}" if column.fact else number(float(value), column)
 
 
-def mean(line: pd.Series) -> Entry:
-    """The mean of a row over the averaged columns."""
-    published = "" if np.isnan(line.mean_published) else f"{line.mean_published:.1f}"
-    if np.isnan(line["mean"]):
+def centre(line: pd.Series, name: str) -> Entry:
+    """One of CENTRES of a row, over the averaged columns."""
+    value, published = line[name], line[f"{name}_published"]
+    published = "" if np.isnan(published) else f"{published:.1f}"
+    if np.isnan(value):
         return Entry(published=published, reason=line.reason or "a column of it is missing")
-    return Entry(text=f"{line['mean']:.1f}", published=published, number=line["mean"])
+    return Entry(text=f"{value:.1f}", published=published, number=value)
 
 
 def difference(table: Table, line: pd.Series) -> Entry:

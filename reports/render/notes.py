@@ -8,7 +8,7 @@ import pandas as pd
 from reports.collect.published import images_of
 from reports.collect.runs import precisions, reading_time
 from reports.layout import RENDERED
-from reports.table import Table
+from reports.table import CENTRES, Table
 
 
 def notes_of(table: Table) -> tuple[str, ...]:
@@ -39,7 +39,9 @@ def average(table: Table) -> str:
             paper = f"the paper's {column.average}, {images_of(column.average):,} images"
             text[-1] += f" ({paper})" if table.data != RENDERED else f" (for {paper})"
     if len(table.averaged) > 1:
-        text.append(f"mean: plain mean of {', '.join(column.heading for column in table.averaged_columns)}")
+        names = [*CENTRES]
+        over = ", ".join(column.heading for column in table.averaged_columns)
+        text.append(f"{', '.join(names)}: plain {' and '.join(names)} of {over}")
     return "; ".join(text)[:1].upper() + "; ".join(text)[1:] + "." if text else ""
 
 

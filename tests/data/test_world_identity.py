@@ -1,7 +1,7 @@
 """What a rendered world is: every value that decides a pixel is part of its identity, and where things lie is not."""
 
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
@@ -172,3 +172,13 @@ def test_the_tables_know_the_families():
 def test_values_that_draw_no_word_are_refused(binding, message):
     with pytest.raises(config.ConfigError, match=message):
         rendered_world([binding])
+
+
+def test_a_family_of_test_sets_alone_changes_no_training_image():
+    """It makes a benchmark more, and the training mixture, drawn by the trained families' numbers, stays as it was."""
+    shown = replace(SHIPPED, families=(*SHIPPED.families, replace(SHIPPED.families[0], name="shadowed", trained=False)))
+    for index in range(40):
+        drawn = (world.draw("train", None, index, ["table", "reading"]) for world in (SHIPPED, shown))
+        (image, label), (other, other_label) = drawn
+        assert label == other_label and image.tobytes() == other.tobytes()
+    assert shown.names[-1] == "shadowed"

@@ -11,6 +11,7 @@ from core.errors import ConfigError
 from core.experiment import summary
 from core.experiment.experiment import load
 from core.files import ROOT
+from core.model.freezing import Freezing
 from core.model.timm_tower import TimmTower
 from core.model.towers import ClipTowers, read_architecture
 
@@ -140,10 +141,35 @@ def test_parseqs_encoder_has_no_class_token():
         TimmTower("vit_small_patch16_224", None, (32, 130), (4, 8), False, None)
     with pytest.raises(ValueError, match="timm cannot build 'vit_smal'"):
         TimmTower("vit_smal", None, (32, 128), None, True, None)
-    with pytest.raises(ValueError, match="vit_base_patch16_reg4_gap_256 of timm is not a plain ViT: it also has vit.reg_token"):
-        TimmTower("vit_base_patch16_reg4_gap_256", None, (32, 128), None, True, None)
+    with pytest.raises(ValueError, match="convnext_atto|timm cannot build"):
+        TimmTower("convnext_atto", None, (32, 128), None, True, None)
     with pytest.raises(ValueError, match="timm cannot build .resnet18. as a ViT"):
         TimmTower("resnet18", None, (32, 128), None, True, None)
+
+
+@pytest.mark.parametrize(
+    ("arch", "class_token", "prefix"),
+    [
+        ("vit_small_patch14_reg4_dinov2", True, 5),
+        ("vit_base_patch16_reg4_gap_256", True, 5),
+        ("vit_base_patch16_siglip_224", False, 0),
+        ("eva02_tiny_patch14_224", True, 1),
+        ("vit_small_patch16_dinov3", True, 5),
+    ],
+)
+def test_registers_and_rotary_positions(arch, class_token, prefix):
+    """[CLASS] and registers come first; every parameter is in one group, and freezing starts at the input."""
+    with torch.device("meta"):
+        tower = TimmTower(arch, None, (32, 128), (4, 8), class_token, None)
+        assert tower.encode_image(torch.zeros(1, 3, 32, 128)).shape == (1, prefix + 128, tower.embed_dim)
+    embeddings, blocks, rest = tower.image_layers()
+    grouped = [*embeddings, *(p for block in blocks for p in block.parameters()), *rest]
+    assert {id(parameter) for parameter in grouped} == {id(parameter) for parameter in tower.parameters()}
+    assert len(grouped) == len(list(tower.parameters())) and len(blocks) == 12
+    Freezing(image=0.5, text=None).apply(tower)
+    trained = {name for name, parameter in tower.named_parameters() if parameter.requires_grad}
+    assert {int(name.split(".")[2]) for name in trained if ".blocks." in name} == set(range(6, 12))
+    assert "vit.patch_embed.proj.weight" in trained and "vit.cls_token" not in trained and "vit.reg_token" not in trained
 
 
 def test_a_text_tower_that_is_not_there_is_not_frozen():

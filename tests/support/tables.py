@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from reports.build import ranks
+from reports.build import centres, ranks
 from reports.collect.flips import Flips, flips_of
 from reports.layout import Column, Layout, read_layout
 from reports.stats import intervals
@@ -61,9 +61,7 @@ def make_table() -> Table:
     rows = rows.assign(layers="4/4", params=[1_111_000, 830_000, 667_000, 1_111_000, 2_000_000], params_paper=105_218_048)
     rows = rows.assign(ours=[row not in PUBLISHED for row in rows.index], reason="")
     rows.loc["huge", ["run", "reason"]] = "", TOO_LARGE
-    scored = cells[cells.column.isin(["IC15", "HOST"])].groupby("row")
-    rows["mean"] = scored.value.agg(lambda values: values.mean(skipna=False))
-    rows["mean_published"] = scored.published.agg(lambda values: values.mean(skipna=False))
+    rows = rows.join(centres(cells, [column for column in COLUMNS if column.name in ("IC15", "HOST")]))
     names = ["difference", "diff_low", "diff_high", "p", "p_holm"]
     rows[names] = pd.DataFrame.from_dict(DIFFERENCES, orient="index", columns=names).reindex(rows.index)
     rows.loc["cross", "difference"] = 0.0

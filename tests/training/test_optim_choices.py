@@ -1,12 +1,15 @@
 """Fused updates and compiled blocks: faster, and the same training."""
 
 import copy
+import json
+import math
 
 import pytest
 import torch
 
+from core.errors import ConfigError
 from core.experiment.experiment import load
-from core.train.run import build_model, compile_blocks
+from core.train.run import build_model, compile_blocks, train
 from tests.support.checkout import BASELINE
 
 WORDS = ["ab", "cde"]
@@ -60,3 +63,21 @@ def test_compiled_blocks_train_the_same():
         patch.setattr(torch.nn.Module, "compile", lambda block: compile_(block, backend="aot_eager"))
         compile_blocks(model)
     assert three_steps(loaded, model) == pytest.approx(plain, abs=1e-5)
+
+
+@pytest.mark.parametrize(("algorithm", "kind"), [("AdamW", "AdamW"), ("NAdam", "NAdam"), ("SGD", "SGD")])
+def test_a_row_chooses_its_optimiser(algorithm, kind, world_folder, tmp_path):
+    """Each trains, and is another run; of AdamW, which came first, runs keep the name they had."""
+    row = load(BASELINE, "smoke", [f"ALGORITHM = {algorithm!r}"])
+    assert (row.digest == load(BASELINE, "smoke").digest) == (algorithm == "AdamW")
+    optimiser = row.experiment.optimisation.optimiser(row.blueprint)
+    assert type(optimiser).__name__ == kind and len(optimiser.param_groups) == 4
+    train(row, world_folder, tmp_path / "run", 0, log_every=1)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines if "loss" in line]
+    assert len(losses) == 6 and all(map(math.isfinite, losses))
+
+
+def test_an_unknown_optimiser_is_named():
+    with pytest.raises(ConfigError, match="ALGORITHM = 'Adam': expected one of AdamW, NAdam, SGD"):
+        load(BASELINE, "smoke", ["ALGORITHM = 'Adam'"])

@@ -12,6 +12,7 @@ class Family:
 
     Args:
         name: name of the benchmark that the family makes.
+        trained: whether training sets have words of it, too; False for a family that is met in test alone.
         upper, capitalised: shares of the words in capitals, and with a capital first letter; the others are as listed.
         numbers: share of the images that show a number of two to six digits instead of a word.
         signs: share of the words with a punctuation mark, behind them or between two letters.
@@ -33,6 +34,7 @@ class Family:
     """
 
     name: str
+    trained: bool
     upper: float
     capitalised: float
     numbers: float
@@ -61,7 +63,7 @@ class Family:
         shares = ("upper", "capitalised", "numbers", "signs", "occlusion", "opacity")
         limits = {"contrast": (0, 127), "downscale": (1, 32), "arc": (0, 180), "patches": (0, 100)}
         limits |= dict.fromkeys(shares, (0, 1))
-        for field in fields(self)[1:]:
+        for field in fields(self)[2:]:
             low, high = limits.get(field.name, (0, 1) if field.name.startswith("least_") else (0, float("inf")))
             value = getattr(self, field.name)
             if not low <= value <= high:
