@@ -43,8 +43,8 @@ def split(tokens: Tensor, num_heads: int) -> Tensor:
 def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
     """softmax(Q K^T / sqrt(d)) V, heads side by side: B S D.
 
-    By torch's fused kernel, but in bfloat16 on a CPU wherever gradients are enabled: there forward and backward pass take it
-    2 to 12 times as long as plain products (docs/performance.md).
+    By torch's fused kernel, but in bfloat16 on a CPU wherever gradients are enabled: there plain products are
+    faster, forward and backward together (docs/performance.md).
 
     Args:
         queries: B H S d.
