@@ -54,7 +54,7 @@ ROOMS = {  # what is mutated: the test files that judge it, the fast ones of its
     "core/data/loading.py core/data/transforms.py": within("tests/data", "test_loading test_data test_stress test_stress_files")
     + " tests/training/test_draws.py",
     "core/experiment/protocol.py core/experiment/identity.py": IDENTITY,
-    "core/experiment/optim.py": within("tests", "training/test_optim_choices method/test_recipe method/test_reference"),
+    "core/experiment/optim.py": within("tests", "training/test_optimisation training/test_optim_choices method/test_recipe"),
     "reports/stats reports/build.py": within("tests/reports", STATS),
     "reports/collect": within("tests/reports", f"{STATS} test_outside") + " tests/data/test_flips.py",
 }
@@ -173,10 +173,10 @@ def session(options: argparse.Namespace, checkout: Path) -> None:
         importlib.import_module(library)
     paths = options.paths or [word for words in ROOMS for word in words.split()]
     everything = sample(paths, options.seed)
-    chosen = everything[options.skip : options.skip + options.sample]
-    print(f"{len(everything):,} sites, {len(chosen)} drawn (seed {options.seed}, from number {options.skip})", flush=True)
+    numbers = options.numbers or range(options.skip + 1, options.skip + options.sample + 1)
+    print(f"{len(everything):,} sites, seed {options.seed}, {len(numbers)} mutants", flush=True)
     ends, killed, judged, seconds = time.monotonic() + options.minutes * 60, 0, 0, {}
-    for number, mutant in enumerate(chosen, 1):
+    for number, mutant in ((number, everything[number - 1]) for number in numbers if number <= len(everything)):
         if time.monotonic() > ends:
             break
         tests, file = judges(mutant.path), checkout / mutant.path
@@ -206,6 +206,7 @@ def main() -> None:
     parser.add_argument(
         "--skip", type=int, default=0, help="mutants of the sample to leave out, as a session before did (default: 0)"
     )
+    parser.add_argument("--numbers", type=int, nargs="+", help="of the sample, only these: the survivors of a session before")
     parser.add_argument("--minutes", type=float, default=120, help="time after which no mutant is begun (default: 120)")
     parser.add_argument(
         "--limit", type=float, default=180, help="seconds per mutant, after which it counts as killed (default: 180)"
