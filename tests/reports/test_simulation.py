@@ -6,6 +6,7 @@ import pytest
 from core.files import ROOT
 from reports.figures.coverage import WANTED, coverage
 from reports.simulation import main
+from reports.stats import simulated
 from reports.stats.simulated import NOISES, QUICK, SHAPES, Case, choices_in_words, in_words, outcomes, summary
 
 
@@ -50,3 +51,18 @@ def test_the_page_shows_what_the_full_simulation_gave():
     tested = full[full.false_positives.notna() & (full["shape"] != "quiet baseline")]
     assert tested.coverage.between(*WANTED).all() and (tested.false_positives <= 7).all()
     assert (tested.false_positives[tested.seeds.isin(["2 seeds", "3 seeds", "5 seeds"])] <= 6).all()
+
+
+def test_the_command_makes_the_page_s_numbers(tmp_path, monkeypatch):
+    """The first line of its second table whole, and files in its layout."""
+    monkeypatch.setattr(simulated, "EXTREMES", {"equal": SHAPES["equal"]})
+    monkeypatch.setattr(simulated, "SEEDS", (1, 2))
+    monkeypatch.setattr(simulated, "cases", lambda images: [Case("equal", 0.0, 600)])
+    monkeypatch.setattr(simulated, "TABLES", {600: 1})
+    (tmp_path / "figures").mkdir()
+    simulated.simulate(False, 0, tmp_path)
+    choices, full = (pd.read_csv(ROOT / "docs" / f"{name}.csv") for name in ("choices", "statistics"))
+    expected = choices[(choices["shape"] == "equal") & (choices.seeds == 2)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "choices.csv"), expected)
+    assert list(pd.read_csv(tmp_path / "statistics.csv").columns) == list(full.columns)
+    assert (tmp_path / "figures" / "statistics.png").is_file()

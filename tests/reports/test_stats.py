@@ -7,7 +7,7 @@ from scipy.stats import t
 from statsmodels.stats.power import TTestPower
 
 from reports.stats import intervals
-from reports.stats.noise import MOST_DF, Noise, beside, combined, noise_of_replicates, noise_of_rows
+from reports.stats.noise import Noise, beside, combined, noise_of_replicates, noise_of_rows
 from reports.stats.strata import Strata
 
 SIMULATED = np.random.default_rng(0)
@@ -132,9 +132,9 @@ def test_a_rows_own_noise_is_not_counted_twice():
 
 def test_noise_from_elsewhere_counts_little_and_not_against_a_noisier_row():
     noise = Noise(1.0, 20, "elsewhere")
-    assert beside(np.array([0.0, 1, 2]), noise) == Noise(1.0, MOST_DF, "elsewhere")
+    assert beside(np.array([0.0, 1, 2]), noise) == Noise(1.0, 2, "elsewhere")
     assert beside(np.array([0.0, 5, 9]), noise) is None and beside(np.array([3.0]), noise) == noise
-    assert beside(np.array([0.0, 1]), None) is None and beside(np.zeros(3), Noise(0.0, 4, "exact")).df == MOST_DF
+    assert beside(np.array([0.0, 1]), None) is None and beside(np.zeros(3), Noise(0.0, 4, "exact")).df == 2
 
 
 def test_replicates_measure_one_training():
