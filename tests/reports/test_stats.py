@@ -128,6 +128,8 @@ def test_a_rows_own_noise_is_not_counted_twice():
     rest = means["c"] - (means["a"] + means["b"]) / 2  # the contrast that is left, of squared length 3 / 2
     found = noise_of_rows(means, {"a": 1, "b": -1})
     assert found.variance == pytest.approx(rest.var(ddof=1) / 1.5) and found.df == 2
+    alike = {row: np.array([80.0, 81, 82]) + number for number, row in enumerate("abc")}
+    assert noise_of_rows(alike, {"a": 1, "b": -1}).variance == pytest.approx(0)
 
 
 def test_noise_from_elsewhere_counts_little_and_not_against_a_noisier_row():

@@ -35,7 +35,10 @@ from cosmic_ray.mutating import mutate_code
 LIBRARIES = (
     "accelerate gin hypothesis jsonschema lmdb matplotlib.pyplot open_clip pandas scipy.stats statsmodels.api timm torchvision"
 )
-STATS = "test_stats test_stats_elsewhere test_noise test_holm test_orderings test_cells test_collect test_layout test_power test_simulation"
+STATS = (
+    "test_stats test_stats_elsewhere test_noise test_holm test_orderings test_cells test_collect test_layout test_power "
+    "test_simulation"
+)
 METHOD = (
     "test_reference test_decoder test_golden test_model test_permutations test_attention test_autoregressive test_decoding "
     "test_variants test_freezing test_early test_captions test_charset test_released test_backbones test_weights"
