@@ -212,7 +212,7 @@ def main() -> None:
     parser.add_argument("--numbers", type=int, nargs="+", help="of the sample, only these: the survivors of a session before")
     parser.add_argument("--minutes", type=float, default=120, help="time after which no mutant is begun (default: 120)")
     parser.add_argument(
-        "--limit", type=float, default=180, help="seconds per mutant, after which it counts as killed (default: 180)"
+        "--limit", type=float, default=120, help="seconds per mutant, after which it counts as killed (default: 120)"
     )
     parser.add_argument("--trust", action="store_true", help="do not run the tests once without a mutant")
     options = parser.parse_args()
