@@ -217,6 +217,7 @@ def main() -> None:
     parser.add_argument("--trust", action="store_true", help="do not run the tests once without a mutant")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # some tests read as another user
         checkout = Path(folder) / "checkout"
         (Path(folder) / "tmp").mkdir()
         for name in subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True).stdout.splitlines():
