@@ -8,7 +8,7 @@ SNAKEMAKE = snakemake -j$(JOBS) --rerun-incomplete --show-failed-logs
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup report figures test test-gpu gpu-day test-slurm lint clean
+.PHONY: help setup report figures test test-gpu gpu-day test-slurm test-mutations lint clean
 
 help:
 	@echo "make table_VI    run the paper's Table VI (at micro scale unless ARGS says otherwise)"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-gpu    what only a GPU can show: parity, repeats, leases, memory, several processes"
 	@echo "make gpu-day     everything that only a GPU can answer, in nine minutes; logs and summary.md in gpu-day/"
 	@echo "make test-slurm  run a table through a Slurm cluster started here for it (needs slurm-wlm and munge; minutes)"
+	@echo "make test-mutations  change lines one at a time and see whether a test fails (an hour and more; ARGS='--sample 50 --seed 1')"
 	@echo "make lint        ruff, snakefmt, snakemake --lint"
 	@echo "  ARGS='--config scale=paper data=DIR'   is passed on to snakemake"
 	@echo "  JOBS=8                                 jobs at once (default: all cores)"
@@ -48,6 +49,10 @@ test-slurm: $(READY)
 	python -m tests.slurm.cluster -- sinfo --Node --long
 	python -m pip install --quiet -e '.[slurm]'
 	python -m pytest -m slurm tests/slurm
+
+test-mutations: $(READY)
+	python -m pip install --quiet -e '.[mutations]'
+	nice python -m tests.support.mutations $(ARGS)
 
 lint: $(READY)
 	ruff check .

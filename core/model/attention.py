@@ -43,8 +43,8 @@ def split(tokens: Tensor, num_heads: int) -> Tensor:
 def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
     """softmax(Q K^T / sqrt(d)) V, heads side by side: B S D.
 
-    Uses torch's fused kernel, except in bfloat16 on a CPU with gradients enabled: there the fused kernel takes 2 to 12 times
-    as long as plain matrix products, forward and backward (docs/performance.md).
+    Uses torch's fused kernel, except in bfloat16 on a CPU with gradients enabled: there plain matrix products are faster,
+    forward and backward together (docs/performance.md).
 
     Args:
         queries: B H S d.

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.errors import DeviceError
+
 
 def open_lock(path: Path) -> int:
     """A descriptor of a lock file, which gets the folder's permissions, so that whoever shares the folder can lock it."""
@@ -47,10 +49,19 @@ def is_held(path: Path) -> bool:
 
 @contextlib.contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """While it is held, no other process reads or changes the folder's slots and queue."""
+    """While it is held, no other process reads or changes the folder's slots and queue.
+
+    Raises:
+        DeviceError: the file system has no locks, so that nothing would keep two commands from one device.
+    """
     descriptor = open_lock(folder / "turn")
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            raise DeviceError(
+                f"{folder} cannot be locked ({error.strerror}): set CLIP4STR_LEASES to a folder on a local disk"
+            ) from error
         yield
     finally:
         os.close(descriptor)

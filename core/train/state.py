@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -134,6 +135,8 @@ def drop_after(log: Path, step: int) -> None:
 def run_lock(out: Path, patience: float = 5) -> Iterator[None]:
     """Hold a run directory by a lock on out/lock, so that a second process cannot write there; it ends with the process.
 
+    On a file system without locks the run goes on without one, after a line that says so.
+
     Args:
         patience: seconds that are waited: a process that is ending may need a few.
 
@@ -153,7 +156,11 @@ def run_lock(out: Path, patience: float = 5) -> Iterator[None]:
                         f"{out} is being trained by process {file.read()}: stop it, or choose another --out"
                     ) from error
                 time.sleep(0.2)
-            except OSError:  # a file system without locks
+            except OSError as error:  # a file system without locks
+                print(
+                    f"warning: {out} cannot be locked ({error.strerror}): nothing stops a second process from training there",
+                    file=sys.stderr,
+                )
                 break
         file.truncate(0)
         file.write(f"{os.getpid()} on {platform.node()}")

@@ -152,6 +152,56 @@ def test_of_a_crowded_label_equal_looks_are_found(monkeypatch):
     assert list(candidates_inside(samples)) == [(0, 2, 0)]
 
 
+@pytest.mark.parametrize(("one", "other"), [("train", "test"), ("train", "val"), ("val", "test")])
+def test_what_two_splits_share_is_named(tmp_path, one, other):
+    """A copy, a copy under another label and a near copy; samples of the third split and of the same split are left alone."""
+    near = encoded(picture(3).resize((66, 26)), "JPEG")
+    folders = {"train": "train/real/A", "val": "val/B", "test": "test/SVT"}
+    samples = {split: [(png(100 + number), "word")] for number, split in enumerate(folders)}
+    samples[one] += [(png(1), "one"), (png(9), "old"), (png(3), "three"), (png(5), "five")]
+    samples[other] += [(png(9), "new"), (near, "Three!"), (png(1), "one"), (png(6), "five")]
+    for split, folder in folders.items():
+        write_lmdb(tmp_path / folder, samples[split])
+    diagnosis = examine(tmp_path, [], workers=1)
+    shared = {(pair.kind, pair.left, pair.right, pair.same_label) for pair in diagnosis.pairs}
+    left, right = folders[one], folders[other]
+    assert shared == {
+        ("exact", (left, 2), (right, 4), True),
+        ("exact", (left, 3), (right, 2), False),
+        ("near", (left, 4), (right, 3), True),
+    }
+    (overlap,) = diagnosis.overlap.items()
+    assert overlap[1] == 3 and [key.split("/")[0] for key in overlap[0]] == [one, other]
+    assert f"3 images of {overlap[0][1]} have a copy or near copy in {overlap[0][0]}" in as_text(sections_of(diagnosis))
+
+
+@pytest.mark.parametrize(("bits", "close"), [(7, True), (8, False)])
+def test_looks_of_up_to_seven_different_bits_are_compared(bits, close):
+    samples = np.zeros(2, SAMPLE)
+    look = 0x0F0F_3333_5555_1234
+    samples["label"], samples["look"], samples["bytes"] = 9, [look, look ^ int("1" * bits, 2) << 20], [1, 2]
+    assert list(candidates_inside(samples)) == ([(0, 1, bits)] if close else [])
+
+
+def waves(noise: float) -> Image.Image:
+    """Slopes that decide the dHash, and over them a fine grid, which the miniature sees and the dHash averages out."""
+    y, x = np.mgrid[:16, :64]
+    slopes = np.sin(x / 5) + np.cos(x / 11 + y / 3)
+    grid = np.where((x + y) % 2, 1.0, -1.0)
+    return Image.fromarray(np.uint8(128 + 30 * (slopes / slopes.std() + noise * grid)))
+
+
+@pytest.mark.parametrize(("correlation", "alike"), [(0.82, True), (0.78, False)])
+def test_near_copies_correlate_by_four_fifths(tmp_path, correlation, alike):
+    """Of a picture and itself with noise, of which the correlation is known: 1 / sqrt(1 + noise^2)."""
+    noisy = waves((1 / correlation**2 - 1) ** 0.5)
+    assert bin(look_of(waves(0)) ^ look_of(noisy)).count("1") <= 7
+    write_lmdb(tmp_path / "val", [(encoded(waves(0)), "wave")])
+    write_lmdb(tmp_path / "test" / "X", [(encoded(noisy), "wave")])
+    pairs = across(scan_all({name: tmp_path / name for name in ("val", "test/X")}, 1))
+    assert [pair.alike for pair in pairs] == ([pytest.approx(correlation, abs=0.01)] if alike else [])
+
+
 @pytest.mark.parametrize(
     ("name", "numbers", "as_published", "note"),
     [

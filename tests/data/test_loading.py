@@ -1,6 +1,7 @@
 """From LMDB to what the tower takes: the pixels are those of Pillow, step by step, whichever process makes them."""
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from core.bench.data import Released
 from core.charset import CHARSET_94
 from core.choices import NORMALISATIONS
 from core.data.lmdb import WordLmdb, write_lmdb
-from core.data.loading import Batch, ShuffledBatches, Words, collate, open_words
+from core.data.loading import Batch, InOrder, ShuffledBatches, Words, collate, open_words
 from core.data.transforms import ToTensor, normalise
 from core.train.batches import batches_of
 from tests.support.published import augmentation
@@ -135,3 +136,12 @@ def test_a_batch_of_nothing_names_what_it_lacks(tmp_path):
     batch = collate([words[0, 0], words[0, 1]])
     assert not batch.labels and not len(batch.images) and len(batch.skipped) == 2
     assert len(Words([], None)) == 0
+
+
+@pytest.mark.parametrize(("samples", "batch", "processes"), [(10, 4, 1), (10, 4, 2), (11, 2, 3), (3, 4, 2), (8, 2, 2)])
+def test_processes_read_batches_in_turn(samples, batch, processes):
+    shares = [list(InOrder(samples, batch, process, processes)) for process in range(processes)]
+    assert [len(InOrder(samples, batch, process, processes)) for process in range(processes)] == [*map(len, shares)]
+    in_turn = [own for turn in itertools.zip_longest(*shares, fillvalue=[]) for own in turn if own]
+    assert [position for own in in_turn for _, position in own] == list(range(samples))
+    assert all(len(own) == batch for own in in_turn[:-1])

@@ -12,7 +12,7 @@ from core.data.micro import WORLD
 from core.data.render.family import Family
 from core.data.render.fonts import font_path
 from core.data.render.page import Page
-from core.experiment.identity import world_identity
+from core.experiment.identity import counts, world_identity
 from core.files import ROOT
 
 SHIPPED, IDENTITY = rendered_world()
@@ -54,6 +54,20 @@ def test_every_value_of_a_family_is_part_of_it(number):
     else:
         assert len(bindings) == len(fields(Family))
     assert len({IDENTITY, *map(identity, bindings)}) == 1 + len(bindings)
+
+
+@pytest.mark.parametrize(
+    ("name", "idle"),
+    [
+        *((name, 0.0) for name in ("upper", "capitalised", "numbers", "signs", "arc")),
+        *((name, 0.5) for name in ("least_arc", "least_patches")),
+        ("patches", 0),
+    ],
+)
+def test_a_value_that_came_later_counts_where_it_draws_something(name, idle):
+    """Worlds from before it was a value keep their identity."""
+    path = f"rotated/core.data.render.family.Family.{name}"
+    assert not counts(path, idle, ()) and counts(path, 1.0, ()) and counts(path, idle + 0.25, ())
 
 
 SYNTHETIC = (

@@ -46,8 +46,12 @@ def test_a_training_repeats_itself(world_folder, tmp_path, device):
     assert_same_weights(one[1], other[1])
 
 
-def test_a_killed_run_ends_in_the_same_weights(world_folder, tmp_path, device):
-    bindings = [*ALIKE, "TRAIN_STEPS = 60", "optim.Optimisation.save_every = 5", "optim.Optimisation.validate_every = 60"]
+@pytest.mark.parametrize("precision", ["no", "bf16", "fp16"])
+def test_a_killed_run_ends_in_the_same_weights(world_folder, tmp_path, device, precision):
+    if device.type == "cpu" and precision == "fp16":
+        pytest.skip("fp16 trains on GPUs")
+    settings = {"precision": repr(precision), "save_every": 5, "validate_every": 60}
+    bindings = [*ALIKE, "TRAIN_STEPS = 60", *(f"optim.Optimisation.{name} = {value}" for name, value in settings.items())]
     ends = []
     for name in ("undisturbed", "killed"):
         words = [sys.executable, "-m", *command(world_folder, tmp_path / name, *bindings)]

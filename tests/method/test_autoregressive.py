@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from core.experiment.experiment import load
 from core.model.autoregressive import autoregressive, word_lengths
 from core.model.decoder import Decoder
-from core.model.decoding import read_and_refine, refine
+from core.model.decoding import ar_then_refine, read_and_refine, refine
 from core.model.tokenizer import Tokenizer
 from tests.support.checkout import BASELINE
 from tests.support.reference import Reference, reference_of, released_names
@@ -146,6 +146,12 @@ def test_a_right_guess_is_read_and_refined_in_one_pass(depth):
     calls = counted(decoder)
     read_and_refine(decoder, memory, TOKENIZER, right)
     assert calls == [("pass", WORDS)]
+    both = ar_then_refine(decoder, [memory, memory], TOKENIZER, right)  # as a whole branch, where memory stayed as it was
+    assert calls == 2 * [("pass", WORDS)]
+    for memories, guess in (([memory, memory], None), ([memory, list(memory)], right)):
+        calls.clear()
+        torch.testing.assert_close(ar_then_refine(decoder, memories, TOKENIZER, guess), both)
+        assert len(calls) > 1
 
 
 @pytest.mark.parametrize("depth", [1, 2])

@@ -1,12 +1,14 @@
 """The quick simulation keeps its promises, and the page shows what the full one gave."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from core.files import ROOT
 from reports.figures.coverage import WANTED, coverage
 from reports.simulation import main
-from reports.stats.simulated import NOISES, QUICK, SHAPES, Case, choices_in_words, in_words, outcomes, summary
+from reports.stats import simulated
+from reports.stats.simulated import NOISES, QUICK, SHAPES, Case, choices_in_words, in_words, outcomes, strata_of, summary
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +52,38 @@ def test_the_page_shows_what_the_full_simulation_gave():
     tested = full[full.false_positives.notna() & (full["shape"] != "quiet baseline")]
     assert tested.coverage.between(*WANTED).all() and (tested.false_positives <= 7).all()
     assert (tested.false_positives[tested.seeds.isin(["2 seeds", "3 seeds", "5 seeds"])] <= 6).all()
+
+
+def test_the_command_makes_the_page_s_numbers(tmp_path, monkeypatch):
+    """The first line of its second table whole, and files in its layout."""
+    monkeypatch.setattr(simulated, "EXTREMES", {"equal": SHAPES["equal"]})
+    monkeypatch.setattr(simulated, "SEEDS", (1, 2))
+    monkeypatch.setattr(simulated, "cases", lambda images: [Case("equal", 0.0, 600)])
+    monkeypatch.setattr(simulated, "TABLES", {600: 1})
+    (tmp_path / "figures").mkdir()
+    simulated.simulate(False, 0, tmp_path)
+    choices, full = (pd.read_csv(ROOT / "docs" / f"{name}.csv") for name in ("choices", "statistics"))
+    expected = choices[(choices["shape"] == "equal") & (choices.seeds == 2)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "choices.csv"), expected)
+    assert list(pd.read_csv(tmp_path / "statistics.csv").columns) == list(full.columns)
+    assert (tmp_path / "figures" / "statistics.png").is_file()
+
+
+def test_simulated_rows_read_as_much_as_they_should():
+    """Without training noise: the mean is 69 % and a row's gain; trainings of one row agree more than two rows do."""
+    strata = strata_of(40_000)
+    correct = simulated.simulated(Case("equal", 0.0, 40_000), strata, np.random.default_rng(0))
+    assert correct.shape == (40_000, 10, 5)
+    means = strata.mean(100 * correct.reshape(40_000, -1).astype(float)).reshape(10, 5)
+    assert means.mean(axis=1) == pytest.approx([69, 69, 69, 69, 69, 70, 71, 72, 73, 74], abs=0.6)
+    one_row, two_rows = (float((correct[:, 1, 0] == other).mean()) for other in (correct[:, 1, 1], correct[:, 2, 0]))
+    assert 0.99 > one_row > two_rows + 0.02 > 0.75
+
+
+def test_simulated_trainings_vary_as_stated():
+    deviation = []
+    for seed in range(40):
+        correct = simulated.simulated(Case("unequal", 6.0, 600), strata_of(600), np.random.default_rng(seed))
+        deviation.append(strata_of(600).mean(100 * correct.reshape(600, -1).astype(float)).reshape(10, 5))
+    spread = np.stack(deviation).std(axis=(0, 2))  # of 200 trainings of each row
+    assert spread == pytest.approx(np.hypot(6 * SHAPES["unequal"], 2.5), rel=0.2)  # 2.5: of the images

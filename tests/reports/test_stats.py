@@ -7,7 +7,7 @@ from scipy.stats import t
 from statsmodels.stats.power import TTestPower
 
 from reports.stats import intervals
-from reports.stats.noise import MOST_DF, Noise, beside, combined, noise_of_replicates, noise_of_rows
+from reports.stats.noise import Noise, beside, combined, noise_of_replicates, noise_of_rows
 from reports.stats.strata import Strata
 
 SIMULATED = np.random.default_rng(0)
@@ -128,13 +128,15 @@ def test_a_rows_own_noise_is_not_counted_twice():
     rest = means["c"] - (means["a"] + means["b"]) / 2  # the contrast that is left, of squared length 3 / 2
     found = noise_of_rows(means, {"a": 1, "b": -1})
     assert found.variance == pytest.approx(rest.var(ddof=1) / 1.5) and found.df == 2
+    alike = {row: np.array([80.0, 81, 82]) + number for number, row in enumerate("abc")}
+    assert noise_of_rows(alike, {"a": 1, "b": -1}).variance == pytest.approx(0)
 
 
 def test_noise_from_elsewhere_counts_little_and_not_against_a_noisier_row():
     noise = Noise(1.0, 20, "elsewhere")
-    assert beside(np.array([0.0, 1, 2]), noise) == Noise(1.0, MOST_DF, "elsewhere")
+    assert beside(np.array([0.0, 1, 2]), noise) == Noise(1.0, 2, "elsewhere")
     assert beside(np.array([0.0, 5, 9]), noise) is None and beside(np.array([3.0]), noise) == noise
-    assert beside(np.array([0.0, 1]), None) is None and beside(np.zeros(3), Noise(0.0, 4, "exact")).df == MOST_DF
+    assert beside(np.array([0.0, 1]), None) is None and beside(np.zeros(3), Noise(0.0, 4, "exact")).df == 2
 
 
 def test_replicates_measure_one_training():

@@ -1,5 +1,6 @@
 """Devices for a command: waiting, ending, sharing, passing on. Real processes, a made-up list of devices."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -7,6 +8,8 @@ import sys
 
 import pytest
 
+from core.runtime.lease import main
+from core.runtime.locks import folder_lock
 from tests.support import leases
 
 LEASE = [sys.executable, "-m", "core.runtime.lease"]
@@ -59,6 +62,25 @@ def test_a_waiting_command_says_who_holds_what_and_gets_what_is_freed():
     assert subprocess.run([*LEASE, "--list"], capture_output=True, text=True).stdout == "GPU-a: free\nGPU-b: free\n"
 
 
+def test_nobody_looks_or_takes_while_another_does(tmp_path):
+    """Whoever has the folder's lock may look at the slots and then take one: until it ends, others neither queue nor take."""
+    (tmp_path / "locks").mkdir()
+    with folder_lock(tmp_path / "locks"):
+        newcomer = subprocess.Popen([*LEASE, "--", *SHOW], text=True, stdout=subprocess.PIPE)
+        with pytest.raises(subprocess.TimeoutExpired):  # both devices are free
+            newcomer.wait(5)
+        assert not list((tmp_path / "locks").glob("waits-*"))
+    assert end(newcomer) == "GPU-a"
+    holders = [hold()[0], hold()[0]]
+    waiting, _ = wait_in_line()
+    with folder_lock(tmp_path / "locks"):
+        end(holders[0])
+        with pytest.raises(subprocess.TimeoutExpired):  # a device has become free
+            waiting.wait(3)
+    assert end(waiting) == "GPU-a"
+    end(holders[1])
+
+
 def test_two_devices_are_taken_at_once_and_in_turn():
     """Who wants both is not overtaken by who comes later and wants one, although one is free all the time."""
     first, _ = hold()
@@ -77,7 +99,7 @@ def test_who_gives_up_waiting_leaves_the_line():
     impatient.kill()
     impatient.wait()
     end(first)
-    assert end(patient) == "GPU-a"
+    assert end(patient) in ("GPU-a", "GPU-b")  # an ending process lets go of one after the other
 
 
 def test_other_devices_are_another_line(monkeypatch):
@@ -179,6 +201,19 @@ def test_without_gpus_the_command_just_runs(monkeypatch):
 def test_what_cannot_be_is_refused(arguments, command, status, said):
     done = lease(*arguments, command=command)
     assert done.returncode == status and said in done.stderr
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_hands_out_no_device(monkeypatch, capsys, number):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(SystemExit) as stop:
+        main(["--", "true"])
+    assert stop.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"cannot be locked ({os.strerror(number)}): set CLIP4STR_LEASES to a folder on a local disk" in line
 
 
 def test_200_jobs_killed_at_random_never_have_one_device_twice(tmp_path):

@@ -6,12 +6,16 @@ import signal
 
 import pytest
 import torch
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from core.bench import __main__ as bench
 from core.bench.probe import probe
-from core.errors import TrainingError
+from core.data.loading import Words, open_words
+from core.data.transforms import ToTensor
+from core.errors import TrainingError, UserError
+from core.evaluate.readings import read_words
 from core.experiment.experiment import load
 from core.model.clip4str import CLIP4STR
 from core.runtime.distributed import DistEnv
@@ -107,6 +111,46 @@ def test_an_interrupted_run_in_bfloat16_ends_in_the_same_weights(world_folder, t
     train(loaded, world_folder, tmp_path / "halves", 0)
     whole, halves = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "halves"))
     assert whole.keys() == halves.keys() and all(torch.equal(whole[name], halves[name]) for name in whole)
+
+
+@pytest.mark.usefixtures("fresh")
+def test_a_cpu_refuses_to_train_in_float16_before_anything_is_written(world_folder, tmp_path):
+    with pytest.raises(UserError, match="only a GPU trains in float16; say 'bf16' or 'no'"):
+        train(load(BASELINE, "smoke", ["optim.Optimisation.precision = 'fp16'"]), world_folder, tmp_path / "run", 0)
+    assert not (tmp_path / "run").exists()
+
+
+class Scaled(Accelerator):
+    """float32 with the scaled loss of float16, which accelerate gives to GPUs alone; the scale doubles every four steps."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.scaler = torch.amp.GradScaler("cpu", init_scale=256.0, growth_interval=4)
+
+
+@pytest.mark.usefixtures("fresh")
+def test_an_interrupted_run_goes_on_with_its_scale(world_folder, tmp_path, monkeypatch):
+    """Stopped after three of six steps: only a saved count of good steps lets the scale double after the fourth."""
+    loaded, scalers = load(BASELINE, "smoke"), []
+    monkeypatch.setattr("core.train.run.Accelerator", lambda **options: scalers.append(Scaled(**options)) or scalers[-1])
+    train(loaded, world_folder, tmp_path / "whole", 0)
+    train_half(loaded, world_folder, tmp_path / "halves", monkeypatch)
+    train(loaded, world_folder, tmp_path / "halves", 0)
+    assert [accelerator.scaler.get_scale() for accelerator in scalers] == [512.0, 256.0, 512.0]
+    whole, halves = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "halves"))
+    assert all(torch.equal(whole[name], halves[name]) for name in whole)
+
+
+def test_a_cpu_reads_in_float16(model, world_folder, monkeypatch):
+    """The image memory is float16's, and nearly every word is read as in float32."""
+    words = Words(open_words(world_folder / "test", model.tokenizer.charset, 25), ToTensor(model.towers.image_size, "clip"))
+    memories, encode = [], model.encode
+    monkeypatch.setattr(model, "encode", lambda images: memories.append(encode(images)) or memories[-1])
+    protocols = [load(BASELINE, "smoke", [f"protocol.Protocol.precision = {name!r}"]).protocol for name in ("no", "fp16")]
+    whole, half = (read_words(model, words, [protocol], "test")[0].rows for protocol in protocols)
+    assert {memory.dtype for memory in memories[: len(memories) // 2]} == {torch.float32}
+    assert {memory.dtype for memory in memories[len(memories) // 2 :]} == {torch.float16}
+    assert (whole.cross == half.cross).mean() > 0.8
 
 
 @pytest.mark.usefixtures("fresh")

@@ -1,5 +1,6 @@
 """What goes wrong in the middle of a run says what it was, and leaves the last good state."""
 
+import errno
 import json
 import os
 import resource
@@ -293,6 +294,18 @@ def test_one_process_a_run_directory(tmp_path):
         os.waitpid(pid, 0)
     with run_lock(tmp_path, patience=0):  # what a killed one held is free
         pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_named_and_trained_on(tmp_path, monkeypatch, capsys, number):
+    def lockf(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.lockf", lockf)
+    with run_lock(tmp_path, patience=0):
+        assert (tmp_path / "lock").read_text()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {tmp_path} cannot be locked ({os.strerror(number)})")
 
 
 def test_damaged_states_and_old_ones(tmp_path):

@@ -1,5 +1,4 @@
 import json
-import math
 import resource
 import signal
 import subprocess
@@ -14,7 +13,6 @@ from safetensors.torch import load_file
 
 from core.evaluate.run import OUTPUTS, evaluate
 from core.experiment.experiment import load
-from core.experiment.optim import one_cycle
 from core.train.run import train
 from core.weights.checkpoint import load_model, save_model
 from tests.support.checkout import BASELINE, ROOT
@@ -235,93 +233,3 @@ def test_reading_image_files(trained, tmp_path):
     (line,) = done.stdout.splitlines()
     reading = json.loads(line)
     assert {"image", "text", "confidence", "visual", "cross"} <= reading.keys() and 0 <= reading["confidence"] <= 1
-
-
-def test_optimiser_groups_and_schedule(smoke, model):
-    optimisation = load(BASELINE, "paper").experiment.optimisation
-    assert optimisation.lr == pytest.approx(8.4e-5 * 2)
-    assert optimisation.total_steps(3_300_000) == 16 * (3_300_000 // 1024)
-    groups = {group["name"]: group for group in optimisation.groups(model)}
-    assert groups["scratch, decayed"]["peak_lr"] == pytest.approx(19 * optimisation.lr)
-    assert groups["towers, not decayed"]["weight_decay"] == 0 and groups["towers, decayed"]["weight_decay"] == 0.2
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    undecayed = {names[id(p)] for key in groups if "not decayed" in key for p in groups[key]["params"]}
-    assert {
-        "visual_decoder.position_queries",
-        "cross_decoder.context_embedding.weight",
-        "cross_decoder.norm.weight",
-    } <= undecayed
-    assert "visual_decoder.head.weight" not in undecayed and "visual_decoder.head.bias" in undecayed
-    listed = [id(p) for group in groups.values() for p in group["params"]]
-    assert sorted(listed) == sorted(id(p) for p in model.parameters() if p.requires_grad)
-
-
-@pytest.mark.parametrize(("steps", "warmup"), [(400, 0.075), (750, 0.075), (6, 0.075), (100, 0.3), (2, 0.9), (1, 0.075)])
-def test_the_schedule_is_torchs_one_cycle(steps, warmup):
-    optimiser = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    theirs = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1.0, steps, pct_start=warmup, cycle_momentum=False)
-    for step in range(steps):
-        assert one_cycle(step, steps, warmup) == pytest.approx(theirs.get_last_lr()[0], rel=1e-9, abs=1e-12)
-        optimiser.step()
-        if step + 1 < steps:
-            theirs.step()
-
-
-def test_the_schedule_by_hand():
-    """From LR / 25 over 7.5 % of 400 steps to LR, down to LR / 250,000."""
-    found = [one_cycle(step, 400, 0.075) for step in (0, 14, 29, 214, 399)]
-    middle = 4e-6 + (1 - 4e-6) / 2  # half way between steps 29 and 399
-    rising = 0.04 + 0.96 * (1 - math.cos(math.pi * 14 / 29)) / 2
-    assert found == pytest.approx([1 / 25, rising, 1.0, middle, 4e-6], abs=1e-12)
-
-
-def test_parseqs_recipe():
-    """Batch 768 at 7e-4 x sqrt(2) x 384 / 256, AdamW as torch has it by default, weights averaged from 75 % on."""
-    loaded = load("ablations/table_V/base-psm.gin", "paper")
-    optimisation, model = loaded.experiment.optimisation, loaded.blueprint
-    assert (optimisation.batch, optimisation.epochs, optimisation.betas, optimisation.eps) == (768, 20, (0.9, 0.999), 1e-8)
-    peak = 7e-4 * 2**0.5 * 384 / 256
-    assert {round(group["peak_lr"], 7) for group in optimisation.groups(model)} == {round(peak, 7)}
-    assert {group["weight_decay"] for group in optimisation.groups(model)} == {0.0}
-    assert loaded.experiment.normalisation == loaded.protocol.normalisation == "half"
-    assert model.visual_decoder.num_heads == 12 and model.visual_decoder.embed_dim == 384
-    assert optimisation.averaging.steps(2000) == [1500, 1600, 1700, 1800, 1900]
-    optimiser = torch.optim.AdamW([{"params": [torch.nn.Parameter(torch.zeros(1))], "peak_lr": peak}])
-    rates = [optimisation.set_lr(optimiser, step, 2000) for step in (0, 149, 1499, 1500, 1999)]
-    held = peak * one_cycle(1500, 2000, 0.075)
-    assert rates == pytest.approx([peak / 25, peak, peak * one_cycle(1499, 2000, 0.075), held, held], rel=1e-4)
-
-
-def test_ladder_side_tunings_rates():
-    """As released for r = 4: 8e-4 x sqrt(4) x 256 / 256 for the ladder, 19 times that for the decoder, 20 epochs."""
-    assert rates_of("ablations/table_VIII/lst-r4.gin") == {"adapter": {1.6e-3}, "visual_decoder": {3.04e-2}}
-    assert load("ablations/table_VIII/lst-r4.gin", "paper").experiment.optimisation.epochs == 20
-    scratch = rates_of("ablations/table_VIII/lst-r4.gin", "ADAPTER_RATE = 'scratch'")
-    assert scratch == {"adapter": {3.04e-2}, "visual_decoder": {3.04e-2}}
-    assert rates_of("ablations/table_VIII/clip-adapter.gin") == {"adapter": {3.192e-3}, "visual_decoder": {3.192e-3}}
-    assert rates_of("ablations/table_VIII/lora.gin") == {"towers": {3.192e-3}, "visual_decoder": {3.192e-3}}
-    gentle = rates_of("ablations/table_VIII/lora.gin", "ADAPTER_RATE = 'towers'")
-    assert gentle == {"towers": {1.68e-4}, "visual_decoder": {3.192e-3}}
-
-
-def rates_of(row, *bindings):
-    """Peak learning rates at paper scale, by the part of the model."""
-    loaded = load(row, "paper", bindings)
-    names = {id(parameter): name for name, parameter in loaded.blueprint.named_parameters()}
-    rates = {}
-    for group in loaded.experiment.optimisation.groups(loaded.blueprint):
-        for parameter in group["params"]:
-            rates.setdefault(names[id(parameter)].split(".")[0], set()).add(round(group["peak_lr"], 9))
-    return rates
-
-
-@pytest.mark.parametrize(("devices", "passes"), [(1, 8), (8, 1), (2, 4), (16, 1)])
-def test_the_batch_does_not_depend_on_devices(devices, passes):
-    optimisation = load(BASELINE, "paper").experiment.optimisation
-    assert optimisation.accumulation(devices) == passes
-    assert devices * passes * optimisation.micro_batch(devices) == 1024
-
-
-def test_an_uneven_batch_is_refused():
-    with pytest.raises(ValueError, match="BATCH = 1024 is not a multiple of the 3 processes that share it"):
-        load(BASELINE, "paper").experiment.optimisation.accumulation(3)

@@ -1,4 +1,4 @@
-"""Track runs with wandb without ever waiting for it: another program, `recorder`, follows what a run writes.
+"""Track runs with wandb without a step that waits for it: another program, `recorder`, follows what a run writes.
 
 Whatever happens to that program (no wandb, no network, a full disk, a call that never returns) costs a warning and the
 recording; the training does not notice, and metrics.jsonl holds everything. wandb's own background process does not give
