@@ -64,7 +64,8 @@ rule trial:
 
 rule lr_search:
     input:
-        lambda wildcards: SEARCH.inputs,
+        plan=lambda wildcards: SEARCH.inputs[0],
+        trials=lambda wildcards: SEARCH.inputs[1:],
     output:
         report(
             f"{TABLES}/lr_search.png",
@@ -82,4 +83,4 @@ rule lr_search:
     message:
         f"lr_search: see {TABLES}/lr_search.md"
     shell:
-        "python -m reports.search {input[0]:q} {params.stem:q} > {log:q} 2>&1"
+        "python -m reports.search {input.plan:q} {params.stem:q} > {log:q} 2>&1"
