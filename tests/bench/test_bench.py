@@ -85,7 +85,8 @@ def test_a_training_step_reads_the_captions_that_are_forced(monkeypatch, lines, 
 
     def counted(model, ids):
         found = caption_memory(model, ids)
-        read.append(len(found[0][0].keys))
+        if found[0][0].keys.device.type != "meta":  # there operations are counted
+            read.append(len(found[0][0].keys))
         return found
 
     monkeypatch.setattr(CLIP4STR, "caption_memory", counted)
@@ -94,7 +95,7 @@ def test_a_training_step_reads_the_captions_that_are_forced(monkeypatch, lines, 
     (line,) = lines(f"train --scale smoke --threads 1 --repeats 2 --batch 2 --guesses {guesses}")
     assert (line["name"], line["n"]) == ("train", 2) and line["ratio"]["median"] > 1
     described = {"row": ROW, "batch": 2, "lengths": "full", "guesses": guesses, "orders": 2, "mean letters": 25}
-    assert line["details"] == described | {"scale": "smoke", "precision": "float32", "images/s": ANY}
+    assert line["details"] == described | {"scale": "smoke", "precision": "float32", "images/s": ANY, "model TFLOP/s": ANY}
     assert read == [captions] * 3  # a warm-up and two repeats
     assert len(made) == 1 and all(int(state["step"]) == 3 for state in made[0].state.values())  # which none of them set up anew
 

@@ -112,7 +112,7 @@ def test_an_uneven_batch_is_refused():
         ("ADAPTER_RATE = 'fast'", "ADAPTER_RATE = 'fast': expected one of"),
         ("optim.Optimisation.warmup = 0.0", "Optimisation.warmup = 0.0: a share of the steps lies between 0 and 1"),
         ("optim.Optimisation.warmup = 1.0", "Optimisation.warmup = 1.0: a share of the steps lies between 0 and 1"),
-        ("optim.Optimisation.max_loss_ratio = 1.0", "Optimisation.max_loss_ratio = 1.0: a loss like the others would stop"),
+        ("optim.Optimisation.max_loss_ratio = 1.0", "Optimisation.max_loss_ratio = 1.0: an ordinary loss would stop"),
         ("optim.Optimisation.most_skipped = -1", "Optimisation.most_skipped = -1: expected 0 or more steps"),
         ("DEVICE_BATCH = 3", "BATCH = 8 is not a multiple of DEVICE_BATCH = 3"),
     ],
