@@ -196,7 +196,8 @@ class Plan:
             write_if_changed(self.results / "runs" / row.run / "train.gin", row.config.operative)
         for row in reversed(rows):
             path = self.results / "runs" / row.run / f"{row.evaluation}.gin"
-            if not path.is_file():
+            # Rows that share an evaluation keep the first one's file, but not a file that lacks what this code reads.
+            if not path.is_file() or bound(path.read_text()) != bound(row.config.operative):
                 write_if_changed(path, row.config.operative)
         for run, asking in self.asked.items():
             write_if_changed(self.results / "runs" / run / "rows.json", json.dumps(named_after(asking), indent=2) + "\n")
@@ -322,3 +323,8 @@ def read_with_torch(gin: str, scale: str) -> RowConfig:
     from ablations.blueprint import read
 
     return read(gin, scale)
+
+
+def bound(text: str) -> set[str]:
+    """The names to which a flat gin text gives values."""
+    return {line.partition(" = ")[0] for line in text.splitlines() if " = " in line}

@@ -247,3 +247,16 @@ def test_replicates_that_change_nothing_are_refused(results, replicates, tables,
     with pytest.raises(ConfigError, match=message):
         with_replicates(results, replicates, tables, seeds=[0, 1])
     assert with_replicates(results, 5, ["table_II", "table_VII"]).replicates == [0, 1, 2, 3, 4]
+
+
+def test_the_file_of_an_evaluation_from_an_older_version_is_written_again(tmp_path):
+    """One that lacks a value which the code reads now would end the evaluation; others are left alone."""
+    settings = {**SETTINGS, "results": str(tmp_path)}
+    planning.make(settings, ["table_IX"]).write()
+    kept, old = sorted(tmp_path.glob("runs/*/*[0-9a-f].gin"))[:2]
+    text = old.read_text()
+    old.write_text("".join(line for line in text.splitlines(keepends=True) if "ALGORITHM" not in line))
+    before = kept.stat().st_mtime_ns
+    planning.make(settings, ["table_IX"]).write()
+    assert "optim.Optimisation.algorithm = %ALGORITHM" in old.read_text()
+    assert kept.stat().st_mtime_ns == before
