@@ -97,14 +97,14 @@ def decode(source: Source, turn: bool = True) -> Decoded:
     with opened(source) as image:
         form, mode, orientation = image.format or "?", image.mode, orientation_of(image)
         image.load()
-        turned = orientation_of(image) != orientation  # TIFFs are turned while they are loaded
         result, changes = to_rgb(image)
         if orientation != 1:
             changes = [
                 *changes,
                 f"turned as EXIF orientation {orientation} says" if turn else f"EXIF orientation {orientation} ignored",
             ]
-            if turn != turned:
+            loaded_turned = orientation_of(image) == 1  # as Pillow does with TIFFs
+            if turn != loaded_turned:
                 result = result.transpose((TURNS if turn else INVERSE)[orientation])
         return Decoded(result, form, mode, orientation, tuple(changes))
 
