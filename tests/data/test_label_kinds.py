@@ -42,6 +42,10 @@ REFUSED = {
     ),
     "a third column of a list": ("list.txt", "occlusion", "a.png Hello\na.png World\ten\n", "list.txt, line 2: .*no further"),
     "a third column of ICDAR": ("gt.txt", "icdar-words", 'a.png, "Hello\ten"\n', "gt.txt, line 1: .*no further"),
+    "a quoted third column": ("gt.txt", "icdar-words", 'a.png, "Hello", "en"\n', "gt.txt, line 1: .*no further column"),
+    "a quoted fifth column": ("gt_a.txt", "icdar-scenes", '0, 0, 9, 9, "Hello", "en"\n', "gt_a.txt, line 1: .*no further"),
+    "a fifth column": ("gt_a.txt", "icdar-scenes", '0, 0, 9, 9, "Hello", en\n', "gt_a.txt, line 1: .*no further column"),
+    "another script": ("gt_a.txt", "icdar-scenes", "0,0,9,0,9,9,0,9,Thai,Hello\n", "line 1: .*--format mlt-scenes"),
     "commas in TSV": ("labels.tsv", "labels", "a.png,Hello\n", r"line 1: expected image<TAB>label, not separated by commas"),
     "semicolons in CSV": ("labels.csv", "labels", "a.png;Hello\n", "line 1: expected image,label, not separated by semicolons"),
     "tabs in CSV": ("labels.csv", "labels", "a.png\tHello\n", r"line 1: expected image,label, not separated by tabs \(.tsv\)"),
@@ -147,6 +151,13 @@ def test_cleaned_labels_and_word_lists_follow_the_same_rules(tmp_path):
         read_labels(put(tmp_path / "SVT.csv", "index,label\n1,x\n".encode("utf-16")), 1)
     with pytest.raises(DataError, match=r"words.txt, line 2: 'Big\\tWorld' would not be kept"):
         read_words(put(tmp_path / "words.txt", "Hello\nBig\tWorld\n"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_encodings_are_named_before_the_format_is(tmp_path, encoding):
+    put(tmp_path / "gt.txt", 'a.png, "Hello"\n'.encode(encoding))
+    with pytest.raises(DataError, match="gt.txt(, line 1)?: (UTF|a NUL byte, as in UTF)"):
+        guess(tmp_path)
 
 
 @pytest.mark.parametrize("separator", ["\\", "/", "\\sub/../"])

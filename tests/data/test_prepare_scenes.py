@@ -47,11 +47,11 @@ def test_mlt_scenes(tmp_path, prefix):
 
 
 def test_mlt_words(tmp_path):
-    made = put_pictures(tmp_path / "src", ["word_1.png", "word_2.png", "word_3.png"])
-    put(tmp_path / "src" / "gt.txt", "word_1.png,Latin,Hello, you\nword_2.png,None,###\nword_3.png,Korean,한국\n")
+    made = put_pictures(tmp_path / "src", ["word_1.PNG", "word_2.png", "word_3.png"])
+    put(tmp_path / "src" / "gt.txt", "word_1.PNG,Latin,Hello, you\nword_2.png,None,###\nword_3.png,Korean,한국\n")
     report = prepare([tmp_path / "src"], tmp_path / "out")
     assert report["format"] == "mlt-words" and left_out(report) == [("gt.txt:2 word_2.png", MARK)]
-    assert stored(tmp_path / "out") == [(made["word_1.png"], "Hello, you"), (made["word_3.png"], "한국")]
+    assert stored(tmp_path / "out") == [(made["word_1.PNG"], "Hello, you"), (made["word_3.png"], "한국")]
 
 
 def test_rctw17(tmp_path):

@@ -53,16 +53,22 @@ LABEL_COLUMNS = ("label", "text", "word", "transcription")
 ICDAR = 'a folder of word images with gt.txt (lines like word_1.png, "Tiredness"), or the .txt file with --images'
 ICDAR_FILES = ("gt.txt", "*_GT.txt", "*_gt.txt")
 ICDAR_LINE = re.compile(r'\s*([^,"]+\.\w+)\s*,\s*"(.*)"\s*')
+QUOTED_COLUMNS = re.compile(r'(?<!\\)"\s*,\s*"')  # between two columns in quotes, not inside one label
 
-SUFFIX = f"(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))})"
-TAB_LINE = re.compile(rf"[^\t]+{SUFFIX}\t.*", re.IGNORECASE)
+SUFFIX = f"(?i:{'|'.join(map(re.escape, IMAGE_SUFFIXES))})"
+TAB_LINE = re.compile(rf"[^\t]+{SUFFIX}\t.*")
 
-SCRIPTS = ("Arabic", "Bangla", "Chinese", "Hindi", "Japanese", "Korean", "Latin", "Mixed", "None", "Symbols")
+MLT_SCRIPTS = ("Arabic", "Bangla", "Chinese", "Hindi", "Japanese", "Korean", "Latin", "Mixed", "None", "Symbols")
+OTHER_SCRIPTS = (
+    *("Cyrillic", "Devanagari", "English", "Greek", "Gujarati", "Gurmukhi", "Hebrew", "Kannada", "Khmer", "Malayalam"),
+    *("Marathi", "Odia", "Punjabi", "Tamil", "Telugu", "Thai", "Tibetan", "Urdu", "Vietnamese"),
+)
+SCRIPTS = MLT_SCRIPTS + OTHER_SCRIPTS  # names that stand before a word, here and in other sets of MLT's layout
 MLT = "a folder of word images with gt.txt (lines like word_1.png,Latin,Tiredness), or the .txt file with --images"
-MLT_LINE = re.compile(rf"\s*([^,]+{SUFFIX})\s*,\s*({'|'.join(SCRIPTS)})\s*,(.*)", re.IGNORECASE)
+MLT_LINE = re.compile(rf"\s*([^,]+{SUFFIX})\s*,\s*({'|'.join(SCRIPTS)})\s*,(.*)")
 
 OCCLUSION = "a .txt list with lines like heavy/1.png label (space or tab between), images counted from its folder or --images"
-OCCLUSION_LINE = re.compile(rf"\s*(.+?{SUFFIX})(?:\t|[ ]+)(.*)", re.IGNORECASE)
+OCCLUSION_LINE = re.compile(rf"\s*(.+?{SUFFIX})(?:\t|[ ]+)(.*)")
 STRUCTURES = ("[{", "[[", '["', '{"')  # how JSON begins, such as the boxes in PPOCRLabel's Label.txt
 
 UNION14M = 'train_hard.jsonl (lines {"filename": ..., "text": ...}) or its .json ({"data_list": [...]}) below Union14M-L'
@@ -99,6 +105,7 @@ def text_files(source: Path, patterns: tuple[str, ...] = ("gt.txt",)) -> list[Pa
 
 def detect_labels(source: Path) -> bool:
     names = source.suffix in (".tsv", ".csv") or source.name in LABEL_FILES
+    names = names or (source.suffix == ".jsonl" and not detect_union14m(source))
     return names or any((source / name).is_file() for name in LABEL_FILES) or bool(tab_lists(source))
 
 
@@ -189,6 +196,8 @@ def read_icdar(source: Path, options: ReadOptions) -> Listing:
 
 def icdar_rows(path: Path) -> Rows:
     for number, match in matched_lines(path, ICDAR_LINE, 'word_1.png, "label"'):
+        if QUOTED_COLUMNS.search(match[2]):
+            raise malformed(path, number, 'word_1.png, "label", no further column', match[0])
         yield Row(number, match[1].strip(), unescape(match[2]))
 
 
@@ -203,7 +212,7 @@ def detect_mlt(source: Path) -> bool:
 
 def read_mlt(source: Path, options: ReadOptions) -> Listing:
     def rows(path: Path) -> Rows:
-        for number, match in matched_lines(path, MLT_LINE, f"word_1.png,script,label (script: {', '.join(SCRIPTS)})"):
+        for number, match in matched_lines(path, MLT_LINE, f"word_1.png,script,label (script: {', '.join(MLT_SCRIPTS)}, ...)"):
             yield Row(number, match[1].strip(), match[3].strip(), options.other_language(match[2]))
 
     return read_list(source, options, ICDAR_FILES, rows)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from core.data.convert.lists import SCRIPTS, unescape
+from core.data.convert.lists import MLT_SCRIPTS, QUOTED_COLUMNS, SCRIPTS, unescape
 from core.data.convert.source import (
     Box,
     ImageFinder,
@@ -40,8 +40,8 @@ NUMBER = r"(-?\d+(?:\.\d+)?)"
 CORNERS = r"\s*" + r"\s*,\s*".join([NUMBER] * 8) + r"\s*,"
 QUOTED = re.compile(r"\s*" + r"[\s,]+".join([NUMBER] * 4) + r'[\s,]+"(.*)"\s*')
 POLYGON = re.compile(CORNERS + "(.*)")
-PLAIN = re.compile(r"\s*" + r"\s*,\s*".join([NUMBER] * 4) + r"\s*,(.*)")
-SCRIPT_LINE = re.compile(rf"{CORNERS}\s*({'|'.join(SCRIPTS)})\s*,(.*)", re.IGNORECASE)
+PLAIN = re.compile(r"\s*" + r"\s*,\s*".join([NUMBER] * 4) + r'\s*,\s*([^"\s].*|)')
+SCRIPT_LINE = re.compile(rf"{CORNERS}\s*({'|'.join(SCRIPTS)})\s*,(.*)")
 DIFFICULT_LINE = re.compile(CORNERS + r'\s*([01])\s*,\s*"(.*)"\s*')
 UBER_LINE = re.compile(rf"\s*{NUMBER}(?:[ ,]+{NUMBER[1:-1]}){{5,}}\s*\t.*")
 
@@ -93,7 +93,8 @@ def parse_icdar(path: Path, number: int, line: str, options: ReadOptions) -> Wor
     if DIFFICULT_LINE.fullmatch(line):
         raise malformed(path, number, "a label, not a mark of difficulty before it (RCTW-17: --format rctw17)", line)
     for shape, quoted in ((QUOTED, True), (POLYGON, False), (PLAIN, False)):
-        if (match := shape.fullmatch(line)) and "\t" not in match[match.lastindex].strip():
+        match = shape.fullmatch(line)
+        if match and "\t" not in match[match.lastindex].strip() and not (quoted and QUOTED_COLUMNS.search(line)):
             *points, text = match.groups()
             return Word(box_around([float(point) for point in points]), unescape(text) if quoted else text.strip())
     raise malformed(path, number, 'x1,y1,...,x4,y4,text or left, top, right, bottom, "text", no further column', line)
@@ -110,7 +111,9 @@ def read_mlt(source: Path, options: ReadOptions) -> Listing:
 def parse_mlt(path: Path, number: int, line: str, options: ReadOptions) -> Word:
     match = SCRIPT_LINE.fullmatch(line)
     if not match or "\t" in match[10].strip():
-        raise malformed(path, number, f"x1,y1,...,x4,y4,script,text (script: {', '.join(SCRIPTS)}), no further column", line)
+        raise malformed(
+            path, number, f"x1,y1,...,x4,y4,script,text (script: {', '.join(MLT_SCRIPTS)}, ...), no further column", line
+        )
     return Word(box_around([float(point) for point in match.groups()[:8]]), match[10].strip(), options.other_language(match[9]))
 
 

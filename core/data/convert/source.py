@@ -92,18 +92,18 @@ def utf8_bytes(path: Path) -> bytes:
     """The bytes of a text file without UTF-8's byte order mark; DataError if they are in an encoding that can be told."""
     raw = read_bytes(path)
     refuse_wide(path, raw)
-    if b"\0" in raw:
-        line = raw[: raw.index(b"\0")].count(b"\n") + 1
-        raise DataError(f"{path}, line {line}: a NUL byte, as in UTF-16 and UTF-32 or in files that are not text; {CONVERT}")
     return raw.removeprefix(codecs.BOM_UTF8)
 
 
-def refuse_wide(path: Path, start: bytes) -> None:
-    """DataError if a file begins with the byte order mark of UTF-16 or UTF-32."""
+def refuse_wide(path: Path, raw: bytes) -> None:
+    """DataError for UTF-16 and UTF-32, with or without a byte order mark; ASCII in them has NUL bytes."""
     for mark, name in BYTE_ORDER_MARKS.items():
-        if start.startswith(mark):
+        if raw.startswith(mark):
             seen = mark.hex(" ").upper()
             raise DataError(f"{path}: {name} (byte order mark {seen}), not UTF-8; convert it: iconv -f {name} -t UTF-8")
+    if b"\0" in raw:
+        line = raw[: raw.index(b"\0")].count(b"\n") + 1
+        raise DataError(f"{path}, line {line}: a NUL byte, as in UTF-16 and UTF-32 or in files that are not text; {CONVERT}")
 
 
 def parse_json(path: Path) -> object:
