@@ -1,7 +1,7 @@
 """Label files: other labels for images that are read already (section V-G scores the same readings with cleaned ones).
 
-One CSV per benchmark, DATA/labels/<name>/<benchmark>.csv, in UTF-8, with the columns `index` (key number in the LMDB, from 1)
-and `label`, and one line per stored image, those whose label stays included. The corrected labels that Table X was scored
+One CSV per benchmark, DATA/labels/<name>/<benchmark>.csv, in UTF-8, with two columns, `index` (key number in the LMDB, from
+1) and `label`, and one line per stored image, those whose label stays included. The corrected labels that Table X was scored
 with (Yang et al. 2023, "Masked and permuted implicit context learning") have no format that is known here, so write them so.
 """
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from core.charset import CHARSETS, RejectedLabel, normalise_label
+from core.charset import CHARSETS, RejectedLabel, read_label
+from core.data.convert.lists import csv_rows
 from core.errors import ReportError
-from reports.collect.stored import damaged
 
 MAX_LETTERS = 25  # the label rule of section IV-A
 
@@ -40,10 +40,10 @@ def corrected(predictions: pd.DataFrame, folder: Path, benchmarks: dict) -> pd.D
 
 def read_labels(path: Path, stored: int) -> pd.Series:
     """The labels of a file, by index; nothing for a label that the rules of stored ones (core.charset) drop."""
-    with damaged(path, "expected a CSV in UTF-8 with the columns index,label"):
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if not {"index", "label"} <= set(frame.columns):
-        raise ReportError(f"{path}: columns are {', '.join(frame.columns)}; expected index,label")
+    rows = [(index, label) for _, index, label, _ in csv_rows(path, "index,label")]
+    if rows[:1] != [("index", "label")]:
+        raise ReportError(f"{path}: columns are {', '.join(rows[0]) if rows else 'none'}; expected index,label")
+    frame = pd.DataFrame(rows[1:], columns=rows[0])
     numbers = pd.to_numeric(frame["index"], errors="coerce")
     if problem := wrong_lines(frame["index"], numbers, stored):
         raise ReportError(
@@ -53,11 +53,11 @@ def read_labels(path: Path, stored: int) -> pd.Series:
 
     def as_stored(label: str) -> str | None:
         try:
-            return normalise_label(label, CHARSETS[94], MAX_LETTERS)
+            return read_label(label, CHARSETS[94], MAX_LETTERS)
         except RejectedLabel:
             return None
 
-    return frame.set_index(numbers.astype(int)).label.fillna("").map(as_stored)  # a line without a comma has none
+    return frame.set_index(numbers.astype(int)).label.map(as_stored)
 
 
 def wrong_lines(written: pd.Series, numbers: pd.Series, stored: int) -> str:

@@ -55,7 +55,7 @@ def test_every_bad_sample_is_named(diagnosis):
     train = diagnosis.scans[0]
     assert train.name == "train/real/A" and len(train.samples) == 12
     assert [found.index for found in train.unreadable] == [7, 8]
-    assert train.image_facts()["odd"] == [["image-000000006", "JPEG in mode CMYK"]]
+    assert train.image_facts()["odd"] == [["image-000000006", "JPEG in mode CMYK: converted to RGB"]]
     facts = train.label_facts()
     assert [entry[:2] for entry in facts["ledger"]] == [
         ["label-000000009", "empty label"],

@@ -9,7 +9,7 @@ import lmdb
 import numpy as np
 import pytest
 
-from core.charset import CHARSET_36, CHARSET_94, RejectedLabel, normalise_label
+from core.charset import CHARSET_36, CHARSET_94, RejectedLabel, read_label
 from core.data import index
 from core.data.environments import close
 from core.data.labels import Rules
@@ -52,7 +52,7 @@ def one_by_one(labels: dict[int, bytes], stored: int, rules: Rules) -> tuple[lis
         try:
             if i not in labels:
                 raise RejectedLabel("no such key")
-            samples.append(Sample(i, normalise_label(labels[i].decode(), *rules)))
+            samples.append(Sample(i, read_label(labels[i].decode(), *rules)))
         except UnicodeDecodeError:
             ledger.add("not UTF-8", f"label-{i:09d}")
         except RejectedLabel as reason:

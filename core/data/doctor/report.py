@@ -129,7 +129,7 @@ def lmdb_problems(scan: Scan, near: Sequence[Pair]) -> list[str]:
         lines.append(f"{len(unreadable):,} images cannot be decoded: {shortened(named)}")
     for kind, count in Counter(what for _, what in images["odd"]).most_common():
         keys = ", ".join(key for key, what in images["odd"] if what == kind)
-        lines.append(f"{count:,} images are {kind}, and are converted to RGB: {shortened(keys)}")
+        lines.append(f"{count:,} images are {kind} ({shortened(keys)})")
     for reason, count in sorted(labels["dropped"].items()):
         keys = [f"{key} {label[:30]!r}" for key, what, label in labels["ledger"] if what == reason]
         lines.append(f"{count:,} labels are dropped, {reason}: {shortened(', '.join(keys[:EXAMPLES]))}")
