@@ -195,17 +195,16 @@ def train_loop(run: Run, start: int) -> None:
                         bar.console.print(run.monitor.news.pop(0))
                     note = f"loss {losses[0].item():.3f}  {entry['images_per_s']:.0f} images/s"
                     bar.update(task, completed=step, note=note)
-                if save_and_validate(run, step, stopper):
-                    clock = time.perf_counter()
+                clock += save_and_validate(run, step, stopper)
             run.finish()
         except BadStep as bad:
             raise refuse(bad, run.words, order, run.out, team) from None
 
 
-def save_and_validate(run: Run, step: int, stopper: Stopper) -> bool:
-    """Save the state and validate, where they are due after a step; returns whether the model was validated.
+def save_and_validate(run: Run, step: int, stopper: Stopper) -> float:
+    """Save the state and validate, where they are due after a step; returns the seconds of the validation.
 
-    The caller restarts its clock after a validation, so that its time is not counted as the steps'.
+    They are not the steps' own, and the caller leaves them out of their time.
 
     Raises:
         Interrupted: a process was asked to stop, and the state is saved.
@@ -216,11 +215,13 @@ def save_and_validate(run: Run, step: int, stopper: Stopper) -> bool:
         run.save(step)
     if step == run.steps:  # after its state: a run that resumes from it still has both
         run.take_average()
+    began = time.perf_counter()
     if due and not asked:
         run.validate(step, stopper)
+    seconds = time.perf_counter() - began
     if asked or due:
         stop_if_asked(run, stopper, step)
-    return due
+    return seconds
 
 
 def stop_if_asked(run: Run, stopper: Stopper, step: int) -> None:
