@@ -21,6 +21,7 @@ from core.peers import run as peers
 from core.peers.__main__ import main
 from core.peers.reader import Identity, Reader, Reading, as_entry, require
 
+MISSING = "the optional extra [peers] is not installed: make test-all does it"
 READS = {1: "w1", 2: "W-2", 3: "wrong", 4: "Café", 5: ""}  # by the red value of the image
 
 
@@ -153,8 +154,8 @@ def test_a_missing_package_names_the_extra(data, tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def package():
-    pytest.importorskip("onnxruntime", reason="the optional extra [peers] is not installed")
-    return pytest.importorskip("rapidocr", reason="the optional extra [peers] is not installed")
+    pytest.importorskip("onnxruntime", reason=MISSING)
+    return pytest.importorskip("rapidocr", reason=MISSING)
 
 
 def test_other_weights_are_refused(package, monkeypatch):
