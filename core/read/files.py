@@ -28,7 +28,7 @@ def image_files(named: Iterable[Path]) -> Iterator[Path | UserError]:
             continue
         if others:
             print(
-                f"note: {path}: {len(others):,} files left out that are not named as images are, first {others[0]}",
+                f"note: {path}: {len(others):,} files left out, hidden or not named as images, first {others[0]}",
                 file=sys.stderr,
             )
         yield from images or [UserError(f"{path}: no image here")]

@@ -52,7 +52,7 @@ def test_a_folder_is_read_and_what_is_left_out_is_counted(read, pictures):
     readings, messages, status = read(pictures, pictures / "a.png", "gone.png", "--batch", "2")
     assert list(readings) == ["a.png", "b.JPG", "c.bmp", "tall.png"] and status == 1
     note, broken, gone, count = messages.splitlines()
-    assert "crops: 3 files left out that are not named as images are, first" in note and ".d.png" in note
+    assert "crops: 3 files left out, hidden or not named as images, first" in note and ".d.png" in note
     assert "broken.png: not an image" in broken and gone == "error: gone.png: no such file"
     assert count == "2 of 7 files could not be read"
 

@@ -18,8 +18,8 @@ from core.files import ROOT
 TABLES = ("table_III", "table_IX")
 TARGETS = (*TABLES, "figure_2", "lr_search", "doctor")
 TRAINING = {"train", "trial"}
-TESTING = {"peer", "attention", "draw_figure_2"}
-JOBS = {*TRAINING, *TESTING, "evaluate", "reading_time", "doctor", "table", "lr_search"}
+TESTING = {"peer", "attention"}
+JOBS = {*TRAINING, *TESTING, "draw_figure_2", "evaluate", "reading_time", "doctor", "table", "lr_search"}
 SETTINGS = {"scale": "smoke", "seeds": [0], "threads": 1, "peers": []}
 
 
