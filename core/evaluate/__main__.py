@@ -17,7 +17,8 @@ from core.errors import user_errors
 def parser() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(
         prog="python -m core.evaluate",
-        description="Read every benchmark below DATA/test with a trained model; keep predictions and scores.",
+        description="Read every benchmark below DATA/test with a trained model; keep predictions and scores. What it has "
+        "read before in the same way, known by the benchmark's content, is taken over.",
     )
     add_model(command)
     about = (
