@@ -75,21 +75,29 @@ def as_labels_are(reading: str) -> str:
         return ""
 
 
-def kept(part: Path, reader: Reader, folder: Path) -> tuple[pd.DataFrame, dict] | None:
-    """The benchmarks that an interrupted run finished, if reader and data are the same; None otherwise."""
-    if not (part / "metrics.json").is_file():
-        return None
-    earlier = json.loads((part / "metrics.json").read_text())
-    if earlier["reader"] != asdict(reader.identity) or earlier["read"]["fingerprint"] != fingerprint(folder):
-        return None
-    return pd.read_parquet(part / "predictions.parquet"), earlier["read"]
+def kept(state: Path, reader: Reader, folder: Path, name: str) -> tuple[pd.DataFrame, dict] | None:
+    """What this reader has read of this benchmark before, known by its content; None if nothing.
+
+    Args:
+        name: under which the rows are returned.
+    """
+    content = fingerprint(folder)
+    for path in sorted(state.glob("*/metrics.json")):
+        earlier = json.loads(path.read_text())
+        if earlier["reader"] == asdict(reader.identity) and earlier["read"]["fingerprint"] == content:
+            return pd.read_parquet(path.with_name("predictions.parquet")).assign(benchmark=name), earlier["read"]
+    return None
 
 
-def read_benchmarks(reader: Reader, data: Path, out: Path) -> dict:
+def read_benchmarks(reader: Reader, data: Path, out: Path, state: Path | None = None) -> dict:
     """Read every benchmark below data/test; write out/predictions.parquet and, last, out/metrics.json.
 
-    Every benchmark is kept in out/state when it is finished and read only once, however often the run is interrupted.
+    Every benchmark is kept in `state` when it is finished and read only once, however often the run is interrupted, and
+    whatever lies beside it in the test folder.
     One that cannot be opened is reported and left out, the others are read.
+
+    Args:
+        state: out/state if None; other test sets may share it.
 
     Returns:
         The content of metrics.json.
@@ -98,18 +106,18 @@ def read_benchmarks(reader: Reader, data: Path, out: Path) -> dict:
         DataError: no benchmark could be read.
     """
     frames, entries, benchmarks = [], {}, benchmarks_of(data)
+    state = state or out / "state"
     (out / "metrics.json").unlink(missing_ok=True)  # from here on it does not belong to what lies beside it
     for name, folder in benchmarks.items():
-        part = out / "state" / name
         try:
-            done = kept(part, reader, folder)
+            done = kept(state, reader, folder, name)
             frame, circumstances = done or read_benchmark(reader, folder, name)
         except DataError as error:
             entries[name] = {"error": str(error)}
             print(f"{name}: left out: {error}")
             continue
         if done is None:
-            with atomic_folder(part) as whole:
+            with atomic_folder(state / circumstances["fingerprint"]) as whole:
                 frame.to_parquet(whole / "predictions.parquet", index=False)
                 write_json(whole / "metrics.json", {"reader": asdict(reader.identity), "read": circumstances})
         frames.append(frame)
