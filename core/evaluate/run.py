@@ -10,12 +10,13 @@ import torch
 
 from core.charset import CHARSETS
 from core.data.benchmarks import benchmarks_of
-from core.data.lmdb import fingerprint
+from core.data.labels import PUBLISHED_RULES, name_of
+from core.data.lmdb import fingerprint, say_copies
 from core.data.loading import Words, open_words
 from core.data.transforms import ToTensor
 from core.errors import DataError, UserError
 from core.evaluate.done import undone, write_done
-from core.evaluate.metrics import score
+from core.evaluate.metrics import images_left_out, score, unscored
 from core.evaluate.readings import OUTPUTS, read_words
 from core.experiment.experiment import load
 from core.experiment.protocol import Protocol, evaluation_digest
@@ -98,7 +99,9 @@ def show_scores(row: str, benchmarks: dict[str, dict], output: str) -> None:
     for name, metrics in benchmarks.items():
         if "n" in metrics:
             shown = output if output in metrics else "visual"
-            print(f"{name:20} {metrics[shown]['accuracy']:5.1f} %  of {metrics['n']} words ({shown})")
+            left = images_left_out(metrics)
+            scored = f"{name:20} {metrics[shown]['accuracy']:5.1f} %  of {metrics['n']} words ({shown})"
+            print("; ".join(filter(None, [scored, left])))
 
 
 def evaluate(
@@ -136,22 +139,24 @@ def evaluate_together(
     metrics: list[dict] = [{} for _ in protocols]
     for name, folder in benchmarks_of(data).items():
         start = time.perf_counter()
-        words, problem = open_benchmark(folder, model, protocols[0].normalisation, team)
+        words, problem = open_benchmark(folder, model.towers.image_size, protocols[0].normalisation, team)
         if problem:
             for entry in metrics:
                 entry[name] = {"error": problem}
             if team.is_main:
                 print(f"{name}: left out: {problem}")
             continue
+        for line in say_copies(lmdb.path for lmdb in words.lmdbs) if team.is_main else ():
+            print(f"{name}: {line}")
         read = read_words(model, words, protocols, name, workers=workers, team=team)
         seconds = time.perf_counter() - start  # all rows are on the host: nothing is left to wait for
-        stored = sum(lmdb.stored for lmdb in words.lmdbs)
         for number, (readings, protocol) in enumerate(zip(read, protocols, strict=True)):
             frames[number].append(readings.rows)
             images = max(1, len(readings.rows))
             metrics[number][name] = {
                 **scores(readings.rows, CHARSETS[protocol.scoring_charset_size]),
-                "stored": stored,
+                "stored": words.stored,
+                "lmdbs": {lmdb.name: lmdb.stored for lmdb in words.lmdbs},
                 "left_out": readings.ledger.as_dict(),
                 "fingerprint": fingerprint(folder),
                 "model_seconds_per_image": readings.model_seconds / images,
@@ -162,12 +167,15 @@ def evaluate_together(
     return write_evaluations(model, group, frames, metrics, workers, team)
 
 
-def open_benchmark(folder: Path, model: CLIP4STR, normalisation: str, team: DistEnv) -> tuple[Words | None, str]:
-    """The words of a benchmark, or why a process of the team cannot open it: then all of them leave it out."""
+def open_benchmark(folder: Path, image_size: tuple[int, int], normalisation: str, team: DistEnv) -> tuple[Words | None, str]:
+    """The words of a benchmark, or why a process of the team cannot open it: then all of them leave it out.
+
+    The published label rules decide which words count, whatever the model: one that writes shorter words has the longer
+    ones wrong, so that all models are compared on the same images.
+    """
     words, problem = None, ""
     try:
-        lmdbs = open_words(folder, CHARSETS[94], model.max_letters)
-        words = Words(lmdbs, ToTensor(model.towers.image_size, normalisation))
+        words = Words(open_words(folder, *PUBLISHED_RULES), ToTensor(image_size, normalisation))
     except DataError as error:
         problem = str(error)
     return words, next(filter(None, team.gather(problem)), "")
@@ -208,8 +216,9 @@ def write_evaluations(
 
 
 def scores(rows: pd.DataFrame, charset: str) -> dict:
-    """n, correct, accuracy and 1-NED of every output the model has."""
-    summary = {}
+    """n, correct, accuracy and 1-NED of every output the model has, and the labels that cannot be scored."""
+    keys = (f"{lmdb}: {name_of(index)}" for lmdb, index in zip(rows["lmdb"], rows["index"], strict=True))
+    summary = {"unscored": unscored(rows.label, keys, charset)}
     for output in OUTPUTS:
         if rows[output].notna().all():
             scored = score(list(rows.label), list(rows[output]), charset)

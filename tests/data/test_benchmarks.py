@@ -142,7 +142,7 @@ def test_an_evaluation_reads_each_benchmark_under_its_name(model, tmp_path):
     metrics = evaluate(model, tmp_path, {tmp_path / "out": protocol})[tmp_path / "out"]
     assert list(metrics["benchmarks"]) == ["COCO", "CUTE80", "mine"]
     assert set(pd.read_parquet(tmp_path / "out" / "predictions.parquet").benchmark) == set(metrics["benchmarks"])
-    assert stored_images(tmp_path)("COCO", 1).size == (60, 24)
+    assert stored_images(tmp_path)("COCO", ".", 1).size == (60, 24)
 
 
 def write_evaluations(plan: planning.Plan) -> None:

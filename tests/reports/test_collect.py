@@ -29,7 +29,7 @@ def runs(results):
 def test_predictions_are_scored_without_case(results, runs):
     frame = read_predictions(results, runs.loc["image0-text6"])
     assert frame[frame.benchmark == "incidental"].correct.tolist() == [True, True, True, False]
-    assert list(frame.columns) == ["benchmark", "index", "seed", "label", "reading", "correct"]
+    assert list(frame.columns) == ["benchmark", "lmdb", "index", "seed", "label", "reading", "correct"]
 
 
 def test_a_missing_list_or_file_is_named(results, runs):
