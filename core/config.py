@@ -251,6 +251,11 @@ class Paths(Names):
         super().__init__(macros)
         self.modules: dict[str, str] = {}
 
+    def learn(self, statement: config_parser.ImportStatement) -> None:
+        """Take in what an import binds: `import a.b` binds a."""
+        bound = statement.bound_name()
+        self.modules[bound] = statement.module if statement.is_from or statement.alias else bound
+
     def path(self, selector: str) -> str:
         """The full dotted name of something imported."""
         bound, _, inner = selector.partition(".")
@@ -288,7 +293,7 @@ def values_by_path(text: str) -> dict[str, object]:
     names = Paths(macros)
     for statement in config_parser.ConfigParser(text, names):
         if isinstance(statement, config_parser.ImportStatement):
-            names.modules[statement.bound_name()] = statement.module
+            names.learn(statement)
         elif isinstance(statement, config_parser.BindingStatement):
             if statement.arg_name:
                 scope = "" if statement.scope in macros else statement.scope  # gin writes what a macro refers to so
@@ -335,7 +340,7 @@ def refuse_overwritten(path: Path, scale: str, default: bool = False) -> dict[st
     for statement in config_parser.ConfigParser(text_at(path, scale), names):
         line, section = statement.location.line_num, sections[statement.location.line_num - 1]
         if isinstance(statement, config_parser.ImportStatement):
-            names.modules[statement.bound_name()] = statement.module
+            names.learn(statement)
         elif isinstance(statement, config_parser.IncludeStatement):
             included = refuse_overwritten(find_include(statement.filename, scale), scale, default)
             if not (default and "{scale}" in statement.filename):

@@ -95,7 +95,7 @@ class ImageLmdb:
             try:
                 zero, first, last = (transaction.get(key_of(kind, number)) is not None for number in (0, 1, self.stored))
                 well_formed = first or last or self.has_nine_digits(transaction, kind)
-                forms = [] if well_formed and not zero else forms_of(transaction)
+                forms = [] if well_formed and not zero else forms_of(transaction, kind)
             except lmdb.Error:  # a damaged page: whoever reads it names what is lost
                 return
             if (zero and not last) or not well_formed:
@@ -166,12 +166,15 @@ def key_of(kind: str, number: int) -> bytes:
     return f"{kind}-{number:09d}".encode()
 
 
-def forms_of(transaction: lmdb.Transaction) -> list[str]:
-    """The first key of each form among the first keys: forms differ in more than digits."""
-    keys = islice(transaction.cursor().iternext(values=False), LOOKED_AT)
+def forms_of(transaction: lmdb.Transaction, kind: str) -> list[str]:
+    """The first key of each form, of some keys from `kind` on and of the first ones: forms differ in more than digits."""
     forms: dict[str, str] = {}
-    for key in (bytes(key).decode("utf-8", "backslashreplace") for key in keys):
-        forms.setdefault(re.sub(r"\d", "0", key), key[:40])
+    for start in (kind.encode(), b""):
+        cursor = transaction.cursor()
+        found = cursor.set_range(start) if start else cursor.first()
+        for key in islice(cursor.iternext(values=False), LOOKED_AT) if found else ():
+            text = bytes(key).decode("utf-8", "backslashreplace")
+            forms.setdefault(re.sub(r"\d", "0", text), text[:40])
     return list(forms.values())[:FORMS_SHOWN]
 
 
