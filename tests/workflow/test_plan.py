@@ -302,5 +302,7 @@ def test_hidden_files_are_no_rows_and_a_row_that_is_the_baseline_is_told(table, 
     put(tmp_path / "mine" / "._idea.gin", b"\x00\x05\x16\x07")
     plan = table(text="DROPOUT = 0.0\n")  # as at micro scale
     assert [row.name for row in plan.tables["mine"]] == ["base", "idea"]
-    assert same_as_baseline(plan) == ["mine/idea trains and is scored exactly as the baseline base: it changes nothing here"]
+    assert same_as_baseline(plan) == [
+        "mine/idea trains and is scored exactly as the baseline base: its file changes nothing here"
+    ]
     assert same_as_baseline(table(text="DROPOUT = 0.2\n")) == []
