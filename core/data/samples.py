@@ -100,8 +100,8 @@ def left_out_text(stored: int, left_out: Mapping[str, Mapping], others: Mapping[
     if reasons:
         reason, most = max(reasons.items(), key=lambda entry: entry[1]["count"])
         total = sum(entry["count"] for entry in reasons.values())
-        share = "" if len(reasons) == 1 else f"{most['count']:,} of them "
-        parts.append(f"{total:,} of {stored:,} stored are left out: {share}{reason} (e.g. {most['examples'][0]})")
+        share = "" if len(reasons) == 1 else f", {most['count']:,} of them"
+        parts.append(f"{total:,} of {stored:,} stored are left out{share}: {reason} (e.g. {most['examples'][0]})")
     if beyond:
         parts.append(f"{beyond['count']:,} lie {BEYOND} (e.g. {beyond['examples'][0]})")
     return "; ".join(parts)

@@ -85,10 +85,10 @@ def test_what_is_left_out_has_a_number_and_a_reason(tmp_path):
     write_lmdb(tmp_path, [(picture(0), label) for label in ("word", "a" * 26, "b" * 26, " ")])
     words = Words(open_words(tmp_path, *PUBLISHED_RULES), None)
     assert left_out_text(words.stored, words.ledger().as_dict()) == (
-        f"3 of 4 stored are left out: 2 of them longer than 25 characters (e.g. {tmp_path}: label-000000002)"
+        f"3 of 4 stored are left out, 2 of them: longer than 25 characters (e.g. {tmp_path}: label-000000002)"
     )
     assert left_out_text(4, {}) == ""
     with pytest.raises(
-        DataError, match=r"no label here passes the label rules: 4 of 4 stored are left out: 3 of them longer than 0"
+        DataError, match=r"no label here passes the label rules: 4 of 4 stored are left out, 3 of them: longer than 0"
     ):
         open_words(tmp_path, PUBLISHED_RULES.charset, 0)

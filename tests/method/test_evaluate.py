@@ -120,7 +120,7 @@ def test_a_model_of_shorter_words_is_scored_on_the_same_images(smoke, tmp_path, 
     assert list(pd.read_parquet(tmp_path / "out" / "predictions.parquet").label) == ["word", "lengthy", "?!"]
     show_scores("short", metrics["benchmarks"], "cross")
     shown = capsys.readouterr().out
-    assert "of 2 words (cross); 2 of 4 stored are left out: 1 of them " in shown and "label-00000000" in shown
+    assert "of 2 words (cross); 2 of 4 stored are left out, 1 of them: " in shown and "label-00000000" in shown
     assert metrics["benchmarks"]["SVT"]["unscored"] == {
         "no character of the 36 that are scored": {"count": 1, "examples": [".: label-000000004"]}
     }
