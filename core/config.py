@@ -29,6 +29,11 @@ from core.weights.allowlist import check_allowlist
 
 Built = TypeVar("Built")
 SECTION = re.compile(r"\[(\w+)\]\s*(?:#.*)?$")
+MOVE = {  # where a value belongs that a section replaces
+    "paper": "move the first below [micro]",
+    "micro": "move the first below [paper]",
+    "smoke": "move the first below [paper] and [micro]",
+}
 BASE = ROOT / "ablations" / "base.gin"  # with what it includes, defaults that rows start from
 
 
@@ -353,12 +358,8 @@ def refuse_overwritten(path: Path, scale: str, default: bool = False) -> dict[st
             key, written = (".".join(filter(None, (name, statement.arg_name))) for name in (key, written))
             new = Setting(written, repr(statement.value), path, line, section, default)
             if key in last:
-                where = (
-                    f"move the first below [{other_scale(section)}]"
-                    if section and not last[key].section
-                    else "keep one of them"
-                )
-                refuse_second(last[key], new, path, section, where)
+                apart = section and not last[key].section
+                refuse_second(last[key], new, path, section, MOVE[section] if apart else "keep one of them")
             last[key] = new
     return last
 
@@ -377,11 +378,6 @@ def refuse_second(first: Setting, second: Setting, path: Path, section: str, fix
             f"{first}: {first.name} = {first.value} has no effect, as {second} sets {second.name} = {second.value} after it; "
             f"{fix}"
         )
-
-
-def other_scale(scale: str) -> str:
-    """A scale that does not read another one's section."""
-    return "micro" if scale == "paper" else "paper"
 
 
 def refuse_foreign(text: str, source: Path) -> None:
