@@ -26,6 +26,7 @@ from ablations.rows import (
     evaluations_of,
     plan_row,
     refuse_baseline,
+    refuse_name,
     row_files,
     table_names,
 )
@@ -277,6 +278,7 @@ def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = 
     for table in wanted or table_names():
         if not (TABLES / table / "table.yaml").is_file():
             raise ConfigError(f"no table {table!r}: there are {', '.join(table_names())}")
+        refuse_name(table)
         layouts[table] = read_layout(table)
         layout = layouts[table]
         generated, at_paper = (

@@ -13,7 +13,7 @@ import lmdb
 import numpy as np
 
 from core.charset import CHARSET_94, RejectedLabel, read_label, reduce_text
-from core.data.samples import Ledger, Samples
+from core.data.samples import BEYOND, Ledger, Samples
 from core.errors import DataError
 
 PREFIX, DIGITS = b"label-", 9
@@ -61,7 +61,7 @@ def scan(file: Path, transaction: lmdb.Transaction, stored: int, rules: Rules) -
         sizes.append(lengths[lengths > 0])
         texts.append(text)
     ledger.add_all("no such key", (name_of(number) for number in np.flatnonzero(~present[1:]) + 1))
-    ledger.add_all("beyond num-samples", (name_of(stored + 1 + i) for i in range(beyond)))
+    ledger.add_all(BEYOND, (name_of(stored + 1 + i) for i in range(beyond)))
     samples = Samples(np.concatenate(numbers).astype(np.int32), np.cumsum(np.concatenate(sizes)), b"".join(texts))
     return samples, ledger
 

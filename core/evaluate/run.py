@@ -11,13 +11,14 @@ import torch
 
 from core.charset import CHARSETS
 from core.data.benchmarks import benchmarks_of, canonical
-from core.data.lmdb import fingerprint
+from core.data.labels import PUBLISHED_RULES, name_of
+from core.data.lmdb import fingerprint, say_copies
 from core.data.loading import Words, open_words
 from core.data.transforms import ToTensor
 from core.errors import DataError, UserError
 from core.evaluate.done import PREDICTIONS, undone, write_done
 from core.evaluate.earlier import METRICS, Earlier, model_digest
-from core.evaluate.metrics import score
+from core.evaluate.metrics import images_left_out, score, unscored
 from core.evaluate.readings import OUTPUTS, read_words
 from core.experiment.experiment import load
 from core.experiment.protocol import Protocol, evaluation_digest
@@ -129,7 +130,9 @@ def show_scores(row: str, benchmarks: dict[str, dict], output: str) -> None:
     for name, metrics in benchmarks.items():
         if "n" in metrics:
             shown = output if output in metrics else "visual"
-            print(f"{name:20} {metrics[shown]['accuracy']:5.1f} %  of {metrics['n']} words ({shown})")
+            left = images_left_out(metrics)
+            scored = f"{name:20} {metrics[shown]['accuracy']:5.1f} %  of {metrics['n']} words ({shown})"
+            print("; ".join(filter(None, [scored, left])))
 
 
 def evaluate(
@@ -210,17 +213,19 @@ def read_benchmark(
 ) -> tuple[list[tuple[pd.DataFrame, dict]], str]:
     """For each protocol the rows of a benchmark and its entry of metrics.json without scores; or why it cannot be opened."""
     start = time.perf_counter()
-    words, problem = open_benchmark(folder, model, protocols[0].normalisation, team)
+    words, problem = open_benchmark(folder, model.towers.image_size, protocols[0].normalisation, team)
     if problem:
         return [], problem
+    for line in say_copies(lmdb.path for lmdb in words.lmdbs) if team.is_main else ():
+        print(f"{name}: {line}")
     read = read_words(model, words, protocols, name, workers=workers, team=team)
     seconds = time.perf_counter() - start  # all rows are on the host: nothing is left to wait for
-    content, stored = fingerprint(folder), sum(lmdb.stored for lmdb in words.lmdbs)
-    results = []
+    content, results = fingerprint(folder), []
     for readings in read:
         images = max(1, len(readings.rows))
         entry = {
-            "stored": stored,
+            "stored": words.stored,
+            "lmdbs": {lmdb.name: lmdb.stored for lmdb in words.lmdbs},
             "left_out": readings.ledger.as_dict(),
             "fingerprint": content,
             "model_seconds_per_image": readings.model_seconds / images,
@@ -230,12 +235,15 @@ def read_benchmark(
     return results, ""
 
 
-def open_benchmark(folder: Path, model: CLIP4STR, normalisation: str, team: DistEnv) -> tuple[Words | None, str]:
-    """The words of a benchmark, or why a process of the team cannot open it: then all of them leave it out."""
+def open_benchmark(folder: Path, image_size: tuple[int, int], normalisation: str, team: DistEnv) -> tuple[Words | None, str]:
+    """The words of a benchmark, or why a process of the team cannot open it: then all of them leave it out.
+
+    The published label rules decide which words count, whatever the model: one that writes shorter words has the longer
+    ones wrong, so that all models are compared on the same images.
+    """
     words, problem = None, ""
     try:
-        lmdbs = open_words(folder, CHARSETS[94], model.max_letters)
-        words = Words(lmdbs, ToTensor(model.towers.image_size, normalisation))
+        words = Words(open_words(folder, *PUBLISHED_RULES), ToTensor(image_size, normalisation))
     except DataError as error:
         problem = str(error)
     return words, next(filter(None, team.gather(problem)), "")
@@ -278,8 +286,9 @@ def write_evaluations(
 
 
 def scores(rows: pd.DataFrame, charset: str) -> dict:
-    """n, correct, accuracy and 1-NED of every output the model has."""
-    summary = {}
+    """n, correct, accuracy and 1-NED of every output the model has, and the labels that cannot be scored."""
+    keys = (f"{lmdb}: {name_of(index)}" for lmdb, index in zip(rows["lmdb"], rows["index"], strict=True))
+    summary = {"unscored": unscored(rows.label, keys, charset)}
     for output in OUTPUTS:
         if rows[output].notna().all():
             scored = score(list(rows.label), list(rows[output]), charset)

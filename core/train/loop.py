@@ -153,6 +153,8 @@ class Run:
             content = {"train": train_record(self.words, self.steps), "finished": now(), "undecodable": self.ledger.as_dict()}
             content |= {"captions_cut": self.model.captions_cut, "skipped_steps": self.monitor.skipped}
             write_json(self.out / "provenance.json", {**self.record, **content})
+            for reason, entry in content["undecodable"].items():
+                print(f"{reason}: {entry['count']:,} times while training (e.g. {entry['examples'][0]})")
             # After provenance, for with its model a run is finished; and the state goes last: until then a run resumes from it.
             save_model(self.model, self.loaded.training, self.identity, self.out)
             shutil.rmtree(self.out / "state", ignore_errors=True)

@@ -34,6 +34,7 @@ def write(folder: Path, labels: list[bytes], stored: int | None = None) -> Path:
     with lmdb.open(str(folder), map_size=64 << 20) as database, database.begin(write=True) as transaction:
         for i, label in enumerate(labels, start=1):
             transaction.put(b"label-%09d" % i, label)
+        transaction.put(b"image-000000001", b"")
         transaction.put(b"num-samples", b"%d" % (len(labels) if stored is None else stored))
     return folder
 

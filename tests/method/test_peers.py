@@ -70,7 +70,7 @@ def test_readings_pass_label_rules_and_scoring(data, tmp_path):
     }
     assert json.loads((tmp_path / "out/metrics.json").read_text()) == metrics
     rows = pd.read_parquet(tmp_path / "out/predictions.parquet")
-    assert list(rows.columns) == ["benchmark", "index", "label", "length", "reading", "confidence"]
+    assert list(rows.columns) == ["benchmark", "lmdb", "index", "label", "length", "reading", "confidence"]
     assert list(rows.benchmark) == ["A"] * 5 + ["B"] * 2 and list(rows["index"]) == [1, 2, 3, 4, 5, 1, 2]
     assert list(rows.label[:5]) == ["w1", "w2", "w3", "Cafe", "w5"] and list(rows.length[:5]) == [2, 2, 2, 4, 2]
     assert list(rows.reading[:5]) == list(READS.values()) and list(rows.confidence[:2]) == [0.1, 0.2]

@@ -145,18 +145,23 @@ def separated(line: str) -> str:
     return f", not separated by {seen}" if seen else ""
 
 
-def csv_rows(path: Path, columns: str = "image,label") -> Rows:
-    """Rows of two columns; fields are quoted as spreadsheets do."""
+def csv_rows(path: Path) -> Rows:
+    """Rows of an image and its label."""
+    return (Row(number, *fields) for number, fields in csv_fields(path, "image,label"))
+
+
+def csv_fields(path: Path, columns: str) -> Iterator[tuple[int, list[str]]]:
+    """Every line's number and its fields, as many as there are columns; they are quoted as spreadsheets do."""
     numbered = list(numbered_lines(path))
     numbers = [number for number, _ in numbered]
     lines = csv.reader(io.StringIO("\n".join(text for _, text in numbered)), strict=True)
     try:
         for row in lines:
             number = numbers[lines.line_num - 1]  # of the file, where blank lines count
-            if len(row) != 2:
+            if len(row) != columns.count(",") + 1:
                 hint = separated(row[0]) if len(row) == 1 else ""
                 raise malformed(path, number, f"{columns}{hint} (a label with a comma in double quotes)", ",".join(row))
-            yield Row(number, *row)
+            yield number, row
     except csv.Error as error:
         raise DataError(f"{path}, line {numbers[lines.line_num - 1]}: {error}") from error
 
