@@ -14,7 +14,7 @@ from scipy.io import savemat
 from core.charset import not_a_word
 from core.data.convert.formats import FORMATS, guess
 from core.data.convert.source import Item, ReadOptions
-from core.data.lmdb import WordLmdb, write_lmdb
+from core.data.lmdb import WHOLE, WordLmdb, write_lmdb
 from core.data.prepare import Filter, prepare
 from core.data.render.lexicon import read_words
 from core.errors import DataError
@@ -143,12 +143,12 @@ def test_stored_labels_that_are_no_words_are_in_the_ledger(tmp_path):
 
 def test_cleaned_labels_and_word_lists_follow_the_same_rules(tmp_path):
     path = put(tmp_path / "SVT.csv", "\ufeffindex,label\n1,Hello\n2,###\n")
-    assert read_labels(path, 2).dropna().to_dict() == {1: "Hello"}
+    assert read_labels(path, {WHOLE: 2}).dropna().to_dict() == {(WHOLE, 1): "Hello"}
     for content, message in (("1,Hello,en", "line 2: expected index,label"), ("1", "line 2: expected index,label")):
         with pytest.raises(DataError, match=f"SVT.csv, {message}"):
-            read_labels(put(tmp_path / "SVT.csv", f"index,label\n{content}\n"), 1)
+            read_labels(put(tmp_path / "SVT.csv", f"index,label\n{content}\n"), {WHOLE: 1})
     with pytest.raises(DataError, match="SVT.csv: UTF-16"):
-        read_labels(put(tmp_path / "SVT.csv", "index,label\n1,x\n".encode("utf-16")), 1)
+        read_labels(put(tmp_path / "SVT.csv", "index,label\n1,x\n".encode("utf-16")), {WHOLE: 1})
     with pytest.raises(DataError, match=r"words.txt, line 2: 'Big\\tWorld' would not be kept"):
         read_words(put(tmp_path / "words.txt", "Hello\nBig\tWorld\n"))
 
