@@ -74,7 +74,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def machine() -> str:
     """8 hex digits of where this process's number means something: the host and, in a container, its own numbers."""
     numbers = Path("/proc/self/ns/pid")
-    return hashlib.sha256(f"{platform.node()} {os.readlink(numbers) if numbers.exists() else ''}".encode()).hexdigest()[:8]
+    return hashlib.sha256(f"{platform.node()} {numbers.readlink() if numbers.exists() else ''}".encode()).hexdigest()[:8]
 
 
 def drop_stale(path: Path) -> None:
