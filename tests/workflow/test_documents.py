@@ -5,14 +5,15 @@ docs/paper-scale.md on memory (tests/method/test_memory.py) and word lengths (te
 """
 
 import re
-from math import prod
 
 import pandas as pd
 import pytest
 import yaml
 
 from ablations.assumptions import read_assumptions
-from ablations.calibration import DEVICES, PRECISION, PRINTED
+from ablations.calibration import utilisation
+from ablations.plan import plan_cache
+from ablations.show import against_table_II
 from core.bench import __main__ as bench
 from core.bench import gpu_day
 from core.choices import MOST_WORKERS
@@ -112,18 +113,16 @@ def test_a_gpu_day_is_as_long_as_is_said():
     assert "takes nine minutes at most" in plain("gpu.md") and "in nine minutes at most" in gpu_day.__doc__
 
 
-def test_table_II_s_check_adds_up():
-    """Hours are operations over what eight devices achieve; the printed ones are the paper's."""
-    found, assumptions = table("paper-scale.md", "Against Table II"), read_assumptions()
-    printed = pd.read_csv(ROOT / PRINTED).Hours.dropna()
-    assert numbers(found["printed h"]).tolist() == printed.tolist()[: len(found)] and len(found) == 3
-    peak = DEVICES * assumptions.paper_device.peak[PRECISION] * 3600
-    work = numbers(found["images"]) * 1e6 * numbers(found["GFLOP an image"]) * 1e9
-    estimated, utilisation = numbers(found["estimated h"]), numbers(found["utilisation of the row"])
-    assert estimated.tolist() == pytest.approx((work / peak / assumptions.utilisation).tolist(), rel=0.01)
-    assert utilisation.tolist() == pytest.approx((work / peak / numbers(found["printed h"])).tolist(), rel=0.01)
-    assert numbers(found["ratio"]).tolist() == pytest.approx((estimated / numbers(found["printed h"])).tolist(), abs=0.01)
-    assert prod(utilisation) ** (1 / 3) == pytest.approx(assumptions.utilisation, abs=0.001)
+def test_table_II_s_check_is_what_the_plan_prints(tmp_path):
+    """Operations counted anew, hours over what eight devices achieve."""
+    page, assumptions = table("paper-scale.md", "Against Table II"), read_assumptions()
+    settings = {"seeds": [0], "threads": 1, "peers": [], "results": str(tmp_path)}
+    checks = against_table_II(settings, plan_cache(tmp_path), assumptions)
+    for (_, row), check in zip(page.iterrows(), checks, strict=True):
+        printed = f"{check.images / 1e6:.1f} M", f"{check.work.released / 1e9:,.0f}", f"{check.printed:.1f}"
+        estimated = f"{check.estimated:.1f}", f"{check.ratio:.2f}", f"{check.utilisation:.3f}", f"{check.ours:.1f}"
+        assert row.tolist()[1:] == [*printed, *estimated] and row.model.lower() == check.row
+    assert utilisation(checks) == pytest.approx(assumptions.utilisation, abs=0.0005)
 
 
 def test_what_all_tables_cost_adds_up():
