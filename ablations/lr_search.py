@@ -14,8 +14,8 @@ from ablations.rows import TABLES, run_of
 from ablations.sweeps import own_values, sweep_rows
 from core.config import bindings_of
 from core.errors import ConfigError
+from core.experiment.sweep import one_sweep
 from core.files import write_if_changed
-from reports.sweep import one_sweep
 
 SEARCH = TABLES / "lr_search.yaml"
 

@@ -157,7 +157,6 @@ class Marks:
             write_if_changed(mark, self.content(files))
         if not self.lasting.exists() or not self.lasting.samefile(self.root):
             with atomic_file(self.lasting) as partial:
-                partial.unlink(missing_ok=True)  # of a call that was killed
                 partial.symlink_to(self.root.resolve())
 
     def content(self, files: Iterable[Path]) -> str:

@@ -12,10 +12,9 @@ from ablations.row_config import PlanCache, RowConfig, in_root
 from ablations.rows import Row
 from core import config
 from core.errors import ConfigError
+from core.experiment.sweep import OPTIONS, Sweep, Times, as_text, is_number, start_of
 from core.files import ROOT, write_if_changed
-from reports.sweep import OPTIONS, Sweep, Times, as_text, is_number
 
-CLIP4STR_B = "ablations/base.gin"
 MARK = "# Made by the sweep of"
 LENGTHS = ("TRAIN_STEPS", "EPOCHS")  # a row gives exactly one
 DECODING = {"DECODE", "REFINE_STEPS", "FAST_CROSS", "OUTPUT"}  # knobs that train nothing
@@ -36,7 +35,7 @@ def sweep_rows(
     """
     files: dict[str, Path] = {}
     for sweep in sweeps:
-        start = start_of(path, sweep, baseline)
+        start = in_root(start_of(path, sweep, baseline))
         own = own_values(start, scale, cache)
         for name, point in sweep.points.items():
             values = {knob: value_here(path, start, own, knob, value) for knob, value in point.items()}
@@ -50,18 +49,6 @@ def sweep_rows(
         if file not in files.values() and MARK in file.read_text():  # of an earlier version of the sweep
             file.unlink()
     return files
-
-
-def start_of(path: Path, sweep: Sweep, baseline: str) -> str:
-    """The gin file that a sweep starts from, counted from the repository root."""
-    for name in (sweep.start, "" if sweep.start else baseline):
-        if name and (beside := path.parent / f"{name}.gin").is_file():
-            return in_root(beside)
-    if not sweep.start:
-        return CLIP4STR_B
-    if not (ROOT / sweep.start).is_file():
-        raise ConfigError(f"{path}: sweep: from is {sweep.start!r}, which is neither a row beside it nor a file")
-    return sweep.start
 
 
 def own_values(start: str, scale: str, cache: PlanCache) -> dict[str, object]:

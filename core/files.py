@@ -1,8 +1,13 @@
 """Files and folders that are written whole or not at all, and digests of them."""
 
 import contextlib
+import glob
 import hashlib
 import json
+import os
+import platform
+import re
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -50,15 +55,47 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` (a rename within one file system is atomic); renamed to it if the block succeeds."""
+    """A temporary name beside `path` (a rename within one file system is atomic); renamed to it if the block succeeds.
+
+    Every writer has a name of its own, so of several that write one file at once the last decides, and none fails. What a
+    killed writer left behind is removed by the next one on the same machine.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    drop_stale(path)
+    partial = path.with_name(f"{path.name}.{machine()}-{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:
         with named_errors(path):
             yield partial
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def machine() -> str:
+    """8 hex digits of where this process's number means something: the host and, in a container, its own numbers."""
+    numbers = Path("/proc/self/ns/pid")
+    return hashlib.sha256(f"{platform.node()} {numbers.readlink() if numbers.exists() else ''}".encode()).hexdigest()[:8]
+
+
+def drop_stale(path: Path) -> None:
+    """Remove the temporary files of writers of `path` that have ended, and the one name that earlier versions used."""
+    named = re.compile(rf"{re.escape(path.name)}\.({machine()}-(?P<pid>\d{{1,9}})-[0-9a-f]+\.)?partial")
+    for file in path.parent.glob(f"{glob.escape(path.name)}.*partial"):
+        writer = named.fullmatch(file.name)
+        if writer and not (writer["pid"] and is_alive(int(writer["pid"]))):
+            with contextlib.suppress(OSError):  # someone else's, or gone already
+                file.unlink()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine, whoever's it is, still runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # another user's process, so it is there
+    return True
 
 
 def lines_digest(lines: Iterable[str]) -> str:

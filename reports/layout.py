@@ -8,9 +8,9 @@ import yaml
 
 from core.data.benchmarks import AVERAGES, FAMILIES, MICRO_AVERAGES, absence
 from core.errors import ReportError
+from core.experiment.sweep import Sweep, read_sweeps
 from core.files import ROOT
 from reports.figures import FIGURES
-from reports.sweep import Sweep, read_sweeps
 
 RENDERED = "rendered micro world"  # the name of the data that the plan renders itself
 FACTS = {  # columns that are not an accuracy, and how many decimals they show

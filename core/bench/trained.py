@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from core.bench.beside import jobs_beside
 from core.bench.measure import Measurement, Seconds, compare, device_name, report, take_turns
 from core.bench.read import REFERENCE, Way, reading, tower_forward, way_of
 from core.bench.words import mean_letters
@@ -94,7 +95,8 @@ def measure_trained(
 
     Returns:
         The measurements, and what the JSON file holds: `readings` has for each row its own output's cost, and under
-        `outputs` that of every output of the model (rows that differ in OUTPUT alone share an evaluation).
+        `outputs` that of every output of the model (rows that differ in OUTPUT alone share an evaluation); `other_jobs` is how
+        many other jobs of the workflow were at work before or after, whichever is more (`core.bench.beside`).
     """
     ways, protocol = ways_of(model, protocols), next(iter(protocols.values()))
     device, precision = next(model.parameters()).device, protocol.precision
@@ -104,7 +106,9 @@ def measure_trained(
     for way in dict.fromkeys(way for row in ways.values() for way in row.values()):
         tasks[way] = lambda number, way=way: reading(model, batches[number % len(batches)], way, precision)
     title = f"reading {len(labels)} images {repeats} times"
+    before = jobs_beside()
     measured = take_turns(tasks, repeats * len(batches), device, title)
+    other_jobs = None if before is None else max(before, jobs_beside() or 0)
     passes = {task: whole_passes(seconds, len(batches)) for task, seconds in measured.items()}
     setting = {"precision": name_of(precision), "batch": batch, "images": len(labels), "mean_letters": mean_letters(labels)}
     per_image = partial(mul, 1000 / len(labels))
@@ -116,7 +120,7 @@ def measure_trained(
             costs.append(cost)
             outputs[output] = as_entry(cost)
         readings[name] = {**outputs[protocols[name].output], "output": protocols[name].output, "outputs": outputs}
-    machine = {"device": device_name(device), "threads": torch.get_num_threads(), "repeats": repeats}
+    machine = {"device": device_name(device), "threads": torch.get_num_threads(), "repeats": repeats, "other_jobs": other_jobs}
     return costs, {**machine, **setting, "readings": readings}
 
 
@@ -135,6 +139,7 @@ def as_entry(cost: Measurement) -> dict[str, float | None]:
         "floor_ms": cost.reference.median,
         "ratio": cost.ratio.median,
         "cpu_ratio": cost.cpu_ratio,
+        "cpu_share": cost.cpu_share,
     }
 
 

@@ -7,8 +7,6 @@ is ignored. Where it cannot be written, labels are scanned every time.
 import contextlib
 import hashlib
 import json
-import os
-import secrets
 import unicodedata
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from core import charset as charset_module
 from core.data import labels
 from core.data.labels import Rules
 from core.data.samples import Ledger, Samples
-from core.files import file_digest
+from core.files import atomic_file, file_digest
 
 SMALLEST = 10_000  # stored samples; fewer are scanned as quickly as a file is read
 FORMAT = 1  # version of the file; another number makes older files ignored
@@ -83,13 +81,7 @@ def save(folder: Path, rules: Rules, key: str, samples: Samples, ledger: Ledger)
         ]
     )
     path = index_file(folder, rules)
-    # One partial file per writer: a shared one could be renamed by one writer while another is still writing it.
-    partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     with contextlib.suppress(OSError):
         if folder.stat().st_mode & 0o222:
-            try:
-                with partial.open("xb") as file:
-                    file.write(hashlib.sha256(sealed).hexdigest().encode() + b"\n" + sealed)
-                partial.replace(path)
-            finally:
-                partial.unlink(missing_ok=True)
+            with atomic_file(path) as partial:
+                partial.write_bytes(hashlib.sha256(sealed).hexdigest().encode() + b"\n" + sealed)

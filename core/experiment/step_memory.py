@@ -70,7 +70,7 @@ def saved_by(model: CLIP4STR, count: int, captions: float) -> int:
         return tensor
 
     letters, generator = model.max_letters, torch.Generator().manual_seed(0)
-    images = torch.zeros(count, 3, *model.towers.image_size, device="meta")
+    images = torch.zeros(count, 3, *model.towers.image_size, device=next(model.parameters()).device)
     orders = sample_permutations(letters, model.num_permutations, model.mirrored, generator)
     model.train()
     hooks = torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor)

@@ -20,7 +20,7 @@ from core.model.tokenizer import Tokenizer
 from core.model.transfer import on_host, rows_where, waiting_is_dear
 
 STEPS_UNASKED = 3  # steps in a row on a GPU without asking it whether all words have ended
-STEPS_PER_PASS = 4  # a pass costs about as much as so many single steps (docs/performance.md)
+STEPS_PER_PASS = 4  # letters that a pass must bring, or single steps are taken; decides time alone
 
 
 class UnfinishedRows(NamedTuple):

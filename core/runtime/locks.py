@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import DeviceError
+from core.files import is_alive
 
 
 def open_lock(path: Path) -> int:
@@ -93,12 +94,8 @@ class Note:
     devices: tuple[str, ...]  # devices that it holds, or could use
 
     def __str__(self) -> str:
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
+        if not is_alive(self.pid):
             return f"a process that pid {self.pid} left behind when it ended, since {self.since}: {self.command}"
-        except PermissionError:
-            pass  # another user's process, so it is there
         return f"pid {self.pid} since {self.since}: {self.command}"
 
 

@@ -70,16 +70,21 @@ def facts(results: Path, run: pd.Series) -> dict[str, float]:
     return known | pd.DataFrame(trained).mean().to_dict()
 
 
+def timing_file(results: Path, run: pd.Series) -> Path:
+    """Where core.bench leaves what it measured of the run's first seed."""
+    return seed_folder(results, run.run, run.seeds.split()[0]) / "reading_time.json"
+
+
 def reading_time(results: Path, run: pd.Series) -> dict:
     """The timing of the run's first seed by core.bench; empty if there is none."""
-    path = seed_folder(results, run.run, run.seeds.split()[0]) / "reading_time.json"
+    path = timing_file(results, run)
     return read_json(path) if run.run and path.is_file() else {}
 
 
 def reading_cost(results: Path, run: pd.Series) -> dict | None:
-    """`ms_per_image`, `low_ms` and `high_ms` of the row's output; None where it was not timed."""
+    """`ms_per_image`, `low_ms`, `high_ms` and `cpu_share` of the row's output; None where it was not timed."""
     time = reading_time(results, run)
-    with damaged(seed_folder(results, run.run, run.seeds.split()[0]) / "reading_time.json"):
+    with damaged(timing_file(results, run)):
         measured = time.get("readings", {}).get(run.evaluation)
         return measured["outputs"][run.output] if measured else None
 

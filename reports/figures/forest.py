@@ -158,14 +158,19 @@ def p_text(line: pd.Series) -> str:
 
 
 def explanation(table: Table) -> str:
-    """The figure's note: what marks, lines and shading mean, with the number of images."""
-    rows = table.rows
+    """The figure's note: what marks, lines and shading mean, with the number of trainings and images."""
+    rows, seeds = table.rows, len(table.seeds.split())
     images = rows.n.dropna()
     count = f" on {int(images.max()):,} images" if len(images) else ""
-    text = f"95 % intervals{count}."
+    trained = f"the mean over {seeds} trainings" if seeds > 1 else "one training"
+    text = f"Dots: {trained} of each row. Lines: 95 % intervals{count}."
     if rows.p.notna().any():
-        text += f" Thick: from images; thin: with training noise. Orange: p < {LEVEL:g} (t, Holm)."
+        text += f" Thick: the part that images make; thin: with training noise. Orange: p < {LEVEL:g} (t, Holm)."
     if (rows.p.isna() & rows.image_se.notna()).any():
         text += f" Hollow: images alone, so of {TWO_MODELS} and not of other trainings."
-    text += " Shaded: differences too small for this study to show reliably. Neither is corrected for the number of rows."
-    return text + (" Thin grey line: standard deviation over seeds." if rows.seed_sd.notna().any() else "")
+    if rows.seed_sd.notna().any():
+        text += " Grey, below a line: the difference's standard deviation over seeds, to either side."
+    return (
+        f"{text} Shaded: differences too small for this study to show reliably. Neither lines nor shading are corrected for "
+        "the number of rows."
+    )

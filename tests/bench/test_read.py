@@ -149,6 +149,16 @@ def test_batches_add_up_to_passes():
     found = trained.as_entry(compare("read", *passes, cpu, {}, value=lambda seconds: 1000 / 10 * seconds))
     assert (found["ms_per_image"], found["low_ms"], found["high_ms"]) == (400.0, 300.0, 700.0)
     assert (found["floor_ms"], found["ratio"], found["cpu_ratio"]) == (100.0, 3.0, 3.0)  # of 3, 7 and 2
+    assert found["cpu_share"] == 0.5  # 7 of 14 seconds, on one thread
+
+
+def test_the_file_says_how_many_jobs_were_beside(model, smoke, world_folder, monkeypatch):
+    """Whichever is more, before or after."""
+    for seen, expected in (([None], None), ([0, 0], 0), ([0, 2], 2), ([1, 0], 1)):
+        counts = iter(seen)
+        monkeypatch.setattr(trained, "jobs_beside", lambda counts=counts: next(counts))
+        _, content = trained.measure_trained(model, world_folder, {"a": smoke.protocol}, batch=2, images=2, repeats=1)
+        assert content["other_jobs"] == expected
 
 
 def test_read_measures_every_batch_size(lines):
@@ -180,7 +190,8 @@ def test_a_trained_model_is_timed_on_test_images_under_each_row(run_folder, worl
     places = ["--model", str(run_folder), "--data", str(world_folder), *rows, "--out", str(out)]
     bench.main([*READ, *places, "--batch", "4", "--images", "6"])
     found = json.loads(out.read_text())
-    assert set(found) == {"device", "precision", "batch", "threads", "images", "repeats", "mean_letters", "readings"}
+    settings = {"device", "precision", "batch", "threads", "images", "repeats", "mean_letters"}
+    assert set(found) == {*settings, "other_jobs", "readings"}
     assert (found["batch"], found["threads"], found["images"], found["repeats"]) == (4, 1, 6, 2)
     assert 1 <= found["mean_letters"] <= 6
     assert list(found["readings"]) == ["cross-ar", "cross-eq8", "visual-ar"]
@@ -188,7 +199,8 @@ def test_a_trained_model_is_timed_on_test_images_under_each_row(run_folder, worl
         assert set(row["outputs"]) == {"visual", "cross"}
         own = row["outputs"][row["output"]]
         assert {key: row[key] for key in own} == own
-        assert set(own) == {"ms_per_image", "low_ms", "high_ms", "floor_ms", "ratio", "cpu_ratio"}
+        assert set(own) == {"ms_per_image", "low_ms", "high_ms", "floor_ms", "ratio", "cpu_ratio", "cpu_share"}
+        assert 0 < own["cpu_share"] <= 1.1  # of one thread's time; clocks differ a little
         assert 0 < own["low_ms"] <= own["ms_per_image"] <= own["high_ms"]
     ar, eq8, visual = found["readings"].values()
     assert visual["output"] == "visual" and visual["outputs"] == ar["outputs"]

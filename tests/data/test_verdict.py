@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import yaml
 
 from core.data.benchmarks import PUBLISHED, Size
 from core.data.doctor.diagnosis import examine
@@ -12,7 +13,7 @@ from core.data.doctor.scan import scan_all
 from core.data.doctor.suspicious import doubts
 from core.data.doctor.verdict import judge, read_needs
 from core.data.lmdb import WordLmdb, fingerprint, write_lmdb
-from core.errors import DataError
+from core.errors import ConfigError, DataError, ReportError
 from core.evaluate.staleness import stale
 from core.files import ROOT, write_json
 from core.weights.checkpoint import save_model
@@ -60,6 +61,59 @@ def test_overlap_counts_only_where_a_table_uses_both(needs):
         "13 images of IIIT5k have a copy or near copy in train/real",
     )
     assert judge(needs["table_VI"], *everything(), overlap).reasons == ()
+
+
+@pytest.fixture
+def swept(tmp_path):
+    """Reads the needs of a table.yaml with a sweep; further arguments are gin files beside it, by stem."""
+
+    def needs_of(sweep, baseline=None, **files):
+        folder = tmp_path / "table_XII"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        content = {"title": "Swept", "about": "A", "columns": [{"name": "SVT", "paper": "SVT"}], "sweep": sweep}
+        (folder / "table.yaml").write_text(yaml.safe_dump(content | ({"baseline": baseline} if baseline else {})))
+        for name, text in files.items():
+            (folder / f"{name}.gin").write_text(f"include 'ablations/base.gin'\n{text}\n")
+        (needs,) = read_needs(tmp_path)
+        return needs
+
+    return needs_of
+
+
+def test_rows_of_a_sweep_alone_are_rows(swept):
+    need = swept({"DROPOUT": [0.0, 0.3], "PERMUTATIONS": [2]})
+    assert need.rows == {"dropout0-permutations2": ("real",), "dropout0.3-permutations2": ("real",)}
+    assert judge(need, *everything(), {}).answer == "yes"
+    benchmarks, training, labels = everything()
+    del training["real"]
+    verdict = judge(need, benchmarks, training, labels, {})
+    assert (verdict.answer, verdict.reasons) == ("no", ("no training set train/real (2 of 2 rows)",))
+
+
+def test_a_sweep_may_vary_the_training_set_or_start_from_another_row(swept):
+    need = swept({"TRAIN_DATA": [["real"], ["synth", "rbu"]]})
+    assert list(need.rows.values()) == [("real",), ("synth", "rbu")]
+    files = {"mine": "TRAIN_DATA = ('rbu',)", "base": "TRAIN_DATA = ('synth',)"}
+    assert swept({"DROPOUT": [0.3]}, "base", **files).rows == {"mine": ("rbu",), "base": ("synth",), "dropout0.3": ("synth",)}
+    many = [{"DROPOUT": [0.3], "from": "mine"}, {"PERMUTATIONS": [2], "from": "ablations/base.gin"}]
+    assert swept(many, "base", **files).rows == {
+        **{"mine": ("rbu",), "base": ("synth",)},
+        **{"dropout0.3": ("rbu",), "permutations2": ("real",)},
+    }
+
+
+@pytest.mark.parametrize(
+    ("sweep", "error", "message"),
+    [
+        ({"TRAIN_DATA": ["real"]}, ConfigError, "table.yaml: sweep: train-data-real: TRAIN_DATA = 'real': expected folders"),
+        ({"DROPOUT": [0.1], "from": "gone"}, ConfigError, "from is 'gone', which is neither a row beside it nor a file"),
+        ({"DROPOUT": []}, ReportError, "sweep: DROPOUT is"),
+    ],
+)
+def test_a_sweep_that_makes_no_sense_is_named(swept, sweep, error, message):
+    with pytest.raises(error, match=message):
+        swept(sweep)
 
 
 def test_a_rendered_world_runs_at_micro_scale_only(world_folder, needs):

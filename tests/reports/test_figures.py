@@ -9,10 +9,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Rectangle
 
 from core.errors import ReportError
+from reports.build import build
 from reports.figures import style
 from reports.figures.forest import THICK, THIN, forest, p_text
 from reports.figures.parameters import log_places, parameters, points_of
 from reports.figures.placing import crossing, gaps, hits, shared
+from tests.support.results import write_results, write_run
 from tests.support.tables import TOO_LARGE, make_table
 
 
@@ -75,6 +77,30 @@ def test_a_row_without_numbers_stands_in_the_forest_with_its_reason():
 def test_a_spread_over_seeds_is_drawn_when_there_is_one():
     (axes,) = forest(with_rows(seed_sd={"visual": 0.5})).axes
     assert (0.5, 1.5) in [tuple(line.get_xdata()) for line in axes.lines]
+
+
+def note_of(figure) -> str:
+    return " ".join(" ".join(text.get_text() for text in figure.texts).split())
+
+
+def test_the_note_of_a_forest_is_true_of_one_seed_and_of_several(tmp_path):
+    """Of one: hollow, of two models alone. Of several: means, training noise from the seeds, and the grey spread."""
+    scores = {"image0-text6": [1, 1, 1, 0] * 5, "image6-text6": [1, 1, 0, 0] * 5}
+    for seeds in ("0", "0 1 2"):
+        results = write_results(tmp_path / str(len(seeds)), "table_VI", scores, seeds=seeds)
+        for seed in map(int, seeds.split()[1:]):
+            write_run(results, "micro-00000000", [1, 1, 1, 1] * 5, seed)
+            write_run(results, "micro-00000001", [1, seed - 1, 0, 0] * 5, seed)
+        table = build("table_VI", results, results / "tables")
+        (axes,) = (figure := forest(table)).axes
+        note, row = note_of(figure), table.rows.loc["image6-text6"]
+        several = seeds != "0"
+        grey = (row.difference - row.seed_sd, row.difference + row.seed_sd)
+        assert (grey in [tuple(line.get_xdata()) for line in axes.lines]) == several
+        assert ("Dots: the mean over 3 trainings of each row." in note) == several == ("Grey, below" in note)
+        assert ("Dots: one training of each row." in note) != several != ("Hollow: images alone" in note)
+        assert ("thin: with training noise" in note) == several
+        assert "Lines: 95 % intervals on 20 images." in note
 
 
 def test_an_interval_over_images_alone_is_hollow_and_never_orange():

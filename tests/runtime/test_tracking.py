@@ -10,13 +10,14 @@ import time
 import pandas as pd
 import pytest
 import torch
+import wandb
 from safetensors.torch import load_file
 from wandb.proto.wandb_internal_pb2 import Record
 
 from core import config
 from core.experiment.experiment import load
 from core.runtime.tracking import run_info
-from core.runtime.tracking.client import Tracking, is_off, tracking_for
+from core.runtime.tracking.client import Tracking, is_off, recorded, tracking_for
 from core.train.run import train
 from reports.render.appendix import recordings
 from tests.support.checkout import BASELINE, ROOT
@@ -84,6 +85,9 @@ def test_a_run_by_hand_is_named_by_its_gin_file_or_folder(run):
     (run.parent / "rows.json").unlink()
     assert tracking_for("off", "ablations/table_VI/image0-text6.gin").row == "table_VI/image0-text6"
     assert tracking_for("off", run / "train.gin").row == ""
+    assert tracking_for("off", run.parents[1] / "sweeps" / "micro" / "dropout" / "dropout0.3.gin").row == "dropout/dropout0.3"
+    assert tracking_for("off", run.parents[1] / "sweeps" / "mine" / "dropout" / "dropout0.3.gin").row == ""  # no scale
+    assert tracking_for("off", "/train.gin").row == ""
     assert run_info.of_training(run, "table_VI/image0-text6").name == "image0-text6-seed1"
     assert run_info.of_training(run).name == "micro-0123abcd-seed1" and run_info.of_training(run).group is None
 
@@ -131,6 +135,35 @@ def test_without_a_network_it_is_recorded_offline(run, fake, monkeypatch):
     assert [call["mode"] for call in fake("init")] == ["online", "offline"] and len(fake("log")) == 3
     kept = json.loads((run / "tracking.json").read_text())
     assert kept["mode"] == "offline" and (run / kept["folder"]).is_dir()
+
+
+@pytest.mark.parametrize("place", ["ablations/table_VI", "results/sweeps/smoke/dropout"])
+def test_a_row_is_named_from_within_its_folder_too(tmp_path, monkeypatch, place):
+    folder = tmp_path / place
+    folder.mkdir(parents=True)
+    if place.startswith("ablations"):
+        (folder / "table.yaml").touch()
+    (folder / "mine.gin").touch()
+    monkeypatch.chdir(folder)
+    assert tracking_for("off", "mine.gin").row == f"{folder.name}/mine"
+    monkeypatch.chdir(tmp_path)
+    assert tracking_for("off", f"{place}/mine.gin").row == f"{folder.name}/mine"
+    assert tracking_for("off", "ablations/table_VI/image0-text6.gin").row == "table_VI/image0-text6"  # of the repository
+
+
+@pytest.mark.parametrize("mode", ["auto", "online", "offline"])
+def test_a_misspelt_wandb_mode_is_named_and_nothing_is_recorded(run, fake, monkeypatch, capfd, mode):
+    """Once, and never with the word that it was recorded offline; the run goes on."""
+    monkeypatch.setenv("WANDB_MODE", "ofline")
+    with pytest.raises(ValueError, match="'online', 'offline'"):
+        wandb.Settings(mode="ofline")  # the real one refuses it as the fake one does
+    with Tracking(mode).following(run):
+        pass
+    (warning,) = capfd.readouterr().err.splitlines()
+    assert warning.startswith("warning: tracking: ValueError: mode: Input should be ") and "'ofline'" in warning
+    assert "(WANDB_MODE is 'ofline'); results do not depend on it" in warning and "recorded offline" not in warning
+    assert not fake("init") and not fake("log") and not (run / "wandb").exists()
+    assert recorded(run, run) == ""
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ ROOMS = {  # what is mutated: the test files that judge it, the fast ones of its
     "core/experiment/protocol.py core/experiment/identity.py": IDENTITY,
     "core/experiment/optim.py": within("tests", "training/test_optimisation training/test_optim_choices method/test_recipe"),
     "reports/stats reports/build.py": within("tests/reports", STATS),
-    "reports/collect": within("tests/reports", f"{STATS} test_outside") + " tests/data/test_flips.py",
+    "reports/collect": within("tests/reports", f"{STATS} test_outside test_flips"),
 }
 SLOW = (  # seconds each, and others of their files see the same
     "tests/data/test_data.py::test_workers_read_what_the_parent_has_open",

@@ -10,9 +10,9 @@ from ablations import plan as planning
 from ablations.lr_search import SEARCH, Search
 from ablations.sweeps import length_of
 from core.errors import ConfigError, ReportError
+from core.experiment.sweep import Sweep
 from reports import search_table as report
 from reports.search import main
-from reports.sweep import Sweep
 from tests.support.checkout import BASELINE
 
 SETTINGS = {"data": None, "seeds": [0], "threads": 1, "peers": []}

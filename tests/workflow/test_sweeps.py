@@ -10,10 +10,10 @@ from ablations import rows as rows_module
 from ablations.page import swept
 from core.errors import ConfigError, ReportError
 from core.experiment.experiment import load
+from core.experiment.sweep import Times, one_sweep, read_sweeps, values_of
 from core.files import ROOT
 from reports import layout as layout_module
 from reports.layout import read_layout
-from reports.sweep import Times, one_sweep, read_sweeps, values_of
 
 SETTINGS = {"scale": "smoke", "data": None, "seeds": [0], "threads": 1, "peers": []}
 HERE = Path("table.yaml")

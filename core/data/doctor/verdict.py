@@ -9,7 +9,8 @@ import yaml
 from core import config
 from core.data.benchmarks import AVERAGES, Size
 from core.data.micro import WORLD, World
-from core.errors import DataError
+from core.errors import ConfigError, DataError
+from core.experiment.sweep import read_sweeps, start_of
 
 ANSWERS = {
     "yes": "can be reproduced",
@@ -51,11 +52,12 @@ class Verdict:
 
 
 def read_needs(tables: Path) -> list[Needs]:
-    """The data that each `<table>/table.yaml` below a folder needs; its rows are read at paper scale.
+    """The data that each `<table>/table.yaml` below a folder needs; its rows, files and sweeps, are read at paper scale.
 
     Raises:
         DataError: there is no table.
-        ConfigError: a row does not parse.
+        ConfigError: a row does not parse, or its TRAIN_DATA names no folders.
+        ReportError: a sweep makes no sense.
     """
     paths = sorted(tables.glob("table_*/table.yaml"), key=lambda path: (roman(path.parent.name), path.parent.name))
     if not paths:
@@ -72,9 +74,25 @@ def needs_of(path: Path, rendered: tuple[str, ...]) -> Needs:
         if benchmarks:
             columns[column["name"]] = (benchmarks,) if isinstance(benchmarks, str) else tuple(benchmarks)
     for row in sorted(path.parent.glob("*.gin")):
-        config.parse(row, "paper")
-        rows[row.stem] = tuple(config.macro("TRAIN_DATA"))
+        rows[row.stem] = training_sets(row)
+    for sweep in read_sweeps(path, content["sweep"]) if "sweep" in content else ():
+        own = training_sets(start_of(path, sweep, content.get("baseline") or ""))
+        for row, point in sweep.points.items():
+            rows[row] = folders(f"{path}: sweep: {row}", point["TRAIN_DATA"]) if "TRAIN_DATA" in point else own
     return Needs(path.parent.name, content["title"], columns, rows, content.get("labels"), rendered)
+
+
+def training_sets(row: Path) -> tuple[str, ...]:
+    """The training sets of a gin file."""
+    config.parse(row, "paper")
+    return folders(str(row), config.macro("TRAIN_DATA"))
+
+
+def folders(where: str, value: object) -> tuple[str, ...]:
+    """TRAIN_DATA as a row or a sweep gives it, checked as an experiment would."""
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(name, str) for name in value):
+        raise ConfigError(f"{where}: TRAIN_DATA = {value!r}: expected folders below DATA/train, e.g. ('real',)")
+    return tuple(value)
 
 
 def roman(table: str) -> int:

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.files import ROOT
+from core.choices import SCALES
+from core.files import ROOT, in_repository
 
 RECORD = "tracking.json"  # in the folder of a run, and of an evaluation
 MODES = ("auto", "offline", "online", "off")
@@ -90,10 +91,15 @@ OFF = Tracking()
 
 
 def tracking_for(mode: str, gin: Path | str) -> Tracking:
-    """The tracking of a run of this gin file; `mode` is the value of --tracking."""
-    gin = Path(gin)
-    row = f"{gin.parent.name}/{gin.stem}" if (gin.parent / "table.yaml").is_file() else ""
-    return Tracking(mode, row)
+    """The tracking of a run of this gin file; `mode` is the value of --tracking.
+
+    The file's place names table and row: <row>.gin beside a table.yaml, or sweeps/<scale>/<table>/<row>.gin.
+    """
+    gin = in_repository(str(gin)).absolute()
+    sweeps, scale = gin.parts[-4:-2] if len(gin.parts) > 4 else ("", "")
+    swept = sweeps == "sweeps" and scale in SCALES
+    named = swept or (gin.parent / "table.yaml").is_file()
+    return Tracking(mode, f"{gin.parent.name}/{gin.stem}" if named else "")
 
 
 def end(process: subprocess.Popen, outcome: str, patience: float) -> None:

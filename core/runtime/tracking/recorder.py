@@ -82,12 +82,13 @@ def begin(run: Path, info: RunInfo, mode: str, patience: float, *, watched: bool
             # Without a mode, wandb follows WANDB_MODE and its settings files, and looks for credentials where it does.
             return initialise(wandb, run, info, None if mode == "auto" else mode, patience / 2, watched)
     except Exception as error:
-        logged_out = isinstance(error, wandb.errors.UsageError)
-        if mode == "online" or not logged_out:
-            warn(f"wandb could not go online ({brief(error)}); recorded offline")
+        logged_out, problem = isinstance(error, wandb.errors.UsageError), brief(error)
     with within(patience, "start"):
         wandb.teardown()
-        return initialise(wandb, run, info, "offline", patience, watched)
+        recording = initialise(wandb, run, info, "offline", patience, watched)
+    if mode == "online" or not logged_out:  # said once it is true: what stopped the first may stop the second, too
+        warn(f"wandb could not go online ({problem}); recorded offline")
+    return recording
 
 
 def initialise(wandb: ModuleType, run: Path, info: RunInfo, mode: str | None, patience: float, watched: bool) -> Any:
@@ -198,7 +199,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not options.evaluations:
             record_training(run, of_training(run, options.row), options.mode, options.patience, options.follow)
     except (Exception, SystemExit) as error:  # wandb may raise anything, and nothing may depend on it
-        warn(brief(error))
+        told = f" (WANDB_MODE is {os.environ['WANDB_MODE']!r})" if "WANDB_MODE" in os.environ else ""
+        warn(f"{brief(error)}{told}")
         sys.exit(1)
 
 

@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 
+MODES = ("online", "offline", "shared", "disabled", "dryrun", "run")
 CALLS, FAILS = Path(os.environ["FAKE_CALLS"]), os.environ.get("FAKE_FAILS", "")
 
 
@@ -49,6 +50,8 @@ class errors:
 
 
 def init(**given):
+    if (told := os.environ.get("WANDB_MODE", "online")) not in MODES:  # the real one reads it whatever mode it is given
+        raise ValueError(f"mode: Input should be {MODES}, input_value={told!r}")
     given["mode"] = given["mode"] or os.environ.get("WANDB_MODE", "online")
     note("init", **given)
     kind = "offline-run" if given["mode"] == "offline" else "run"

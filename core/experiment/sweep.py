@@ -15,8 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import ReportError
+from core.errors import ConfigError, ReportError
+from core.files import ROOT
 
+CLIP4STR_B = "ablations/base.gin"
 OPTIONS = ("from", "sample", "seed", "share", "without")  # keys of a sweep that are not knobs
 RANGE = ("from", "to", "steps", "log")
 MOST_ROWS = 500  # of one sweep; a typing error in `steps` must not write a million files
@@ -65,6 +67,24 @@ def read_sweeps(path: Path, content: object) -> tuple[Sweep, ...]:
             )
         taken[name] = f"the sweep's {as_text(point)}"
     return sweeps
+
+
+def start_of(path: Path, sweep: Sweep, baseline: str) -> Path:
+    """The gin file that a sweep starts from: one beside `path`, its table.yaml, or one counted from the repository root.
+
+    Args:
+        baseline: of the table; empty where it has none.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    for name in (sweep.start, "" if sweep.start else baseline):
+        if name and (beside := path.parent / f"{name}.gin").is_file():
+            return beside
+    start = Path(sweep.start or CLIP4STR_B)
+    if not (ROOT / start).is_file():
+        raise ConfigError(f"{path}: sweep: from is {sweep.start!r}, which is neither a row beside it nor a file")
+    return start
 
 
 def one_sweep(path: Path, entry: object) -> Sweep:

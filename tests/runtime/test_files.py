@@ -1,0 +1,96 @@
+"""Files that are written whole or not at all, also by several processes at once."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from core.files import atomic_file, is_alive, write_json
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from core.files import atomic_file
+path, letter = Path(sys.argv[1]), sys.argv[2]
+with atomic_file(path) as partial:
+    with partial.open("w") as file:
+        file.write(letter * 1000)
+        file.flush()
+        print("writing", flush=True)
+        sys.stdin.readline()
+        file.write(letter * 1000)
+"""
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """Starts a process that is in the middle of writing tmp_path/file until its standard input has a line."""
+    started = []
+
+    def start(letter):
+        command = [sys.executable, "-c", WRITER, str(tmp_path / "file"), letter]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout.readline() == "writing\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def partials(folder):
+    return [path.name for path in folder.iterdir() if path.name.endswith("partial")]
+
+
+def test_of_two_processes_that_write_one_file_neither_fails_and_the_last_decides(writer, tmp_path):
+    first, second = writer("a"), writer("b")
+    assert len(partials(tmp_path)) == 2 and not (tmp_path / "file").exists()
+    for process, letter in ((second, "b"), (first, "a")):
+        _, errors = process.communicate("\n")
+        assert process.returncode == 0, errors
+        assert (tmp_path / "file").read_text() == letter * 2000
+    assert not partials(tmp_path)
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_and_a_living_one_keeps_its_own(writer, tmp_path):
+    killed, living = writer("a"), writer("b")
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    (tmp_path / "file.partial").write_text("the name of earlier versions")
+    others = ["file.txt.partial", "file.0badcafe-1-00000000.partial", "file.sub.partial"]  # other files, another machine
+    for name in others:
+        (tmp_path / name).touch()
+    write_json(tmp_path / "file", {"whole": True})
+    assert json.loads((tmp_path / "file").read_text()) == {"whole": True}
+    (mine,) = set(partials(tmp_path)) - set(others)
+    assert f"-{living.pid}-" in mine
+    assert living.communicate("\n")[1] == "" and sorted(partials(tmp_path)) == sorted(others)
+
+
+def test_one_process_may_write_a_file_twice_at_once(tmp_path):
+    with atomic_file(tmp_path / "file") as outer:
+        outer.write_text("outer")
+        with atomic_file(tmp_path / "file") as inner:
+            inner.write_text("inner")
+        assert (tmp_path / "file").read_text() == "inner"
+    assert (tmp_path / "file").read_text() == "outer" and not partials(tmp_path)
+
+
+def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(KeyError), atomic_file(tmp_path / "file") as partial:
+        partial.write_text("new")
+        raise KeyError
+    assert [path.name for path in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "old"
+
+
+def test_who_is_alive():
+    assert is_alive(os.getpid()) and is_alive(1)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert not is_alive(ended.pid)
