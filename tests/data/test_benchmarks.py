@@ -192,7 +192,7 @@ def test_every_column_is_filled_from_the_released_layout(released, tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("index,label\n1,word0\n2,word1\n")
     plan = planned(released, tmp_path, table_names())
-    assert not_run(plan) == [] and len(plan.rows) == 65
+    assert not_run(plan) == [] and len(plan.rows) == 87
     assert set(same_in_plan_and_tables(plan).values()) == {""}
     coco = next(found for found in fillings(plan.layouts, plan.source) if found.column == "COCO")
     assert (coco.filled_by, coco.stored, coco.published) == ("test/COCOv1.4", 2, 9825)
