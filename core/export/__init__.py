@@ -1,0 +1,1 @@
+"""Trained models out of this house: as graphs (`python -m core.export`) and on the Hugging Face hub (`core.export.hub`)."""
