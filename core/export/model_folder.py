@@ -33,7 +33,10 @@ def push(model: Path, name: str, private: bool) -> str:
     Raises:
         UserError: the name is not one, or the hub refuses.
     """
-    from huggingface_hub import HfApi  # not before it is needed: it reads HF_ENDPOINT and its like when imported
+    from huggingface_hub import (  # not before it is needed: it reads HF_ENDPOINT and its like when imported
+        CommitOperationAdd,
+        HfApi,
+    )
 
     repository = name.removeprefix(PREFIX)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
@@ -44,7 +47,8 @@ def push(model: Path, name: str, private: bool) -> str:
         try:
             hub = HfApi()
             address = hub.create_repo(repository, private=private, exist_ok=True)
-            hub.upload_folder(repo_id=repository, folder_path=folder, commit_message="A model of clip4str-ablations")
+            files = [CommitOperationAdd(path.name, path) for path in sorted(folder.iterdir())]
+            hub.create_commit(repository, files, commit_message="A model of clip4str-ablations")  # all of them or none
         except Exception as error:  # the hub client raises many kinds
             raise UserError(
                 f"{name} could not be pushed ({first_line(error)}): log in with `hf auth login` as somebody who may write there"
