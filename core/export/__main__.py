@@ -10,8 +10,7 @@ from pathlib import Path
 from core.choices import DECODE
 from core.cli import add_model, at_least
 from core.errors import user_errors
-
-IMAGES = 32  # rendered words
+from core.export import WORDS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     about = "first pass of Algorithm 1: one step per character, or all characters at once (default: %(default)s)"
     command.add_argument("--decode", choices=DECODE, default="ar", help=about)
     command.add_argument("--refine-steps", type=at_least(0), default=1, help="refinement steps of Algorithm 1 (default: 1)")
-    about = f"image files or folders of them to compare the readings of (default: {IMAGES} rendered words)"
+    about = f"image files or folders of them to compare the readings of (default: {WORDS} rendered words)"
     command.add_argument("--check", type=Path, nargs="+", metavar="IMAGE", help=about)
     return command
 

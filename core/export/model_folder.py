@@ -68,11 +68,12 @@ def write_folder(model: Path, out: Path | str, name: str = "") -> None:
     """
     out = Path(out)
     refuse_existing(out)
+    model = model_file(model)
     description, tensors = self_contained(model)
     with atomic_folder(out) as folder:
         safetensors.torch.save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
         write_json(folder / CONFIG, description)
-        (folder / "README.md").write_text(card(load_model(folder), model_file(model).parent, name or out.name))
+        (folder / "README.md").write_text(card(load_model(folder), model.parent, name or out.name))
 
 
 def card(model: CLIP4STR, run: Path, name: str) -> str:

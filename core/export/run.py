@@ -17,7 +17,7 @@ from core.data.render.lexicon import vocabulary_words
 from core.data.transforms import ToTensor
 from core.data.words import Recipe
 from core.errors import UserError
-from core.export.__main__ import IMAGES
+from core.export import WORDS
 from core.export.check import LIMIT, Agreement, compare
 from core.export.graphs import CrossGraph, VisualGraph
 from core.export.reader import DESCRIPTION, ExportedReader
@@ -40,7 +40,8 @@ def export(options: argparse.Namespace) -> None:
     if options.format == "onnx" and (missing := [name for name in EXTRA if importlib.util.find_spec(name) is None]):
         raise UserError(f"--format onnx needs {' and '.join(missing)}: pip install 'clip4str-ablations[export]'")
     refuse_existing(options.out)
-    model = load_model(options.model)
+    file = model_file(options.model)
+    model = load_model(file)
     if options.branches == "both" and model.cross_decoder is None:
         raise UserError(f"{options.model} has the visual branch alone: leave --branches out")
     if options.branches == "visual":
@@ -49,7 +50,7 @@ def export(options: argparse.Namespace) -> None:
         write_graphs(model, folder, options)
         reader = ExportedReader(folder)
         agreement = compare(model, reader, pictures(model, options.check), options.decode, options.refine_steps)
-        sizes = [sum(file.stat().st_size for file in files) for files in ([model_file(options.model)], folder.iterdir())]
+        sizes = [sum(file.stat().st_size for file in files) for files in ([file], folder.iterdir())]
         report(agreement, sizes, options)
     print(f"written to {options.out}")
 
@@ -130,7 +131,7 @@ def pictures(model: CLIP4STR, named: Sequence[Path] | None) -> Iterator[tuple[st
     if named is None:
         world = config.build(World, WORLD)
         recipe = Recipe(0, world.families, vocabulary_words(), world.page)
-        for drawn in map(recipe.draw, range(IMAGES)):
+        for drawn in map(recipe.draw, range(WORDS)):
             yield f"a rendered {drawn.word!r}", transform.pixels(drawn.image.convert("RGB"))
     else:
         for path in image_files(named):

@@ -90,7 +90,7 @@ def load_released(path: Path, checkpoint: dict) -> CLIP4STR:
         raise UserError(f"{path}: {error}") from error
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load_file(path)
     except SafetensorError as error:
@@ -111,7 +111,8 @@ def read_description(path: Path) -> tuple[Path, dict]:
         content = json.loads(description.read_text())
     except ValueError as error:
         raise UserError(f"{description} is not valid JSON ({error}); copy the whole folder again") from error
-    if not isinstance(content, dict) or ("gin" not in content and "hyper_parameters" not in content):
+    builds = {"gin": str, "hyper_parameters": dict}  # of our models, and of released ones
+    if not any(isinstance(content, dict) and isinstance(content.get(key), kind) for key, kind in builds.items()):
         raise UserError(f"{description}: key 'gin', the text that builds the model, is missing")
     return description, content
 
@@ -119,7 +120,7 @@ def read_description(path: Path) -> tuple[Path, dict]:
 def load_saved(path: Path) -> CLIP4STR:
     description, content = read_description(path)
     if "gin" not in content:
-        return load_released(path, {"state_dict": read_tensors(path), "hyper_parameters": content["hyper_parameters"]})
+        return load_released(path, {"state_dict": read_safetensors(path), "hyper_parameters": content["hyper_parameters"]})
     make = config.maker_from_text(CLIP4STR, content["gin"], description)
     backbone = content.get("backbone")
     model = config.construct_with(partial(make, load_weights=backbone is not None), description)
@@ -132,7 +133,7 @@ def load_saved(path: Path) -> CLIP4STR:
             "that provenance.json names"
         )
     model.normalisation = content.get("normalisation", "clip")
-    tensors = read_tensors(path)
+    tensors = read_safetensors(path)
     difference = first_difference(model.kept_tensors() if backbone else model.state_dict(), tensors)
     if difference:
         raise UserError(f"{path} is of another architecture: {difference}")
@@ -151,7 +152,7 @@ def self_contained(path: Path | str) -> tuple[dict, dict[str, Tensor]]:
         description = {key: value for key, value in content.items() if key != "backbone"}
         tensors = load_saved(path).state_dict()
     else:
-        released = read_released(path) if path.suffix != ".safetensors" else {**content, "state_dict": read_tensors(path)}
+        released = read_released(path) if path.suffix != ".safetensors" else {**content, "state_dict": read_safetensors(path)}
         load_released(path, released)  # refuses what cannot be read
         settings = {key: value for key, value in released.get("hyper_parameters", {}).items() if key in SETTINGS}
         description, tensors = {"format": 1, "hyper_parameters": settings}, released["state_dict"]

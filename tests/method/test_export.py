@@ -82,14 +82,22 @@ def test_the_visual_branch_alone_in_one_pass(folder, tmp_path, capsys):
     assert kept < (tmp_path / "out" / "visual.pt2").stat().st_size < kept + (everything - kept) / 10
 
 
-@pytest.mark.parametrize("row", ["table_VIII/lst-r4", "table_VIII/dora", "table_VII/imagenet-1k"])
-def test_adapters_and_other_towers(row, tmp_path, capsys, folder):
+@pytest.mark.parametrize(
+    ("row", "named"),
+    [
+        ("table_VIII/lst-r4", " with adapter LadderSideTuning"),
+        ("table_VIII/dora", " with adapter Lora"),
+        ("table_VII/imagenet-1k", "tower ablations/micro/clip.json"),
+    ],
+)
+def test_adapters_and_other_towers(row, named, tmp_path, capsys, folder):
     smoke = load(f"ablations/{row}.gin", "smoke", ["clip4str.CLIP4STR.max_letters = 4"])
     torch.manual_seed(0)
     save_model(smoke.experiment.model(load_weights=True), smoke.training, {}, tmp_path / "run")
     arguments = ["--format", "pt2", "--decode", "cloze", "--check", folder / "images"]
     status, printed, errors = call(capsys, tmp_path / "run", tmp_path / "out", *arguments)
     assert status == 0 and "all strings are equal" in printed, errors
+    assert run.culprit(load_model(tmp_path / "run")).endswith(named)
 
 
 @pytest.mark.parametrize("wrong", ["logits", "strings", "nan"])

@@ -114,29 +114,52 @@ def test_what_is_there_is_not_overwritten_and_names_are_checked(run, tmp_path, c
         assert stop.value.code == 1 and message in capsys.readouterr().err
 
 
+PROGRAM = """
+import contextlib, importlib, io, json, os, sys
+
+for module, token, *arguments in json.loads(sys.argv[1]):
+    os.environ["HF_TOKEN"], status = token, 0
+    out, errors = io.TextIOWrapper(io.BytesIO()), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+        try:
+            importlib.import_module(module).main(arguments)
+        except SystemExit as stop:
+            status = stop.code
+    out.seek(0)
+    print(json.dumps([status, out.read(), errors.getvalue()]))
+"""
+
+
 def test_a_model_is_pushed_fetched_and_read_again_without_a_network(run, tmp_path):
+    """In processes of their own, since the hub's client reads HF_ENDPOINT when it is imported."""
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 128, 3), np.uint8)).save(tmp_path / "word.png")
+    word = str(tmp_path / "word.png")
 
-    def call(*arguments, token="secret"):
+    def call(*commands):
         settings = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HOME": str(tmp_path / "home")}
-        environment = {**os.environ, **settings, "HF_TOKEN": token}
-        command = [sys.executable, "-m", *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=120)
-        return done.returncode, done.stdout, done.stderr
+        environment = {**os.environ, **settings}
+        command = [sys.executable, "-c", PROGRAM, json.dumps(commands)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=300)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
 
+    read = ("core.read.__main__", "")
     with fake_hub() as hub:
-        status, printed, errors = call("core.export.hub", run, "hf-hub:me/words", "--private")
-        assert status == 0 and printed.strip().endswith("/me/words"), errors
-        assert {name for _, name in hub.files} == {"README.md", "config.json", "model.safetensors"}
-        assert "core.read hf-hub:me/words" in hub.files["me/words", "README.md"].decode()
-        own = call("core.read", run, tmp_path / "word.png", "--json")
-        assert call("core.read", "hf-hub:me/words", tmp_path / "word.png", "--json") == own and own[0] == 0
-        status, _, errors = call("core.read", "hf-hub:me/other", tmp_path / "word.png")
-        assert status == 1 and errors.startswith("error: hf-hub:me/other could not be downloaded") and errors.count("\n") == 1
-        hub.files.clear()
-        status, _, errors = call("core.export.hub", run, "hf-hub:me/words", token="")
-        assert status == 1 and "could not be pushed" in errors and "hf auth login" in errors and not hub.files
-    assert call("core.read", "hf-hub:me/words", tmp_path / "word.png", "--json")[:2] == own[:2]  # from the cache
+        pushed, own, theirs, other, refused = call(
+            ("core.export.hub", "secret", str(run), "hf-hub:me/words", "--private"),
+            (*read, str(run), word, "--json"),
+            (*read, "hf-hub:me/words", word, "--json"),
+            (*read, "hf-hub:me/other", word),
+            ("core.export.hub", "", str(run), "hf-hub:me/more"),
+        )
+    assert pushed[0] == 0 and pushed[1].strip().endswith("/me/words") and "private" in str(hub.created[0]), pushed
+    assert set(hub.files) == {("me/words", name) for name in ("README.md", "config.json", "model.safetensors")}
+    assert "core.read hf-hub:me/words" in hub.files["me/words", "README.md"].decode()
+    assert own[0] == 0 and theirs[:2] == own[:2], theirs
+    assert other[0] == 1 and other[2].startswith("error: hf-hub:me/other could not be downloaded") and other[2].count("\n") == 1
+    assert refused[0] == 1 and "could not be pushed" in refused[2] and "hf auth login" in refused[2]
+    (cached,) = call((*read, "hf-hub:me/words", word, "--json"))  # the hub is gone
+    assert cached[:2] == own[:2], cached
 
 
 def test_an_evaluation_of_the_hubs_model_names_its_folder(tmp_path, capsys):
@@ -151,3 +174,7 @@ def test_a_hostile_config_is_refused(run, tmp_path):
     write_json(tmp_path / "mine" / "config.json", config | {"gin": "import os\n" + config["gin"]})
     with pytest.raises(UserError, match="config.json is refused"):
         load_model(tmp_path / "mine")
+    for wrong in ([], {}, {"hyper_parameters": 3}):
+        write_json(tmp_path / "mine" / "config.json", wrong)
+        with pytest.raises(UserError, match="config.json: key 'gin'"):
+            load_model(tmp_path / "mine")
