@@ -1,7 +1,9 @@
 """Writes a model's graphs into a folder, and keeps the folder only if they read as the model does."""
 
 import argparse
+import contextlib
 import importlib.util
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
@@ -60,7 +62,7 @@ def write_graphs(model: CLIP4STR, folder: Path, options: argparse.Namespace) -> 
     kinds = {"visual": VisualGraph} | ({} if model.cross_decoder is None else {"cross": CrossGraph})
     for name, kind in kinds.items():
         try:
-            with warnings.catch_warnings(action="ignore"):  # of torch about itself
+            with quiet():
                 write_graph(kind(model, options.decode, 1 + options.refine_steps), folder / f"{name}.{options.format}")
         except Exception as error:  # tracing a module and translating its operators raise nearly anything
             cause = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
@@ -82,6 +84,18 @@ def write_graphs(model: CLIP4STR, folder: Path, options: argparse.Namespace) -> 
     if model.cross_decoder is not None:
         about["captions"] = {"charset": model.caption_charset, "positions": model.caption_tokenizer.context_length}
     write_json(folder / DESCRIPTION, about)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without torch's warnings about itself, and its log of a trace that fails: the error says it in one line."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(disabled)
 
 
 def culprit(model: CLIP4STR) -> str:

@@ -18,18 +18,18 @@ from core.weights.checkpoint import load_model, save_model
 from tests.support.golden import random_checkpoint
 
 MISSING = "the optional extra [export] is not installed: make test-all does it"
-OUTPUTS = 6  # of the toy: a graph has as many steps
+OUTPUTS = 4  # of the toy: a graph has as many steps
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A released checkpoint that writes five letters at most, and three images."""
+    """Released checkpoints that write three letters at most, their decoders of one layer and of two; and three images."""
     folder = tmp_path_factory.mktemp("export")
-    checkpoint = random_checkpoint(0, 2, 0.5)
-    for branch in ("visual", "cross"):
-        name = f"{branch}_decoder.pos_queries"
-        checkpoint["state_dict"][name] = checkpoint["state_dict"][name][:, :OUTPUTS].clone()
-    torch.save(checkpoint, folder / "toy.ckpt")
+    for name, depth in {"toy.ckpt": 1, "deep.ckpt": 2}.items():
+        checkpoint = random_checkpoint(0, depth, 0.5)
+        for queries in ("visual_decoder.pos_queries", "cross_decoder.pos_queries"):
+            checkpoint["state_dict"][queries] = checkpoint["state_dict"][queries][:, :OUTPUTS].clone()
+        torch.save(checkpoint, folder / name)
     (folder / "images").mkdir()
     noise = np.random.default_rng(0)
     for number in range(3):
@@ -52,7 +52,7 @@ def call(capsys, *arguments):
 def test_both_branches_read_as_the_model(folder, tmp_path, capsys, kind):
     """On rendered words; then on images alone and together, through the reader that is documented."""
     out = tmp_path / "out"
-    status, printed, errors = call(capsys, folder / "toy.ckpt", out, "--format", kind, "--refine-steps", "2")
+    status, printed, errors = call(capsys, folder / "toy.ckpt", out, "--format", kind)
     assert status == 0, errors
     model_line, graphs_line, compared, equal, _ = printed.splitlines()[1:]
     assert model_line.startswith("model") and graphs_line.startswith(kind) and "32 images" in compared
@@ -62,20 +62,20 @@ def test_both_branches_read_as_the_model(folder, tmp_path, capsys, kind):
     reader, model = ExportedReader(out), load_model(folder / "toy.ckpt")
     images = [Image.open(path) for path in sorted((folder / "images").iterdir())]
     pixels = torch.stack([reader.transform(image) for image in images])
-    words = model.tokenizer.decode(model.predict(pixels, refine_steps=2).output)[0]
+    words = model.tokenizer.decode(model.predict(pixels).output)[0]
     assert [word for word, _ in reader.read(images)] == words and len(set(words)) > 1
     assert [reader.read([image])[0][0] for image in images] == words
 
 
 def test_the_visual_branch_alone_in_one_pass(folder, tmp_path, capsys):
-    arguments = ["--format", "pt2", "--branches", "visual", "--decode", "cloze", "--refine-steps", "0"]
+    arguments = ["--format", "pt2", "--branches", "visual", "--decode", "cloze", "--refine-steps", "2"]
     status, printed, errors = call(
-        capsys, folder / "toy.ckpt", tmp_path / "out", *arguments, "--check", folder / "images", folder / "images" / "0.png"
+        capsys, folder / "deep.ckpt", tmp_path / "out", *arguments, "--check", folder / "images", folder / "images" / "0.png"
     )
     assert status == 0 and "4 images" in printed and "(cross)" not in printed, errors
     about = json.loads((tmp_path / "out" / "reader.json").read_text())
     assert about["graphs"] == ["visual.pt2"] and about["decode"] == "cloze" and "captions" not in about
-    model = load_model(folder / "toy.ckpt")
+    model = load_model(folder / "deep.ckpt")
     needed = [name for name in model.state_dict() if "towers.clip.visual" in name or "visual_decoder" in name]
     everything = sum(tensor.nbytes for tensor in model.state_dict().values())
     kept = sum(model.state_dict()[name].nbytes for name in needed)
@@ -123,7 +123,7 @@ def test_graphs_that_read_otherwise_are_not_kept(folder, tmp_path, capsys, monke
     status, printed, errors = call(capsys, folder / "toy.ckpt", tmp_path / "out", *arguments)
     assert status == 1 and not (tmp_path / "out").exists() and errors.count("\n") == 1
     assert "3 images; largest difference of logits" in printed and "all strings are equal" not in printed
-    assert ("strings differ, first: " if wrong == "strings" else "logits differ by") in errors and "toy.ckpt" in errors
+    assert ("logits differ by" if wrong == "logits" else "strings differ, first: ") in errors and "toy.ckpt" in errors
 
 
 def test_a_tower_whose_steps_depend_on_the_image_is_named(folder, tmp_path, capsys, monkeypatch):

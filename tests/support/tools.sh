@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the tools without which tests are skipped: a Chromium and a small TeX by apt-get, the extras [peers] and [export] by pip. What cannot be
-# installed here is named; its tests are skipped, and pytest's last lines say which.
+# Installs the tools without which tests are skipped: a Chromium and a small TeX by apt-get, the extras [peers] and [export] by
+# pip. What cannot be installed here is named; its tests are skipped, and pytest's last lines say which.
 cd "$(dirname "$0")/../.." || exit
 
 any() { # whether one of these programs is there
