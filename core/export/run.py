@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import importlib.util
+import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -88,11 +89,11 @@ def write_graphs(model: CLIP4STR, folder: Path, options: argparse.Namespace) -> 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without torch's warnings about itself, and its log of a trace that fails: the error says it in one line."""
+    """Without torch's warnings about itself, and the graph it prints where a trace fails: the error says it in one line."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with warnings.catch_warnings(action="ignore"), contextlib.redirect_stderr(io.StringIO()):
             yield
     finally:
         logging.disable(disabled)
