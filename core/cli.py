@@ -77,7 +77,8 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """The positional argument `model`, as `core.weights.checkpoint.load_model` takes it."""
-    parser.add_argument("model", type=Path, help="run directory, model.safetensors or released checkpoint")
+    about = "run directory, model.safetensors, released checkpoint, or hf-hub:OWNER/NAME, a model on the Hugging Face hub"
+    parser.add_argument("model", type=Path, help=about)
 
 
 def add_data(parser: argparse.ArgumentParser, holds: str) -> None:

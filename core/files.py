@@ -16,6 +16,8 @@ from typing import Any
 import lmdb
 from safetensors import SafetensorError
 
+from core.errors import DataError
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -35,6 +37,12 @@ def named_errors(path: Path) -> Iterator[None]:
         if str(path) in str(error):
             raise
         raise OSError(f"{path} could not be written: {error}") from error
+
+
+def refuse_existing(out: Path) -> None:
+    """Raise DataError if a folder that is to be written holds something already, or is a file."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out} exists and is not an empty folder: delete it, or name another")
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ from core.data.render.page import Page
 from core.data.render.sheet import contact_sheet, png_bytes
 from core.data.render.word import RENDERER, added, render, written
 from core.errors import DataError, user_errors
-from core.files import atomic_folder, file_digest, lines_digest, write_json
+from core.files import atomic_folder, file_digest, lines_digest, refuse_existing, write_json
 
 
 class Drawn(NamedTuple):
@@ -103,8 +103,7 @@ def write_words(recipe: Recipe, out: Path, count: int, workers: int) -> None:
     for name, value in (("n", count), ("workers", workers)):
         if value < 1:
             raise DataError(f"{name} {value}: take 1 or more")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out} exists and is not an empty folder: delete it, or name another")
+    refuse_existing(out)
     with atomic_folder(out) as folder:
         write_lmdb(folder, track(numbered(recipe.encoded, count, workers), out.name, total=count))
         write_json(folder / "words.json", {"n": count, **recipe.summary()})

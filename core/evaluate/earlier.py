@@ -13,7 +13,7 @@ from core.evaluate.done import PREDICTIONS
 from core.evaluate.readings import COLUMNS
 from core.evaluate.staleness import read_record
 from core.experiment.protocol import Protocol
-from core.weights.checkpoint import DESCRIPTION, WEIGHTS
+from core.weights.checkpoint import WEIGHTS, description_of
 
 METRICS = "metrics.json"
 
@@ -23,7 +23,7 @@ def model_digest(path: Path) -> str:
     file = path / WEIGHTS if path.is_dir() else path
     with file.open("rb") as weights:
         digest = hashlib.file_digest(weights, "sha256")
-    if file.suffix == ".safetensors" and (description := file.with_name(DESCRIPTION)).is_file():
+    if file.suffix == ".safetensors" and (description := description_of(file)):
         digest.update(description.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -28,11 +28,16 @@ from core.runtime.compute import device_memory, is_out_of_memory
 from core.runtime.distributed import SINGLE, DistEnv, device, end_distributed, init_distributed, threads_each, workers_each
 from core.runtime.tracking.client import tracking_for
 from core.weights.checkpoint import load_model
+from core.weights.hub import fetch, is_on_hub
 
 
 def evaluate_rows(options: argparse.Namespace) -> None:
     """Evaluate a model under the protocols of `core.evaluate`'s rows, print their scores, and record them with wandb."""
     torch.set_num_threads(threads_each(options.threads))
+    if is_on_hub(options.model):
+        if not options.out:
+            raise UserError(f"{options.model} is not a folder to write into: add --out FOLDER")
+        options.model = fetch(options.model)
     team = init_distributed()
     run = options.model if options.model.is_dir() else options.model.parent
     folders, protocols = wanted_folders(options, run)

@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass
 
 from core import config
 from core.charset import CHARSETS
-from core.choices import NORMALISATIONS, PRECISIONS
+from core.choices import DECODE, NORMALISATIONS, PRECISIONS
 from core.errors import UserError
-from core.model.decoding import DECODE
 
 
 @dataclass(frozen=True)

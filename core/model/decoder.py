@@ -147,7 +147,7 @@ class Decoder(nn.Module):
         if positions is None:
             positions = torch.arange(allowed.shape[-2], device=context_ids.device)
         content = self.embed_context(context_ids)  # B L D
-        queries = self.drop(self.position_queries[positions].expand(len(context_ids), -1, -1))  # B S D
+        queries = self.drop(self.position_queries[positions].expand(context_ids.shape[0], -1, -1))  # B S D
         for depth, (layer, layer_memory) in enumerate(zip(self.layers, memory, strict=True), start=1):
             normed = layer.norm_c(content)
             context = layer.context_attn.keys_values(normed)
@@ -164,7 +164,7 @@ class Decoder(nn.Module):
         Equal to `forward` with the left-to-right masks, at the cost of one position; `cache` is changed in place.
         """
         content = self.embed_context(ids[:, None], first=position)  # B 1 D
-        queries = self.position_queries[position].expand(len(ids), 1, -1)  # B 1 D
+        queries = self.position_queries[position].expand(ids.shape[0], 1, -1)  # B 1 D
         for depth, (layer, layer_memory) in enumerate(zip(self.layers, memory, strict=True)):
             normed = layer.norm_c(content)
             new, old = layer.context_attn.keys_values(normed), cache[depth]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from core.choices import DECODE
 from core.errors import UserError
 from core.model.attention import KeysValues
 from core.model.autoregressive import STEPS_PER_PASS, autoregressive, width_of, word_lengths, zero_after_eos
@@ -16,8 +17,6 @@ from core.model.decoder import Decoder
 from core.model.permutations import cloze_mask, content_mask, forward_ranks, query_mask
 from core.model.tokenizer import Tokenizer
 from core.model.transfer import on_host, rows_where, waiting_is_dear
-
-DECODE = ("ar", "cloze")
 
 
 @dataclass
@@ -40,7 +39,7 @@ class Prediction:
 
 def nar_pass(decoder: Decoder, memory: list[KeysValues], tokenizer: Tokenizer) -> Tensor:
     """The non-autoregressive first pass ("Cloze" in Table IX): every output reads [B] alone."""
-    batch = len(memory[0].keys)
+    batch = memory[0].keys.shape[0]
     device = memory[0].keys.device
     ids = torch.full((batch, 1), tokenizer.bos, device=device)  # B 1
     allowed = torch.ones(decoder.max_outputs, 1, dtype=torch.bool, device=device)  # N 1
@@ -61,14 +60,17 @@ def refine(decoder: Decoder, memory: list[KeysValues], logits: Tensor, tokenizer
     ids, readable = context_of(logits.argmax(-1), tokenizer)
     outputs = decoder.max_outputs
     longest = outputs if waiting_is_dear(ids.device) else min(outputs, 1 + int(word_lengths(ids[:, 1:], tokenizer).max()))
-    allowed = cloze_mask(outputs, logits.device) & readable[:, None]  # B N L
-    content = content_allowed(readable)  # B L L
     for width in dict.fromkeys((longest, outputs)):
-        near = slice(width)
-        refined = decoder(ids[:, near], memory, allowed[:, near, near], content[:, near, near])  # B W C
+        refined = reread(decoder, memory, ids[:, :width], readable[:, :width])  # B W C
         if width == outputs or bool((word_lengths(refined.argmax(-1), tokenizer) < width).all()):
             break
     return zero_after_eos(refined, outputs, tokenizer)
+
+
+def reread(decoder: Decoder, memory: list[KeysValues], ids: Tensor, readable: Tensor) -> Tensor:
+    """Every output from the image and all other characters of a context that may be read: B W (twice) to logits B W C."""
+    allowed = cloze_mask(ids.shape[1], ids.device) & readable[:, None]  # B W W
+    return decoder(ids, memory, allowed, content_allowed(readable))
 
 
 def read_and_refine(decoder: Decoder, memory: list[KeysValues], tokenizer: Tokenizer, guess: Tensor) -> tuple[Tensor, Tensor]:

@@ -37,7 +37,7 @@ def text_tokens(towers: ClipTowers, ids: Tensor) -> Tensor:
 def eos_token(towers: ClipTowers, ids: Tensor) -> Tensor:
     """Only [EOS], the caption's end (Table V, "[CLASS]"): B 1 D."""
     ends = ids.argmax(1)  # [EOS] has the largest id
-    return text_tokens(towers, ids)[torch.arange(len(ids), device=ids.device), ends][:, None]
+    return text_tokens(towers, ids)[torch.arange(ids.shape[0], device=ids.device), ends][:, None]
 
 
 def token_embeddings(towers: ClipTowers, ids: Tensor) -> Tensor:

@@ -147,7 +147,7 @@ class ClipImageTower(ClipTower):
 def embed_patches(visual: nn.Module, images: Tensor) -> Tensor:
     """The input of an open_clip image tower's first block, after patch and position embedding: B 3 H W to B M width."""
     patches = visual.conv1(images).flatten(2).transpose(1, 2)  # B patches width
-    cls = visual.class_embedding.expand(len(patches), 1, -1).to(patches.dtype)  # B 1 width
+    cls = visual.class_embedding.expand(patches.shape[0], 1, -1).to(patches.dtype)  # B 1 width
     return visual.ln_pre(torch.cat([cls, patches], 1) + visual.positional_embedding.to(patches.dtype))
 
 

@@ -34,6 +34,7 @@ RENAMED = (
 )
 HEAD_WIDTH = 64  # of both towers in the released code: 20 heads in ViT-H/14, whose own weights were trained with 16 of width 80
 QUERIES = "visual_decoder.pos_queries"  # 1 N D
+SETTINGS = ("charset_train", "context_length", "dec_num_heads", "dropout", "img_size", "perm_mirrored", "perm_num")  # read here
 DECODER_HEADS = 8  # in B, L and H, where a file does not say
 
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the tools without which tests are skipped: a Chromium and a small TeX by apt-get, the extra [peers] by pip. What cannot be
-# installed here is named; its tests are skipped, and pytest's last lines say which.
+# Installs the tools without which tests are skipped: a Chromium and a small TeX by apt-get, the extras [peers] and [export] by
+# pip. What cannot be installed here is named; its tests are skipped, and pytest's last lines say which.
 cd "$(dirname "$0")/../.." || exit
 
 any() { # whether one of these programs is there
@@ -29,3 +29,5 @@ fi
 
 python -c 'import onnxruntime, rapidocr' 2> /dev/null || python -m pip install --quiet -e '.[peers]' ||
     echo "note: tests of outside readers are skipped: pip could not install the extra [peers]"
+python -c 'import onnx, onnxruntime, onnxscript' 2> /dev/null || python -m pip install --quiet -e '.[export]' ||
+    echo "note: tests of ONNX are skipped: pip could not install the extra [export]"
