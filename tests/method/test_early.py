@@ -100,7 +100,7 @@ def train_early(arguments):
 
 def test_processes_and_passes_still_add_up_to_one_step(world_folder, tmp_path):
     """2 processes x 2 passes x 2 images, each with its gradients early, against 8 images at once and none early."""
-    settings = ["TRAIN_STEPS = 3", "EPOCHS = None", "PERMUTATIONS = 6", "augment.RandAugment.num_ops = 0"]
+    settings = ["TRAIN_STEPS = 3", "EPOCHS = None", "PERMUTATIONS = 6", "AUGMENT_OPS = 0"]
     arguments = [BASELINE, "--scale", "smoke", "--data", str(world_folder), "--tracking", "off", "--threads", "1"]
     arguments += [word for line in settings for word in ("--set", line)]
     main([*arguments, "--out", str(tmp_path / "whole"), "--set", "DEVICE_BATCH = 8"])

@@ -16,7 +16,7 @@ from tests.support.processes import finish, start
 
 KILLS, STEPS, SAVE_EVERY = 20, 24, 2  # ablations/scale/smoke.gin saves so often
 ROWS = {  # what is drawn at random is on; the second run's images come from a loader process
-    BASELINE: ["DROPOUT = 0.1", "PERMUTATIONS = 6", "augment.RandAugment.num_ops = 3", "augment.RandAugment.magnitude = 5"],
+    BASELINE: ["DROPOUT = 0.1", "PERMUTATIONS = 6", "AUGMENT_OPS = 3", "augment.RandAugment.magnitude = 5"],
     "ablations/table_V/base.gin": ["DROPOUT = 0.1", "optim.Optimisation.workers = 1"],
 }
 KILLED, TERMINATED, STOPPED = -9, -15, 128 + 15

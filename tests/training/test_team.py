@@ -25,7 +25,7 @@ EXACT = [
     "EPOCHS = None",
     "DROPOUT = 0.0",
     "PERMUTATIONS = 6",
-    "augment.RandAugment.num_ops = 3",
+    "AUGMENT_OPS = 3",
     "augment.RandAugment.magnitude = 5",
     "optim.Optimisation.block = 3",  # images 0-2, 3-5 and 6-7 are read in orders of their own, whoever has them
 ]

@@ -21,7 +21,7 @@ from tests.support.checkout import BASELINE, ROOT
 RANDOM = {  # everything a training draws at random is on
     "DROPOUT": 0.1,
     "PERMUTATIONS": 6,
-    "augment.RandAugment.num_ops": 3,
+    "AUGMENT_OPS": 3,
     "augment.RandAugment.magnitude": 5,
 }
 BINDINGS = [f"{name} = {value}" for name, value in RANDOM.items()]
