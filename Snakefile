@@ -42,9 +42,7 @@ if workflow.is_main_process and (note := place.others(config["results"])):
 # before the checkout's files: nothing in the checkout itself, where a file's name must stay or all that reads it is made again
 CHECKOUT = place.leads_to(workflow.basedir)
 os.environ.update(place.imports_from(workflow.basedir))
-if workflow.is_main_process:  # the jobs' processes, which see no targets, plan for the same seeds
-    os.environ["CLIP4STR_TARGETS"] = " ".join(sys.argv[1:])
-config["seeds"] = config["seeds"] or planning.usual_seeds(os.environ.get("CLIP4STR_TARGETS", "").split())
+config["seeds"] = config["seeds"] or planning.usual_seeds(place.asked_for(workflow.is_main_process))
 PLAN = planning.make(config)
 PLAN.write()
 SEARCH = lr_search.Search(PLAN)

@@ -27,6 +27,13 @@ def imports_from(checkout: Path | str) -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
 
 
+def asked_for(main: bool) -> list[str]:
+    """The words of the command line, targets among them; the processes of its jobs see no targets, and are told by it."""
+    if main:
+        os.environ["CLIP4STR_TARGETS"] = " ".join(sys.argv[1:])
+    return os.environ.get("CLIP4STR_TARGETS", "").split()
+
+
 def not_writable(results: Path | str) -> str:
     """Why a workflow cannot write what it must, and the option that helps; empty if it can."""
     records, results = Path(".snakemake"), Path(results)

@@ -76,3 +76,12 @@ def test_the_command_is_snakemake_with_this_checkouts_snakefile(monkeypatch, tmp
     with pytest.raises(SystemExit) as stop:
         main(["-n"])
     assert f"{tmp_path / 'Snakefile'} is missing" in stop.value.code and "pip install -e ." in stop.value.code
+
+
+def test_jobs_learn_what_was_asked_for(monkeypatch):
+    """A job's process has a command line of its own; which seeds the plan has follows from the workflow's."""
+    monkeypatch.setenv("CLIP4STR_TARGETS", "")
+    monkeypatch.setattr("sys.argv", ["snakemake", "-j2", "report"])
+    assert place.asked_for(True) == ["-j2", "report"]
+    monkeypatch.setattr("sys.argv", ["snakemake", "--target-jobs", "table:table=table_VI"])
+    assert place.asked_for(False) == ["-j2", "report"]
