@@ -14,8 +14,8 @@ from core.errors import DataError, UserError
 def image_files(named: Iterable[Path]) -> Iterator[Path | UserError]:
     """Files in the order in which they are named, those of a folder sorted by path; an error for a folder without an image.
 
-    A file that is named itself is taken whatever it is called. Of a folder, hidden files and folders and files without the
-    suffix of an image are left out; how many, and the first of them, is printed on stderr.
+    A file that is named itself is taken whatever it is called. Of a folder, hidden folders are skipped, and hidden files and
+    files without the suffix of an image are left out; how many, and the first of them, is printed on stderr.
     """
     for path in named:
         if not path.is_dir():
@@ -45,6 +45,6 @@ def below(root: Path) -> tuple[list[Path], list[Path]]:
     images, others = [], []
     for folder, names in folders_below(root):
         for path in (folder / name for name in names):
-            hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+            hidden = path.name.startswith(".")
             (images if path.suffix.lower() in suffixes and not hidden else others).append(path)
     return sorted(images), sorted(others)

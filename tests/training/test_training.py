@@ -222,7 +222,7 @@ def test_evaluation_keeps_all_four_outputs(trained, world_folder, tmp_path, smok
     out = tmp_path / "evaluation"
     result = evaluate(load_model(trained), world_folder, {out: smoke.protocol})[out]
     rows = pd.read_parquet(tmp_path / "evaluation" / "predictions.parquet")
-    assert list(rows.columns) == ["benchmark", "index", "label", "length", *OUTPUTS, "confidence"]
+    assert list(rows.columns) == ["benchmark", "lmdb", "index", "label", "length", *OUTPUTS, "confidence"]
     assert len(rows) == 6 * 8 and rows.confidence.between(0, 1).all()
     for name, metrics in result["benchmarks"].items():
         here = rows[rows.benchmark == name]
