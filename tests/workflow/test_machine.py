@@ -104,7 +104,7 @@ def test_every_gpu_job_of_the_workflow_is_leased(copy):
     together = "-- python -m core.runtime.launch --processes 1 -- -m core"
     assert (
         sum(f"{together}.train" in line and "--threads 4 " in line for line in leased) == 3
-    )  # seeds of the one row, as a baseline
+    )  # seeds
     assert sum(f"{together}.evaluate" in line for line in leased) == 3
     assert (
         sum("core.figures.zero_shot" in line for line in leased)
