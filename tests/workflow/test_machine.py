@@ -102,9 +102,7 @@ def test_every_gpu_job_of_the_workflow_is_leased(copy):
         line for line in commands if line.startswith("python -m core.runtime.lease --gpus 1 --share 1 -- python -m core.")
     ]
     together = "-- python -m core.runtime.launch --processes 1 -- -m core"
-    assert (
-        sum(f"{together}.train" in line and "--threads 4 " in line for line in leased) == 3
-    )  # seeds
+    assert sum(f"{together}.train" in line and "--threads 4 " in line for line in leased) == 3  # seeds
     assert sum(f"{together}.evaluate" in line for line in leased) == 3
     assert (
         sum("core.figures.zero_shot" in line for line in leased)
