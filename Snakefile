@@ -35,6 +35,9 @@ LEASE = "python -m core.runtime.lease --gpus {resources.gpu} --share {resources.
 TOGETHER = f"{LEASE} core.runtime.launch --processes {{resources.gpu}} -- -m"
 if config["tracking"] != "auto":  # through the environment: no rule's text changes, so nothing is made again
     os.environ.update(WANDB_MODE={"off": "disabled", False: "disabled"}.get(config["tracking"], config["tracking"]))
+if workflow.is_main_process:  # the jobs' processes, which see no targets, plan for the same seeds
+    os.environ["CLIP4STR_TARGETS"] = " ".join(sys.argv[1:])
+config["seeds"] = config["seeds"] or planning.usual_seeds(os.environ.get("CLIP4STR_TARGETS", "").split())
 PLAN = planning.make(config)
 PLAN.write()
 SEARCH = lr_search.Search(PLAN)

@@ -24,7 +24,7 @@ from ablations.page import (
     swept,
     trained,
 )
-from ablations.plan import Plan, make, plan_cache
+from ablations.plan import WHOLE, Plan, make, plan_cache, usual_seeds
 from ablations.power import answer, question
 from ablations.price import Pace, configuration, formula, jobs, longest_word, mean_longest
 from ablations.row_config import PlanCache, Work, digest_of
@@ -42,6 +42,7 @@ def run(options: argparse.Namespace) -> None:
     """
     settings = yaml.safe_load((TABLES / "workflow.yaml").read_text())
     settings |= {key: value for key in ("scale", "data", "results", "replicates") if (value := getattr(options, key))}
+    settings["seeds"] = settings["seeds"] or usual_seeds(() if options.power or options.tables else WHOLE)
     plan = make(settings, [options.power] if options.power else options.tables or None, published=True)
     if options.why:
         print("\n".join(why(plan, options.why)))

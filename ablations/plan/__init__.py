@@ -8,7 +8,7 @@ differ only in decoding share a run, and tables share runs; editing a comment ch
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 MICRO_TOWERS = ("clip", "clip_large", "clip_more", "classes_50", "classes_1000")  # made by ablations/micro/<name>.gin
 SCHEMA = yaml.safe_load((TABLES / "workflow.schema.yaml").read_text())
+WHOLE = ("report", "claims")  # targets that weigh all tables together, and have more seeds for it
+MICRO_REPLICATES = 3  # trainings of a baseline where rows have one seed: a table of the paper states noise for its own scale alone
 PEERS = tuple(SCHEMA["properties"]["peers"]["items"]["enum"])  # those of core.peers, which needs torch to say so
 
 
@@ -278,7 +280,7 @@ def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = 
         tables[table], doubles[table] = distinct(rows, generated)
         refuse_baseline(layout, tables[table], doubles[table])
     cache.write()
-    seeds = [int(seed) for seed in settings["seeds"]]  # the command line gives words
+    seeds = [int(seed) for seed in settings["seeds"] or usual_seeds(())]  # the command line gives words
     return Plan(
         tables=tables,
         layouts=layouts,
@@ -289,25 +291,35 @@ def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = 
         seeds=seeds,
         rendered=source.world is not None,
         wanted_peers=list(settings.get("peers", [])),
-        replicates=replicate_seeds(settings.get("replicates"), seeds, layouts),
+        replicates=replicate_seeds(settings.get("replicates"), seeds, layouts, scale),
     )
 
 
-def replicate_seeds(wanted: int | str | None, seeds: list[int], layouts: dict[str, Layout]) -> list[int]:
+def usual_seeds(targets: Collection[str]) -> list[int]:
+    """The seeds of every row where the configuration names none."""
+    return [0, 1, 2] if set(targets) & set(WHOLE) else [0]
+
+
+def replicate_seeds(wanted: int | str | None, seeds: list[int], layouts: dict[str, Layout], scale: str) -> list[int]:
     """The seeds of a baseline that is trained `wanted` times: those of all rows, then the smallest others, sorted.
+
+    None wants MICRO_REPLICATES at micro scale where rows have one seed, and no others elsewhere; so does 1 everywhere.
 
     Raises:
         ConfigError: they would be no more than the seeds of all rows, or no table has a baseline.
     """
+    with_baseline = any(layout.baseline for layout in layouts.values())
     if wanted is None:
-        return []
+        wanted = MICRO_REPLICATES if scale == "micro" and len(seeds) == 1 and with_baseline else 1
     where, count = TABLES / "workflow.yaml", int(wanted)
+    if count == 1:
+        return []
     if count <= len(seeds):
         raise ConfigError(
             f"{where}: replicates is {count}, which adds nothing to the {len(seeds)} of seeds; give {len(seeds) + 1} or more, "
-            "or null"
+            "or 1"
         )
-    if not any(layout.baseline for layout in layouts.values()):
+    if not with_baseline:
         path = next(iter(layouts.values())).path
         raise ConfigError(f"{where}: replicates is {count}, but {path} has no 'baseline' to train again; name one there")
     others = (seed for seed in range(count) if seed not in seeds)

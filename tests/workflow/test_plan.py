@@ -239,7 +239,7 @@ def test_replicates_count_the_seeds_of_all_rows(results):
 @pytest.mark.parametrize(
     ("replicates", "tables", "message"),
     [
-        (2, ["table_VII"], "workflow.yaml: replicates is 2, which adds nothing to the 2 of seeds; give 3 or more, or null"),
+        (2, ["table_VII"], "workflow.yaml: replicates is 2, which adds nothing to the 2 of seeds; give 3 or more, or 1"),
         (5, ["table_II"], "workflow.yaml: replicates is 5, but .*table_II/table.yaml has no 'baseline' to train again"),
     ],
 )
@@ -247,6 +247,18 @@ def test_replicates_that_change_nothing_are_refused(results, replicates, tables,
     with pytest.raises(ConfigError, match=message):
         with_replicates(results, replicates, tables, seeds=[0, 1])
     assert with_replicates(results, 5, ["table_II", "table_VII"]).replicates == [0, 1, 2, 3, 4]
+
+
+def test_one_seed_at_micro_scale_comes_with_replicates_and_the_report_with_three_seeds(results):
+    """Without noise of its own a table of single trainings could call nothing significant; the paper's noise is of its scale."""
+    micro = {**SETTINGS, "scale": "micro", "results": str(results), "seeds": None}
+    alone = planning.make(micro, ["table_VII"])
+    assert (alone.seeds, alone.replicates) == ([0], [0, 1, 2]) and planning.make(micro, ["table_II"]).replicates == []
+    assert planning.make({**micro, "replicates": 1}, ["table_VII"]).replicates == []
+    assert planning.make({**micro, "seeds": [0, 1]}, ["table_VII"]).replicates == []
+    assert with_replicates(results, None).replicates == []
+    assert planning.usual_seeds(["-j2", "report"]) == planning.usual_seeds(["claims"]) == [0, 1, 2]
+    assert planning.usual_seeds(["-j2", "table_VI"]) == [0]
 
 
 def test_the_file_of_an_evaluation_from_an_older_version_is_written_again(tmp_path):
