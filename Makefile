@@ -8,12 +8,13 @@ SNAKEMAKE = snakemake -j$(JOBS) --rerun-incomplete --show-failed-logs
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup report figures test test-gpu gpu-day test-slurm test-mutations lint clean
+.PHONY: help setup report figures test test-all test-gpu gpu-day test-slurm test-mutations lint clean
 
 help:
 	@echo "make table_VI    run the paper's Table VI (at micro scale unless ARGS says otherwise)"
 	@echo "make report      every table and figure, and one document of them"
 	@echo "make test        run the tests"
+	@echo "make test-all    the same, with what some of them need installed first: Chromium, a small TeX, outside readers"
 	@echo "make test-gpu    what only a GPU can show: parity, repeats, leases, memory, several processes"
 	@echo "make gpu-day     everything that only a GPU can answer, in nine minutes; logs and summary.md in gpu-day/"
 	@echo "make test-slurm  run a table through a Slurm cluster started here for it (needs slurm-wlm and munge; minutes)"
@@ -37,6 +38,10 @@ table_% figure_%: $(READY)
 	$(SNAKEMAKE) $@ $(ARGS)
 
 test: $(READY)
+	python -m pytest --numprocesses=$(JOBS) --dist=loadfile
+
+test-all: $(READY)
+	sh tests/support/tools.sh
 	python -m pytest --numprocesses=$(JOBS) --dist=loadfile
 
 test-gpu: $(READY)

@@ -14,7 +14,7 @@ from snakemake.utils import min_version, validate
 min_version("9.0")
 sys.path.insert(0, workflow.basedir)
 
-from ablations import claimed, lr_search, machine, plan as planning
+from ablations import claimed, lr_search, machine, place, plan as planning
 from reports.render import FORMATS
 
 
@@ -35,6 +35,13 @@ LEASE = "python -m core.runtime.lease --gpus {resources.gpu} --share {resources.
 TOGETHER = f"{LEASE} core.runtime.launch --processes {{resources.gpu}} -- -m"
 if config["tracking"] != "auto":  # through the environment: no rule's text changes, so nothing is made again
     os.environ.update(WANDB_MODE={"off": "disabled", False: "disabled"}.get(config["tracking"], config["tracking"]))
+if workflow.is_main_process and (problem := place.not_writable(config["results"])):
+    sys.exit(problem)
+if workflow.is_main_process and (note := place.others(config["results"])):
+    print(note, file=sys.stderr)
+# before the checkout's files: nothing in the checkout itself, where a file's name must stay or all that reads it is made again
+CHECKOUT = place.leads_to(workflow.basedir)
+os.environ.update(place.imports_from(workflow.basedir))
 if workflow.is_main_process:  # the jobs' processes, which see no targets, plan for the same seeds
     os.environ["CLIP4STR_TARGETS"] = " ".join(sys.argv[1:])
 config["seeds"] = config["seeds"] or planning.usual_seeds(os.environ.get("CLIP4STR_TARGETS", "").split())
@@ -69,6 +76,10 @@ wildcard_constraints:
     table="|".join(PLAN.tables),
     figure="[a-z]+",
     peer="|".join(planning.PEERS),
+
+
+onstart:
+    place.hold(PLAN.results)
 
 
 include: "ablations/rules/data.smk"

@@ -13,4 +13,4 @@ def claimed_results(plan: Plan) -> list[Path]:
         ReportError: a ledger cannot be used.
     """
     tables = {table for path in ledger_paths() for table, _ in read_ledger(path).rows}
-    return [path for table in plan.tables if table in tables for path in plan.inputs(table)]
+    return [path for table in plan.tables if table in tables for path in (*plan.inputs(table), *plan.words_of(table))]

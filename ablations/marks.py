@@ -120,7 +120,7 @@ class Marks:
 
     @cached_property
     def name(self) -> str:
-        """The data's name in tables: its folder's name when this test set was first used, and the start of the fingerprint.
+        """The test set's name: its folder's name when it was first used, and the start of the fingerprint.
 
         It stays where the folder is renamed later; other data in a folder of that name is called otherwise.
         """
@@ -129,10 +129,19 @@ class Marks:
             return json.loads(mark.read_text())["name"]
         return f"{self.root.resolve().name}-{self.source.test[:SHORT]}"
 
+    @cached_property
+    def study(self) -> str:
+        """Names the tables that are made with this data: `name`, and the start of a digest of training words and label files.
+
+        So two folders that differ in anything but val/ share no table.
+        """
+        others = "\n".join(mark.stem for mark in (*self.learned, *self.labels) if not mark.stem.startswith("val-"))
+        return f"{self.name}-{config.digest(others)[:SHORT]}"
+
     @property
     def lasting(self) -> Path:
         """A link to the folder, for reports: they show its images, read its label files, and stay as they are if it moves."""
-        return self.folder / self.name
+        return self.folder / self.study
 
     def write(self, trained: Iterable[Sequence[str]]) -> None:
         """Put the marks down, and the link to where the data lies now.

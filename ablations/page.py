@@ -14,6 +14,8 @@ from ablations.price import Job, best_gpus_per_run, disk_peak, elapsed
 from ablations.progress import missing, wanted
 from ablations.row_config import MACHINE
 from ablations.rows import Row
+from core.data.benchmarks import BenchmarkFolder
+from core.data.lmdb import WHOLE, say_copies
 
 
 def grid(*columns: str, title: str) -> Grid:
@@ -74,6 +76,43 @@ def columns_grid(found: Sequence[Filling]) -> Grid:
     for column in made.columns[2:4]:
         column.justify = "right"
     return made
+
+
+def lmdbs_of(plan: Plan) -> dict[str, list[BenchmarkFolder]]:
+    """The LMDBs of every set that rows train on or are tested on, by set."""
+    return plan.source.lmdbs(sorted({name for row in plan.rows for name in row.config.train_data}))
+
+
+def lmdbs_grid(plan: Plan) -> Grid:
+    """Every LMDB that is read, with its stored images."""
+    made = grid("set", "LMDB", "images", title="what is read")
+    made.columns[-1].justify = "right"
+    for name, found in lmdbs_of(plan).items():
+        for lmdb in found:
+            below = lmdb.path.relative_to(plan.data / name).as_posix()
+            made.add_row(name, "" if below == WHOLE else below, lmdb.problem and "cannot be read" or f"{lmdb.stored:,}")
+    return made
+
+
+def data_lines(plan: Plan) -> list[str]:
+    """What is wrong with the LMDBs that are read: those that cannot be opened, and copies inside a set."""
+    found = lmdbs_of(plan).values()
+    problems = [lmdb.problem for lmdbs in found for lmdb in lmdbs if lmdb.problem]
+    return [*problems, *(line for lmdbs in found for line in say_copies(lmdb.path for lmdb in lmdbs))]
+
+
+def same_as_baseline(plan: Plan) -> list[str]:
+    """Rows whose files change nothing at this scale: the baseline's run, scored as the baseline is."""
+    lines = []
+    for table, rows in plan.tables.items():
+        asked = {row.name: (row.run, row.evaluation, row.config.output) for row in rows if row.runnable}
+        baseline = plan.layouts[table].baseline
+        for name in asked:
+            if name != baseline and asked[name] == asked.get(baseline):
+                lines.append(
+                    f"{table}/{name} trains and is scored exactly as the baseline {baseline}: its file changes nothing here"
+                )
+    return lines
 
 
 def lacks(plan: Plan, run: str, purposes: dict) -> list:

@@ -17,16 +17,33 @@ from reports.layout import Layout
 TABLES = ROOT / "ablations"
 NAMED = re.compile(r"^ *rule (\w+):", re.MULTILINE)
 TARGETS = {"table_I", "figure_1", "figure_2", "figure_6", "draw_figure_1", "draw_figure_2"}  # rules that loops name
+TABLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # Snakemake takes it as a rule's name, a target and a pattern
+ROW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,+=-]*")  # stands in Markdown, LaTeX, HTML, CSV and file names as it is
 NUMERALS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI")  # the paper's tables come first, in its order
 
 
 def table_names() -> list[str]:
-    """Every folder below ablations/ with a table.yaml: the paper's tables in its order, then others by name."""
+    """Every folder below ablations/ with a table.yaml: the paper's tables in its order, then others by name.
+
+    Raises:
+        ConfigError: a folder's name is a rule's, or has characters that names of tables cannot have.
+    """
     paper = {f"table_{numeral}": place for place, numeral in enumerate(NUMERALS)}
-    found = [path.parent.name for path in TABLES.glob("*/table.yaml")]
+    found = [path.parent.name for path in TABLES.glob("[!.]*/table.yaml")]
+    for name in found:
+        refuse_name(name)
     for name in sorted(rule_names() & set(found)):
         raise ConfigError(f"{TABLES / name}: {name!r} is the name of a rule of the workflow; rename the folder")
     return sorted(found, key=lambda name: (paper.get(name, len(paper)), name))
+
+
+def refuse_name(table: str) -> None:
+    """Raise ConfigError if a folder's name has characters that the name of a table cannot have."""
+    if not TABLE_NAME.fullmatch(table):
+        raise ConfigError(
+            f"{TABLES / table}: {table!r} cannot name a table; rename the folder: letters and digits of ASCII, - and _, a "
+            "letter or digit first"
+        )
 
 
 def rule_names() -> set[str]:
@@ -42,9 +59,15 @@ def row_files(layout: Layout, generated: Mapping[str, Path] = MappingProxyType({
         generated: gin files of its sweeps by row, see `ablations.sweeps`.
 
     Raises:
-        ConfigError: table.yaml orders a row that is not there.
+        ConfigError: table.yaml orders a row that is not there, or a file's name cannot stand in a table.
     """
-    files = {path.stem: path for path in sorted(layout.path.parent.glob("*.gin"))} | generated
+    files = {path.stem: path for path in sorted(layout.path.parent.glob("[!.]*.gin"))} | generated
+    for name, path in files.items():
+        if not ROW_NAME.fullmatch(name):
+            raise ConfigError(
+                f"{path}: {name!r} cannot name a row, as Markdown and LaTeX would break; rename the file: letters and digits "
+                "of ASCII, - _ . , + and =, a letter or digit first"
+            )
     missing = [name for name in layout.order if name not in files]
     if missing:
         raise ConfigError(f"{layout.path}: order names {missing[0]!r}, there is no {missing[0]}.gin")

@@ -15,12 +15,15 @@ from ablations.page import (
     assumed,
     calibration_grid,
     columns_grid,
+    data_lines,
+    lmdbs_grid,
     machine_values,
     memory_grid,
     not_run,
     price_grid,
     price_lines,
     rows_grid,
+    same_as_baseline,
     swept,
     trained,
 )
@@ -59,10 +62,12 @@ def show(plan: Plan, settings: dict, options: argparse.Namespace) -> None:
     first: dict[str, str] = {}
     for table, rows in plan.tables.items():
         console.print(rows_grid(table, rows, plan, first))
-    print_lines(console, swept(plan) + not_run(plan))
+    print_lines(console, swept(plan) + same_as_baseline(plan) + not_run(plan))
     if not plan.source.published:
         console.print(columns_grid(fillings(plan.layouts, plan.source)))
-    print_lines(console, strangers(plan.layouts, plan.source))
+        if not plan.rendered:
+            console.print(lmdbs_grid(plan))
+    print_lines(console, strangers(plan.layouts, plan.source) + data_lines(plan))
     assumptions = read_assumptions(options.device, options.devices)
     cache = plan_cache(plan.results)
     estimated = plan.scale == "paper" or options.device is not None

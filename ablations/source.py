@@ -1,12 +1,13 @@
 """The data of a study: its identity, and its numbers of images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from core import config
-from core.data.benchmarks import PUBLISHED, TRAINING, BenchmarkFolder, benchmarks_of, count
+from core.data.benchmarks import PUBLISHED, TRAINING, BenchmarkFolder, benchmarks_of, count, count_lmdb
+from core.data.folders import lmdbs_below
 from core.data.lmdb import find_lmdbs, fingerprint, stored_samples, train_roots
 from core.data.micro import WORLD, World
 from core.errors import ConfigError, DataError
@@ -86,7 +87,15 @@ class Source:
             return dict.fromkeys(self.world.names, self.world.test)
         if self.published:
             return dict(PUBLISHED)
-        return {folder.name: stored(folder) for folder in sorted((self.root / "test").iterdir()) if folder.is_dir()}
+        return {folder.name: stored(folder) for folder in sorted((self.root / "test").glob("[!.]*")) if folder.is_dir()}
+
+    def lmdbs(self, trained: Iterable[str]) -> dict[str, list[BenchmarkFolder]]:
+        """The LMDBs of the training sets `trained`, of val/ and of every benchmark, by set; empty where they are rendered."""
+        if self.world is not None or self.published:
+            return {}
+        train = [self.root / "train" / name for name in trained]
+        roots = [root for root in (*train, self.root / "val", *self.folders.values()) if root.is_dir()]
+        return {root.relative_to(self.root).as_posix(): [count_lmdb(path) for path in lmdbs_below(root)] for root in roots}
 
     def validation_images(self) -> int:
         """Images of val/, read while training; the paper prints no number."""

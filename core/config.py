@@ -5,6 +5,8 @@ gin files bind constructor arguments by their Python names. Two features are not
 - `include` paths start at the repository root, and `{scale}` in a path is replaced by the scale in use (paper, micro, smoke).
 - Sections: lines below `[paper]`, `[micro]` or `[smoke]` count at that scale only, and lines above the first section count at
   every scale. Smoke is a smaller micro, so it also reads what is below `[micro]`.
+
+A value that a file sets and that is set to something else below it, by the file or by one of its includes, is an error.
 """
 
 import hashlib
@@ -12,9 +14,9 @@ import importlib
 import io
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import gin
 from gin import config_parser
@@ -27,13 +29,20 @@ from core.weights.allowlist import check_allowlist
 
 Built = TypeVar("Built")
 SECTION = re.compile(r"\[(\w+)\]\s*(?:#.*)?$")
+MOVE = {  # where a value belongs that a section replaces
+    "paper": "move the first below [micro]",
+    "micro": "move the first below [paper]",
+    "smoke": "move the first below [paper] and [micro]",
+}
+BASE = ROOT / "ablations" / "base.gin"  # with what it includes, defaults that rows start from
 
 
 def parse(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -> None:
     """Forget any earlier configuration and read `path`, then single bindings like "TRAIN_STEPS = 10".
 
     Raises:
-        ConfigError: the file does not exist or does not parse, a required value is missing, or the scale is unknown.
+        ConfigError: the file does not exist or does not parse, a required value is missing, a value of a file is set again
+            below it, or the scale is unknown.
     """
     if scale not in SCALES:
         raise ConfigError(f"scale {scale!r}: expected one of {', '.join(SCALES)}")
@@ -46,6 +55,7 @@ def parse(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) 
         gin.parse_config_files_and_bindings([str(path)], list(bindings), finalize_config=False)
     except (SyntaxError, NameError, AttributeError, ImportError, ValueError, OSError) as error:
         raise ConfigError(f"{path}: {first_line(error)}") from error
+    refuse_overwritten(path if path.is_file() else ROOT / path, scale)
     for (scope, selector), bound in gin.config._CONFIG.items():
         for name, value in bound.items():
             if value is gin.REQUIRED or repr(value) == "%gin.REQUIRED":
@@ -64,20 +74,44 @@ def find_include(name: str, scale: str) -> Path | None:
     return next((prefix / path for prefix in (Path(), ROOT) for path in filled if (prefix / path).is_file()), None)
 
 
+def read_gin(path: Path) -> str:
+    """A gin file's text, without a byte order mark.
+
+    Raises:
+        ConfigError: it is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        order = error.object[:2]
+        what = f"UTF-16 (byte order mark {order.hex(' ').upper()})" if order in (b"\xff\xfe", b"\xfe\xff") else "not UTF-8"
+        raise ConfigError(f"{path} is {what}; save it as UTF-8") from error
+
+
+def sections_of(path: Path) -> Iterator[tuple[str, str]]:
+    """The lines of a gin file, each with the section that it belongs to (empty above the first); headers become empty lines.
+
+    Raises:
+        ConfigError: a section is not named after a scale.
+    """
+    section = ""
+    for line in read_gin(path).splitlines(keepends=True):
+        header = SECTION.match(line)
+        if header:
+            section = header[1]
+            if section not in SCALES:
+                raise ConfigError(f"{path}: [{section}]: expected one of {', '.join(f'[{name}]' for name in SCALES)}")
+        yield section, "\n" if header else line
+
+
 def text_at(path: Path, scale: str) -> str:
     """A gin file's text at a scale: lines of other scales become empty, so that line numbers in messages stay right.
 
     Raises:
         ConfigError: a section is not named after a scale.
     """
-    section, lines = "", []
-    for line in path.read_text().splitlines(keepends=True):
-        if header := SECTION.match(line):
-            section = header[1]
-            if section not in SCALES:
-                raise ConfigError(f"{path}: [{section}]: expected one of {', '.join(f'[{name}]' for name in SCALES)}")
-        lines.append(line if not header and section in ("", *scales_read(scale)) else "\n")
-    return "".join(lines)
+    read = ("", *scales_read(scale))
+    return "".join(line if section in read else "\n" for section, line in sections_of(path))
 
 
 def resolve_includes(scale: str) -> None:
@@ -148,12 +182,13 @@ def refuse_unread(path: Path | str, bindings: Sequence[str] = ()) -> None:
         if not scope:
             used = [values for (_, sel), values in read.items() if sel == selector]
         for name, value in bound.items():
-            if any(name in values for values in used):
-                continue
             key = f"{scope + '/' if scope else ''}{selector}.{name}"
+            mine = any(key == ours or key.endswith("." + ours) for ours in own)
+            if any(name in values and (not mine or repr(values[name]) == repr(value)) for values in used):
+                continue
             if selector == "gin.macro":
                 unread_macros.append(scope)
-            elif selector in built or any(key == mine or key.endswith("." + mine) for mine in own):
+            elif selector in built or mine:
                 unread.append(key)
             else:
                 replaced_macros.add(repr(value))
@@ -168,7 +203,7 @@ def refuse_unread(path: Path | str, bindings: Sequence[str] = ()) -> None:
 def own_names(path: Path | str, bindings: Sequence[str]) -> set[str]:
     """Names of the macros and parameters that a gin file itself (without includes) or the command line binds."""
     path = Path(path)
-    text = (path if path.is_file() else ROOT / path).read_text()
+    text = read_gin(path if path.is_file() else ROOT / path)
     return set(re.findall(r"^\s*([\w./]+)\s*=", "\n".join([text, *bindings]), re.MULTILINE))
 
 
@@ -221,6 +256,11 @@ class Paths(Names):
         super().__init__(macros)
         self.modules: dict[str, str] = {}
 
+    def learn(self, statement: config_parser.ImportStatement) -> None:
+        """Take in what an import binds: `import a.b` binds a."""
+        bound = statement.bound_name()
+        self.modules[bound] = statement.module if statement.is_from or statement.alias else bound
+
     def path(self, selector: str) -> str:
         """The full dotted name of something imported."""
         bound, _, inner = selector.partition(".")
@@ -258,7 +298,7 @@ def values_by_path(text: str) -> dict[str, object]:
     names = Paths(macros)
     for statement in config_parser.ConfigParser(text, names):
         if isinstance(statement, config_parser.ImportStatement):
-            names.modules[statement.bound_name()] = statement.module
+            names.learn(statement)
         elif isinstance(statement, config_parser.BindingStatement):
             if statement.arg_name:
                 scope = "" if statement.scope in macros else statement.scope  # gin writes what a macro refers to so
@@ -267,6 +307,77 @@ def values_by_path(text: str) -> dict[str, object]:
             else:
                 macros["/".join(filter(None, (statement.scope, statement.selector)))] = statement.value
     return found
+
+
+class Setting(NamedTuple):
+    """A line of a gin file that gives a name a value.
+
+    Args:
+        default: whether BASE sets it, or a file that BASE includes.
+    """
+
+    name: str  # as written
+    value: str
+    file: Path
+    line: int
+    section: str
+    default: bool
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+def refuse_overwritten(path: Path, scale: str, default: bool = False) -> dict[str, Setting]:
+    """Raise ConfigError if a value of a gin file does not survive: the file itself, or an include below it, sets another one.
+
+    Two values are meant to be replaced: what BASE sets before it includes the scale's file, and at smoke scale what stands
+    below [micro]. Nothing may be set before BASE, in whatever file, since BASE sets nearly everything.
+
+    Args:
+        default: whether BASE includes the file.
+
+    Returns:
+        The last setting of every name in the file and its includes, by full dotted name.
+    """
+    default = default or path.resolve() == BASE
+    names, sections = Paths({}), [section for section, _ in sections_of(path)]
+    last: dict[str, Setting] = {}
+    for statement in config_parser.ConfigParser(text_at(path, scale), names):
+        line, section = statement.location.line_num, sections[statement.location.line_num - 1]
+        if isinstance(statement, config_parser.ImportStatement):
+            names.learn(statement)
+        elif isinstance(statement, config_parser.IncludeStatement):
+            included = refuse_overwritten(find_include(statement.filename, scale), scale, default)
+            if not (default and "{scale}" in statement.filename):
+                for key in last.keys() & included.keys():
+                    refuse_second(last[key], included[key], path, section, f"put include {statement.filename!r} above it")
+            last |= included
+        elif isinstance(statement, config_parser.BindingStatement):
+            written = "/".join(filter(None, (statement.scope, statement.selector)))
+            key = "/".join(filter(None, (statement.scope, names.path(statement.selector)))) if statement.arg_name else written
+            key, written = (".".join(filter(None, (name, statement.arg_name))) for name in (key, written))
+            new = Setting(written, repr(statement.value), path, line, section, default)
+            if key in last:
+                apart = section and not last[key].section
+                refuse_second(last[key], new, path, section, MOVE[section] if apart else "keep one of them")
+            last[key] = new
+    return last
+
+
+def refuse_second(first: Setting, second: Setting, path: Path, section: str, fix: str) -> None:
+    """Raise ConfigError if `second` replaces a value that `path` itself sets, or if a default replaces what is not one.
+
+    Args:
+        section: of the line of `path` that sets or includes the second.
+        fix: what to do.
+    """
+    protected = first.file == path or (second.default and not first.default)
+    smaller = (first.section, section) == ("micro", "smoke")
+    if protected and not smaller and first.value != second.value:
+        raise ConfigError(
+            f"{first}: {first.name} = {first.value} has no effect, as {second} sets {second.name} = {second.value} after it; "
+            f"{fix}"
+        )
 
 
 def refuse_foreign(text: str, source: Path) -> None:

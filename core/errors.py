@@ -1,6 +1,9 @@
 """Errors that a user can cause, and how commands print them. Imports nothing heavy, so that `--help` stays fast."""
 
 import contextlib
+import os
+import select
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -45,13 +48,29 @@ class ReportError(UserError):
 def user_errors() -> Iterator[None]:
     """Print a UserError or OSError as one line on stderr and exit with status 1.
 
-    An interruption exits with status 130. Everything else, a bare ValueError included, is a bug and keeps its traceback.
+    An interruption exits with status 130, and an output that nobody reads any more (`| head`) ends the command without a
+    word, with status 141. Everything else, a bare ValueError included, is a bug and keeps its traceback.
     """
     try:
         yield
+        sys.stdout.flush()  # here, not when the interpreter ends, which would report a closed pipe
     except (UserError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and output_is_closed():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed
+            sys.exit(128 + signal.SIGPIPE)  # as a shell says of a command that this signal ends
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def output_is_closed() -> bool:
+    """Whether nobody reads this command's output any more; a BrokenPipeError may also come from another pipe."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (AttributeError, OSError, ValueError):
+        return False
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))

@@ -11,7 +11,7 @@ import pandas as pd
 
 from core.errors import ReportError
 from reports.collect.peers import read_peers
-from reports.collect.predictions import problems_of, read_predictions
+from reports.collect.predictions import IMAGE, problems_of, read_predictions
 from reports.collect.published import fill_averages, read_published
 from reports.collect.runs import check_protocols, facts, read_runs
 from reports.layout import RENDERED, Column, absent, columns_of, read_layout
@@ -56,7 +56,7 @@ def build(table: str, results: Path, folder: Path) -> Table:
         rows=rows,
         cells=cells,
         others=others.reset_index(drop=True),
-        external=read_peers(first, columns),
+        external=read_peers(first, columns, images_of(scored)),
         averaged=tuple(column.name for column in averaged),
         notes=(),
         agreement=ordered(rows, compared),
@@ -64,6 +64,12 @@ def build(table: str, results: Path, folder: Path) -> Table:
         results=results,
     )
     return replace(finished, notes=notes_of(finished))
+
+
+def images_of(scored: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The images that rows read, of one row and seed: those of the others are the same where they are compared."""
+    frame = next(iter(scored.values()), pd.DataFrame(columns=[*IMAGE, "seed"]))
+    return frame.loc[frame.seed == frame.seed.min(), IMAGE]
 
 
 def make_cells(

@@ -125,7 +125,7 @@ class Layout:
     @property
     def rows(self) -> list[str]:
         """Names of the table's gin files, sorted, then of the rows of its sweeps."""
-        files = sorted(path.stem for path in self.path.parent.glob("*.gin"))
+        files = sorted(path.stem for path in self.path.parent.glob("[!.]*.gin"))
         return [*files, *(name for sweep in self.sweeps for name in sweep.points)]
 
 

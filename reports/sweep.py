@@ -56,7 +56,7 @@ def read_sweeps(path: Path, content: object) -> tuple[Sweep, ...]:
         ReportError: naming file, key and value.
     """
     sweeps = tuple(one_sweep(path, entry) for entry in (content if isinstance(content, list) else [content]))
-    taken = {file.stem: file.name for file in path.parent.glob("*.gin")}
+    taken = {file.stem: file.name for file in path.parent.glob("[!.]*.gin")}
     for name, point in (item for sweep in sweeps for item in sweep.points.items()):
         if name in taken:
             raise ReportError(

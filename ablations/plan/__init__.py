@@ -26,6 +26,7 @@ from ablations.rows import (
     evaluations_of,
     plan_row,
     refuse_baseline,
+    refuse_name,
     row_files,
     table_names,
 )
@@ -78,7 +79,7 @@ class Plan:
 
     @property
     def peers_folder(self) -> Path:
-        return self.results / "peers" / (self.study or self.scale)
+        return self.results / "peers" / self.tested
 
     def peers(self, table: str) -> list[Path]:
         """Predictions of outside readers, which stand in Table III."""
@@ -89,7 +90,14 @@ class Plan:
         """Names the results of other studies than micro scale on the rendered world, whose name is empty."""
         if self.rendered:
             return "" if self.scale == "micro" else self.scale
-        return f"{self.scale}-{self.data.name if self.source.published else self.inputs_of_data.name}"
+        return f"{self.scale}-{self.data.name if self.source.published else self.inputs_of_data.study}"
+
+    @property
+    def tested(self) -> str:
+        """Names the results that only test words decide: predictions of outside readers, attention maps."""
+        if self.rendered or self.source.published:
+            return self.study or self.scale
+        return f"{self.scale}-{self.inputs_of_data.name}"
 
     @property
     def tables_folder(self) -> Path:
@@ -169,9 +177,13 @@ class Plan:
         times = {self.seed_folder(row.run, self.seeds[0]) / "reading_time.json" for row in rows if self.is_timed(table)}
         return made + sorted(times)
 
-    def words_of(self, table: str) -> list[Path]:
-        """Published values and the mark of label files that the table is made with, where there are some."""
-        published = Path("reports/published") / f"{table}.csv"
+    def words_of(self, table: str, checkout: str = "") -> list[Path]:
+        """Published values and the mark of label files that the table is made with, where there are some.
+
+        Args:
+            checkout: what leads from the working directory to the checkout's files, see the Snakefile.
+        """
+        published = Path(f"{checkout}reports/published") / f"{table}.csv"
         labels = self.inputs_of_data.labels if self.layouts[table].labels else []
         return [*([published] if (ROOT / published).is_file() else []), *labels]
 
@@ -268,6 +280,7 @@ def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = 
     for table in wanted or table_names():
         if not (TABLES / table / "table.yaml").is_file():
             raise ConfigError(f"no table {table!r}: there are {', '.join(table_names())}")
+        refuse_name(table)
         layouts[table] = read_layout(table)
         layout = layouts[table]
         generated, at_paper = (

@@ -65,11 +65,11 @@ def add_power(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    options = parsed(arguments)
-
-    from ablations.show import run
-
     with user_errors():
+        options = parsed(arguments)  # names the tables, whose folders may be named wrongly
+
+        from ablations.show import run
+
         run(options)
 
 

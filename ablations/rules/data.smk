@@ -9,7 +9,7 @@ if PLAN.rendered:
 
     rule training_words:
         input:
-            ancient("ablations/micro/world.gin"),
+            ancient(f"{CHECKOUT}ablations/micro/world.gin"),
         output:
             directory(f"{PLAN.data}/train/{{set}}"),
         log:
@@ -28,7 +28,7 @@ if PLAN.rendered:
 
     rule test_words:
         input:
-            ancient("ablations/micro/world.gin"),
+            ancient(f"{CHECKOUT}ablations/micro/world.gin"),
         output:
             [directory(f"{PLAN.data}/{part}") for part in ("val", "test", "labels")],
         log:
@@ -52,7 +52,7 @@ rule micro_towers:
 
 rule pretrain:
     input:
-        ancient("ablations/micro/{towers}.gin"),
+        ancient(f"{CHECKOUT}ablations/micro/{{towers}}.gin"),
     output:
         f"{PLAN.results}/towers/{{towers}}.safetensors",
     log:

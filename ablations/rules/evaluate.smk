@@ -73,7 +73,10 @@ rule peer:
     threads: MACHINE.threads
     params:
         out=subpath(output[0], parent=True),
+        state=f"{PLAN.results}/peers/state/{{peer}}",
     message:
         "read every benchmark with {wildcards.peer}, an outside reader ({log})"
     shell:
-        "python -m core.peers {wildcards.peer:q}" f" --data {ROOT}" " --out {params.out:q} --threads {threads} > {log:q} 2>&1"
+        "python -m core.peers {wildcards.peer:q}"
+        f" --data {ROOT}"
+        " --out {params.out:q} --state {params.state:q} --threads {threads} > {log:q} 2>&1"

@@ -3,7 +3,7 @@
 
 rule zero_shot:
     input:
-        ancient("ablations/figures/zero_shot.gin"),
+        ancient(f"{CHECKOUT}ablations/figures/zero_shot.gin"),
     output:
         directory(f"{PLAN.results}/maps/{PLAN.scale}/figure_1"),
     log:
@@ -25,10 +25,10 @@ rule zero_shot:
 
 rule attention:
     input:
-        gin=ancient("ablations/figures/attention.gin"),
+        gin=ancient(f"{CHECKOUT}ablations/figures/attention.gin"),
         data=ancient(TESTS),
     output:
-        directory(f"{PLAN.results}/maps/{PLAN.study or PLAN.scale}/figure_2"),
+        directory(f"{PLAN.results}/maps/{PLAN.tested}/figure_2"),
     log:
         f"{PLAN.results}/logs/figure_2.log",
     conda:
@@ -49,7 +49,7 @@ rule attention:
         " > {log:q} 2>&1"
 
 
-for figure, maps in (("figure_1", PLAN.scale), ("figure_2", PLAN.study or PLAN.scale)):
+for figure, maps in (("figure_1", PLAN.scale), ("figure_2", PLAN.tested)):
 
     rule:
         name:
@@ -82,10 +82,10 @@ for figure, maps in (("figure_1", PLAN.scale), ("figure_2", PLAN.study or PLAN.s
 rule figure:
     input:
         runs=f"{TABLES}/{{table}}.runs.csv",
-        layout="ablations/{table}/table.yaml",
+        layout=f"{CHECKOUT}ablations/{{table}}/table.yaml",
         data=ancient(TESTS),
         results=lambda wildcards: PLAN.drawn_from(wildcards.figure, wildcards.table),
-        words=lambda wildcards: PLAN.words_of(wildcards.table),
+        words=lambda wildcards: PLAN.words_of(wildcards.table, CHECKOUT),
     output:
         report(
             f"{FIGURES}/{{figure}}_{{table}}.png",

@@ -4,11 +4,11 @@
 rule table:
     input:
         runs=f"{TABLES}/{{table}}.runs.csv",
-        layout="ablations/{table}/table.yaml",
+        layout=f"{CHECKOUT}ablations/{{table}}/table.yaml",
         data=ancient(TESTS),
         results=lambda wildcards: PLAN.inputs(wildcards.table),
         peers=lambda wildcards: PLAN.peers(wildcards.table),
-        words=lambda wildcards: PLAN.words_of(wildcards.table),
+        words=lambda wildcards: PLAN.words_of(wildcards.table, CHECKOUT),
     output:
         report(
             f"{TABLES}/{{table}}.html",

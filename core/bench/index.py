@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from core.bench.measure import Measurement, compare, report, take_turns
-from core.charset import CHARSET_94, DIGITS, LOWER, RejectedLabel, normalise_label
+from core.charset import CHARSET_94, DIGITS, LOWER, RejectedLabel, read_label
 from core.data.environments import close, environment
 from core.data.lmdb import COUNT_KEY, WordLmdb
 
@@ -100,7 +100,7 @@ def plain_scan(folder: Path, count: int) -> list[tuple[int, str]]:
         for number in range(1, count + 1):
             label = transaction.get(f"label-{number:09d}".encode()).decode()
             try:
-                kept.append((number, normalise_label(label, CHARSET_94, MAX_LETTERS)))
+                kept.append((number, read_label(label, CHARSET_94, MAX_LETTERS)))
             except RejectedLabel:
                 continue
     return kept

@@ -14,8 +14,8 @@ from torch import Tensor
 from core.bench.measure import Measurement, Seconds, compare, device_name, report, take_turns
 from core.bench.read import REFERENCE, Way, reading, tower_forward, way_of
 from core.bench.words import mean_letters
-from core.charset import CHARSET_94
 from core.data.benchmarks import benchmarks_of
+from core.data.labels import PUBLISHED_RULES
 from core.data.loading import Words, collate, open_words
 from core.data.transforms import ToTensor
 from core.errors import DataError, UserError
@@ -44,7 +44,7 @@ def sample_images(model: CLIP4STR, data: Path, normalisation: str, count: int, s
     lmdbs = []
     for name, folder in benchmarks_of(data).items():
         try:
-            lmdbs += open_words(folder, CHARSET_94, model.max_letters)
+            lmdbs += open_words(folder, *PUBLISHED_RULES)
         except DataError as error:
             print(f"{name}: left out: {error}", file=sys.stderr)
     words = Words(lmdbs, ToTensor(model.towers.image_size, normalisation))

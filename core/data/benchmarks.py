@@ -72,7 +72,7 @@ MICRO_AVERAGES = {  # families that stand for their benchmarks
 
 
 class BenchmarkFolder(NamedTuple):
-    """A folder below DATA/test: its stored images, or why they cannot be counted."""
+    """A folder below DATA/test, or an LMDB: its stored images, or why they cannot be counted."""
 
     path: Path
     stored: int
@@ -147,6 +147,14 @@ def count(folder: Path) -> BenchmarkFolder:
     """A folder below DATA/test and its stored images, read from num-samples alone."""
     try:
         return BenchmarkFolder(folder, sum(map(stored_samples, lmdbs_below(folder))), "")
+    except DataError as error:
+        return BenchmarkFolder(folder, 0, str(error))
+
+
+def count_lmdb(folder: Path) -> BenchmarkFolder:
+    """One LMDB and its stored images."""
+    try:
+        return BenchmarkFolder(folder, stored_samples(folder), "")
     except DataError as error:
         return BenchmarkFolder(folder, 0, str(error))
 

@@ -1,4 +1,4 @@
-"""Walking folders with links followed, since data sets are linked to where they are used.
+"""Walking folders with links followed, since data sets are linked to where they are used; hidden ones below are skipped.
 
 DataError is raised for a folder that exists and cannot be listed; one that does not exist is empty.
 """
@@ -20,6 +20,7 @@ def folders_below(root: Path) -> Iterator[tuple[Path, list[str]]]:
     chains = {root: (root.resolve(),)}  # for each folder, the folders that lead to it, links resolved
     for where, below, files in os.walk(root, onerror=refuse, followlinks=True):
         chain = chains.pop(Path(where))
+        below[:] = [name for name in below if not name.startswith(".")]  # first: a .Trash-1000 may belong to somebody else
         real = {name: Path(where, name).resolve() for name in below}
         below[:] = sorted(name for name in below if not any(above.is_relative_to(real[name]) for above in chain))
         chains |= {Path(where, name): (*chain, real[name]) for name in below}
@@ -33,13 +34,12 @@ def refuse(error: OSError) -> None:
 
 
 def lmdbs_below(root: Path) -> list[Path]:
-    """Every folder at or below `root` that holds a data.mdb, sorted by path; hidden folders below it are left out."""
-    holding = (folder for folder, files in folders_below(root) if "data.mdb" in files)
-    return sorted(folder for folder in holding if not any(part[0] == "." for part in folder.relative_to(root).parts))
+    """Every folder at or below `root` that holds a data.mdb, sorted by path."""
+    return sorted(folder for folder, files in folders_below(root) if "data.mdb" in files)
 
 
 def files_below(root: Path, suffixes: tuple[str, ...]) -> tuple[str, ...]:
     """Every file at or below a folder with one of the (lower-case) suffixes, sorted by path below the folder."""
-    paths = (folder / name for folder, names in folders_below(root) for name in names)
+    paths = (folder / name for folder, names in folders_below(root) for name in names if not name.startswith("."))
     files = (path for path in paths if path.suffix.lower() in suffixes and path.is_file())
     return tuple(map(str, sorted(files, key=lambda path: path.relative_to(root).as_posix())))

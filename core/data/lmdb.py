@@ -6,8 +6,10 @@ database that is missing or damaged raises DataError; the message names file, ke
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, takewhile
 from pathlib import Path
 from shlex import quote
 from typing import NamedTuple
@@ -27,6 +29,9 @@ from core.files import atomic_folder, file_digest
 COUNT_KEY = b"num-samples"
 FIRST_MAP = 64 << 20  # bytes; the map doubles when it is full
 LOOK_EVERY = 1.0  # seconds between checks that the file is still there
+WHOLE = "."  # the name of an LMDB that is a whole set
+NINE_DIGITS = re.compile(rb"(image|label)-[0-9]{9}")
+LOOKED_AT, FORMS_SHOWN = 10_000, 4  # keys, to tell how an LMDB's keys look
 SECOND_ROOTS = {"rbu": "str_dataset_ub"}  # training sets that are released as a data root of their own
 
 
@@ -56,6 +61,7 @@ class ImageLmdb:
         with database.begin(buffers=True) as transaction:
             self.keys = transaction.stat()["entries"]
             self.stored = self.read_count(transaction)
+            self.check_keys(transaction)
 
     def value(self, transaction: lmdb.Transaction, key: str) -> memoryview | None:
         """The value stored under a key; raises DataError if it claims to be longer than the file."""
@@ -82,6 +88,30 @@ class ImageLmdb:
             f"{self.path / 'data.mdb'}: key 'num-samples' {problem}; write the number of samples there as ASCII "
             "digits, the keys being image-000000001, label-000000001, ..."
         )
+
+    def check_keys(self, transaction: lmdb.Transaction) -> None:
+        """Raise DataError where images or labels lie under keys of another form, or are counted from 0."""
+        for kind in ("image", "label") if self.stored else ():
+            try:
+                zero, first, last = (transaction.get(key_of(kind, number)) is not None for number in (0, 1, self.stored))
+                well_formed = first or last or self.has_nine_digits(transaction, kind)
+                forms = [] if well_formed and not zero else forms_of(transaction, kind)
+            except lmdb.Error:  # a damaged page: whoever reads it names what is lost
+                return
+            if (zero and not last) or not well_formed:
+                missing = key_of(kind, self.stored if zero else 1).decode()
+                raise DataError(
+                    f"{self.path / 'data.mdb'}: no such key: {missing}; keys here look like {', '.join(forms)}; write them "
+                    "with nine digits, counted from 1"
+                )
+
+    @staticmethod
+    def has_nine_digits(transaction: lmdb.Transaction, kind: str) -> bool:
+        """Whether one of the first keys of that kind is as expected."""
+        cursor, prefix = transaction.cursor(), f"{kind}-".encode()
+        keys = cursor.iternext(values=False) if cursor.set_range(prefix) else iter(())
+        near = takewhile(lambda key: key.startswith(prefix), map(bytes, islice(keys, LOOKED_AT)))
+        return any(NINE_DIGITS.fullmatch(key) for key in near)
 
     @property
     def extra_keys(self) -> int:
@@ -132,17 +162,41 @@ class ImageLmdb:
             return decode_image(raw)
 
 
+def key_of(kind: str, number: int) -> bytes:
+    return f"{kind}-{number:09d}".encode()
+
+
+def forms_of(transaction: lmdb.Transaction, kind: str) -> list[str]:
+    """The first key of each form, of some keys from `kind` on and of the first ones: forms differ in more than digits."""
+    forms: dict[str, str] = {}
+    for start in (kind.encode(), b""):
+        cursor = transaction.cursor()
+        found = cursor.set_range(start) if start else cursor.first()
+        for key in islice(cursor.iternext(values=False), LOOKED_AT) if found else ():
+            text = bytes(key).decode("utf-8", "backslashreplace")
+            forms.setdefault(re.sub(r"\d", "0", text), text[:40])
+    return list(forms.values())[:FORMS_SHOWN]
+
+
 class WordLmdb(ImageLmdb):
     """One LMDB: its labels after the label rules, its images on demand.
 
     Args:
         path: the folder that holds data.mdb.
+        name: its path below the folder of its set, which identifies its images in it.
         charset: characters a label may hold (others are removed; upper case is folded if the charset has none).
         max_letters: longer labels are dropped.
     """
 
-    def __init__(self, path: Path, charset: str = PUBLISHED_RULES.charset, max_letters: int = PUBLISHED_RULES.max_letters):
+    def __init__(
+        self,
+        path: Path,
+        charset: str = PUBLISHED_RULES.charset,
+        max_letters: int = PUBLISHED_RULES.max_letters,
+        name: str = WHOLE,
+    ):
         super().__init__(path)
+        self.name = name
         self.samples, self.ledger = self.read_labels(environment(self.home), Rules(charset, max_letters))
 
     def read_labels(self, database: lmdb.Environment, rules: Rules) -> tuple[Samples, Ledger]:
@@ -188,12 +242,27 @@ def find_lmdbs(root: Path) -> list[Path]:
     return folders
 
 
+def copies_among(folders: Iterable[Path]) -> list[tuple[Path, Path]]:
+    """LMDBs whose data.mdb is that of an earlier one (by size and ends), and which: each of their images counts twice."""
+    first: dict[str, Path] = {}
+    pairs = [(folder, first.setdefault(file_digest(folder / "data.mdb"), folder)) for folder in folders]
+    return [(folder, original) for folder, original in pairs if folder != original]
+
+
+def say_copies(folders: Iterable[Path]) -> list[str]:
+    """A line for each copy among the LMDBs of one set."""
+    return [
+        f"{copy} holds the same as {original}, so that each of its images counts twice: move one of them away"
+        for copy, original in copies_among(folders)
+    ]
+
+
 def train_roots(data: Path, names: Sequence[str]) -> list[Path]:
     """The folders (or links) below data/train that a run learns from; if one is missing, the DataError says how to link it."""
     roots = [Path(data) / "train" / name for name in names]
     for root in roots:
         if not root.is_dir():
-            there = [path.name for path in sorted(root.parent.iterdir()) if path.is_dir()] if root.parent.is_dir() else []
+            there = [path.name for path in sorted(root.parent.glob("[!.]*")) if path.is_dir()] if root.parent.is_dir() else []
             raise DataError(
                 f"{root} is missing: TRAIN_DATA = {tuple(names)!r} names folders below {root.parent}, which holds "
                 f"{', '.join(there) or 'none'}; {how_to_link(root) or 'put or link the LMDBs there'}"

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from core.data.augment import RandAugment
-from core.data.lmdb import WordLmdb, find_lmdbs
-from core.data.samples import Ledger, Sample
+from core.data.lmdb import WHOLE, WordLmdb, find_lmdbs
+from core.data.samples import Ledger, Sample, left_out_text
 from core.data.transforms import ToTensor, as_pixels, normalise
 from core.errors import DataError, UnreadableImage
 
@@ -25,12 +25,14 @@ class Example(NamedTuple):
     index: int  # key number in its LMDB
     problem: str
     normalisation: str = ""
+    lmdb: str = WHOLE  # name of its LMDB
 
 
 class Batch(NamedTuple):
     images: Tensor  # B 3 H W, uint8
     labels: list[str]
     indices: list[int]
+    lmdbs: list[str]  # names of the LMDBs that the key numbers are of
     places: list[int]  # positions of these images among all requested, undecodable ones counted
     skipped: list[tuple[str, str]]  # (reason, key) of samples that could not be decoded
     normalisation: str  # to be applied on the device
@@ -71,8 +73,14 @@ class Words(Dataset):
         if self.augment:
             image = self.augment(image, [self.seed, epoch, position])
         if self.transform is None:
-            return Example(as_pixels(image), sample.label, sample.index, "")
-        return Example(self.transform.pixels(image), sample.label, sample.index, "", self.transform.normalisation)
+            return Example(as_pixels(image), sample.label, sample.index, "", lmdb=lmdb.name)
+        pixels = self.transform.pixels(image)
+        return Example(pixels, sample.label, sample.index, "", self.transform.normalisation, lmdb.name)
+
+    @property
+    def stored(self) -> int:
+        """Samples of all LMDBs, before the label rules."""
+        return sum(lmdb.stored for lmdb in self.lmdbs)
 
     def ledger(self) -> Ledger:
         """The ledger of all LMDBs together: samples that the label rules left out."""
@@ -90,10 +98,10 @@ def collate(examples: list[Example]) -> Batch:
     good = [examples[place] for place in places]
     skipped = [("image cannot be decoded", f"{e.problem} (image-{e.index:09d})") for e in examples if e.image is None]
     if not good:
-        return Batch(torch.empty(0, dtype=torch.uint8), [], [], [], skipped, "")
+        return Batch(torch.empty(0, dtype=torch.uint8), [], [], [], [], skipped, "")
     rows = torch.stack([example.image.permute(1, 2, 0) for example in good])  # B H W 3, the memory order of each image
-    labels, indices = [example.label for example in good], [example.index for example in good]
-    return Batch(rows.permute(0, 3, 1, 2), labels, indices, places, skipped, good[0].normalisation)
+    labels, indices, lmdbs = ([getattr(example, name) for example in good] for name in ("label", "index", "lmdb"))
+    return Batch(rows.permute(0, 3, 1, 2), labels, indices, lmdbs, places, skipped, good[0].normalisation)
 
 
 @dataclass
@@ -178,9 +186,13 @@ def open_words(roots: Path | Sequence[Path], charset: str, max_letters: int) -> 
         DataError: there is no LMDB, or no usable label in any.
     """
     roots = [roots] if isinstance(roots, Path) else roots
-    lmdbs = [WordLmdb(path, charset, max_letters) for root in roots for path in find_lmdbs(root)]
+    lmdbs = [
+        WordLmdb(path, charset, max_letters, path.relative_to(root).as_posix()) for root in roots for path in find_lmdbs(root)
+    ]
     if not any(map(len, lmdbs)):
-        raise DataError(f"{', '.join(map(str, roots))}: no label here passes the label rules; read a few to see why")
+        words = Words(lmdbs, None)
+        why = left_out_text(words.stored, words.ledger().as_dict()) or "it stores none"
+        raise DataError(f"{', '.join(map(str, roots))}: no label here passes the label rules: {why}")
     return lmdbs
 
 

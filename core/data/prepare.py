@@ -18,14 +18,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.charset import not_a_word
 from core.cli import add_workers, at_least
 from core.data.convert.formats import FORMATS, guess
-from core.data.convert.load import CROP_FORMS, Load, source_size
+from core.data.convert.lists import SCRIPTS
+from core.data.convert.load import CROP_FORMS, EXIF, Load, ask_for_exif, source_size
 from core.data.convert.parts import Parts, make_parts
 from core.data.convert.source import Item, LeftOut, Listing, ReadOptions, numbered_lines
 from core.data.lmdb import write_lmdb
 from core.errors import DataError, UserError, user_errors
 from core.files import file_digest, write_json
+
+SCRIPT_BEFORE = re.compile(f"({'|'.join(SCRIPTS)}),.+")  # as in ICDAR MLT, where it is no part of the word
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,10 @@ class Filter:
             return "empty label"
         if printable(item.label) != item.label:
             return "label is not valid Unicode"
+        if reason := not_a_word(item.label):
+            return reason
+        if SCRIPT_BEFORE.fullmatch(item.label):
+            return "script name before the word"
         if self.subset is not None and number not in self.subset:
             return "not in the subset"
         if self.match is not None and not re.fullmatch(self.match, item.label):
@@ -120,11 +128,12 @@ def prepare(
     name = format_name or format_of(sources)
     entries = list_entries(sources, name, options or ReadOptions(), keep or Filter())
     load = load or Load(pad=FORMATS[name].pad)
+    ask_for_exif(entries, load.exif)
     job = {"format": name, "source_fingerprint": fingerprint_entries(entries), "listed": len(entries), **vars(load)}
     parts = Parts(out, job)
     whole = parts.folder / "whole"
     written = write_lmdb(whole, parts.samples(make_parts(parts, entries, load, workers)))
-    left_out = parts.left_out()
+    left_out, changed = parts.left_out(), parts.changed()
     if not written:
         shutil.rmtree(parts.folder)
         raise DataError(f"{sources[0]}: none of {len(entries)} words can be used ({reasons_for(left_out)}); is --images right?")
@@ -135,6 +144,7 @@ def prepare(
         **job,
         "written": written,
         "fingerprint": file_digest(whole / "data.mdb"),
+        "changed": {change: {"count": count, "first": first} for change, (count, first) in sorted(changed.items())},
         "left_out": {"counts": counts, "samples": [entry._asdict() for entry in left_out]},
     }
     write_json(whole / "prepare.json", report)  # before the rename, which makes the LMDB and its ledger appear together
@@ -156,6 +166,9 @@ def list_entries(sources: Sequence[Path], name: str, options: ReadOptions, keep:
     form = FORMATS[name]
     if options.split and not form.splits:
         raise DataError(f"--split {options.split}: format {name} has no splits in one source; name the folder of that split")
+
+    if options.language and not form.languages:
+        raise DataError(f"--language {options.language}: words of format {name} have no language; leave the option out")
 
     def listing() -> Listing:
         for source in sources:
@@ -205,9 +218,19 @@ def arguments_parser() -> argparse.ArgumentParser:
         "--crop", choices=sorted(CROP_FORMS), default="png", help="format in which crops are stored (default: png)"
     )
     parser.add_argument("--pad", type=at_least(0), help="pixels by which boxes are grown (default: 0; coco-text: 2)")
+    parser.add_argument(
+        "--exif",
+        choices=EXIF,
+        help="turn images as their EXIF orientation says, or not; asked for where words are cut from such scenes (default "
+        "elsewhere: apply)",
+    )
+    parser.add_argument(
+        "--language",
+        help="languages or scripts of words to use, separated by commas, or any, in formats that name them, e.g. Latin,Symbols "
+        "(default: any; coco-text and open-images: english)",
+    )
     coco = parser.add_argument_group("coco-text", "attributes that a word must have; 'any' for every value")
     coco.add_argument("--legibility", default="legible", help="legibility of words to use (default: legible)")
-    coco.add_argument("--language", default="english", help="language of words to use (default: english)")
     coco.add_argument("--writing", default="machine printed", help="kind of words, or handwritten (default: machine printed)")
     add_workers(parser)
     return parser
@@ -217,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = arguments_parser().parse_args(arguments)
     with user_errors():
         name = options.format or guess(options.sources[0])
-        load = Load(options.crop, FORMATS[name].pad if options.pad is None else options.pad, options.min_side)
+        load = Load(options.crop, FORMATS[name].pad if options.pad is None else options.pad, options.min_side, options.exif)
         reading = ReadOptions(options.images, options.split, options.legibility, options.language, options.writing)
         keep = Filter(options.match, read_subset(options.subset) if options.subset else None)
         typed = shlex.join(["python", "-m", "core.data.prepare", *(sys.argv[1:] if arguments is None else arguments)])
@@ -237,6 +260,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         for reason, count in report["left_out"]["counts"].items():
             print(f"left out {count:8}  {reason}")
+        for change, what in report["changed"].items():
+            print(f"changed  {what['count']:8}  {change} (first: {what['first']})")
         print(f"written  {report['written']:8}  of {report['listed']} words ({name}) to {options.out}")
 
 

@@ -5,14 +5,16 @@ reference counts are written into it.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
 BLOCK_SIZE = 1 << 16  # samples turned into Python objects at once while iterating
 SHOWN = 20  # keys kept of each reason
+BEYOND = "beyond num-samples"  # the reason of samples that are not counted as stored
 
 
 class Sample(NamedTuple):
@@ -84,3 +86,22 @@ class Ledger:
         """The ledger that `as_dict` wrote down."""
         counts = Counter({reason: entry["count"] for reason, entry in content.items()})
         return cls(counts, {reason: list(entry["examples"]) for reason, entry in content.items()})
+
+
+def left_out_text(stored: int, left_out: Mapping[str, Mapping], others: Mapping[str, Mapping] = MappingProxyType({})) -> str:
+    """How many of the stored samples are not used, with the commonest reason and an example; empty where all are used.
+
+    Args:
+        left_out, others: as `Ledger.as_dict` writes them.
+    """
+    reasons = {**left_out, **others}
+    beyond = reasons.pop(BEYOND, None)
+    parts = []
+    if reasons:
+        reason, most = max(reasons.items(), key=lambda entry: entry[1]["count"])
+        total = sum(entry["count"] for entry in reasons.values())
+        share = "" if len(reasons) == 1 else f", {most['count']:,} of them"
+        parts.append(f"{total:,} of {stored:,} stored are left out{share}: {reason} (e.g. {most['examples'][0]})")
+    if beyond:
+        parts.append(f"{beyond['count']:,} lie {BEYOND} (e.g. {beyond['examples'][0]})")
+    return "; ".join(parts)

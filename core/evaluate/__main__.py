@@ -17,7 +17,8 @@ from core.errors import user_errors
 def parser() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(
         prog="python -m core.evaluate",
-        description="Read every benchmark below DATA/test with a trained model; keep predictions and scores.",
+        description="Read every benchmark below DATA/test with a trained model; keep predictions and scores. What it has "
+        "read before in the same way, known by the benchmark's content, is taken over.",
     )
     add_model(command)
     about = (
@@ -26,6 +27,10 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("rows", nargs="+", metavar="ROW", help=about)
     add_data(command, "test/<benchmark>/data.mdb")
+    about = "benchmarks to read, by name or folder below DATA/test (default: all)"
+    command.add_argument("--benchmarks", nargs="+", default=[], metavar="NAME", help=about)
+    about = "read every benchmark, also those that this model has read before (known by their content) in the same way"
+    command.add_argument("--again", action="store_true", help=about)
     add_scale(command)
     about = f"processes that load images (default: on a GPU one fewer than threads, at most {MOST_WORKERS}; on a CPU none)"
     command.add_argument("--workers", type=at_least(0), help=about)
@@ -49,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = command.parse_args(arguments)
     if options.update and options.out:
         command.error("--update goes without --out")
+    if options.update and (options.benchmarks or options.again):
+        command.error("--update goes without --benchmarks and --again")
 
     from core.evaluate.run import evaluate_rows
 

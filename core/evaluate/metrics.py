@@ -1,10 +1,12 @@
 """Scores of predictions: word accuracy and 1-NED, over the characters that a protocol scores."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rapidfuzz.distance import Levenshtein
 
 from core.charset import reduce_text
+from core.data.samples import Ledger, left_out_text
 
 
 @dataclass(frozen=True)
@@ -31,3 +33,17 @@ def score(labels: list[str], readings: list[str], charset: str) -> Score:
     correct = sum(label == reading for label, reading in pairs)
     similarity = sum(Levenshtein.normalized_similarity(label, reading) for label, reading in pairs)
     return Score(len(pairs), correct, similarity / len(pairs) if pairs else float("nan"))
+
+
+def unscored(labels: Iterable[str], keys: Iterable[str], charset: str) -> dict[str, dict]:
+    """The labels without a character of the charset, as `Ledger.as_dict` writes what is left out."""
+    ledger = Ledger()
+    for label, key in zip(labels, keys, strict=True):
+        if not reduce_text(label, charset):
+            ledger.add(f"no character of the {len(charset)} that are scored", key)
+    return ledger.as_dict()
+
+
+def images_left_out(entry: Mapping) -> str:
+    """`left_out_text` of a benchmark's entry in metrics.json."""
+    return left_out_text(entry["stored"], entry["left_out"], entry.get("unscored", {}))

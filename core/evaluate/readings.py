@@ -23,7 +23,7 @@ from core.runtime.distributed import SINGLE, DistEnv
 from core.runtime.precision import autocast
 
 OUTPUTS = ("visual_ar", "visual", "cross_ar", "cross")
-COLUMNS = ("benchmark", "index", "label", "length", *OUTPUTS, "confidence")
+COLUMNS = ("benchmark", "lmdb", "index", "label", "length", *OUTPUTS, "confidence")
 
 
 @dataclass
@@ -142,5 +142,5 @@ def as_rows(model: CLIP4STR, packed: np.ndarray, outputs: list[str], batch: Batc
     """The rows of predictions.parquet that a batch makes of what `Tokenizer.pack` made of these outputs."""
     words, confidences = model.tokenizer.unpack(packed, len(outputs))
     texts = {name: [None] * len(batch.labels) for name in OUTPUTS} | dict(zip(outputs, words, strict=True))
-    where = ([benchmark] * len(batch.labels), batch.indices, batch.labels, map(len, batch.labels))
+    where = ([benchmark] * len(batch.labels), batch.lmdbs, batch.indices, batch.labels, map(len, batch.labels))
     return list(zip(*where, *texts.values(), confidences, strict=True))

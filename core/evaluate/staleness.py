@@ -32,11 +32,15 @@ def stale(run_folder: Path, data: Path) -> str:
 
 
 def runs_on(runs: Path, data: Path) -> tuple[list[Path], list[Path]]:
-    """Run directories (with provenance.json) below a folder: those trained on `data`, and those on something else."""
+    """Run directories (with provenance.json) below a folder: those trained on `data`, and those on something else.
+
+    A run was trained on `data` if it was there, whatever lies there now, or if its training words lie there now.
+    """
     ours, others = [], []
     for folder in sorted(folder for folder, files in folders_below(runs) if "provenance.json" in files):
-        recorded = Path(read_record(folder / "provenance.json").get("data", ""))
-        (ours if recorded.resolve() == data.resolve() else others).append(folder)
+        record = read_record(folder / "provenance.json")
+        here = Path(record.get("data", "")).resolve() == data.resolve() or not training_change(folder, record, data)
+        (ours if here else others).append(folder)
     return ours, others
 
 

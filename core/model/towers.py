@@ -81,6 +81,7 @@ class ClipTowers(ClipTower):
         if not 3 <= context_length <= positions:
             raise UserError(f"context_length {context_length}: {arch} has {positions} text positions, the least is 3")
         self.arch, self.weights, self.context_length = arch, weights, context_length
+        self.quick_gelu = bool(config.get("quick_gelu"))
         self.image_size = tuple(image_size)
         self.clip = open_clip.CLIP(**config)
         for transformer in (self.clip.visual.transformer, self.clip.transformer):
@@ -110,7 +111,7 @@ class ClipTowers(ClipTower):
         """
         if self.weights is not None:
             path = find_clip(self.arch, self.weights)
-            tensors = read_clip(path, self.clip.token_embedding.weight)
+            tensors = read_clip(path, self.clip.token_embedding.weight, self.arch, self.quick_gelu)
             fit(self.clip, resample(tensors, self.visual, self.trained_at), path, self.arch)
 
 
@@ -129,6 +130,7 @@ class ClipImageTower(ClipTower):
         config = copy.deepcopy(arch) if isinstance(arch, dict) else read_architecture(arch)
         self.trained_at = set_image_size(config, image_size, patch_size, arch)
         self.arch, self.weights, self.image_size = arch, weights, tuple(image_size)
+        self.quick_gelu = bool(config.get("quick_gelu"))
         self.visual = open_clip.CLIP(**config).visual
         own_attention(self.visual.transformer.resblocks)
         self.embed_dim: int = config["embed_dim"]
@@ -137,7 +139,8 @@ class ClipImageTower(ClipTower):
         """As `ClipTowers.load_pretrained`, of the image tower's tensors."""
         if self.weights is not None:
             path = find_clip(self.arch, self.weights)
-            tensors = {name: tensor for name, tensor in read_clip(path, None).items() if name.startswith("visual.")}
+            read = read_clip(path, None, self.arch, self.quick_gelu)
+            tensors = {name: tensor for name, tensor in read.items() if name.startswith("visual.")}
             fit(self, resample(tensors, self.visual, self.trained_at), path, self.arch)
 
 

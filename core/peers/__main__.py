@@ -25,13 +25,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("reader", choices=sorted(READERS), help="rapidocr: RapidOCR's recogniser alone, on the CPU")
     add_data(parser, "test/<benchmark>/data.mdb")
     parser.add_argument("--out", type=Path, required=True, help="folder to write predictions.parquet and metrics.json into")
+    about = "folder that keeps every benchmark that was read, by its content, for this and other --out (default: OUT/state)"
+    parser.add_argument("--state", type=Path, help=about)
     add_threads(parser)
     options = parser.parse_args(arguments)
 
     from core.peers.run import read_benchmarks
 
     with user_errors():
-        read_benchmarks(READERS[options.reader](options.threads), options.data, options.out)
+        read_benchmarks(READERS[options.reader](options.threads), options.data, options.out, options.state)
         print(f"written to {options.out}")
 
 

@@ -13,15 +13,15 @@ from rich.progress import track
 
 from core.charset import CHARSETS, RejectedLabel, normalise_label
 from core.data.benchmarks import benchmarks_of
+from core.data.labels import PUBLISHED_RULES, name_of
 from core.data.lmdb import fingerprint
 from core.data.loading import Words, in_order, open_words
 from core.errors import DataError
-from core.evaluate.metrics import score
+from core.evaluate.metrics import images_left_out, score, unscored
 from core.files import atomic_file, atomic_folder, write_json
 from core.peers.reader import Reader, as_entry
 from core.runtime.provenance import git, now
 
-MAX_LETTERS = 25  # the label rule of section IV-A, which every model here keeps too
 SCORED = 36  # characters: what the readers and the published test sets have in common
 NOTE = "An outside reader: it checks data, label rules and scoring, and enters no statistics of an ablation."
 
@@ -32,21 +32,22 @@ def read_benchmark(reader: Reader, folder: Path, name: str) -> tuple[pd.DataFram
     Raises:
         DataError: it cannot be opened, or no label passes the label rules.
     """
-    words = Words(open_words(folder, CHARSETS[94], MAX_LETTERS), None)
+    words = Words(open_words(folder, *PUBLISHED_RULES), None)
     ledger, rows, reader_seconds, start = words.ledger(), [], 0.0, time.perf_counter()
     for batch in track(in_order(words, 1, 0), f"reading {name}", transient=True):
         for reason, key in batch.skipped:
             ledger.add(reason, key)
-        for image, index, label in zip(batch.images, batch.indices, batch.labels, strict=True):
+        for image, lmdb, index, label in zip(batch.images, batch.lmdbs, batch.indices, batch.labels, strict=True):
             pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())  # H W 3
             before = time.perf_counter()
             text, confidence = reader.read(pixels)
             reader_seconds += time.perf_counter() - before
-            rows.append((name, index, label, len(label), text, confidence))
-    frame = pd.DataFrame(rows, columns=["benchmark", "index", "label", "length", "reading", "confidence"])
+            rows.append((name, lmdb, index, label, len(label), text, confidence))
+    frame = pd.DataFrame(rows, columns=["benchmark", "lmdb", "index", "label", "length", "reading", "confidence"])
     images = max(1, len(frame))
     circumstances = {
-        "stored": sum(lmdb.stored for lmdb in words.lmdbs),
+        "stored": words.stored,
+        "lmdbs": {lmdb.name: lmdb.stored for lmdb in words.lmdbs},
         "left_out": ledger.as_dict(),
         "fingerprint": fingerprint(folder),
         "threads": reader.threads,
@@ -59,7 +60,9 @@ def read_benchmark(reader: Reader, folder: Path, name: str) -> tuple[pd.DataFram
 def scores(rows: pd.DataFrame) -> dict:
     """Scores of the strings as they are, and once more with the label rules applied to both sides."""
     alike = [as_labels_are(reading) for reading in rows.reading]
-    return {**scores_of(rows.label, rows.reading), "read_as_labels_are": scores_of(rows.label, alike)}
+    keys = (f"{lmdb}: {name_of(index)}" for lmdb, index in zip(rows["lmdb"], rows["index"], strict=True))
+    left = unscored(rows.label, keys, CHARSETS[SCORED])
+    return {**scores_of(rows.label, rows.reading), "read_as_labels_are": scores_of(rows.label, alike), "unscored": left}
 
 
 def scores_of(labels: Iterable[str], readings: Iterable[str]) -> dict:
@@ -75,21 +78,31 @@ def as_labels_are(reading: str) -> str:
         return ""
 
 
-def kept(part: Path, reader: Reader, folder: Path) -> tuple[pd.DataFrame, dict] | None:
-    """The benchmarks that an interrupted run finished, if reader and data are the same; None otherwise."""
-    if not (part / "metrics.json").is_file():
-        return None
-    earlier = json.loads((part / "metrics.json").read_text())
-    if earlier["reader"] != asdict(reader.identity) or earlier["read"]["fingerprint"] != fingerprint(folder):
-        return None
-    return pd.read_parquet(part / "predictions.parquet"), earlier["read"]
+def kept(state: Path, reader: Reader, folder: Path, name: str) -> tuple[pd.DataFrame, dict] | None:
+    """What this reader has read of this benchmark before, known by its content; None if nothing.
+
+    Args:
+        name: under which the rows are returned.
+    """
+    content = fingerprint(folder)
+    for path in sorted(state.glob("*/metrics.json")):
+        earlier = json.loads(path.read_text())
+        if earlier["reader"] != asdict(reader.identity) or earlier["read"]["fingerprint"] != content:
+            continue
+        if "lmdbs" in earlier["read"]:  # not of an earlier version, whose predictions do not name their LMDB
+            return pd.read_parquet(path.with_name("predictions.parquet")).assign(benchmark=name), earlier["read"]
+    return None
 
 
-def read_benchmarks(reader: Reader, data: Path, out: Path) -> dict:
+def read_benchmarks(reader: Reader, data: Path, out: Path, state: Path | None = None) -> dict:
     """Read every benchmark below data/test; write out/predictions.parquet and, last, out/metrics.json.
 
-    Every benchmark is kept in out/state when it is finished and read only once, however often the run is interrupted.
+    Every benchmark is kept in `state` when it is finished and read only once, however often the run is interrupted, and
+    whatever lies beside it in the test folder.
     One that cannot be opened is reported and left out, the others are read.
+
+    Args:
+        state: out/state if None; other test sets may share it.
 
     Returns:
         The content of metrics.json.
@@ -98,24 +111,25 @@ def read_benchmarks(reader: Reader, data: Path, out: Path) -> dict:
         DataError: no benchmark could be read.
     """
     frames, entries, benchmarks = [], {}, benchmarks_of(data)
+    state = state or out / "state"
     (out / "metrics.json").unlink(missing_ok=True)  # from here on it does not belong to what lies beside it
     for name, folder in benchmarks.items():
-        part = out / "state" / name
         try:
-            done = kept(part, reader, folder)
+            done = kept(state, reader, folder, name)
             frame, circumstances = done or read_benchmark(reader, folder, name)
         except DataError as error:
             entries[name] = {"error": str(error)}
             print(f"{name}: left out: {error}")
             continue
         if done is None:
-            with atomic_folder(part) as whole:
+            with atomic_folder(state / circumstances["fingerprint"]) as whole:
                 frame.to_parquet(whole / "predictions.parquet", index=False)
                 write_json(whole / "metrics.json", {"reader": asdict(reader.identity), "read": circumstances})
         frames.append(frame)
         entries[name] = entry = {**scores(frame), **circumstances}
-        reused = ", read before" if done else ""
-        print(f"{name:20} {entry['accuracy']:5.1f} %  of {entry['n']} words{reused}")
+        reused, left = ", read before" if done else "", images_left_out(entry)
+        scored = f"{name:20} {entry['accuracy']:5.1f} %  of {entry['n']} words{reused}"
+        print("; ".join(filter(None, [scored, left])))
     if not frames:
         raise DataError(f"{data / 'test'}: no benchmark could be read; the messages above say why")
     metrics = {

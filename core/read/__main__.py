@@ -1,10 +1,9 @@
-"""Read words from image files.
+"""Read words from image files and folders of them.
 
-python -m core.read results/runs/<run>/seed0 word.png other.jpg
+python -m core.read results/runs/<run>/seed0 word.png crops/
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,34 +13,44 @@ from core.cli import add_json, add_model, at_least
 from core.errors import user_errors
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m core.read", description="Read the word in each image: text, confidence, both branches."
+def parser() -> argparse.ArgumentParser:
+    command = argparse.ArgumentParser(
+        prog="python -m core.read",
+        description="Read the word in each image: text, confidence, both branches. Every reading is printed as soon as its "
+        "batch has been read. Files that are not images are named on stderr and counted, and the others are read.",
+        epilog="Exit status: 0 if every file was read, 1 if one could not be, 130 after Ctrl-C.",
     )
-    add_model(parser)
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image files of one word each")
-    add_json(parser, "one JSON object per image")
-    about = "refinement steps of Algorithm 1 (default: 1)"
-    parser.add_argument("--refine-steps", type=at_least(0), default=1, help=about)
-    parser.add_argument(
+    add_model(command)
+    about = "image files of one word each, or folders: every image at or below one, except for hidden files and folders"
+    command.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help=about)
+    add_json(command, "one JSON object per image")
+    command.add_argument("--letters", action="store_true", help="add the probability of each character, and of the word's end")
+    about = "read each image upright and turned by 90, 180 and 270 degrees, and keep the reading of the highest confidence"
+    command.add_argument("--orientations", action="store_true", help=about)
+    about = (
+        "images higher than 1.5 times their width: 'try' reads them upright and turned by 90 degrees to either side, and keeps "
+        "the reading of the highest confidence; 'keep' reads them as they are, as training and evaluation do (default: try)"
+    )
+    command.add_argument("--tall", choices=("try", "keep"), default="try", help=about)
+    command.add_argument("--refine-steps", type=at_least(0), default=1, help="refinement steps of Algorithm 1 (default: 1)")
+    command.add_argument(
         "--normalisation",
         choices=sorted(NORMALISATIONS),
         help="normalisation of the images (default: the model's own, from its training; half for released checkpoints)",
     )
-    options = parser.parse_args(arguments)
+    about = "images per forward pass; it changes only speed and memory (default: %(default)s)"
+    command.add_argument("--batch", type=at_least(1), default=32, help=about)
+    return command
 
-    from core.read.run import read_files, show_readings
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parser().parse_args(arguments)
 
     with user_errors():
-        readings, unreadable = read_files(options)
-        for error in unreadable:
-            print(f"error: {error}", file=sys.stderr)
-        if options.json:
-            for reading in readings:
-                print(json.dumps(reading, ensure_ascii=False))
-        elif readings:
-            show_readings(readings)
-    if unreadable:
+        from core.read.run import read_and_print
+
+        complete = read_and_print(options)
+    if not complete:
         sys.exit(1)
 
 

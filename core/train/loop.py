@@ -153,6 +153,8 @@ class Run:
             content = {"train": train_record(self.words, self.steps), "finished": now(), "undecodable": self.ledger.as_dict()}
             content |= {"captions_cut": self.model.captions_cut, "skipped_steps": self.monitor.skipped}
             write_json(self.out / "provenance.json", {**self.record, **content})
+            for reason, entry in content["undecodable"].items():
+                print(f"{reason}: {entry['count']:,} times while training (e.g. {entry['examples'][0]})")
             # After provenance, for with its model a run is finished; and the state goes last: until then a run resumes from it.
             save_model(self.model, self.loaded.training, self.identity, self.out)
             shutil.rmtree(self.out / "state", ignore_errors=True)
@@ -195,17 +197,16 @@ def train_loop(run: Run, start: int) -> None:
                         bar.console.print(run.monitor.news.pop(0))
                     note = f"loss {losses[0].item():.3f}  {entry['images_per_s']:.0f} images/s"
                     bar.update(task, completed=step, note=note)
-                if save_and_validate(run, step, stopper):
-                    clock = time.perf_counter()
+                clock += save_and_validate(run, step, stopper)
             run.finish()
         except BadStep as bad:
             raise refuse(bad, run.words, order, run.out, team) from None
 
 
-def save_and_validate(run: Run, step: int, stopper: Stopper) -> bool:
-    """Save the state and validate, where they are due after a step; returns whether the model was validated.
+def save_and_validate(run: Run, step: int, stopper: Stopper) -> float:
+    """Save the state and validate, where they are due after a step; returns the seconds of the validation.
 
-    The caller restarts its clock after a validation, so that its time is not counted as the steps'.
+    They are not the steps' own, and the caller leaves them out of their time.
 
     Raises:
         Interrupted: a process was asked to stop, and the state is saved.
@@ -216,11 +217,13 @@ def save_and_validate(run: Run, step: int, stopper: Stopper) -> bool:
         run.save(step)
     if step == run.steps:  # after its state: a run that resumes from it still has both
         run.take_average()
+    began = time.perf_counter()
     if due and not asked:
         run.validate(step, stopper)
+    seconds = time.perf_counter() - began
     if asked or due:
         stop_if_asked(run, stopper, step)
-    return due
+    return seconds
 
 
 def stop_if_asked(run: Run, stopper: Stopper, step: int) -> None:

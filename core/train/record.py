@@ -6,27 +6,32 @@ from pathlib import Path
 
 import torch
 
-from core.data.lmdb import Ledger
+from core.data.lmdb import Ledger, say_copies
 from core.data.loading import Words
+from core.data.samples import left_out_text
 from core.errors import TrainingError
 from core.experiment.experiment import Loaded
 from core.model.clip4str import CLIP4STR
 from core.train.loss_monitor import LossMonitor
 
 
-def describe(model: CLIP4STR, loaded: Loaded, words: Words, steps: int, devices: int) -> None:
-    """Print before the first step what will be trained."""
+def describe(model: CLIP4STR, loaded: Loaded, words: Words, validation: Words | None, steps: int, devices: int) -> None:
+    """Print before the first step what will be trained, on which words, and what is left out of them."""
     optimisation = loaded.experiment.optimisation
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    lmdbs = len(words.lmdbs)
+    lmdbs, used = len(words.lmdbs), f"{len(words):,}" + (f" of {words.stored:,}" if len(words) < words.stored else "")
     division = f"{devices} device{'s' * (devices != 1)} x {optimisation.micro_batch(devices)}"
     print(
-        f"{trainable:,} trainable parameters; {len(words):,} images from {lmdbs} LMDB{'s' * (lmdbs != 1)}; {steps} steps of "
+        f"{trainable:,} trainable parameters; {used} images from {lmdbs} LMDB{'s' * (lmdbs != 1)}; {steps} steps of "
         f"{optimisation.batch} ({division} x {optimisation.accumulation(devices)}); "
         f"learning rate {optimisation.lr:.3g}, from scratch {optimisation.lr * optimisation.scratch_multiplier:.3g}"
     )
     for reason, entry in words.ledger().as_dict().items():
         print(f"left out {entry['count']} training labels: {reason} (e.g. {entry['examples'][0]})")
+    for line in say_copies(lmdb.path for lmdb in words.lmdbs):
+        print(f"training set: {line}")
+    if validation is not None and (left := left_out_text(validation.stored, validation.ledger().as_dict())):
+        print(f"validation on {len(validation):,} images; {left}")
 
 
 def train_record(words: Words, steps: int) -> dict:

@@ -141,7 +141,7 @@ def resume_or_start(run: Run) -> int:
     if run.team.is_main:
         if start:
             print(f"going on from step {start} ({run.out / 'state'})")
-        describe(run.model, run.loaded, run.words, run.steps, run.team.size)
+        describe(run.model, run.loaded, run.words, run.validation, run.steps, run.team.size)
         with atomic_file(run.out / "operative.gin") as partial:
             partial.write_text(run.loaded.operative)
         write_json(run.out / "provenance.json", {**run.record, "train": train_record(run.words, run.steps)})

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from core.data.labels import PUBLISHED_RULES
 from core.data.loading import Words, open_words
 from core.data.transforms import ToTensor
 from core.evaluate.readings import Stopped, read_words
@@ -16,7 +17,7 @@ def validation_words(data: Path, model: CLIP4STR, protocol: Protocol) -> Words |
     if not (data / "val").is_dir():
         return None
     transform = ToTensor(model.towers.image_size, protocol.normalisation)
-    return Words(open_words(data / "val", model.tokenizer.charset, model.max_letters), transform)
+    return Words(open_words(data / "val", *PUBLISHED_RULES), transform)
 
 
 def validate(

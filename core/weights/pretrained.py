@@ -13,7 +13,7 @@ from core.files import in_repository
 from core.weights.pickles import read_tensors
 
 ROWS = "token_embedding.rows"  # in a file that keeps only some rows of the token embedding: which
-NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # in OpenAI's archives
+NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # in OpenAI's archives, whose towers have QuickGELU
 
 
 class TrainedAt(NamedTuple):
@@ -62,24 +62,33 @@ def not_downloaded(what: str, source: str, error: Exception) -> str:
     )
 
 
-def read_clip(path: Path, token_embedding: Tensor | None) -> dict[str, Tensor]:
+def read_clip(path: Path, token_embedding: Tensor | None, arch: str | dict, quick_gelu: bool) -> dict[str, Tensor]:
     """The tensors of a CLIP weights file: safetensors, open_clip's .pt and .bin, or OpenAI's TorchScript archive.
 
     Args:
         token_embedding: completes a file that keeps only the trained rows of it; None where no text tower is read.
+        arch, quick_gelu: the architecture that they are for, and whether its activation is QuickGELU.
 
     Raises:
         UnsafeFile: reading the file would run something.
-        UserError: it cannot be read as any of these.
+        UserError: it cannot be read as any of these, or it was trained with another activation.
     """
     try:
         tensors = load_file(path) if path.suffix == ".safetensors" else read_tensors(path)
+        by_openai = not tensors.keys().isdisjoint(NOT_WEIGHTS)
         tensors = {name: tensor for name, tensor in tensors.items() if name not in NOT_WEIGHTS}
     except UnsafeFile:
         raise
     except Exception as error:  # a wrong or damaged file makes the loaders raise nearly anything
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"{path} cannot be read as weights, it is damaged or of another kind: {lines[0]}") from error
+    if by_openai and not quick_gelu:
+        fix = (
+            f"set ARCH = '{arch}-quickgelu'"
+            if isinstance(arch, str) and arch in open_clip.list_models()
+            else 'add "quick_gelu": true to the architecture'
+        )
+        raise UserError(f"{path} has OpenAI's format, whose towers were trained with QuickGELU, which {arch} lacks: {fix}")
     if ROWS in tensors:
         rows, kept = tensors.pop(ROWS).long(), tensors.pop("token_embedding.weight")
         if token_embedding is not None:

@@ -1,20 +1,23 @@
 """Label files: other labels for images that are read already (section V-G scores the same readings with cleaned ones).
 
 One CSV per benchmark, DATA/labels/<name>/<benchmark>.csv, in UTF-8, with the columns `index` (key number in the LMDB, from 1)
-and `label`, and one line per stored image, those whose label stays included. The corrected labels that Table X was scored
-with (Yang et al. 2023, "Masked and permuted implicit context learning") have no format that is known here, so write them so.
+and `label`, and one line per stored image, those whose label stays included. Where a benchmark is several LMDBs, a column
+`lmdb` names the one that the number counts in, by its path below the benchmark's folder. The corrected labels that Table X was
+scored with (Yang et al. 2023, "Masked and permuted implicit context learning") have no format that is known here, so write them
+so.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from core.charset import CHARSETS, RejectedLabel, normalise_label
+from core.charset import RejectedLabel, read_label
+from core.data.convert.lists import csv_fields
+from core.data.convert.source import first_line
+from core.data.labels import PUBLISHED_RULES
+from core.data.lmdb import WHOLE
 from core.errors import ReportError
-from reports.collect.stored import damaged
-
-MAX_LETTERS = 25  # the label rule of section IV-A
 
 
 def unlabelled(folder: Path, benchmarks: Iterable[str]) -> dict[str, str]:
@@ -26,38 +29,57 @@ def corrected(predictions: pd.DataFrame, folder: Path, benchmarks: dict) -> pd.D
     """Predictions with the labels of `folder`; benchmarks that have no file there, and labels the rules drop, are left out.
 
     Args:
-        predictions: with `benchmark` and `index`.
-        benchmarks: entries of metrics.json, for the number of stored images.
+        predictions: with `benchmark`, `lmdb` and `index`.
+        benchmarks: entries of metrics.json, for the numbers of stored images.
     """
     frames = []
     for name, rows in predictions.groupby("benchmark", sort=False):
         path = folder / f"{name}.csv"
         if path.is_file():
-            labels = read_labels(path, benchmarks[name]["stored"])
-            frames.append(rows.assign(label=rows["index"].map(labels)).dropna(subset="label"))
+            entry = benchmarks[name]
+            labels = read_labels(path, entry.get("lmdbs", {WHOLE: entry["stored"]}))
+            places = pd.MultiIndex.from_frame(rows[["lmdb", "index"]])
+            frames.append(rows.assign(label=labels.reindex(places).to_numpy()).dropna(subset="label"))
     return pd.concat([*frames, predictions.iloc[:0]], ignore_index=True)
 
 
-def read_labels(path: Path, stored: int) -> pd.Series:
-    """The labels of a file, by index; nothing for a label that the rules of stored ones (core.charset) drop."""
-    with damaged(path, "expected a CSV in UTF-8 with the columns index,label"):
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if not {"index", "label"} <= set(frame.columns):
-        raise ReportError(f"{path}: columns are {', '.join(frame.columns)}; expected index,label")
-    numbers = pd.to_numeric(frame["index"], errors="coerce")
-    if problem := wrong_lines(frame["index"], numbers, stored):
-        raise ReportError(
-            f"{path}: {len(frame)} labels for a benchmark of {stored} stored images: {problem}; give every image from 1 to "
-            f"{stored} one line, also those whose label stays"
-        )
+def read_labels(path: Path, stored: Mapping[str, int]) -> pd.Series:
+    """The labels of a file, by LMDB and key number; nothing for a label that the rules of stored ones (core.charset) drop.
+
+    Args:
+        stored: images by the name of each LMDB of the benchmark.
+    """
+    columns = first_line(path).split(",")
+    if sorted(columns) not in (["index", "label"], ["index", "label", "lmdb"]):
+        raise ReportError(f"{path}: columns are {', '.join(columns)}; expected index,label or lmdb,index,label")
+    _, *lines = (fields for _, fields in csv_fields(path, ",".join(columns)))
+    frame = pd.DataFrame(lines, columns=columns)
+    if "lmdb" not in frame:
+        if len(stored) > 1:
+            raise ReportError(
+                f"{path}: the benchmark is {len(stored)} LMDBs, so that a key number alone names no image; add a column lmdb "
+                f"that holds {' or '.join(stored)}"
+            )
+        (frame["lmdb"],) = stored
+    for name in frame.lmdb[~frame.lmdb.isin(stored.keys())]:
+        raise ReportError(f"{path}: lmdb {name!r} is not of this benchmark, which has {', '.join(stored)}")
+    frame["number"] = pd.to_numeric(frame["index"], errors="coerce")
+    for name, count in stored.items():
+        lines = frame[frame.lmdb == name]
+        if problem := wrong_lines(lines["index"], lines.number, count):
+            where = f" (lmdb {name})" if len(stored) > 1 else ""
+            raise ReportError(
+                f"{path}: {len(lines)} labels for a benchmark of {count} stored images{where}: {problem}; give every image "
+                f"from 1 to {count} one line, also those whose label stays"
+            )
 
     def as_stored(label: str) -> str | None:
         try:
-            return normalise_label(label, CHARSETS[94], MAX_LETTERS)
+            return read_label(label, *PUBLISHED_RULES)
         except RejectedLabel:
             return None
 
-    return frame.set_index(numbers.astype(int)).label.fillna("").map(as_stored)  # a line without a comma has none
+    return frame.label.map(as_stored).set_axis(pd.MultiIndex.from_arrays([frame.lmdb, frame.number.astype(int)]))
 
 
 def wrong_lines(written: pd.Series, numbers: pd.Series, stored: int) -> str:

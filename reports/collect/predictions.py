@@ -7,19 +7,41 @@ import json
 from pathlib import Path
 
 import pandas as pd
+from pyarrow import parquet
 
 from core.charset import CHARSETS, reduce_text
+from core.data.lmdb import WHOLE
+from core.data.samples import BEYOND
 from core.errors import ReportError
 from reports.collect.labels import corrected, unlabelled
 from reports.collect.runs import evaluation_folder
 from reports.collect.stored import damaged, read_json
 
-BEYOND = "beyond num-samples"  # what core.data.lmdb calls samples that are not counted as stored
-LMDB_APART = 10**9  # between the key numbers of a benchmark's LMDBs, more than one can hold
+IMAGE = ["benchmark", "lmdb", "index"]  # what identifies an image: its benchmark, the LMDB below it, the key number there
+
+
+def read_images(path: Path, columns: list[str]) -> pd.DataFrame:
+    """IMAGE and other columns of predictions, one line per image.
+
+    Those of earlier versions do not name their LMDB; that is enough where a benchmark is one LMDB.
+    """
+    with damaged(path):
+        named = [name for name in IMAGE if name != "lmdb" or name in parquet.read_schema(path).names]
+        frame = pd.read_parquet(path, columns=[*named, *columns])
+    if "lmdb" not in frame:
+        frame.insert(1, "lmdb", WHOLE)
+    twice = frame[frame.duplicated(IMAGE)]
+    if len(twice):
+        benchmark, lmdb, index = twice.iloc[0][IMAGE]
+        raise ReportError(
+            f"{path}: image {index} of {benchmark} (LMDB {lmdb}) comes twice, so no label or reading can be matched to it; "
+            f"delete {path.parent} and run the command again"
+        )
+    return frame
 
 
 def read_predictions(results: Path, run: pd.Series) -> pd.DataFrame:
-    """Per-image results of one row's output over its seeds: benchmark, index, seed, label, reading, correct.
+    """Per-image results of one row's output over its seeds: IMAGE, seed, label, reading, correct.
 
     Labels are the table's own (`labels` of table.yaml) where it has some; images without a character of the scoring
     charset in their label are left out.
@@ -29,12 +51,9 @@ def read_predictions(results: Path, run: pd.Series) -> pd.DataFrame:
         path = evaluation_folder(results, run, seed) / "predictions.parquet"
         if not path.is_file():
             raise ReportError(f"row {run.row}: {path} is missing; run the evaluation again")
-        with damaged(path):
-            frame = pd.read_parquet(path, columns=["benchmark", "index", "label", run.output])
+        frame = read_images(path, ["label", run.output])
         metrics = read_json(path.with_name("metrics.json"), f"delete {path.parent} and run the command again")
         check_evaluation(run, path, frame, metrics)
-        # an image of a benchmark's second, third, ... LMDB gets an index of its own
-        frame["index"] += LMDB_APART * frame.groupby(["benchmark", "index"]).cumcount()
         frames.append(frame.rename(columns={run.output: "reading"}).assign(seed=int(seed)))
     for frame in frames[1:]:
         if apart := sorted(set(frame.benchmark) ^ set(frames[0].benchmark)):
@@ -46,7 +65,7 @@ def read_predictions(results: Path, run: pd.Series) -> pd.DataFrame:
     if run.labels:
         rows = corrected(rows, Path(run.labels), metrics["benchmarks"])
     rows = scored(rows, json.loads(run.protocol)["scoring_charset_size"])
-    return rows[["benchmark", "index", "seed", "label", "reading", "correct"]]
+    return rows[[*IMAGE, "seed", "label", "reading", "correct"]]
 
 
 def scored(rows: pd.DataFrame, charset_size: int) -> pd.DataFrame:

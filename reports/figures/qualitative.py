@@ -3,7 +3,6 @@
 import argparse
 import json
 import zlib
-from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
@@ -11,19 +10,16 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from PIL import Image
 
 from core.charset import CHARSETS
 from core.errors import ReportError, UnreadableImage
-from reports.collect.flips import stored_images
-from reports.collect.predictions import read_predictions
+from reports.collect.flips import Images, stored_images
+from reports.collect.predictions import IMAGE, read_benchmarks, read_images, read_predictions
 from reports.collect.runs import evaluation_folder, read_runs
-from reports.collect.stored import damaged
 from reports.figures import style
 from reports.figures.marking import MISSING, RIGHT, UNSCORED, WRONG, Mark, marked
 from reports.layout import read_layout
 
-KEYS = ["benchmark", "index"]
 NAMES, MARGIN, GAP = 1.08, 0.06, 0.08  # inches: left column, edge, between images
 PICTURE, LINE, BETWEEN = 0.36, 0.125, 0.08  # inches: height of an image, of a line of text, between blocks
 MONO, ADVANCE = "DejaVu Sans Mono", 0.602  # every character of it is so many times its size wide
@@ -31,9 +27,7 @@ COLOURS = {RIGHT: style.INK, WRONG: style.RED, MISSING: style.RED, UNSCORED: sty
 
 
 def readings_of(results: Path, run: pd.Series) -> pd.DataFrame:
-    """A row's readings of its first seed: benchmark, index, label, reading, correct, confidence (of the final output).
-
-    Key numbers that several LMDBs of a benchmark share name no single image and are left out.
+    """A row's readings of its first seed: IMAGE, label, reading, correct, confidence (of the final output).
 
     Args:
         run: a line of `read_runs`.
@@ -41,11 +35,9 @@ def readings_of(results: Path, run: pd.Series) -> pd.DataFrame:
     if run.reason:
         raise ReportError(f"row {run.row} has no readings: {run.reason}")
     scored = read_predictions(results, run)
-    scored = scored[scored.seed == scored.seed.min()].drop_duplicates(KEYS, keep=False)
+    scored = scored[scored.seed == scored.seed.min()]
     path = evaluation_folder(results, run, run.seeds.split()[0]) / "predictions.parquet"
-    with damaged(path):
-        confidence = pd.read_parquet(path, columns=[*KEYS, "confidence"]).drop_duplicates(KEYS, keep=False)
-    return scored.merge(confidence, on=KEYS)
+    return scored.merge(read_images(path, ["confidence"]), on=IMAGE)
 
 
 def chosen(readings: pd.DataFrame, each: int, seed: int) -> pd.DataFrame:
@@ -57,7 +49,7 @@ def chosen(readings: pd.DataFrame, each: int, seed: int) -> pd.DataFrame:
     parts = []
     for benchmark, lines in readings.groupby("benchmark", sort=False):
         rng = np.random.default_rng([seed, zlib.crc32(benchmark.encode())])
-        lines = lines.sort_values(["confidence", "index"], ascending=[False, True])
+        lines = lines.sort_values(["confidence", "lmdb", "index"], ascending=[False, True, True])
         right, wrong = lines[lines.correct], lines[~lines.correct]
         of_right = min(len(right), max(each - each // 2, each - len(wrong)))
         of_wrong = min(len(wrong), each - of_right)
@@ -78,19 +70,17 @@ def draw(options: argparse.Namespace) -> Figure:
         raise ReportError(f"{options.table} has no row {row!r}; --row takes one of {', '.join(runs.index)}")
     run = runs.loc[row]
     charset = CHARSETS[json.loads(run.protocol)["scoring_charset_size"]]
-    images = stored_images(options.data or Path(run.data_root))
+    images = stored_images(options.data or Path(run.data_root), read_benchmarks(options.results, run))
     return qualitative(readings_of(options.results, run), images, charset, options.images, options.seed)
 
 
 @matplotlib.rc_context(style.RC)
-def qualitative(
-    readings: pd.DataFrame, images: Callable[[str, int], Image.Image], charset: str, each: int = 6, seed: int = 0
-) -> Figure:
+def qualitative(readings: pd.DataFrame, images: Images, charset: str, each: int = 6, seed: int = 0) -> Figure:
     """Images of every benchmark with their readings: what is wrong in red, what is missing as _, the label where it differs.
 
     Args:
-        readings: benchmark, index, label, reading, correct, confidence.
-        images: the image of a benchmark and key number (see `reports.collect.flips.stored_images`).
+        readings: IMAGE, label, reading, correct, confidence.
+        images: an image by IMAGE (see `reports.collect.flips.stored_images`).
         charset: characters that are scored.
         each: images per benchmark.
     """
@@ -128,14 +118,12 @@ def write_name(figure: Figure, name: str, counts: pd.Series, middle: float) -> N
     figure.text(place[0], (middle - 0.02) / height, text, va="top", size=style.TINY, color=style.GREY)
 
 
-def draw_image(
-    figure: Figure, images: Callable[[str, int], Image.Image], line: pd.Series, box: tuple[float, float, float, float]
-) -> None:
+def draw_image(figure: Figure, images: Images, line: pd.Series, box: tuple[float, float, float, float]) -> None:
     """An image in its own shape inside a box of inches, or an empty box that says why there is none."""
     axes = style.axes_at(figure, *box)
     axes.set_axis_off()
     try:
-        picture = images(line.benchmark, int(line["index"]))
+        picture = images(line.benchmark, line["lmdb"], int(line["index"]))
     except UnreadableImage as error:
         text = "\n".join(style.wrapped(str(error), box[2], style.TINY)[:3])
         axes.text(0.5, 0.5, text, ha="center", va="center", size=style.TINY, color=style.GREY, style="italic")

@@ -63,5 +63,10 @@ def published_text(entry: Entry) -> str:
 
 
 def grid(frame: pd.DataFrame) -> str:
-    """A frame of ready-made cells; their numbers are left as they are written."""
-    return frame.to_markdown(disable_numparse=True, colalign=["left", *["right"] * len(frame.columns)])
+    """A frame of ready-made cells; their numbers are left as they are written. A name's | or line break ends no cell."""
+    safe = frame.map(one_cell).rename(index=one_cell, columns=one_cell)
+    return safe.to_markdown(disable_numparse=True, colalign=["left", *["right"] * len(frame.columns)])
+
+
+def one_cell(text: str) -> str:
+    return " ".join(text.split("\n")).replace("|", "\\|")

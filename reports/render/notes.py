@@ -5,6 +5,9 @@ import json
 import numpy as np
 import pandas as pd
 
+from core.data.samples import BEYOND
+from core.evaluate.metrics import images_left_out
+from reports.collect.predictions import read_benchmarks
 from reports.collect.published import images_of
 from reports.collect.runs import precisions, reading_time
 from reports.layout import RENDERED
@@ -14,7 +17,21 @@ from reports.table import CENTRES, Table
 def notes_of(table: Table) -> tuple[str, ...]:
     """All notes of a table as plain text. A new note is a function from a Table to a sentence (or to nothing) in this list."""
     if table.averaged:
-        written = [accuracy, average, paired, training_noise, scored, parameters, rounded, timed, cleaned, computed, ours]
+        written = [
+            accuracy,
+            average,
+            paired,
+            training_noise,
+            scored,
+            parameters,
+            rounded,
+            timed,
+            cleaned,
+            left_out,
+            computed,
+            ours,
+            same,
+        ]
         written += [missing, unfilled, ordering]
     else:
         written = [unmeasured, timed, missing, unfilled]
@@ -141,6 +158,39 @@ def timed(table: Table) -> str:
 
 def cleaned(table: Table) -> str:
     return f"Labels: those of labels/{table.layout.labels}, instead of the stored ones." if table.layout.labels else ""
+
+
+def left_out(table: Table) -> str:
+    """How many stored images of each benchmark no row is scored on, and why."""
+    measured = [run for _, run in table.runs.iterrows() if not run.reason]
+    shown = {name for column in table.scored for name in column.benchmarks}
+    text = []
+    for name, entry in read_benchmarks(table.results, measured[0]).items() if measured else ():
+        if name not in shown or "error" in entry:
+            continue
+        if table.layout.labels:
+            entry = {**entry, "unscored": relabelled(table, name, entry)}
+        if left := images_left_out(entry):
+            text.append(f"{name}: {left}")
+    return f"Images that count in no number: {'; '.join(text)}." if text else ""
+
+
+def relabelled(table: Table, name: str, entry: dict) -> dict[str, dict]:
+    """The images of a benchmark that were read and whose label in the table's own label file cannot be scored."""
+    columns = [column.name for column in table.scored if column.benchmarks == (name,)]
+    counts = table.cells[table.cells.column.isin(columns)].n.dropna()
+    read = entry["stored"] - sum(left["count"] for why, left in entry["left_out"].items() if why != BEYOND)
+    dropped = read - int(counts.max()) if len(counts) else 0
+    file = f"labels/{table.layout.labels}/{name}.csv"
+    return {"no label that can be scored": {"count": dropped, "examples": [file]}} if dropped > 0 else {}
+
+
+def same(table: Table) -> str:
+    """Rows that cannot differ from the baseline."""
+    baseline, what = table.layout.baseline, ["run", "evaluation", "output"]
+    twins = table.runs.index[(table.runs[what] == table.runs.loc[baseline, what]).all(axis=1) & (table.runs.reason == "")]
+    names = [row for row in twins if row != baseline]
+    return f"Trained and scored exactly as {baseline}, so no measurement of its own: {', '.join(names)}." if names else ""
 
 
 def computed(table: Table) -> str:

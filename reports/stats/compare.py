@@ -15,7 +15,7 @@ import pandas as pd
 
 from core.data.benchmarks import INSIDE, distinct
 from core.errors import ReportError
-from reports.collect.predictions import read_predictions
+from reports.collect.predictions import IMAGE, read_predictions
 from reports.layout import Column, Layout
 from reports.stats import intervals as stats
 from reports.stats.noise import Noise, beside, combined, noise_of_replicates, noise_of_rows
@@ -167,10 +167,10 @@ def weights_of(averaged: list[Column], sizes: Mapping[str, int]) -> dict[str, fl
 
 def wide(layout: Layout, row: str, scored: pd.DataFrame) -> pd.DataFrame:
     """One line per image and one column per seed, True where read correctly."""
-    frame = scored.pivot(index=["benchmark", "index"], columns="seed", values="correct")
+    frame = scored.pivot(index=IMAGE, columns="seed", values="correct")
     partial = frame.index[frame.isna().any(axis=1)]
     if len(partial):
-        benchmark, index = partial[0]
+        benchmark, _, index = partial[0]
         seeds = ", ".join(map(str, frame.columns[frame.loc[partial[0]].isna()]))
         raise ReportError(
             f"{layout.path}: row {row}: image {index} of {benchmark} was not read with seed {seeds}; delete that seed's "

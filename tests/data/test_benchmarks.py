@@ -2,16 +2,18 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from ablations import plan as planning
 from ablations.columns import fillings, strangers
-from ablations.page import not_run
+from ablations.page import data_lines, lmdbs_grid, not_run
 from ablations.rows import table_names
 from ablations.source import data_source
 from core.data.benchmarks import PUBLISHED, absence, benchmarks_of, canonical, count, distinct, unknown
@@ -142,7 +144,7 @@ def test_an_evaluation_reads_each_benchmark_under_its_name(model, tmp_path):
     metrics = evaluate(model, tmp_path, {tmp_path / "out": protocol})[tmp_path / "out"]
     assert list(metrics["benchmarks"]) == ["COCO", "CUTE80", "mine"]
     assert set(pd.read_parquet(tmp_path / "out" / "predictions.parquet").benchmark) == set(metrics["benchmarks"])
-    assert stored_images(tmp_path)("COCO", 1).size == (60, 24)
+    assert stored_images(tmp_path)("COCO", ".", 1).size == (60, 24)
 
 
 def write_evaluations(plan: planning.Plan) -> None:
@@ -210,3 +212,22 @@ def test_columns_that_nothing_fills_say_the_same_in_plan_and_table(tmp_path):
     assert reasons["table_IV", "COCO"] == absence("COCO") and reasons["table_IV", "Uber"] == ""
     assert reasons["table_V", "Avg."] == reasons["table_III", "IC13"] == absence("IC13_1015")
     assert reasons["table_IV", "ArT"].startswith(f"ArT: {data}/test/ArT/data.mdb cannot be opened")
+
+
+def test_the_plan_lists_what_is_read_and_tells_copies(tmp_path):
+    data = fill(tmp_path / "data", ["SVT"])
+    for name in ("one", "two", ".Trash-1000"):
+        write_lmdb(data / "train" / "real" / name, samples(3))
+    shutil.copytree(data / "test" / "SVT", data / "test" / "IIIT5k" / "first")
+    shutil.copytree(data / "test" / "SVT", data / "test" / "IIIT5k" / "second")
+    (data / "train" / "real" / "two" / "data.mdb").write_bytes(b"no database" * 1000)
+    settings = {"scale": "paper", "data": str(data), "results": str(tmp_path / "results"), "seeds": [0]}
+    plan = planning.make(settings, ["table_VI"])
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(lmdbs_grid(plan))
+    words = [line.replace("\u2502", " ").split() for line in console.export_text().splitlines()]
+    for row in (["train/real", "one", "3"], ["test/SVT", "2"], ["test/IIIT5k", "first", "2"], ["test/IIIT5k", "second", "2"]):
+        assert row in words
+    broken, copy = data_lines(plan)
+    assert "two/data.mdb cannot be opened" in broken
+    assert copy.startswith(f"{data}/test/IIIT5k/second holds the same as {data}/test/IIIT5k/first, so that each")

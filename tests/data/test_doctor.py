@@ -55,7 +55,7 @@ def test_every_bad_sample_is_named(diagnosis):
     train = diagnosis.scans[0]
     assert train.name == "train/real/A" and len(train.samples) == 12
     assert [found.index for found in train.unreadable] == [7, 8]
-    assert train.image_facts()["odd"] == [["image-000000006", "JPEG in mode CMYK"]]
+    assert train.image_facts()["odd"] == [["image-000000006", "JPEG in mode CMYK: converted to RGB"]]
     facts = train.label_facts()
     assert [entry[:2] for entry in facts["ledger"]] == [
         ["label-000000009", "empty label"],
@@ -245,3 +245,21 @@ def test_command_line_errors_name_the_fix(made, said, tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main([str(root)])
     assert end.value.code == 1 and said in capsys.readouterr().err
+
+
+def test_the_lmdbs_of_a_set_are_listed_and_copies_among_them_told(tmp_path):
+    """The copy has the same samples in another file, so only their content tells."""
+    samples = [(png(1), "one"), (png(2), "two")]
+    for name, kept in (("a", samples), ("b", [*samples, (png(3), "three")]), (".Trash-1000", samples), ("c/deep", samples)):
+        write_lmdb(tmp_path / "test" / "SVT" / name, kept)
+    with lmdb.open(str(tmp_path / "test" / "SVT" / "c" / "deep")) as database, database.begin(write=True) as transaction:
+        transaction.put(b"label-000000002", b"other")
+        transaction.put(b"label-000000002", b"two")
+    diagnosis = examine(tmp_path, [], workers=1)
+    assert diagnosis.copies == [("test/SVT/c/deep", "test/SVT/a")] and diagnosis.as_dict()["copies"] == [
+        list(diagnosis.copies[0])
+    ]
+    text = as_text(sections_of(diagnosis))
+    assert "test/SVT/c/deep holds the same as test/SVT/a: each of its images counts twice" in text
+    lines = [line.split() for line in text.splitlines()]
+    assert ["a", "2"] in lines and ["b", "3"] in lines and ["c/deep", "2"] in lines

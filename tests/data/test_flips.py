@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from core.data.lmdb import write_lmdb
+from core.data.lmdb import fingerprint, write_lmdb
+from core.errors import UnreadableImage
 from reports.collect.flips import data_uri, flips_of, stored_images
 from tests.support.tables import coloured, readings
 
@@ -56,7 +57,7 @@ def test_rows_of_different_images_are_refused():
 def test_thumbnails_are_small_and_keep_their_shape():
     assert decoded(data_uri(Image.new("RGB", (512, 128)))).size == (128, 32)
     assert decoded(data_uri(Image.new("RGB", (64, 16)))).size == (64, 16)
-    red, green, blue = decoded(data_uri(coloured("", 10))).convert("RGB").getpixel((60, 16))
+    red, green, blue = decoded(data_uri(coloured("", ".", 10))).convert("RGB").getpixel((60, 16))
     assert (abs(red - 200), abs(green - 100), abs(blue - 50)) < (12, 12, 12)
 
 
@@ -66,11 +67,30 @@ def test_images_come_from_the_lmdb(tmp_path):
     write_lmdb(tmp_path / "test" / "twice" / "one", [(pictures[0], "a")])
     write_lmdb(tmp_path / "test" / "twice" / "two", [(pictures[0], "a")])
     images = stored_images(tmp_path)
-    assert images("incidental", 2).getpixel((0, 0)) == (80, 0, 0)
+    assert images("incidental", ".", 2).getpixel((0, 0)) == (80, 0, 0)
     flips = flips_of(readings([1] * 4), readings([0] * 4), images, 4)
     assert [bool(flip.thumbnail) for flip in flips.won_shown] == [True, True, False, False]
     assert flips.won_shown[3].unseen == "no such key" and "UnidentifiedImageError" in flips.won_shown[2].unseen
     both = readings([1, 1]).assign(benchmark=["twice", "gone"])
     unseen = {flip.benchmark: flip.unseen for flip in flips_of(both, both.assign(correct=False), images, 4).won_shown}
-    assert "twice has 2 LMDBs" in unseen["twice"] and "gone has 0 LMDBs" in unseen["gone"]
+    assert "LMDB of twice cannot be opened" in unseen["twice"] and "gone is not in the data" in unseen["gone"]
     assert not [text for text in unseen.values() if str(tmp_path) in text]
+
+
+def test_an_image_is_looked_up_in_its_own_lmdb(tmp_path):
+    reds = [encoded(Image.new("RGB", (40, 20), (red, 0, 0))) for red in (80, 160)]
+    for name, picture in zip(("one", "two"), reds, strict=True):
+        write_lmdb(tmp_path / "test" / "twice" / name, [(picture, "a")])
+    images = stored_images(tmp_path)
+    assert [images("twice", name, 1).getpixel((0, 0))[0] for name in ("one", "two")] == [80, 160]
+
+
+def test_no_image_is_shown_that_was_not_read(tmp_path):
+    """A test set replaced in place: its images are not those of the predictions."""
+    folder = tmp_path / "test" / "incidental"
+    write_lmdb(folder, [(encoded(Image.new("RGB", (40, 20))), "a")])
+    read = {"incidental": {"fingerprint": fingerprint(folder)}}
+    assert stored_images(tmp_path, read)("incidental", ".", 1).size == (40, 20)
+    write_lmdb(folder, [(encoded(Image.new("RGB", (44, 20))), "b")])
+    with pytest.raises(UnreadableImage, match="incidental holds other images now than were read"):
+        stored_images(tmp_path, read)("incidental", ".", 1)

@@ -9,7 +9,7 @@ import lmdb
 import numpy as np
 import pytest
 
-from core.charset import CHARSET_36, CHARSET_94, RejectedLabel, normalise_label
+from core.charset import CHARSET_36, CHARSET_94, RejectedLabel, read_label
 from core.data import index
 from core.data.environments import close
 from core.data.labels import Rules
@@ -34,6 +34,7 @@ def write(folder: Path, labels: list[bytes], stored: int | None = None) -> Path:
     with lmdb.open(str(folder), map_size=64 << 20) as database, database.begin(write=True) as transaction:
         for i, label in enumerate(labels, start=1):
             transaction.put(b"label-%09d" % i, label)
+        transaction.put(b"image-000000001", b"")
         transaction.put(b"num-samples", b"%d" % (len(labels) if stored is None else stored))
     return folder
 
@@ -52,7 +53,7 @@ def one_by_one(labels: dict[int, bytes], stored: int, rules: Rules) -> tuple[lis
         try:
             if i not in labels:
                 raise RejectedLabel("no such key")
-            samples.append(Sample(i, normalise_label(labels[i].decode(), *rules)))
+            samples.append(Sample(i, read_label(labels[i].decode(), *rules)))
         except UnicodeDecodeError:
             ledger.add("not UTF-8", f"label-{i:09d}")
         except RejectedLabel as reason:

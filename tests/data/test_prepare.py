@@ -37,9 +37,9 @@ def assert_crop(cut: bytes, scene: bytes, box):
 
 
 LISTS = {
-    "labels.tsv": 'image\tlabel\na.png\tx, "y"\nsub/b.jpg\tz\tz\nc.png\t \nnone.png\tw\nbad.png\tq\n',
-    "labels.csv": 'a.png,"x, ""y"""\nsub/b.jpg,z\tz\nc.png,\nnone.png,w\nbad.png,q\n',
-    "labels.json": {"a.png": 'x, "y"', "sub/b.jpg": "z\tz", "c.png": "", "none.png": "w", "bad.png": "q"},
+    "labels.tsv": 'image\tlabel\na.png\tx, "y"\nsub/b.jpg\tz  z\nc.png\t \nnone.png\tw\nbad.png\tq\n',
+    "labels.csv": 'a.png,"x, ""y"""\nsub/b.jpg,z  z\nc.png,\nnone.png,w\nbad.png,q\n',
+    "labels.json": {"a.png": 'x, "y"', "sub/b.jpg": "z  z", "c.png": "", "none.png": "w", "bad.png": "q"},
 }
 
 
@@ -49,7 +49,7 @@ def test_folder_with_labels(tmp_path, name):
     put(tmp_path / "src" / "bad.png", made["a.png"][:200])
     put(tmp_path / "src" / name, LISTS[name])
     report = prepare([tmp_path / "src"], tmp_path / "out")
-    assert stored(tmp_path / "out") == [(made["a.png"], 'x, "y"'), (made["sub/b.jpg"], "z\tz")]
+    assert stored(tmp_path / "out") == [(made["a.png"], 'x, "y"'), (made["sub/b.jpg"], "z  z")]
     first = 4 if name == "labels.tsv" else 3
     assert left_out(report) == [
         (f"{name}:{first} c.png", "empty label"),
@@ -99,7 +99,7 @@ def test_icdar_scenes(tmp_path):
     for (cut, _), box, name in zip(words, boxes, ["img_2.png"] * 2 + ["img_10.jpg"] * 2, strict=True):
         assert_crop(cut, scene[name].read_bytes(), box)
     assert left_out(report) == [
-        ("gt_img_2.txt:2", "marked unreadable (###)"),
+        ("gt_img_2.txt:2", "marked not to be read (###)"),
         ("gt_img_2.txt:4", "box outside the image"),
         ("gt_img_2.txt:5", "box has no area"),
     ]

@@ -1,6 +1,7 @@
 """Which tables a folder can reproduce, runs on data that changed, labels a model doubts, and the real sample."""
 
 import json
+import shutil
 
 import pytest
 
@@ -103,6 +104,8 @@ def test_stale_runs_are_listed_and_runs_on_other_data_are_not(run, tmp_path):
     folder, data = run
     assert stale_runs(tmp_path / "runs", data) == ({}, 0)
     assert stale_runs(tmp_path / "runs", tmp_path) == ({}, 1)
+    shutil.copytree(data, tmp_path / "moved")  # the same words elsewhere
+    assert stale_runs(tmp_path / "runs", tmp_path / "moved") == ({}, 0)
     write_lmdb(data / "test" / "SVT", [(png(9), "sword")])
     assert list(stale_runs(tmp_path / "runs", data)[0]) == [str(folder)]
     with pytest.raises(DataError, match="no provenance.json"):

@@ -8,16 +8,19 @@ import torch
 
 from core.charset import CHARSET_94
 from core.choices import MOST_WORKERS
+from core.data.lmdb import write_lmdb
 from core.data.loading import Words, collate
 from core.errors import DataError
 from core.evaluate import readings
 from core.evaluate.__main__ import main
 from core.evaluate.readings import OUTPUTS, read_batch
-from core.evaluate.run import evaluate
+from core.evaluate.run import evaluate, show_scores
+from core.experiment.experiment import load
 from core.model.tokenizer import Tokenizer
 from core.model.transfer import Download
 from core.runtime.distributed import workers_each
 from core.train.validation import validation_words
+from tests.support.formats import picture
 
 
 def test_loaders_change_nothing_of_what_is_read(model, world_folder, tmp_path, smoke):
@@ -41,7 +44,7 @@ def test_a_batch_comes_to_the_host_once(model, world_folder, smoke, monkeypatch)
     found = read_batch(model, batch, protocols, "val", seconds)
     assert copies == [(2, 5, len(OUTPUTS) * 26 + 1)] and all(second > 0 for second in seconds)
     prediction = model.predict(batch.normalised("cpu"), 0)
-    for name, texts in zip(OUTPUTS, list(zip(*found.rows[1], strict=True))[4:8], strict=True):
+    for name, texts in zip(OUTPUTS, list(zip(*found.rows[1], strict=True))[5:9], strict=True):
         assert list(texts) == model.tokenizer.decode(getattr(prediction, name))[0]
     assert [row[-1] for row in found.rows[1]] == model.tokenizer.decode(prediction.output)[1]
 
@@ -86,3 +89,38 @@ def test_data_that_goes_away_under_a_loader_is_named(model, world_folder, smoke,
     words = validation_words(world_folder, model, smoke.protocol)
     with pytest.raises(DataError, match="^somewhere: gone$"):
         readings.read_words(model, words, [smoke.protocol], "val", workers=1)
+
+
+def two_lmdbs(folder, undecodable=False):
+    """A benchmark of two LMDBs whose key numbers are the same; the first image of the first may be damaged."""
+    for name, seed in (("a", 0), ("b", 10)):
+        samples = [(picture(seed + number), f"{name}{number}") for number in (1, 2, 3)]
+        write_lmdb(folder / name, [(b"damaged", samples[0][1]), *samples[1:]] if undecodable and name == "a" else samples)
+
+
+@pytest.mark.parametrize("undecodable", [False, True])
+def test_each_prediction_knows_its_lmdb_and_key(model, smoke, tmp_path, undecodable):
+    two_lmdbs(tmp_path / "test" / "SVT", undecodable)
+    entry = evaluate(model, tmp_path, {tmp_path / "out": smoke.protocol})[tmp_path / "out"]["benchmarks"]["SVT"]
+    rows = pd.read_parquet(tmp_path / "out" / "predictions.parquet")
+    read = [("a", 1, "a1"), ("a", 2, "a2"), ("a", 3, "a3"), ("b", 1, "b1"), ("b", 2, "b2"), ("b", 3, "b3")][undecodable:]
+    assert list(zip(rows["lmdb"], rows["index"], rows["label"], strict=True)) == read
+    assert entry["lmdbs"] == {"a": 3, "b": 3} and entry["n"] == len(read)
+
+
+def test_a_model_of_shorter_words_is_scored_on_the_same_images(smoke, tmp_path, capsys):
+    """The word limit is the protocol's: a longer word counts as wrong."""
+    write_lmdb(tmp_path / "test" / "SVT", [(picture(0), label) for label in ("word", "lengthy", "a" * 26, "?!")])
+    header = "from __gin__ import dynamic_registration\nfrom core.model import clip4str\ninclude 'ablations/base.gin'\n"
+    (tmp_path / "short.gin").write_text(f"{header}clip4str.CLIP4STR.max_letters = 5\n")
+    short = load(tmp_path / "short.gin", "smoke")
+    model = short.experiment.model(load_weights=False)
+    metrics = evaluate(model, tmp_path, {tmp_path / "out": short.protocol})[tmp_path / "out"]
+    assert metrics["benchmarks"]["SVT"]["n"] == 2 and short.protocol.digest == smoke.protocol.digest
+    assert list(pd.read_parquet(tmp_path / "out" / "predictions.parquet").label) == ["word", "lengthy", "?!"]
+    show_scores("short", metrics["benchmarks"], "cross")
+    shown = capsys.readouterr().out
+    assert "of 2 words (cross); 2 of 4 stored are left out, 1 of them: " in shown and "label-00000000" in shown
+    assert metrics["benchmarks"]["SVT"]["unscored"] == {
+        "no character of the 36 that are scored": {"count": 1, "examples": [".: label-000000004"]}
+    }

@@ -21,6 +21,7 @@ from core.peers import run as peers
 from core.peers.__main__ import main
 from core.peers.reader import Identity, Reader, Reading, as_entry, require
 
+MISSING = "the optional extra [peers] is not installed: make test-all does it"
 READS = {1: "w1", 2: "W-2", 3: "wrong", 4: "Café", 5: ""}  # by the red value of the image
 
 
@@ -69,7 +70,7 @@ def test_readings_pass_label_rules_and_scoring(data, tmp_path):
     }
     assert json.loads((tmp_path / "out/metrics.json").read_text()) == metrics
     rows = pd.read_parquet(tmp_path / "out/predictions.parquet")
-    assert list(rows.columns) == ["benchmark", "index", "label", "length", "reading", "confidence"]
+    assert list(rows.columns) == ["benchmark", "lmdb", "index", "label", "length", "reading", "confidence"]
     assert list(rows.benchmark) == ["A"] * 5 + ["B"] * 2 and list(rows["index"]) == [1, 2, 3, 4, 5, 1, 2]
     assert list(rows.label[:5]) == ["w1", "w2", "w3", "Cafe", "w5"] and list(rows.length[:5]) == [2, 2, 2, 4, 2]
     assert list(rows.reading[:5]) == list(READS.values()) and list(rows.confidence[:2]) == [0.1, 0.2]
@@ -92,7 +93,9 @@ def test_an_interrupted_run_goes_on(data, tmp_path):
     (data / "test/A").rename(data / "test/Z")  # B and half of C come first now
     with pytest.raises(KeyboardInterrupt):
         peers.read_benchmarks(made_up(seen, stop_at=3), data, out)
-    assert [path.name for path in (out / "state").iterdir()] == ["B"] and not (out / "metrics.json").exists()
+    assert [pd.read_parquet(path).benchmark[0] for path in out.glob("state/*/predictions.parquet")] == ["B"] and not (
+        out / "metrics.json"
+    ).exists()
     seen.clear()
     resumed = peers.read_benchmarks(made_up(seen), data, out)
     assert seen == [5, 3, 1, 2, 3, 4, 5]
@@ -118,6 +121,17 @@ def test_readings_are_kept_only_for_the_same_reader_and_data(data, tmp_path):
     assert seen == [3, 3]
     peers.read_benchmarks(made_up(seen, version="2"), data, tmp_path / "out")
     assert len(seen) == 2 + 7
+
+
+def test_test_sets_that_share_a_benchmark_share_its_readings(data, tmp_path):
+    seen = []
+    peers.read_benchmarks(made_up(seen), data, tmp_path / "first", tmp_path / "state")
+    seen.clear()
+    (data / "test/B").rename(data / "test/C")
+    write_lmdb(data / "test/D", [(picture(2), "w2")])
+    metrics = peers.read_benchmarks(made_up(seen), data, tmp_path / "second", tmp_path / "state")
+    assert seen == [2] and list(metrics["benchmarks"]) == ["A", "C", "D"]
+    assert set(pd.read_parquet(tmp_path / "second" / "predictions.parquet").benchmark) == {"A", "C", "D"}
 
 
 def test_a_benchmark_that_cannot_be_opened_is_left_out(data, tmp_path, capsys):
@@ -153,8 +167,8 @@ def test_a_missing_package_names_the_extra(data, tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def package():
-    pytest.importorskip("onnxruntime", reason="the optional extra [peers] is not installed")
-    return pytest.importorskip("rapidocr", reason="the optional extra [peers] is not installed")
+    pytest.importorskip("onnxruntime", reason=MISSING)
+    return pytest.importorskip("rapidocr", reason=MISSING)
 
 
 def test_other_weights_are_refused(package, monkeypatch):

@@ -65,12 +65,25 @@ def write_weights(kind, tensors, folder):
 @pytest.mark.parametrize("kind", ["safetensors", "pt", "bin", "jit"])
 def test_weights_of_every_kind_load(kind, tmp_path):
     torch.manual_seed(0)
-    source = open_clip.CLIP(**SMALL).state_dict()
+    small = {**SMALL, "quick_gelu": kind == "jit"}
+    source = open_clip.CLIP(**small).state_dict()
     path = write_weights(kind, source, tmp_path)
-    for towers in (ClipTowers(SMALL, str(path), (32, 32), None, 8), ClipImageTower(SMALL, str(path), (32, 32), None)):
+    for towers in (ClipTowers(small, str(path), (32, 32), None, 8), ClipImageTower(small, str(path), (32, 32), None)):
         towers.load_pretrained()
         for name, tensor in towers.visual.state_dict().items():
             torch.testing.assert_close(tensor, source[f"visual.{name}"], atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("tower", [ClipTowers, ClipImageTower])
+def test_openais_weights_are_refused_where_the_activation_is_another(tower, tmp_path):
+    path = write_weights("jit", open_clip.CLIP(**SMALL).state_dict(), tmp_path)
+    positions = (8,) if tower is ClipTowers else ()
+    with pytest.raises(ValueError, match=r"clip.pt has OpenAI's format, .* QuickGELU, .* lacks: add \"quick_gelu\": true"):
+        tower(SMALL, str(path), (32, 32), None, *positions).load_pretrained()
+    with torch.device("meta"):
+        named = tower("ViT-B-16", str(path), (224, 224), None, *positions)
+    with pytest.raises(ValueError, match="set ARCH = 'ViT-B-16-quickgelu'"):
+        named.load_pretrained()
 
 
 def test_positions_and_patches_are_resampled(tmp_path):
@@ -102,7 +115,7 @@ def test_other_weights_are_refused_with_the_tensor(tmp_path):
         ClipImageTower(SMALL, str(path), (32, 32), None).load_pretrained()
     (tmp_path / "cut.bin").write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match="cut.bin cannot be read as weights, it is damaged or of another kind"):
-        read_clip(tmp_path / "cut.bin", None)
+        read_clip(tmp_path / "cut.bin", None, SMALL, quick_gelu=False)
 
 
 def offline(*_, **__):

@@ -37,7 +37,7 @@ def in_browser(folder, text: str, script: str) -> dict:
     """What `script`, the body of an async function, returns in the page."""
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
-        pytest.skip("no Chromium is installed")
+        pytest.skip("no Chromium is installed: make test-all does it")
     runs = f"(async () => {{ {HELPERS} {script} }})().catch((error) => ({{ error: String(error) }}))"
     writes = "(found) => { const held = document.createElement('output'); held.textContent = JSON.stringify(found);"
     appended = f"<script>{runs}.then({writes} document.body.append(held); }});</script></body>"

@@ -199,8 +199,8 @@ def test_a_benchmark_of_several_lmdbs_keeps_its_images_apart(tmp_path):
     results = write_results(tmp_path, "table_VI", {"image0-text6": [1, 0], "image6-text6": [0, 0]})
     for path in results.glob("runs/*/seed0/evaluations/*/predictions.parquet"):
         frame = pd.read_parquet(path)
-        frame["index"] = 1  # the first image of each of two LMDBs
-        frame.to_parquet(path)
+        frame["lmdb"] = frame["index"].map({1: "a", 2: "b"})
+        frame.assign(index=1).to_parquet(path)  # the first image of each of two LMDBs
     table = build("table_VI", results, results / "tables")
     assert table.cell("image0-text6", "IC15").value == 50 and table.rows.difference["image6-text6"] == -50
 

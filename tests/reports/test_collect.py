@@ -29,7 +29,7 @@ def runs(results):
 def test_predictions_are_scored_without_case(results, runs):
     frame = read_predictions(results, runs.loc["image0-text6"])
     assert frame[frame.benchmark == "incidental"].correct.tolist() == [True, True, True, False]
-    assert list(frame.columns) == ["benchmark", "index", "seed", "label", "reading", "correct"]
+    assert list(frame.columns) == ["benchmark", "lmdb", "index", "seed", "label", "reading", "correct"]
 
 
 def test_a_missing_list_or_file_is_named(results, runs):
@@ -163,3 +163,75 @@ def test_seeds_are_kept_apart(tmp_path):
     write_run(tmp_path, "micro-00000000", [1, 0, 0, 0], seed=1)
     frame = read_predictions(tmp_path, read_runs(tmp_path / "tables", "table_VI").loc["image0-text6"])
     assert frame.groupby("seed").correct.mean().tolist() == [0.5, 0.25] and not np.isnan(frame["index"]).any()
+
+
+@pytest.fixture
+def two_lmdbs(results, runs):
+    """The benchmarks as LMDBs a and b of two images each; the folder of labels, and the row that is scored with them."""
+    for path in results.glob("runs/*/seed0/evaluations/*/predictions.parquet"):
+        frame = pd.read_parquet(path)
+        frame = frame.assign(lmdb=np.where(frame["index"] > 2, "b", "a"), index=(frame["index"] - 1) % 2 + 1)
+        frame.to_parquet(path)
+        metrics = json.loads(path.with_name("metrics.json").read_text())
+        for entry in metrics["benchmarks"].values():
+            entry["lmdbs"] = {"a": 2, "b": 2}
+        path.with_name("metrics.json").write_text(json.dumps(metrics))
+    (results / "labels").mkdir()
+    run = runs.loc["image0-text6"].copy()
+    run["labels"] = str(results / "labels")
+    return results / "labels" / "regular.csv", run
+
+
+def test_labels_are_matched_by_lmdb_and_key(results, two_lmdbs):
+    path, run = two_lmdbs
+    path.write_text("lmdb,index,label\nb,2,no\nb,1,w2\na,2,w1\na,1,w0\n")
+    frame = read_predictions(results, run)
+    assert list(zip(frame["lmdb"], frame["index"], frame.label, strict=True)) == [
+        ("a", 1, "w0"),
+        ("a", 2, "w1"),
+        ("b", 1, "w2"),
+        ("b", 2, "no"),
+    ]
+    assert frame.correct.all()
+
+
+def test_an_image_that_was_not_read_shifts_no_label(results, two_lmdbs):
+    path, run = two_lmdbs
+    path.write_text("lmdb,index,label\nb,2,no\nb,1,w2\na,2,w1\na,1,w0\n")
+    predictions = next(results.glob("runs/micro-00000000/seed0/evaluations/*/predictions.parquet"))
+    frame = pd.read_parquet(predictions)
+    frame[(frame["lmdb"] != "a") | (frame["index"] != 1)].to_parquet(predictions)
+    metrics = json.loads(predictions.with_name("metrics.json").read_text())
+    for entry in metrics["benchmarks"].values():
+        entry["left_out"] = {"image cannot be decoded": {"count": 1, "examples": ["a: image-000000001"]}}
+    predictions.with_name("metrics.json").write_text(json.dumps(metrics))
+    read = read_predictions(results, run)
+    assert read.label.tolist() == ["w1", "w2", "no"] and read.correct.all()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("index,label\n1,w\n2,w\n3,w\n4,w\n", "regular.csv: the benchmark is 2 LMDBs, .*; add a column lmdb that holds a or b"),
+        (
+            "lmdb,index,label\na,1,w\na,2,w\nb,1,w\n",
+            r"1 labels for a benchmark of 2 stored images \(lmdb b\): index 2 is missing",
+        ),
+        ("lmdb,index,label\na,1,w\na,2,w\nb,1,w\nc,2,w\n", "lmdb 'c' is not of this benchmark, which has a, b"),
+    ],
+)
+def test_labels_that_do_not_cover_every_lmdb_are_refused(results, two_lmdbs, content, message):
+    path, run = two_lmdbs
+    path.write_text(content)
+    with pytest.raises(ReportError, match=message):
+        read_predictions(results, run)
+
+
+def test_predictions_of_several_lmdbs_that_do_not_name_them_are_refused(results, two_lmdbs, runs):
+    """As earlier versions wrote them."""
+    path = next(results.glob("runs/micro-00000000/seed0/evaluations/*/predictions.parquet"))
+    pd.read_parquet(path).drop(columns="lmdb").to_parquet(path)
+    with pytest.raises(
+        ReportError, match=r"image 1 of incidental \(LMDB .\) comes twice.*; delete .* and run the command again"
+    ):
+        read_predictions(results, runs.loc["image0-text6"])

@@ -79,7 +79,7 @@ def compiled(folder, text: str) -> str:
     """What TeX says of a document; skips where no TeX is installed."""
     engine = shutil.which("pdflatex") or shutil.which("tectonic")
     if not engine:
-        pytest.skip("neither pdflatex nor tectonic is installed")
+        pytest.skip("neither pdflatex nor tectonic is installed: make test-all does it")
     (folder / "table.tex").write_text(text)
     options = ["-interaction=nonstopmode", "-halt-on-error"] if engine.endswith("pdflatex") else ["--keep-logs"]
     done = subprocess.run([engine, *options, "table.tex"], cwd=folder, capture_output=True, text=True, errors="replace")

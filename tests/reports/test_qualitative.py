@@ -58,7 +58,7 @@ def test_as_many_marks_are_wrong_as_the_edit_distance():
 
 def readings(name: str = "regular", right: int = 20, wrong: int = 20) -> pd.DataFrame:
     count = right + wrong
-    frame = pd.DataFrame({"benchmark": name, "index": range(1, count + 1), "label": "word"})
+    frame = pd.DataFrame({"benchmark": name, "lmdb": ".", "index": range(1, count + 1), "label": "word"})
     frame["correct"] = [True] * right + [False] * wrong
     frame["reading"] = np.where(frame.correct, "word", "wort")
     return frame.assign(confidence=np.random.default_rng(count).random(count))
@@ -87,7 +87,7 @@ def test_a_choice_depends_on_its_seed_and_its_benchmark_alone():
     assert not chosen(one, 6, seed=1).equals(chosen(one, 6, seed=0))
 
 
-def gradient(benchmark: str, index: int) -> Image.Image:
+def gradient(benchmark: str, lmdb: str, index: int) -> Image.Image:
     return Image.fromarray(np.tile(np.linspace(0, 255, 96, dtype=np.uint8), (32, 1))).convert("RGB")
 
 
@@ -109,7 +109,7 @@ def test_long_readings_stay_in_their_cell():
 
 
 def test_an_image_that_cannot_be_shown_says_why():
-    def lost(benchmark: str, index: int) -> Image.Image:
+    def lost(benchmark: str, lmdb: str, index: int) -> Image.Image:
         raise UnreadableImage("no such key")
 
     figure = qualitative(readings(), lost, CHARSET_36, each=2)
@@ -124,7 +124,7 @@ def results(tmp_path):
     scores = {row: [1, 0, 0, 0] for row in read_layout("table_VI").order}
     write_results(tmp_path, "table_VI", scores | {"image0-text6": [1, 1, 0, 0]})
     held = io.BytesIO()
-    gradient("", 0).save(held, "PNG")
+    gradient("", ".", 0).save(held, "PNG")
     for name in BENCHMARKS:
         write_lmdb(tmp_path / "data" / "test" / name, [(held.getvalue(), f"w{i}") for i in range(4)])
     return tmp_path

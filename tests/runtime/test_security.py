@@ -48,7 +48,7 @@ def test_a_malicious_file_is_refused_and_nothing_in_it_runs(kind, hostile):
         assert isinstance(refusal.value, UnsafeFile)
         assert re.search(r"it asks for (posix|nt)\.mknod; nothing in it was run\. Get it as \.safetensors", str(refusal.value))
     with pytest.raises(ValueError, match=re.escape(str(path))):
-        read_clip(path, None)
+        read_clip(path, None, "ViT-B-16", quick_gelu=False)
 
 
 @pytest.mark.parametrize("kind", ["zip", "stream", "pickle", "numpy pickle", "script state"])
@@ -83,7 +83,7 @@ def test_towers_refuse_it_under_any_name(suffix, hostile):
 
 def test_a_script_archive_that_acts_is_named(hostile):
     with pytest.raises(UnsafeFile, match=r"it asks for __torch__\.tests\.support\.hostile\.Writer"):
-        read_clip(hostile("script state", ".pt"), None)
+        read_clip(hostile("script state", ".pt"), None, "ViT-B-16", quick_gelu=False)
 
 
 def test_what_training_programs_keep_beside_weights_is_let_in(tmp_path):

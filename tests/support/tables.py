@@ -118,12 +118,12 @@ def make_cells() -> pd.DataFrame:
 def readings(correct: list[int], wrong: str = "wrong") -> pd.DataFrame:
     """Readings of the images 1, 2, ... of the benchmark `incidental`; label and reading of the last one try to end a script."""
     labels = [f"word{number}" for number in range(1, len(correct))] + ["</script><b>&"]
-    frame = pd.DataFrame({"benchmark": "incidental", "index": range(1, len(correct) + 1), "label": labels})
+    frame = pd.DataFrame({"benchmark": "incidental", "lmdb": ".", "index": range(1, len(correct) + 1), "label": labels})
     said = [label if good else wrong for label, good in zip(labels, correct, strict=True)]
     return frame.assign(reading=said, correct=[bool(good) for good in correct])
 
 
-def coloured(benchmark: str, index: int) -> Image.Image:
+def coloured(benchmark: str, lmdb: str, index: int) -> Image.Image:
     """A wide image whose colour tells which it is."""
     return Image.new("RGB", (256, 64), (20 * index, 100, 250 - 20 * index))
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from core.evaluate.run import OUTPUTS, evaluate
 from core.experiment.experiment import load
+from core.train import loop
 from core.train.run import train
 from core.weights.checkpoint import load_model, save_model
 from tests.support.checkout import BASELINE, ROOT
@@ -56,6 +57,23 @@ def test_a_run_leaves_what_the_design_says(trained):
     record = json.loads((trained / "provenance.json").read_text())
     assert record["train"]["images"] == 96 and record["finished"] and record["packages"]["torch"]
     assert load(trained / "operative.gin", "smoke").digest == load(BASELINE, "smoke", BINDINGS).digest
+
+
+def test_the_time_of_steps_is_theirs_alone(world_folder, tmp_path, monkeypatch):
+    """A validation between two lines of the log takes nothing from their images or seconds, and adds none."""
+    pause, least = 0.7, 0.2
+    backward = loop.backward
+    monkeypatch.setattr(loop, "validate", lambda *arguments: time.sleep(pause))
+    monkeypatch.setattr(loop, "backward", lambda *arguments: time.sleep(least) or backward(*arguments))
+    bindings = ["TRAIN_STEPS = 6", "optim.Optimisation.validate_every = 1"]
+    began = time.perf_counter()
+    train(load(BASELINE, "smoke", bindings), world_folder, tmp_path, seed=0, log_every=3)
+    took = time.perf_counter() - began
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [3, 6] and sum(line["seconds"] for line in lines) < took - 6 * pause
+    assert all(line["seconds"] > 3 * least for line in lines)
+    images = load(BASELINE, "smoke").experiment.optimisation.batch
+    assert all(line["images_per_s"] * line["seconds"] == pytest.approx(3 * images) for line in lines)
 
 
 def test_killed_runs_end_in_the_same_weights(trained, world_folder, tmp_path):

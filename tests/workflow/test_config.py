@@ -16,6 +16,7 @@ from core.pretrain.pretraining import Pretraining
 from reports.layout import read_layout
 from tests.support.checkout import BASELINE
 
+HEAD = "from __gin__ import dynamic_registration\nfrom core.model import clip4str\n"
 ROWS = [path.relative_to(ROOT).as_posix() for table in table_names() for path in row_files(read_layout(table))]
 
 
@@ -125,7 +126,7 @@ def test_the_command_line_says_it_in_one_line(tmp_path):
 
 
 def test_lines_below_a_scale_in_brackets_count_at_that_scale(tmp_path):
-    lines = ["DROPOUT = 0.1", "[paper]", "DROPOUT = 0.2", "[micro]  # a comment", "DROPOUT = 0.3", "EPS = 1e-7", "[smoke]"]
+    lines = ["[paper]", "DROPOUT = 0.2", "[micro]  # a comment", "DROPOUT = 0.3", "EPS = 1e-7", "[smoke]"]
     path = variant(tmp_path, *lines, "DROPOUT = 0.4")
     values = {scale: config.bindings_of(load(path, scale).operative) for scale in SCALES}
     assert {scale: found["DROPOUT"] for scale, found in values.items()} == {"micro": 0.3, "paper": 0.2, "smoke": 0.4}
@@ -136,6 +137,74 @@ def test_lines_below_a_scale_in_brackets_count_at_that_scale(tmp_path):
     load(path, "paper")  # what is not read is not wrong either
     with pytest.raises(ConfigError, match=r"\[huge\]: expected one of \[micro\], \[paper\], \[smoke\]"):
         load(variant(tmp_path, "[huge]", "DROPOUT = 0.4"), "paper")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            f"DROPOUT = 0.3\ninclude '{BASELINE}'",
+            r"row.gin:1: DROPOUT = 0.3 has no effect, as .*\.gin:\d+ sets DROPOUT = 0.0 after",
+        ),
+        (
+            f"include '{BASELINE}'\nDROPOUT = 0.3\nDROPOUT = 0.4",
+            r"row.gin:2: DROPOUT = 0.3 .*row.gin:3 sets .*; keep one of them",
+        ),
+        (
+            f"include '{BASELINE}'\nDROPOUT = 0.3\n[micro]\nDROPOUT = 0.4",
+            r"row.gin:2: DROPOUT .*; move the first below \[paper\]",
+        ),
+        (f"include '{BASELINE}'\nBATCH = 32\ninclude 'ablations/scale/{{scale}}.gin'", "row.gin:2: BATCH = 32 has no effect"),
+        (
+            f"include '{BASELINE}'\nWEIGHTS = None\ninclude 'ablations/variants/large.gin'",
+            "row.gin:2: WEIGHTS = None has no effect",
+        ),
+        (
+            f"include 'ablations/variants/large.gin'\ninclude '{BASELINE}'",
+            "micro_clip_large.gin:.* has no effect, as .*; put include",
+        ),
+        (
+            f"{HEAD}clip4str.CLIP4STR.max_letters = 5\ninclude '{BASELINE}'",
+            "row.gin:3: clip4str.CLIP4STR.max_letters = 5 has no effect, as .*base.gin:.* = 25",
+        ),
+        (
+            f"{HEAD}include '{BASELINE}'\nclip4str.CLIP4STR.max_letters = 5\nimport core.model.clip4str\n"
+            "core.model.clip4str.CLIP4STR.max_letters = 6",
+            "row.gin:4: clip4str.CLIP4STR.max_letters = 5 has no effect, as .*row.gin:6 sets core.model.clip4str.CLIP4STR",
+        ),
+    ],
+)
+def test_a_value_that_does_not_survive_is_an_error(tmp_path, text, message):
+    (tmp_path / "row.gin").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path / "row.gin", "micro")
+
+
+def test_a_value_in_an_included_file_above_its_own_include_is_an_error_too(tmp_path):
+    (tmp_path / "idea.gin").write_text(f"DROPOUT = 0.3\ninclude '{BASELINE}'")
+    (tmp_path / "row.gin").write_text(f"include '{tmp_path}/idea.gin'\nEPS = 1e-7")
+    with pytest.raises(ConfigError, match="idea.gin:1: DROPOUT = 0.3 has no effect"):
+        load(tmp_path / "row.gin", "micro")
+
+
+def test_values_that_survive_are_not_errors(tmp_path):
+    """The same value twice, an include that is overridden, a smaller micro, and the command line."""
+    lines = ["DROPOUT = 0.3", "DROPOUT = 0.3", "[micro]", "EPS = 1e-7", "[smoke]", "EPS = 1e-8"]
+    loaded = load(variant(tmp_path, *lines), "smoke", ["DROPOUT = 0.5"])
+    values = config.bindings_of(loaded.operative)
+    assert (values["DROPOUT"], values["EPS"]) == (0.5, 1e-8)
+
+
+def test_a_byte_order_mark_is_read_and_another_encoding_is_named(tmp_path):
+    text = f"include '{BASELINE}'\nDROPOUT = 0.3\n"
+    (tmp_path / "row.gin").write_text(text, encoding="utf-8-sig")
+    assert config.bindings_of(load(tmp_path / "row.gin", "smoke").operative)["DROPOUT"] == 0.3
+    (tmp_path / "row.gin").write_text("DROPUOT = 0.3\n" + text, encoding="utf-8-sig")
+    with pytest.raises(ConfigError, match="nothing reads DROPUOT"):
+        load(tmp_path / "row.gin", "smoke")
+    (tmp_path / "row.gin").write_text(text, encoding="utf-16")
+    with pytest.raises(ConfigError, match=r"row.gin is UTF-16 \(byte order mark FF FE\); save it as UTF-8"):
+        load(tmp_path / "row.gin", "smoke")
 
 
 def test_a_row_is_three_files_deep_and_base_gin_is_one():

@@ -1,17 +1,22 @@
 """What a plan keeps between calls, what it puts down, and why a run would be made again."""
 
 import json
+import re
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
 from ablations import plan as planning
+from ablations import rows
+from ablations.page import same_as_baseline
 from ablations.row_config import Counts, PlanCache, RowConfig, content_of
 from ablations.why import why
 from core.errors import ConfigError
 from core.files import ROOT
+from reports.layout import read_layout
+from tests.support.formats import put
 
 SETTINGS = {"scale": "smoke", "data": None, "seeds": [0], "threads": 1, "peers": []}
 TABLE = "table_VII"
@@ -272,3 +277,44 @@ def test_the_file_of_an_evaluation_from_an_older_version_is_written_again(tmp_pa
     planning.make(settings, ["table_IX"]).write()
     assert "optim.Optimisation.algorithm = %ALGORITHM" in old.read_text()
     assert kept.stat().st_mtime_ns == before
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    """A function that makes a table of a name with a row of a name, and plans it."""
+    monkeypatch.setattr(planning, "TABLES", tmp_path)
+    monkeypatch.setattr(rows, "TABLES", tmp_path)
+
+    def make(name: str = "mine", row: str = "idea", text: str = "") -> planning.Plan:
+        put(tmp_path / name / "table.yaml", "title: t\nabout: a\nbaseline: base\ncolumns: [{name: SVT, paper: SVT}]\n")
+        for file, content in (("base", ""), (row, text)):
+            put(tmp_path / name / f"{file}.gin", f"include 'ablations/base.gin'\n{content}")
+        layout = replace(read_layout(TABLE), table=name, path=tmp_path / name / "table.yaml", baseline="base", order=())
+        monkeypatch.setattr(planning, "read_layout", lambda _: replace(layout, not_at_micro={}))
+        return planning.make({**SETTINGS, "results": str(tmp_path / "results")}, [name])
+
+    return make
+
+
+@pytest.mark.parametrize("name", ["x+", "a|b", "a b", "a.b", "é", "-x"])
+def test_a_table_that_cannot_be_named_so_is_refused(table, name):
+    with pytest.raises(ConfigError, match=f"{re.escape(repr(name))} cannot name a table; rename the folder"):
+        table(name)
+    with pytest.raises(ConfigError, match="cannot name a table"):
+        rows.table_names()
+
+
+@pytest.mark.parametrize("name", ["a|b", "a<b>", "a{b}", "_a_", "a*b", "a b", "ä", "a\nb", "$x$", "a&b", "-a"])
+def test_a_row_that_cannot_be_named_so_is_refused(table, name):
+    with pytest.raises(ConfigError, match=f"{re.escape(repr(name))} cannot name a row, .*; rename the file"):
+        table(row=name)
+
+
+def test_hidden_files_are_no_rows_and_a_row_that_is_the_baseline_is_told(table, tmp_path):
+    put(tmp_path / "mine" / "._idea.gin", b"\x00\x05\x16\x07")
+    plan = table(text="DROPOUT = 0.0\n")  # as at micro scale
+    assert [row.name for row in plan.tables["mine"]] == ["base", "idea"]
+    assert same_as_baseline(plan) == [
+        "mine/idea trains and is scored exactly as the baseline base: its file changes nothing here"
+    ]
+    assert same_as_baseline(table(text="DROPOUT = 0.2\n")) == []

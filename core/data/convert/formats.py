@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from core.data.convert import coco_text, icdar_scenes, iiit5k, lists, lmdbs, svt_xml
+from core.data.convert import coco_text, iiit5k, lists, lmdbs, scene_json, scene_lines, svt_xml
 from core.data.convert.source import Listing, ReadOptions
 from core.errors import DataError
 
@@ -17,16 +17,26 @@ class Format(NamedTuple):
     read: Callable[[Path, ReadOptions], Listing]
     pad: int = 0  # pixels by which boxes are grown by default
     splits: bool = True  # whether one source may hold several splits, of which --split takes one
+    languages: bool = False  # whether words have a language or script, of which --language takes some
 
 
 FORMATS = {
     "labels": Format(lists.LABELS, lists.detect_labels, lists.read_labels),
     "iiit5k": Format(iiit5k.LOOKS, iiit5k.detect, iiit5k.read),
     "icdar-words": Format(lists.ICDAR, lists.detect_icdar, lists.read_icdar),
-    "icdar-scenes": Format(icdar_scenes.LOOKS, icdar_scenes.detect, icdar_scenes.read, splits=False),
+    "icdar-scenes": Format(scene_lines.ICDAR, scene_lines.detect_icdar, scene_lines.read_icdar, splits=False),
+    "mlt-words": Format(lists.MLT, lists.detect_mlt, lists.read_mlt, languages=True),
+    "mlt-scenes": Format(scene_lines.MLT, scene_lines.detect_mlt, scene_lines.read_mlt, splits=False, languages=True),
+    "rctw17": Format(scene_lines.RCTW17, scene_lines.detect_rctw17, scene_lines.read_rctw17, splits=False),
+    "uber-text": Format(scene_lines.UBER, scene_lines.detect_uber, scene_lines.read_uber, splits=False),
+    "art": Format(scene_json.ART, scene_json.detect_art, scene_json.read_by_scene, languages=True),
+    "lsvt": Format(scene_json.LSVT, scene_json.detect_lsvt, scene_json.read_by_scene),
+    "rects": Format(scene_json.RECTS, scene_json.detect_rects, scene_json.read_rects, splits=False),
+    "ppocrlabel": Format(scene_json.PPOCRLABEL, scene_json.detect_ppocrlabel, scene_json.read_ppocrlabel),
     "svt-xml": Format(svt_xml.LOOKS, svt_xml.detect, svt_xml.read),
-    "coco-text": Format(coco_text.COCO, coco_text.detect_coco, coco_text.read_coco, coco_text.PAD),
+    "coco-text": Format(coco_text.COCO, coco_text.detect_coco, coco_text.read_coco, coco_text.PAD, languages=True),
     "textocr": Format(coco_text.TEXTOCR, coco_text.detect_textocr, coco_text.read_textocr),
+    "open-images": Format(coco_text.OPEN_IMAGES, coco_text.detect_open_images, coco_text.read_open_images, languages=True),
     "union14m": Format(lists.UNION14M, lists.detect_union14m, lists.read_union14m),
     "occlusion": Format(lists.OCCLUSION, lists.detect_occlusion, lists.read_occlusion),
     "lmdb": Format(lmdbs.LOOKS, lmdbs.detect, lmdbs.read, splits=False),

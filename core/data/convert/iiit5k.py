@@ -21,8 +21,8 @@ def read(source: Path, options: ReadOptions) -> Listing:
     finder = ImageFinder(options.images or path.parent)
     for number, entry in enumerate(entries(path), start=1):
         key = f"{path.name}:{number}"
-        image = text(entry["ImgName"])
-        label = next(text(entry[field]) for field in LABEL_FIELDS if field in entry.dtype.names)
+        image = text(f"{path}, entry {number}", entry["ImgName"])
+        label = next(text(f"{path}, entry {number}", entry[field]) for field in LABEL_FIELDS if field in entry.dtype.names)
         if image is None or label is None:
             yield LeftOut(key, "no image name" if image is None else "empty label")
         else:
@@ -44,10 +44,15 @@ def entries(path: Path) -> np.ndarray:
     return arrays[0].ravel()
 
 
-def text(cell: np.ndarray) -> str | None:
-    """A MATLAB string; None when the cell is empty."""
-    while isinstance(cell, np.ndarray):
-        if cell.size == 0:
+def text(place: str, cell: np.ndarray) -> str | None:
+    """A MATLAB string; None when the cell is empty, DataError for numbers and for several strings."""
+    value = cell
+    while isinstance(value, np.ndarray):
+        if value.size == 0:
             return None
-        cell = cell.ravel()[0]
-    return str(cell)
+        if value.size > 1:
+            raise DataError(f"{place}: expected one string, found {cell!s:.80}")
+        value = value.ravel()[0]
+    if not isinstance(value, str):
+        raise DataError(f"{place}: expected a string, found {value!s:.80}")
+    return str(value)

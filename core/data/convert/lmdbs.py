@@ -7,6 +7,7 @@ from typing import NamedTuple
 from core.data.convert.source import Item, LeftOut, Listing, ReadOptions
 from core.data.labels import name_of
 from core.data.lmdb import ImageLmdb, RawSample, find_lmdbs, stored_samples
+from core.data.samples import BEYOND
 from core.errors import DataError
 from core.runtime.crash_safe import WorkerCrash, crash_safe_map
 
@@ -50,7 +51,7 @@ def list_words(job: LabelRange) -> list[Item | LeftOut]:
     if job.last:
         return [word_of(job, raw) for raw in samples]
     beyond = itertools.takewhile(lambda raw: raw.label is not None, samples)
-    return [LeftOut(f"{job.name}/{name_of(raw.index)}", "beyond num-samples") for raw in beyond]
+    return [LeftOut(f"{job.name}/{name_of(raw.index)}", BEYOND) for raw in beyond]
 
 
 def word_of(job: LabelRange, raw: RawSample) -> Item | LeftOut:

@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from core.data.convert.source import Box, Item, LeftOut
-from core.data.images import decode_image
+from core.data.images import Decoded, decode, exif_orientation
 from core.data.lmdb import ImageLmdb
 from core.errors import DataError, UnreadableImage, UserError
 
@@ -20,9 +21,22 @@ CROP_FORMS = {
 }
 
 
+EXIF = ("apply", "ignore")
+
+
 class LoadedWord(NamedTuple):
-    image: bytes  # encoded
+    """A word as it is stored.
+
+    Args:
+        image: encoded.
+        key: where it stands in the source.
+        changes: what decoding changes in its image, or cutting changed (core.data.images).
+    """
+
+    image: bytes
     label: str
+    key: str
+    changes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -33,15 +47,19 @@ class Load:
         crop: png (lossless) or jpeg (quality 95, colour not subsampled).
         pad: pixels by which every box is grown.
         min_side: smaller images and crops are left out, in pixels.
+        exif: whether images are turned as their EXIF orientation says, "apply" or "ignore"; None: apply, where no box is cut.
     """
 
     crop: str = "png"
     pad: int = 0
     min_side: int = 1
+    exif: str | None = None
 
     def __post_init__(self):
         if self.crop not in CROP_FORMS:
             raise UserError(f"crop {self.crop!r}: expected one of {', '.join(CROP_FORMS)}")
+        if self.exif not in (None, *EXIF):
+            raise UserError(f"exif {self.exif!r}: expected one of {', '.join(EXIF)}")
         if self.pad < 0 or self.min_side < 1:
             raise UserError(f"pad {self.pad} must be at least 0 and min_side {self.min_side} at least 1")
 
@@ -49,14 +67,15 @@ class Load:
         """Load words of one image file, which is decoded once."""
         try:
             raw = read_image(items[0])
-            image = decode_image(raw)
+            decoded = decode(raw, turn=self.exif != "ignore")
         except FileNotFoundError:
             return [LeftOut(item.key, "image missing", item.file.name) for item in items]
         except (UnreadableImage, OSError) as error:
             return [LeftOut(item.key, "image cannot be read", str(error)) for item in items]
-        return [self.load_one(item, raw, image) for item in items]
+        return [self.load_one(item, raw, decoded) for item in items]
 
-    def load_one(self, item: Item, raw: bytes, image: Image.Image) -> LoadedWord | LeftOut:
+    def load_one(self, item: Item, raw: bytes, decoded: Decoded) -> LoadedWord | LeftOut:
+        image = decoded.image
         if item.box is not None:
             box = pixels(item.box, self.pad, image.size)
             if isinstance(box, str):
@@ -64,7 +83,32 @@ class Load:
             image = image.crop(box)
         if min(image.size) < self.min_side:
             return LeftOut(item.key, f"side shorter than {self.min_side} pixels", f"{image.size[0]} x {image.size[1]}")
-        return LoadedWord(raw if item.box is None else encode(image, self.crop), item.label)
+        # A file that is not to be turned is stored without the tag that would turn it whenever it is read.
+        as_it_is = item.box is None and (self.exif != "ignore" or decoded.orientation == 1)
+        return LoadedWord(raw if as_it_is else encode(image, self.crop), item.label, item.key, decoded.changes)
+
+
+def ask_for_exif(entries: Iterable[Item | LeftOut], exif: str | None) -> None:
+    """DataError where words are cut from scenes with an EXIF orientation, and nobody said what their boxes count in.
+
+    Data sets differ in it: some were drawn on the image as viewers show it, others on its pixels as they are stored.
+    """
+    scenes = {entry.file: None for entry in entries if isinstance(entry, Item) and entry.box is not None}
+    turned = [] if exif else [(path, orientation) for path in scenes if (orientation := orientation_in(path)) != 1]
+    if turned:
+        path, orientation = turned[0]
+        raise DataError(
+            f"{len(turned)} of {len(scenes)} scenes have an EXIF orientation other than 1 (first: {path}, orientation "
+            f"{orientation}), and their boxes may count in the image as viewers show it or as it is stored: say --exif apply "
+            "(turn, then cut) or --exif ignore (cut as stored), and look at some crops"
+        )
+
+
+def orientation_in(path: Path) -> int:
+    try:
+        return exif_orientation(path)
+    except (UnreadableImage, OSError):
+        return 1  # such a file is left out by name when it is loaded
 
 
 def read_image(item: Item) -> bytes:

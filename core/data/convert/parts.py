@@ -24,6 +24,7 @@ from core.files import write_json
 from core.runtime.crash_safe import WorkerCrash, crash_safe_map
 
 PART = 512  # entries of the source per part
+Change = tuple[int, str]  # how many words, and the first one's place in the source
 
 
 class Parts:
@@ -54,9 +55,12 @@ class Parts:
         return self.folder / f"part-{number:05d}.json"
 
     def write(self, number: int, results: Sequence[LoadedWord | LeftOut]) -> None:
+        words = [result for result in results if isinstance(result, LoadedWord)]
+        left_out = [result for result in results if isinstance(result, LeftOut)]
+        changed = counted((change, 1, word.key) for word in words for change in word.changes)
         # The ledger first: a part counts as done once its LMDB is there, and by then both must be.
-        write_json(self.ledger(number), [result for result in results if isinstance(result, LeftOut)])
-        write_lmdb(self.lmdb(number), [result for result in results if isinstance(result, LoadedWord)])
+        write_json(self.ledger(number), {"left_out": left_out, "changed": changed})
+        write_lmdb(self.lmdb(number), [(word.image, word.label) for word in words])
 
     def missing(self, count: int) -> list[int]:
         return [number for number in range(count) if not (self.lmdb(number) / "data.mdb").is_file()]
@@ -71,8 +75,24 @@ class Parts:
 
     def left_out(self) -> list[LeftOut]:
         """The entries that the parts left out, in order; call it when all parts are written."""
-        ledgers = sorted(self.folder.glob("part-*.json"), key=lambda path: int(path.stem.removeprefix("part-")))
-        return [LeftOut(*entry) for path in ledgers for entry in json.loads(path.read_text())]
+        return [LeftOut(*entry) for ledger in self.ledgers() for entry in ledger["left_out"]]
+
+    def changed(self) -> dict[str, Change]:
+        """What decoding changes in the images of all parts; call it when all are written."""
+        return counted((change, *what) for ledger in self.ledgers() for change, what in ledger["changed"].items())
+
+    def ledgers(self) -> Iterator[dict]:
+        paths = sorted(self.folder.glob("part-*.json"), key=lambda path: int(path.stem.removeprefix("part-")))
+        return (json.loads(path.read_text()) for path in paths)
+
+
+def counted(changes: Iterable[tuple[str, int, str]]) -> dict[str, Change]:
+    """Each change with its sum and the place where it comes first, from (change, number, place)."""
+    result: dict[str, Change] = {}
+    for change, number, place in changes:
+        before, first = result.get(change, (0, place))
+        result[change] = before + number, first
+    return result
 
 
 def make_parts(parts: Parts, entries: Sequence[Item | LeftOut], load: Load, workers: int) -> Iterator[int]:

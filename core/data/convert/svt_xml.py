@@ -3,7 +3,7 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
-from core.data.convert.source import ImageFinder, LeftOut, Listing, ReadOptions, listed, pick_file
+from core.data.convert.source import ImageFinder, Listing, ReadOptions, listed, pick_file
 from core.errors import DataError
 
 LOOKS = "the folder with train.xml and test.xml beside img/ (say --split), or one of them: <taggedRectangle> elements"
@@ -29,14 +29,13 @@ def read(source: Path, options: ReadOptions) -> Listing:
         file = finder.find(name) if name else None
         for number, rectangle in enumerate(scene.iter("taggedRectangle"), start=1):
             key = f"{path.name}:{name}#{number}"
-            label = rectangle.findtext("tag")
+            tags = rectangle.findall("tag")
+            if len(tags) > 1 or any(len(tag) for tag in tags):
+                raise DataError(f"{path}: {name}, rectangle {number}: expected one <tag> with text alone; mend it")
             try:
                 left, top, width, height = (float(rectangle.attrib[side]) for side in ("x", "y", "width", "height"))
             except (KeyError, ValueError) as error:
                 raise DataError(
                     f"{path}: {name}, rectangle {number}: x, y, width and height must be numbers, found {rectangle.attrib}"
                 ) from error
-            if label is None:
-                yield LeftOut(key, "empty label")
-            else:
-                yield listed(key, label, file, name, (left, top, left + width, top + height))
+            yield listed(key, tags[0].text if tags else None, file, name, (left, top, left + width, top + height))

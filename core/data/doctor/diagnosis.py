@@ -43,6 +43,14 @@ class Diagnosis:
         return sets
 
     @cached_property
+    def copies(self) -> list[tuple[str, str]]:
+        """LMDBs with the images and labels of an earlier one of their set, and which."""
+        first: dict[tuple[str, str], str] = {}
+        whole = [scan for scan in self.scans if len(scan.samples)]
+        pairs = [(scan.name, first.setdefault((set_of(scan.name), scan.content), scan.name)) for scan in whole]
+        return [(name, original) for name, original in pairs if name != original]
+
+    @cached_property
     def benchmarks(self) -> dict[str, str]:
         """The benchmark that each folder below test/ holds."""
         stored = {short: count_stored(scans) for name, scans in self.sets.items() if (short := test_folder(name))}
@@ -104,6 +112,7 @@ class Diagnosis:
                 for name, scans in self.sets.items()
             },
             "lmdbs": {scan.name: lmdb_facts(scan) for scan in self.scans},
+            "copies": [list(pair) for pair in self.copies],
             "overlap": [{"first": one, "second": other, "images": n} for (one, other), n in self.overlap.items()],
             "pairs": [pair._asdict() for pair in self.pairs],
             "near_inside": [pair._asdict() for pairs in self.near.values() for pair in pairs],

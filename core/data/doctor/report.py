@@ -41,6 +41,7 @@ def sections_of(diagnosis: Diagnosis) -> list[Section]:
     """All findings in a data root, in the order in which they are read."""
     scans = diagnosis.scans
     problems = [f"{scan.name}: {line}" for scan in scans for line in lmdb_problems(scan, diagnosis.near.get(scan.name, ()))]
+    problems += [f"{one} holds the same as {other}: each of its images counts twice" for one, other in diagnosis.copies]
     dropped = [(f"dropped: {one.what}", [Place(scan.name, one.index)]) for scan in scans for one in scan.dropped]
     copies = [("", [Place(scan.name, index) for index in group[:8]]) for scan in scans for group in copies_inside(scan)]
     near = [pair_to_show(pair) for pairs in diagnosis.near.values() for pair in pairs]
@@ -106,14 +107,23 @@ def pair_to_show(pair: Pair) -> tuple[str, list[Place]]:
 
 
 def set_table(diagnosis: Diagnosis) -> list[tuple[str, ...]]:
-    """Every training set, val and benchmark: usable of stored images, fingerprint, size beside the published one."""
+    """Every training set, val and benchmark: usable of stored images, fingerprint, size beside the published one.
+
+    Below a set of several LMDBs stand these, with their own images.
+    """
     rows = [("set", "usable images", "fingerprint", "published size")]
     for name, scans in diagnosis.sets.items():
-        stored, usable = sum(len(scan.samples) for scan in scans), sum(scan.usable for scan in scans)
-        counted = f"{usable:,}" if usable == stored else f"{usable:,} of {stored:,}"
         size = diagnosis.sizes.get(name)
-        rows.append((name, counted, diagnosis.fingerprints[name], size.note if size else ""))
+        rows.append((name, counted_of(scans), diagnosis.fingerprints[name], size.note if size else ""))
+        if len(scans) > 1:
+            rows += [(f"  {scan.name.removeprefix(f'{name}/')}", counted_of([scan]), "", "") for scan in scans]
     return rows
+
+
+def counted_of(scans: Sequence[Scan]) -> str:
+    """Usable of stored images."""
+    stored, usable = sum(len(scan.samples) for scan in scans), sum(scan.usable for scan in scans)
+    return f"{usable:,}" if usable == stored else f"{usable:,} of {stored:,}"
 
 
 def lmdb_problems(scan: Scan, near: Sequence[Pair]) -> list[str]:
@@ -129,7 +139,7 @@ def lmdb_problems(scan: Scan, near: Sequence[Pair]) -> list[str]:
         lines.append(f"{len(unreadable):,} images cannot be decoded: {shortened(named)}")
     for kind, count in Counter(what for _, what in images["odd"]).most_common():
         keys = ", ".join(key for key, what in images["odd"] if what == kind)
-        lines.append(f"{count:,} images are {kind}, and are converted to RGB: {shortened(keys)}")
+        lines.append(f"{count:,} images are {kind} ({shortened(keys)})")
     for reason, count in sorted(labels["dropped"].items()):
         keys = [f"{key} {label[:30]!r}" for key, what, label in labels["ledger"] if what == reason]
         lines.append(f"{count:,} labels are dropped, {reason}: {shortened(', '.join(keys[:EXAMPLES]))}")

@@ -1,7 +1,6 @@
 """One pass over every sample of an LMDB, in several processes: digests, sizes, labels, and what is wrong with each."""
 
 import hashlib
-import io
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from core.charset import CHARSET_36, CHARSET_94, RejectedLabel, normalise_label, reduce_text
-from core.data.images import decode_image
+from core.charset import CHARSET_36, CHARSET_94, RejectedLabel, read_label, reduce_text
+from core.data.images import decode
 from core.data.labels import PUBLISHED_RULES
 from core.data.lmdb import ImageLmdb, RawSample
 from core.errors import DataError, UnreadableImage
@@ -42,7 +41,7 @@ class Scan:
     Args:
         name: its folder below the data root, as in train/real/IC15.
         samples: an array of SAMPLE; `label` is 0 where the rules drop it, `look` where the image is flat or unreadable.
-        odd: images in another mode than RGB or grey.
+        odd: images in another mode than RGB or grey, and those that decoding changes (core.data.images).
         characters: counts of the characters in labels as stored, without white space.
         scored: labels with a character of the 36 that published accuracies count.
         error: why the LMDB cannot be read; then everything else is empty.
@@ -184,7 +183,7 @@ def scan_label(part: Scan, row: np.void, raw: RawSample, shown: str) -> None:
             raise RejectedLabel(raw.problem or "no such key")
         text = raw.label.decode("utf-8")
         part.characters.update("".join(text.split()))
-        label = normalise_label(text, *PUBLISHED_RULES)
+        label = read_label(text, *PUBLISHED_RULES)
     except UnicodeDecodeError:
         part.dropped.append(Finding(raw.index, "not UTF-8", shown))
     except RejectedLabel as reason:
@@ -203,17 +202,15 @@ def scan_image(part: Scan, row: np.void, raw: RawSample, shown: str) -> None:
         return
     row["bytes"] = digest(raw.image)
     try:
-        image = decode_image(raw.image)
+        decoded = decode(raw.image)
     except UnreadableImage as error:
         part.unreadable.append(Finding(raw.index, str(error), shown))
         return
-    with Image.open(io.BytesIO(raw.image)) as header:  # after decode_image, which refuses what is dangerous to open
-        kind, mode = header.format or "?", header.mode
-    part.formats[f"{kind} {mode}"] += 1
-    if mode not in ("RGB", "L"):
-        part.odd.append(Finding(raw.index, f"{kind} in mode {mode}", shown))
-    row["width"], row["height"] = image.size
-    row["readable"], row["look"] = True, look_of(image)
+    part.formats[f"{decoded.form} {decoded.mode}"] += 1
+    if decoded.changes:
+        part.odd.append(Finding(raw.index, f"{decoded.form} in mode {decoded.mode}: {', '.join(decoded.changes)}", shown))
+    row["width"], row["height"] = decoded.image.size
+    row["readable"], row["look"] = True, look_of(decoded.image)
 
 
 def digest(data: bytes) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.charset import CHARSET_94, RejectedLabel, normalise_label
+from core.charset import CHARSET_94, RejectedLabel, normalise_label, read_label
 from core.errors import DataError, UserError
 
 BPE_FILE = "bpe_simple_vocab_16e6.txt.gz"
@@ -77,7 +77,7 @@ def read_words(path: Path) -> tuple[str, ...]:
 def check(place: str, word: str, checked: set[str]) -> None:
     """Refuse a word that would lose letters, or be dropped, when its label is read; `checked` gathers what passed."""
     try:
-        normalise_label(word, CHARSET_94, LONGEST)
+        read_label(word, CHARSET_94, LONGEST)
         for letter in set(word) - checked:
             if not letter.isspace():
                 normalise_label(letter, CHARSET_94, LONGEST)

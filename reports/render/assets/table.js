@@ -55,10 +55,11 @@
 
   function example(flip, rowWins) {
     const frame = element("div", "frame");
+    const place = flip.lmdb === "." ? "" : `/${flip.lmdb}`;
     if (flip.picture) {
       const image = element("img");
       image.src = pictures[flip.picture];
-      image.alt = `${flip.benchmark} ${flip.index}: ${flip.label}`;
+      image.alt = `${flip.benchmark}${place} ${flip.index}: ${flip.label}`;
       frame.append(image);
     } else {
       frame.append(element("small", "", flip.unseen));
@@ -71,7 +72,7 @@
       ...reading("baseline", flip.baseline, rowWins ? "wrong" : "right"),
     );
     const item = element("li", "", frame, words);
-    item.title = `${flip.benchmark}, image ${flip.index}`;
+    item.title = `${flip.benchmark}${place}, image ${flip.index}`;
     return item;
   }
 

@@ -1,0 +1,102 @@
+"""Where a workflow runs: in the checkout or in another folder, with its results there or elsewhere, alone or beside others."""
+
+import getpass
+import json
+import os
+import platform
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+
+from core.runtime.locks import is_held, open_lock, try_lock
+
+LOCK = "lock"
+PATIENCE = 2  # seconds that are waited for a lock: whoever only looks whether it is held holds it for a moment
+
+
+def leads_to(checkout: Path | str) -> str:
+    """What leads from the working directory to a file of the checkout: nothing within the checkout, else its path and "/"."""
+    return "" if Path.cwd() == Path(checkout).resolve() else f"{Path(checkout).resolve()}/"
+
+
+def imports_from(checkout: Path | str) -> dict[str, str]:
+    """The environment in which jobs import this checkout's packages: not those of the working directory, or installed ones."""
+    others = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    paths = dict.fromkeys([str(Path(checkout).resolve()), *filter(None, others)])
+    return {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
+
+
+def not_writable(results: Path | str) -> str:
+    """Why a workflow cannot write what it must, and the option that helps; empty if it can."""
+    records, results = Path(".snakemake"), Path(results)
+    if not writable(records):
+        return (
+            f"error: {Path.cwd()} cannot be written, and Snakemake keeps its records there, in {records}: "
+            "add --directory DIR, a folder of yours, in which results will lie too"
+        )
+    if not writable(results):
+        return f"error: {results} cannot be written: add --config results=DIR, a folder of yours"
+    return ""
+
+
+def writable(folder: Path) -> bool:
+    """Whether files can be made in a folder, or in the first folder above it that exists."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+
+
+def hold(results: Path) -> None:
+    """Hold a folder of results until this process ends, so that no second workflow writes there at the same time.
+
+    Two of them would delete each other's unfinished files. The lock ends with its owner, however that ends. On a file system
+    without locks the workflow goes on without one, after a line that says so.
+
+    Raises:
+        SystemExit: another workflow holds it; the message says whose it is.
+    """
+    results.mkdir(parents=True, exist_ok=True)
+    path = results / LOCK
+    descriptor, deadline = open_lock(path), time.monotonic() + PATIENCE  # a descriptor that is never closed
+    try:
+        while not try_lock(descriptor):
+            if time.monotonic() > deadline:
+                sys.exit(
+                    f"error: {results} is used by another workflow, {owner(path)}: wait until it has ended, or work in another "
+                    "folder with --config results=DIR"
+                )
+            time.sleep(PATIENCE / 20)
+    except OSError as error:
+        message = f"warning: {results} cannot be locked ({error.strerror}): nothing stops a second workflow from writing there"
+        print(message, file=sys.stderr)
+        return
+    since = datetime.now().astimezone().isoformat(" ", "seconds")
+    note = {"user": user(), "host": platform.node(), "pid": os.getpid(), "since": since, "folder": str(Path.cwd())}
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(note).encode(), 0)
+
+
+def others(results: Path | str) -> str:
+    """A line that says who works in a folder of results now; empty if nobody does."""
+    path = Path(results) / LOCK
+    try:
+        return f"note: {results} is used by a workflow {owner(path)}" if is_held(path) else ""
+    except OSError:  # another person's file, or no locks here
+        return ""
+
+
+def user() -> str:
+    """Who runs this process: a name, or the number of a user without one."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def owner(path: Path) -> str:
+    """Whose lock it is, in words."""
+    try:
+        note = json.loads(path.read_text())
+        return f"of {note['user']} on {note['host']}, pid {note['pid']}, in {note['folder']}, since {note['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"whose owner is not known (see {path})"

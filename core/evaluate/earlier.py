@@ -1,0 +1,78 @@
+"""Benchmarks that a model has read already, each known by its content: only new and changed ones are read again."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from core.data.lmdb import fingerprint
+from core.errors import DataError, UserError
+from core.evaluate.done import PREDICTIONS
+from core.evaluate.readings import COLUMNS
+from core.evaluate.staleness import read_record
+from core.experiment.protocol import Protocol
+from core.weights.checkpoint import DESCRIPTION, WEIGHTS
+
+METRICS = "metrics.json"
+
+
+def model_digest(path: Path) -> str:
+    """Changes with any byte of a model's weights, and with the description beside them; `path` as `load_model` takes it."""
+    file = path / WEIGHTS if path.is_dir() else path
+    with file.open("rb") as weights:
+        digest = hashlib.file_digest(weights, "sha256")
+    if file.suffix == ".safetensors" and (description := file.with_name(DESCRIPTION)).is_file():
+        digest.update(description.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What one model has read before.
+
+    Args:
+        model: its digest; what other weights have read is not used.
+        places: folders of evaluations, each a folder with predictions and metrics.
+    """
+
+    model: str
+    places: tuple[Path, ...]
+
+    @cached_property
+    def evaluations(self) -> list[tuple[Path, dict]]:
+        """Every evaluation of this model with its metrics; what cannot be read is none."""
+        found = []
+        for path in sorted({path for place in self.places for path in place.glob(f"*/{METRICS}")}):
+            try:
+                record = read_record(path)
+            except DataError:
+                continue
+            if record.get("model") == self.model:
+                found.append((path.parent, record))
+        return found
+
+    def find(self, protocol: Protocol, folder: Path, name: str) -> tuple[pd.DataFrame, dict] | None:
+        """The rows and the entry of metrics.json of a benchmark that was read in this way of decoding, or None.
+
+        Args:
+            folder: the benchmark's, by whose content it is found; it may have had another name.
+            name: under which its rows are returned.
+        """
+        content = fingerprint(folder)
+        for evaluation, record in self.evaluations:
+            for known, entry in record["benchmarks"].items() if same(record.get("protocol"), protocol) else ():
+                if entry.get("fingerprint") == content:
+                    rows = pd.read_parquet(evaluation / PREDICTIONS, filters=[("benchmark", "==", known)])
+                    if tuple(rows.columns) == COLUMNS:  # not of an older version of this code
+                        return rows.assign(benchmark=name), {"read_for": evaluation.name} | entry
+        return None
+
+
+def same(recorded: dict | None, protocol: Protocol) -> bool:
+    """Whether a recorded protocol makes the same predictions and scores."""
+    try:
+        return Protocol(**recorded).settings == protocol.settings
+    except (TypeError, UserError):  # of an older version of this code
+        return False

@@ -1,0 +1,78 @@
+"""Where a workflow runs: from any folder, with results anywhere, and never two at once in one folder of results."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from ablations import place
+from ablations.__main__ import main
+from core.files import ROOT
+
+HOLD = "import pathlib, sys; from ablations import place; place.hold(pathlib.Path(sys.argv[1])); print('held', flush=True)"
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Another process that holds a folder of results, until it is told to end."""
+    command = [sys.executable, "-c", HOLD + "; input()", str(tmp_path / "results")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_workflow_is_told_who_works_there(other, tmp_path, monkeypatch):
+    monkeypatch.setattr(place, "PATIENCE", 0.1)
+    with pytest.raises(SystemExit) as stop:
+        place.hold(tmp_path / "results")
+    message = f"{tmp_path / 'results'} is used by another workflow, of {place.user()} on {platform.node()}, pid {other.pid}"
+    assert message in stop.value.code and "since 20" in stop.value.code and "--config results=DIR" in stop.value.code
+    assert f"pid {other.pid}" in place.others(tmp_path / "results")
+    other.kill()
+    other.wait()
+    assert place.others(tmp_path / "results") == ""  # what a killed one held is free
+    done = subprocess.run([sys.executable, "-c", HOLD, str(tmp_path / "results")], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "held\n" and done.returncode == 0, done.stderr
+
+
+def test_who_cannot_lock_goes_on_with_a_warning(tmp_path, monkeypatch, capsys):
+    def refuse(descriptor):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(place, "try_lock", refuse)
+    place.hold(tmp_path)
+    assert f"warning: {tmp_path} cannot be locked (Operation not supported)" in capsys.readouterr().err
+
+
+def test_what_cannot_be_written_is_named_with_the_option(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert place.not_writable("results") == "" and not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")  # nobody can write below it, root neither
+    assert place.not_writable("file/results").endswith("cannot be written: add --config results=DIR, a folder of yours")
+    (tmp_path / ".snakemake").write_text("")
+    assert "add --directory DIR" in place.not_writable(tmp_path / "results")
+
+
+def test_jobs_import_the_checkout_and_nothing_of_the_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "core").mkdir()
+    (tmp_path / "core" / "__init__.py").write_text("raise SystemExit('another core')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    program = [sys.executable, "-m", "core.experiment.summary", "--help"]
+    done = subprocess.run(program, cwd=tmp_path, env=os.environ | place.imports_from(ROOT), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_command_is_snakemake_with_this_checkouts_snakefile(monkeypatch, tmp_path):
+    called = []
+    monkeypatch.setattr(os, "execv", lambda program, arguments: called.append(arguments))
+    main(["-n", "table_VI", "--config", "scale=smoke"])
+    assert called == [
+        [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-n", "table_VI", "--config", "scale=smoke"]
+    ]
+    monkeypatch.setattr("ablations.__main__.ROOT", tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(["-n"])
+    assert f"{tmp_path / 'Snakefile'} is missing" in stop.value.code and "pip install -e ." in stop.value.code
