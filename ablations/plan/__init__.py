@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 MICRO_TOWERS = ("clip", "clip_large", "clip_more", "classes_50", "classes_1000")  # made by ablations/micro/<name>.gin
 SCHEMA = yaml.safe_load((TABLES / "workflow.schema.yaml").read_text())
 WHOLE = ("report", "claims")  # targets that weigh all tables together, and have more seeds for it
-MICRO_REPLICATES = 3  # trainings of a baseline where rows have one seed: a table of the paper states noise for its own scale alone
+MICRO_REPLICATES = 3  # trainings of a baseline where rows have one seed: noise that tables state is of the paper's scale
 PEERS = tuple(SCHEMA["properties"]["peers"]["items"]["enum"])  # those of core.peers, which needs torch to say so
 
 

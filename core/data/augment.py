@@ -85,7 +85,7 @@ class RandAugment:
         if len(set(self.operations)) < len(self.operations):
             raise UserError(f"AUGMENTATIONS = {self.operations}: an operation is there twice")
         if not 0 <= self.num_ops <= len(self.operations):
-            raise UserError(f"RandAugment.num_ops = {self.num_ops}: expected 0 to {len(self.operations)}")
+            raise UserError(f"AUGMENT_OPS = {self.num_ops}: expected 0 to {len(self.operations)}")
         if not 0 <= self.magnitude <= LARGEST:
             raise UserError(f"RandAugment.magnitude = {self.magnitude}: expected 0 to {LARGEST}")
         for name in self.operations:

@@ -64,9 +64,7 @@ AVERAGES = {
 MICRO_WORLD = "ablations/micro/world.gin"
 FAMILIES = tuple(re.findall(r"^    @(\w+)/family\.Family\(\)", (ROOT / MICRO_WORLD).read_text(), re.MULTILINE))  # of its tests
 MICRO_AVERAGES = {  # families that stand for their benchmarks
-    "nine sets": (
-        "regular", "street", "focused", "incidental", "perspective", "curved", "heavily_occluded", "weakly_occluded"
-    ),
+    "nine sets": ("regular", "street", "focused", "incidental", "perspective", "curved", "heavily_occluded", "weakly_occluded"),
     "six sets": ("regular", "street", "focused", "incidental", "perspective", "curved"),
 }
 

@@ -186,7 +186,7 @@ def long_table(frame: pd.DataFrame, widths: Sequence[float] = ()) -> str:
     """A frame as LaTeX that may break over pages; cells wrap, in columns of `widths` or all alike."""
     shares = widths or [1 / (1 + len(frame.columns))] * (1 + len(frame.columns))
     room = 1 - 0.012 * len(shares)  # the rest is space between columns
-    spec = "".join(rf">{{\raggedright\arraybackslash}}p{{{room * share / sum(shares):.3f}\linewidth}}" for share in shares)
+    spec = "".join(rf">{{\raggedright\arraybackslash}}p{{{room * share / sum(shares):.5f}\linewidth}}" for share in shares)
     names = " & ".join(escaped(str(name)) for name in (frame.index.name or "", *frame.columns))
     rows = [" & ".join(escaped(str(cell)) for cell in line) + r" \\" for line in frame.itertuples(name=None)]
     start = [r"{\scriptsize\setlength{\tabcolsep}{0.006\linewidth}", rf"\begin{{longtable}}{{{spec}}}", r"\toprule"]

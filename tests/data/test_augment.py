@@ -97,7 +97,7 @@ def test_noise_is_one_signed_count_per_pixel(always, size, rate):
             "AUGMENTATIONS: unknown operation 'Invrt'; expected names from AutoContrast",
         ),
         ("AUGMENTATIONS = ('Invert', 'Invert', 'Rotate')", "an operation is there twice"),
-        ("AUGMENTATIONS = ('Invert',)", "RandAugment.num_ops = 3: expected 0 to 1"),
+        ("AUGMENTATIONS = ('Invert',)", "AUGMENT_OPS = 3: expected 0 to 1"),
         ("augment.RandAugment.strengths = {'Rotate': 30.0}", "no strength at magnitude 10 for ShearX; add one"),
         ("augment.RandAugment.magnitude = 11", "RandAugment.magnitude = 11: expected 0 to 10"),
     ],

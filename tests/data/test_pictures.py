@@ -16,6 +16,7 @@ from core.errors import UserError
 from core.model.towers import ClipImageTower, ClipTowers
 from core.pretrain.pretraining import Pretraining, pretrain
 from core.train.state import Interrupted
+from tests.support.checkout import MICRO_SIZE
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +75,8 @@ def test_fractals_that_cannot_be_drawn_are_refused(world, knob, value):
 def test_all_pretrainings_show_equally_many_images_to_one_architecture():
     plans = {name: config.build(Pretraining, f"ablations/micro/{name}.gin") for name in MICRO_TOWERS}
     assert len({(plan.steps, plan.batch, plan.lr) for plan in plans.values()}) == 1
-    assert {plan.images for name, plan in plans.items() if name != "clip_more"} == {120000}
-    assert plans["clip_more"].images == 300000  # more of them is what it is about
+    (images,) = {plan.images for name, plan in plans.items() if name != "clip_more"}
+    assert plans["clip_more"].images > 2 * images  # more of them is what it is about
     sizes = {name: sum(p.numel() for p in tower(plan).visual.parameters()) for name, plan in plans.items()}
     assert sizes["clip"] == sizes["classes_50"] == sizes["classes_1000"] < sizes["clip_large"]
 
@@ -128,7 +129,7 @@ def test_captions_are_lower_case_whatever_the_image_shows():
         plan.task.choose([*labels, *labels], 64, np.random.default_rng(0))
     seen = []
     plan.task.tokenize = lambda captions: seen.extend(captions) or torch.ones(len(captions), 14, dtype=torch.long)
-    plan.task.loss(torch.zeros(4, 3, 24, 96), labels[:4], np.random.default_rng(0))
+    plan.task.loss(torch.zeros(4, 3, *MICRO_SIZE), labels[:4], np.random.default_rng(0))
     assert [caption.replace(" ", "") for caption in seen] == [label.lower() for label in labels[:4]]
 
 
@@ -139,7 +140,7 @@ def test_a_short_pretraining_makes_a_file_that_loads(name, tmp_path):
     pretrain(plan, tmp_path / "made.safetensors", workers=2)
     assert not torch.equal(before, tower(plan).visual.conv1.weight)
     loaded = ClipImageTower(plan.task.network.arch if "clip" in name else "ablations/micro/clip.json",
-                            str(tmp_path / "made.safetensors"), (24, 96), None)  # fmt: skip
+                            str(tmp_path / "made.safetensors"), MICRO_SIZE, None)  # fmt: skip
     loaded.load_pretrained()
     torch.testing.assert_close(loaded.visual.conv1.weight, tower(plan).visual.conv1.weight, atol=1e-3, rtol=1e-3)
 

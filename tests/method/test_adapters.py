@@ -18,6 +18,7 @@ from core.model.timm_tower import TimmTower
 from core.model.towers import ClipImageTower
 from core.train.run import build_model
 from core.weights.checkpoint import load_model, save_model
+from tests.support.checkout import MICRO_SIZE
 
 ROWS = ("clip-adapter", "lst-r4", "lst-r2", "lora", "dora", "ia3", "vera", "bitfit", "layer-norm")
 BESIDE = ("clip-adapter", "lst-r4", "lst-r2")  # the gradient stays out of the tower
@@ -25,7 +26,7 @@ WORDS = ["cat", "Table", "no!"]
 
 
 def images(count=3):
-    return torch.randn(count, 3, 16, 64, generator=torch.Generator().manual_seed(1))
+    return torch.randn(count, 3, *MICRO_SIZE, generator=torch.Generator().manual_seed(1))
 
 
 def read(row, *bindings):
@@ -207,7 +208,7 @@ def test_what_does_not_fit_is_refused_before_training(row, binding, message):
 def test_a_tower_without_the_layers_is_refused():
     with torch.device("meta"):
         timm = TimmTower("vit_tiny_patch16_224", None, (32, 128), None, True, None).requires_grad_(False)
-        clip = ClipImageTower("ablations/micro/clip.json", None, (16, 64), None)
+        clip = ClipImageTower("ablations/micro/clip.json", None, MICRO_SIZE, None)
     with pytest.raises(ValueError, match="knows the layers of CLIP's image tower; vit_tiny_patch16_224 has none of them"):
         LadderSideTuning(timm, 4, 2, 0.1)
     with pytest.raises(ValueError, match="LadderSideTuning adapts a frozen image tower: set IMAGE_FROZEN = 1.0"):

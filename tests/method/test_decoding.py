@@ -8,7 +8,7 @@ from core.data.loading import Words, open_words
 from core.data.transforms import ToTensor
 from core.evaluate.run import evaluate, read_words
 from core.experiment.experiment import load
-from tests.support.checkout import BASELINE
+from tests.support.checkout import BASELINE, MICRO_SIZE
 
 WAYS = [
     *([f"REFINE_STEPS = {steps}"] for steps in range(4)),
@@ -34,7 +34,7 @@ def protocols():
 
 
 def test_one_pass_of_the_image_tower_serves_all(model, world_folder):
-    words = Words(open_words(world_folder / "test" / "regular", model.tokenizer.charset, 25), ToTensor((16, 64), "clip"))
+    words = Words(open_words(world_folder / "test" / "regular", model.tokenizer.charset, 25), ToTensor(MICRO_SIZE, "clip"))
     calls, encode_image = [], model.towers.encode_image
     model.towers.encode_image = lambda images: calls.append(len(images)) or encode_image(images)
     try:

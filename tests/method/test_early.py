@@ -9,7 +9,7 @@ from core.model import early
 from core.model.permutations import sample_permutations
 from core.runtime.precision import autocast
 from core.train.__main__ import main
-from tests.support.checkout import BASELINE
+from tests.support.checkout import BASELINE, MICRO_SIZE
 from tests.support.processes import finish, start_team
 
 WORDS = ["cat", "Table", "no!"]
@@ -22,7 +22,9 @@ def build(*bindings, row=BASELINE):
 
 def gradients(model, factors=(1.0,), part="total"):
     """Of as many passes as there are factors, added up."""
-    images = torch.randn(3, 3, 16, 64, generator=torch.Generator().manual_seed(1)).to(model.visual_decoder.position_queries)
+    images = torch.randn(3, 3, *MICRO_SIZE, generator=torch.Generator().manual_seed(1)).to(
+        model.visual_decoder.position_queries
+    )
     orders = sample_permutations(5, 6, True, torch.Generator().manual_seed(3))
     for factor in factors:
         torch.manual_seed(7)
@@ -66,7 +68,7 @@ def test_it_is_done_before_the_captions_are_waited_for(monkeypatch):
     gradients(model)
     assert order == ["backward", "captions"]
     with torch.no_grad():
-        losses = model.losses(torch.zeros(1, 3, 16, 64), ["a"], sample_permutations(1, 1, True, torch.Generator()))
+        losses = model.losses(torch.zeros(1, 3, *MICRO_SIZE), ["a"], sample_permutations(1, 1, True, torch.Generator()))
     assert not losses.total.requires_grad and order == ["backward", "captions", "captions"]
 
 

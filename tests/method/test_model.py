@@ -5,13 +5,13 @@ import torch.nn.functional as F
 from core.experiment.experiment import load
 from core.model.captions import CaptionTokenizer
 from core.model.permutations import content_mask, query_mask, ranks_of, sample_permutations
-from tests.support.checkout import BASELINE
+from tests.support.checkout import BASELINE, MICRO_SIZE
 
 WORDS = ["cat", "Table", "no!"]
 
 
 def images(count=3):
-    return torch.randn(count, 3, 16, 64, generator=torch.Generator().manual_seed(1))
+    return torch.randn(count, 3, *MICRO_SIZE, generator=torch.Generator().manual_seed(1))
 
 
 def build(*bindings, row=BASELINE):

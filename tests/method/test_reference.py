@@ -11,6 +11,7 @@ import torch
 from core.model import autoregressive, decoding
 from core.model.permutations import sample_permutations
 from core.weights.released import build_released
+from tests.support.checkout import MICRO_SIZE
 from tests.support.golden import random_checkpoint
 from tests.support.reference import OUTPUTS, Reference, released_names
 
@@ -20,7 +21,7 @@ WORDS = ["Chicken", "no!", "", "x", "2,50"]
 
 
 def images(count: int = 5) -> torch.Tensor:
-    return torch.randn(count, 3, 16, 64, generator=torch.Generator().manual_seed(1))
+    return torch.randn(count, 3, *MICRO_SIZE, generator=torch.Generator().manual_seed(1))
 
 
 def toy(seed: int, depth: int, ending: float):

@@ -5,7 +5,7 @@ import torch
 
 from core.experiment.experiment import load
 from core.model.permutations import forward_ranks, sample_permutations
-from tests.support.checkout import BASELINE
+from tests.support.checkout import BASELINE, MICRO_SIZE
 from tests.support.reference import reference_of
 
 WORDS = ["cat", "Table", "no!"]
@@ -13,7 +13,7 @@ VISUAL = "ablations/table_V/recipe.gin"
 
 
 def images(count=3):
-    return torch.randn(count, 3, 16, 64, generator=torch.Generator().manual_seed(1))
+    return torch.randn(count, 3, *MICRO_SIZE, generator=torch.Generator().manual_seed(1))
 
 
 def build(*bindings, row=BASELINE):

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 
 from core.figures.explain import attention_rollout, class_attention, grad_cam, tower_record
 from core.model.towers import ClipImageTower
+from tests.support.checkout import MICRO_GRID, MICRO_SIZE
 
 SHAPES = {"micro": ((16, 64), (16, 4), (1, 16)), "paper": ((224, 224), (32, 32), (7, 7))}
 
@@ -115,6 +116,6 @@ def test_grad_cam_leaves_the_tower_as_it_was():
 
 def test_the_record_names_the_weights_by_content():
     weights = "ablations/micro/clip.safetensors"
-    record = tower_record(ClipImageTower("ablations/micro/clip.json", weights, (16, 64), None))
-    assert record["grid"] == [1, 16] and record["weights"] == weights and len(record["digest"]) == 16
+    record = tower_record(ClipImageTower("ablations/micro/clip.json", weights, MICRO_SIZE, None))
+    assert record["grid"] == list(MICRO_GRID) and record["weights"] == weights and len(record["digest"]) == 16
     assert tower_record(thin((16, 64), (16, 4)))["digest"] is None

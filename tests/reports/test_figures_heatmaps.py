@@ -18,6 +18,7 @@ from core.figures.zero_shot import main as zero_shot
 from reports.figures import style
 from reports.figures.__main__ import main
 from reports.figures.clip_maps import FIGURES, cut, overlay, percent, shown
+from tests.support.checkout import MICRO_GRID
 
 ATTENTION, ZERO_SHOT = "ablations/figures/attention.gin", "ablations/figures/zero_shot.gin"
 LONG = "a_benchmark_with_a_name_that_is_wider_than_its_column"
@@ -120,7 +121,7 @@ def test_attention_takes_some_of_every_benchmark_by_name(folders, world_folder, 
     found = load_maps(folders / "figure_2", "figure_2")
     names = [case["benchmark"] for case in found.about["cases"]]
     benchmarks = sorted(path.name for path in (world_folder / "test").iterdir())
-    assert names == [name for name in benchmarks for _ in range(2)] and found.maps.shape == (12, 1, 16)
+    assert names == [name for name in benchmarks for _ in range(2)] and found.maps.shape == (12, *MICRO_GRID)
     shutil.copytree(world_folder / "test" / "rotated", tmp_path / "test" / "rotated")
     attend([ATTENTION, "--data", str(tmp_path), "--out", str(tmp_path / "out"), "--set", "attention_maps.Attention.images = 1"])
     alone = load_maps(tmp_path / "out", "figure_2")

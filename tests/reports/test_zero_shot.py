@@ -11,6 +11,7 @@ from core.figures.zero_shot import main
 from core.figures.zero_shot_maps import ZeroShot, classify, text_features, zero_shot
 from core.model.captions import CaptionTokenizer
 from core.pretrain.pretraining import Pretraining
+from tests.support.checkout import MICRO_GRID
 
 PLAN = "ablations/figures/zero_shot.gin"
 WORDS = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "pony", "ship", "van")
@@ -44,7 +45,7 @@ def test_the_micro_towers_read_what_is_on_the_sticker(seen):
 def test_probabilities_and_maps_are_of_the_same_cases(seen):
     found = seen[0]
     probabilities, cases = found.more["probabilities"], found.about["cases"]
-    assert probabilities.shape == (41, 10) and found.maps.shape == (41, 1, 16) and (found.maps >= 0).all()
+    assert probabilities.shape == (41, 10) and found.maps.shape == (41, *MICRO_GRID) and (found.maps >= 0).all()
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
     assert [found.about["candidates"][i] for i in probabilities.argmax(1)] == [case["predicted"] for case in cases]
     assert cases[0] == {"word": None, "variant": "none", "predicted": cases[0]["predicted"]}

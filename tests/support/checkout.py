@@ -1,5 +1,6 @@
 """This checkout: its places, its baseline row, a world small enough to render in a test."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ from core.data.micro import World
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
+MICRO = json.loads((ROOT / "ablations/micro/clip.json").read_text())["vision_cfg"]
+MICRO_SIZE = tuple(MICRO["image_size"])  # height, width of the micro towers' images
+MICRO_GRID = tuple(side // patch for side, patch in zip(MICRO_SIZE, MICRO["patch_size"], strict=True))
 BASELINE = "ablations/table_VI/image0-text6.gin"
 SMALL_WORLD = [f"micro.World.{name}" for name in ("train = 96", "synth = 16", "more = 16", "val = 8", "test = 8")]
 

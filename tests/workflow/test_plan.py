@@ -255,7 +255,7 @@ def test_replicates_that_change_nothing_are_refused(results, replicates, tables,
 
 
 def test_one_seed_at_micro_scale_comes_with_replicates_and_the_report_with_three_seeds(results):
-    """Without noise of its own a table of single trainings could call nothing significant; the paper's noise is of its scale."""
+    """Without noise of its own a table of single trainings could call nothing significant; stated noise is of paper scale."""
     micro = {**SETTINGS, "scale": "micro", "results": str(results), "seeds": None}
     alone = planning.make(micro, ["table_VII"])
     assert (alone.seeds, alone.replicates) == ([0], [0, 1, 2]) and planning.make(micro, ["table_II"]).replicates == []
