@@ -234,8 +234,8 @@ def columns_of(layout: Layout, rendered: bool, evaluated: list[str]) -> list[Col
 
     On the rendered world a column is filled by its stand-in family (or families; `micro` may be left out: there is
     none), on real data by the benchmark itself (or several, image by image). A column of `micro` alone is one of our own: it is
-    shown on the rendered world, and takes no part in means and comparisons. Families that stand for benchmarks of other tables are
-    left to those.
+    shown on the rendered world, and takes no part in means and comparisons. Families that stand for benchmarks of other tables
+    are left to those.
 
     Args:
         evaluated: benchmarks that were evaluated.
