@@ -1,4 +1,4 @@
-"""What is taken of a data folder: hidden folders, copies, keys of other forms; and what is said of the rest."""
+"""What is read of a data folder and what is not: hidden folders, copies, keys of other forms, and what messages say of them."""
 
 import lmdb
 import pytest

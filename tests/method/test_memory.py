@@ -2,7 +2,7 @@
 
     MEMORY_MODELS='clip4str-b clip4str-l clip4str-h' pytest tests/method/test_memory.py -k mixed
 
-counts on all three real models (12 GB, minutes) instead of the smallest.
+counts on all three real models (12 GB, half a minute on two cores) instead of the smallest.
 """
 
 import os
