@@ -230,11 +230,12 @@ def drawable(layout: Layout, measured: Collection[str]) -> list[str]:
 
 
 def columns_of(layout: Layout, rendered: bool, evaluated: list[str]) -> list[Column]:
-    """The published columns under the data in use, then whatever else was evaluated.
+    """The published columns under the data in use, then whatever else was evaluated of real data.
 
     On the rendered world a column is filled by its stand-in family (or families; `micro` may be left out: there is
     none), on real data by the benchmark itself (or several, image by image). A column of `micro` alone is one of our own: it is
-    shown on the rendered world, and takes no part in means and comparisons.
+    shown on the rendered world, and takes no part in means and comparisons. Families that stand for benchmarks of other tables
+    are left to those.
 
     Args:
         evaluated: benchmarks that were evaluated.
@@ -245,7 +246,7 @@ def columns_of(layout: Layout, rendered: bool, evaluated: list[str]) -> list[Col
         return columns
     taken = {column.benchmarks[0] for column in columns if len(column.benchmarks) == 1}
     names = {column.name for column in columns}
-    others = [name for name in evaluated if name not in taken]
+    others = [name for name in evaluated if name not in taken and not (rendered and name in FAMILIES)]
     return columns + [Column(f"{name} (here)" if name in names else name, (name,), published=False) for name in others]
 
 

@@ -9,7 +9,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from core.data.render.fractals import Fractals
-from core.data.render.pictures import Pictures
 from core.model.towers import ClipImageTower
 
 
@@ -17,11 +16,11 @@ class Classification:
     """A linear classifier reads the tower's [CLASS] token.
 
     Args:
-        pictures: what is shown: symbols (`Pictures`) or fractals.
+        pictures: what is shown.
         tower: with random weights.
     """
 
-    def __init__(self, pictures: Pictures | Fractals, tower: ClipImageTower):
+    def __init__(self, pictures: Fractals, tower: ClipImageTower):
         self.tower = tower
         self.draw = partial(pictures.draw, words=pictures.world.words()[0])
         self.image_size = tower.image_size

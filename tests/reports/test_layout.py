@@ -73,8 +73,9 @@ def test_the_papers_average_is_its_14315_images():
 
 def test_columns_follow_the_data():
     layout = read_layout("table_VI")
-    rendered = columns_of(layout, True, ["incidental", "regular"])
-    assert rendered[0].heading == "IC15 (incidental)" and rendered[-1].name == "regular" and not rendered[-1].published
+    rendered = columns_of(layout, True, ["incidental", "regular", "mine"])
+    assert [column.name for column in rendered] == ["IC15", "WOST", "HOST", "COCO", "Uber", "mine"]
+    assert rendered[0].heading == "IC15 (incidental)" and not rendered[-1].published
     real = columns_of(layout, False, ["SVT"])
     assert [column.benchmarks[0] for column in real] == ["IC15_2077", "WOST", "HOST", "COCO", "Uber", "SVT"]
     assert columns_of(layout, False, ["IC15"])[-1].name == "IC15 (here)"

@@ -28,9 +28,7 @@ def test_every_row_builds_at_every_scale(row, scale):
 
 def test_the_other_gin_files_build():
     config.build(World, "ablations/micro/world.gin")
-    config.build(World, "ablations/words/benchmarks.gin")
-    for towers in MICRO_TOWERS:
-        assert config.build(Pretraining, f"ablations/micro/{towers}.gin").steps == 3000
+    assert len({config.build(Pretraining, f"ablations/micro/{towers}.gin").steps for towers in MICRO_TOWERS}) == 1
 
 
 @pytest.mark.parametrize("scale", ["micro", "paper"])

@@ -1,6 +1,6 @@
 """Formula-driven classes: fractals of iterated function systems, as FractalDB draws them (Kataoka et al. 2020).
 
-A class is a system of two to eight affine maps with random parameters. Unlike symbols they are no relatives of letters, so
+A class is a system of two to eight affine maps with random parameters. They are no relatives of letters, so
 an image tower that learned to tell them apart has seen no glyphs beside the words that are drawn over them.
 """
 
@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from core.data.micro import World
-from core.data.render.pictures import lay
 from core.data.render.word import photographed, shaped
 from core.errors import UserError
 
@@ -20,6 +19,7 @@ WEIGHTS = (0.8, 0.9, 1.0, 1.1, 1.2)  # of one parameter of every map: the instan
 SEARCH = 64  # pixels each way of the picture whose filling rate is measured
 CHAINS, STEPS, SETTLING = 512, 32, 8  # walkers at once, their steps, and those until they are on the attractor
 FLAT = 0.05  # share of the height below which an attractor is a line
+CONTRAST = 70  # grey levels between a word and what is below it
 
 
 @dataclass(frozen=True)
@@ -144,3 +144,15 @@ class Fractals:
         background = rng.uniform(0, 255)
         level = rng.uniform(0, max(background - 90, 0)) if background > 127 else rng.uniform(min(background + 90, 255), 255)
         return background + (level - background) * ink
+
+
+def lay(pixels: np.ndarray, mask: Image.Image, rng: np.random.Generator) -> None:
+    """Paint ink somewhere on grey levels, in place, at a level that stands out from what it covers."""
+    (height, width), ink = pixels.shape, np.asarray(mask, dtype=np.float32) / 255
+    x, y = rng.integers(0, width - mask.width + 1), rng.integers(0, height - mask.height + 1)
+    covered = pixels[y : y + mask.height, x : x + mask.width]
+    below = float(covered.mean())
+    levels = [level for level in rng.uniform(0, 255, 8) if abs(level - below) >= CONTRAST]
+    level = levels[0] if levels else 255.0 * (below < 128)
+    covered *= 1 - ink
+    covered += ink * level

@@ -7,12 +7,10 @@ from PIL import Image, ImageDraw
 
 from core.data.render.fonts import load_font
 from core.data.render.ink import draw_mask, to_bytes
-from core.data.render.pictures import FONT as SYMBOL_FONT
-from core.data.render.pictures import texture
 from core.errors import UserError
 
 VARIANTS = ("clean", "noise", "rotation", "occlusion")
-WORD_FONT = "DejaVuSans-Bold.ttf"
+WORD_FONT, SYMBOL_FONT = "DejaVuSans-Bold.ttf", "DejaVuSans.ttf"
 PAPER, INK, BAR = 240, 20, 128  # grey levels of a sticker, its word and what covers it
 TEXTURE = (128, 32)  # width and height that a texture is made in, before it is stretched over the picture
 JITTER = 0.1  # of the height: how far a symbol lies from the middle of its square
@@ -100,6 +98,12 @@ def draw_picture(symbol: str, size: tuple[int, int], rng: np.random.Generator) -
         ink = level + rng.choice((-1, 1)) * rng.uniform(60, 90)
         ImageDraw.Draw(picture).text((x + shift[0], y + shift[1]), symbol, fill=round(ink), font=font, anchor="mm")
     return picture.convert("RGB")
+
+
+def texture(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """A smooth random field of grey levels, height x width, of a size (width, height)."""
+    coarse = rng.normal(0, rng.uniform(0, 25), (4, 16)).astype(np.float32)
+    return np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC))
 
 
 def fit_picture(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
