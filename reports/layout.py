@@ -230,7 +230,7 @@ def drawable(layout: Layout, measured: Collection[str]) -> list[str]:
 
 
 def columns_of(layout: Layout, rendered: bool, evaluated: list[str]) -> list[Column]:
-    """The published columns under the data in use, then whatever else was evaluated of real data.
+    """The published columns under the data in use, then whatever else was evaluated, families of the rendered world aside.
 
     On the rendered world a column is filled by its stand-in family (or families; `micro` may be left out: there is
     none), on real data by the benchmark itself (or several, image by image). A column of `micro` alone is one of our own: it is

@@ -57,9 +57,9 @@ def test_what_the_towers_read_lies_on_the_sticker(seen):
 
     Grad-CAM does not show it: on these towers its heat lies as often beside the sticker as on it.
     """
-    towers = plan(f"STICKERS = {WORDS}").towers.eval()
-    towers.load_pretrained()
-    transform, texts = ToTensor(MICRO_SIZE, "clip"), text_features(plan())
+    micro = plan()
+    micro.towers.load_pretrained()
+    towers, transform, texts = micro.towers.eval(), ToTensor(MICRO_SIZE, "clip"), text_features(micro)
     on_sticker, beside = [], []
     for found in seen:
         for image, case in zip(found.images, found.about["cases"], strict=True):
@@ -70,7 +70,7 @@ def test_what_the_towers_read_lies_on_the_sticker(seen):
                     covered[patch, :, :, 4 * patch : 4 * patch + 4] = pixels.mean()
                 with torch.no_grad():
                     features = torch.nn.functional.normalize(towers.encode_image(covered)[:, 0], dim=-1)
-                likeness = features @ texts[WORDS.index(case["word"])]
+                likeness = features @ texts[micro.candidates.index(case["word"])]
                 loss = (likeness[16] - likeness[:16]).relu().numpy()
                 share = (image != found.images[0]).any(2).mean(0).reshape(16, -1).mean(1)
                 on_sticker.append((loss * share).sum() / share.sum())

@@ -198,7 +198,7 @@ def test_the_longest_word_of_a_step_grows_with_the_step(plan):
     assert mean_longest([], 5) == mean_longest([0], 5) == 1
     counts = read_assumptions().word_lengths
     assert sum(counts) == 6054 and [mean_longest(counts, images) for images in (128, 1024)] == [13, 18]
-    assert longest_word(plan.source, ["real"], 64, counts) == 6  # world.gin
+    assert longest_word(plan.source, ["real"], 64, counts) == 12  # world.gin
 
 
 def test_the_longest_word_comes_from_the_labels_that_are_there(tmp_path):
