@@ -23,7 +23,7 @@ class Shape(NamedTuple):
     noise: float  # points
 
 
-SHAPES = {  # as Tables VI (micro), V (micro, six families) and III (real benchmarks; nine sets without the nested one)
+SHAPES = {  # as Tables VI (micro), V (micro, six families pooled) and III (real benchmarks; nine sets without the nested one)
     "table_VI": Shape(10, (600,) * 5, 5, 2.0),
     "table_V": Shape(8, (600,) * 6, 4, 0.7),
     "table_III": Shape(8, (3000, 647, 1015, 2077, 645, 288, 2416, 2416), 5, 0.3),

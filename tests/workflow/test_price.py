@@ -75,7 +75,7 @@ def test_a_plan_adds_up(plan, row):
     assert len(found) == 10 and {job.table for job in found} == {TABLE}
     job = next(job for job in found if job.row == BASELINE)
     assert (job.steps, job.images) == (6, 6 * 8)
-    tests, validations = 600 * 6, 2 * 300  # world.gin; validated after 3 and 6 steps
+    tests, validations = 400 * 12, 2 * 600  # world.gin; validated after 3 and 6 steps
     assert job.train_hours == pytest.approx(6 + validations * 1.5)
     assert job.read_hours == pytest.approx(tests * 1.5)
     assert job.kept_bytes == row.config.kept_bytes + tests * 50
