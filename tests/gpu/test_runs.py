@@ -9,6 +9,7 @@ import time
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from core.experiment.experiment import load
@@ -30,6 +31,7 @@ def losses(out) -> list[float]:
 
 
 def trained(world, out, *bindings):
+    AcceleratorState._reset_state(reset_partial_state=True)  # a process has one precision, unless it forgets it
     train(load(BASELINE, "smoke", [*ALIKE, *bindings]), world, out, 0, log_every=1)
     return losses(out), load_file(out / "model.safetensors")
 
