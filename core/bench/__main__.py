@@ -78,6 +78,7 @@ OPTIONS = {  # what several verbs have; each gives its own default
         "help": "whether earlier readings (first guess, other branch, orders) agree in every word or in no letter",
     },
     "--repeats": {"type": at_least(1), "help": "measurements of each, after one that is not counted"},
+    "--precision": {"choices": PRECISIONS, "help": "precision of tower and the rest alike; no is float32"},
     "--images": {"type": at_least(1), "help": "images of one measurement, drawn at random"},
 }
 
@@ -151,8 +152,8 @@ def add_reading_options(read: argparse.ArgumentParser, train: argparse.ArgumentP
     group.add_argument("--data", type=Path, help="folder with test/<benchmark>/data.mdb")
     group.add_argument("--out", type=Path, help="JSON file to write, with one key per ROW (its file's stem)")
     add(group, "--images", None, {"help": "test images, drawn from all benchmarks together (default: 256)"})
-    about = "precision of tower and step alike (default: no, float32)"
-    train.add_argument("--precision", choices=PRECISIONS, default="no", help=about)
+    add(read, "--precision", None, {"help": "precision of tower and reading alike (default: that of the row's protocol)"})
+    add(train, "--precision", "no")
 
 
 def add_data_options(data: argparse.ArgumentParser) -> None:

@@ -19,8 +19,11 @@ from core.model.decoder import Decoder
 from core.model.decoding import Prediction, context_of, predict_and_refine
 from core.model.freezing import Freezing
 from core.model.permutations import ranks_of, sample_permutations
+from core.model.replay import pays, replayed, room_for
 from core.model.tokenizer import Tokenizer
 from core.model.transfer import Download, upload
+
+LAUNCH_BOUND = 64  # images at once up to which a GPU reads them faster than the host can ask for it (docs/gpu.md)
 
 
 class Losses(NamedTuple):
@@ -132,8 +135,11 @@ class CLIP4STR(nn.Module):
         Returns:
             Of each distinct caption once, and M rows, on the host: which of them belongs to which word.
         """
-        captions = self.captions.finish(begun)
-        return self.cross_decoder.project_memory(self.read_caption(self.towers, captions.tokens)), captions.rows
+        tokens, rows = self.captions.finish(begun)
+        if pays(self, tokens.device):
+            count = len(tokens)
+            tokens = F.pad(tokens, (0, 0, 0, room_for(count, len(rows), tokens.device) - count))
+        return replayed(project_captions, self, [], tokens), rows
 
     def forward(self, images: Tensor, words: list[str], generator: torch.Generator) -> Losses:
         """One training step's losses with freshly drawn permutations.
@@ -199,7 +205,9 @@ class CLIP4STR(nn.Module):
     @torch.inference_mode()
     def encode(self, images: Tensor) -> Tensor:
         """The image memory, which every way of decoding shares: B 3 H W to B M D."""
-        return self.image_memory(images)
+        if len(images) > LAUNCH_BOUND:
+            return self.image_memory(images)
+        return replayed(image_memory, self, [], images)
 
     @torch.inference_mode()
     def decode(self, image_memory: Tensor, refine_steps: int = 1, decode: str = "ar", fast_cross: bool = False) -> Prediction:
@@ -241,6 +249,16 @@ class CLIP4STR(nn.Module):
     def predict(self, images: Tensor, refine_steps: int = 1, decode: str = "ar", fast_cross: bool = False) -> Prediction:
         """`decode` of `encode`: Algorithm 1 on images B 3 H W."""
         return self.decode(self.encode(images), refine_steps, decode, fast_cross)
+
+
+def image_memory(model: CLIP4STR, _memory: list[KeysValues], images: Tensor) -> Tensor:
+    """`CLIP4STR.image_memory`, as a part of reading."""
+    return model.image_memory(images)
+
+
+def project_captions(model: CLIP4STR, _memory: list[KeysValues], tokens: Tensor) -> list[KeysValues]:
+    """Caption ids D L as the cross decoder's memory of D rows."""
+    return model.cross_decoder.project_memory(model.read_caption(model.towers, tokens))
 
 
 def check_charsets(charset_size: int, caption_charset_size: int) -> None:

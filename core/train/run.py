@@ -20,6 +20,7 @@ from core.runtime.compute import pick_device
 from core.runtime.distributed import DistEnv, init_distributed, on_cpu
 from core.runtime.precision import fit_for, name_of
 from core.runtime.provenance import provenance
+from core.runtime.repeatable import repeatable
 from core.runtime.tracking.client import OFF, Tracking
 from core.train.loop import Run, train_loop
 from core.train.loss_monitor import LossMonitor
@@ -77,7 +78,10 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int, log_every: int = LOG
         if team.gather(finished(out, run.identity))[0]:  # by another process, while this one waited
             return
         start = resume_or_start(run)
-        with tracking.following(out) if team.is_main else contextlib.nullcontext():
+        with (
+            tracking.following(out) if team.is_main else contextlib.nullcontext(),
+            repeatable(accelerator.device, optimisation.deterministic),
+        ):
             train_loop(run, start)
 
 
