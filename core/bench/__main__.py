@@ -111,6 +111,7 @@ def parser() -> argparse.ArgumentParser:
         add(verb, "row", BASELINE)
     scaling.add_argument("--out", type=Path, help="JSON file to write, which python -m reports.figures scaling draws")
     add(profile, "--lengths", "full")
+    add(profile, "--precision", "no")
     profile.add_argument("--passes", dest="repeats", type=at_least(1), default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     add_data_options(data)
     about = "labels in the temporary database (default: %(default)s)"
@@ -179,9 +180,13 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
             top.error(f"--model also needs {' and '.join(missing)}")
         if not options.rows:
             top.error(f"--model needs a ROW, a gin file that says how to decode, e.g. {BASELINE}")
-        for name in ("lengths", "guesses"):
+        for name, why in (
+            ("lengths", "a trained model ends its words itself"),
+            ("guesses", "a trained model guesses itself"),
+            ("precision", "a trained model is read in the precision of each ROW's protocol"),
+        ):
             if value := getattr(options, name):
-                top.error(f"--{name} {value}: a trained model ends its words itself; leave one of the two away")
+                top.error(f"--{name} {value}: {why}; leave --{name} or --model away")
         if len(options.batch or [1]) > 1:
             top.error(f"--batch {' '.join(map(str, options.batch))}: with --model give one batch size")
     options.rows = options.rows or [BASELINE]

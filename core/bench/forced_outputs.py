@@ -37,7 +37,7 @@ class ForcedDecoder:
         self.decoder = decoder
         self.first = self.refined = decoder.position_queries.new_zeros(1, decoder.max_outputs, decoder.num_classes)
         self.ids = torch.zeros(1, decoder.max_outputs, dtype=torch.long, device=self.first.device)
-        self.signs = self.first.new_zeros(1)
+        self.signs = self.first.new_zeros(1, decoder.embed_dim // decoder.num_heads)
         self.chained = False  # a letter comes only after the right letters
         self.known = True  # whose images the signs are of
 
@@ -48,7 +48,7 @@ class ForcedDecoder:
         """
         if self.chained != chained or self.first.shape != first.shape:
             self.chained, self.first, self.refined = chained, first.clone(), refined.clone()
-            self.ids, self.signs = first.argmax(-1), first.new_zeros(len(first))
+            self.ids, self.signs = first.argmax(-1), first.new_zeros(len(first), self.signs.shape[1])
             forget(self.decoder)
         self.known = False
         for place, tensor in ((self.first, first), (self.refined, refined), (self.ids, first.argmax(-1))):
@@ -60,7 +60,7 @@ class ForcedDecoder:
         def noted(memory: Tensor) -> list[KeysValues]:
             layers = project(memory)
             if not self.known and len(memory) == len(self.signs):  # the first memory is the images'
-                self.signs.copy_(layers[0].keys[:, 0, 0, 0])
+                self.signs.copy_(layers[0].keys[:, 0, 0])
                 self.known = True
             return layers
 
@@ -68,8 +68,8 @@ class ForcedDecoder:
 
     def rows(self, memory: list[KeysValues]) -> Tensor:
         """Which words of the batch are read, as their images' keys tell."""
-        sign = memory[0].keys[:, 0, 0, 0].to(self.signs)
-        return (sign[:, None] == self.signs).int().argmax(1)
+        sign = memory[0].keys[:, 0, 0].to(self.signs)  # b D/H: one number alone is the same for some images in bfloat16
+        return (sign[:, None] == self.signs).all(-1).int().argmax(1)
 
     def after_pass(self, decoder: nn.Module, inputs: tuple, named: dict, logits: Tensor) -> Tensor:
         """A forward hook: logits b S C."""

@@ -93,9 +93,11 @@ def forced_reading(
 ) -> Ready:
     """A task for `take_turns`: inference on a round's words under a protocol."""
 
+    reader = branch(model, protocol.output)  # once: what is recorded of a model on a GPU is not that of its copy
+
     def ready(repeat: int) -> Callable[[], object]:
         outputs.force(words[repeat], guesses)
-        return reading(model, images, way_of(protocol, protocol.output), protocol.precision)
+        return reading(reader, images, way_of(protocol, protocol.output), protocol.precision)
 
     return ready
 
