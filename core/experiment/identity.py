@@ -15,6 +15,7 @@ UNDECISIVE = frozenset(  # settings of the machine: recorded with a run, but not
         "compile",
         "deterministic",
         "device_batch",
+        "graphs",
         "max_loss_ratio",
         "most_skipped",
         "save_every",

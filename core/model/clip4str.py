@@ -153,12 +153,13 @@ class CLIP4STR(nn.Module):
         permutations = sample_permutations(longest, self.num_permutations, self.mirrored, generator)  # K T+2
         return self.losses(images, words, permutations)
 
-    def losses(self, images: Tensor, words: list[str], permutations: Tensor) -> Losses:
+    def losses(self, images: Tensor, words: list[str], permutations: Tensor, tokens: Tensor | None = None) -> Losses:
         """Eq. (7) over K orders, weighted by tokens; [E] is a target of the first two orders only.
 
         Args:
             permutations: K T+2 over [B] y1 ... yT [E], T the longest word, of these or of a larger batch they are part of;
                 or B K T+2, where not all images are read in the same orders.
+            tokens: what the image tower makes of the images, B M D, where it is known already.
         """
         ids = self.tokenizer.encode(words)
         ids = upload(F.pad(ids, (0, permutations.shape[-1] - ids.shape[1]), value=self.tokenizer.pad), images.device)
@@ -170,7 +171,7 @@ class CLIP4STR(nn.Module):
         # Every order but the reverse one predicts [E] from the whole word, so a third one would teach nothing new (as PARSeq).
         targets[:, 2:].masked_fill_(targets[:, 2:] == self.tokenizer.eos, self.tokenizer.pad)
 
-        image_memory = self.image_memory(images)  # B M D
+        image_memory = self.image_memory(images) if tokens is None else self.read_image(self.towers, tokens)  # B M D
         visual_memory = self.visual_decoder.project_memory(image_memory)
         visual_logits = self.visual_decoder.permuted(context, visual_memory, ranks, readable)  # B K N C
         visual_loss = self.cross_entropy(visual_logits, targets)

@@ -119,6 +119,14 @@ def test_compiled_blocks_train_the_same(world_folder, tmp_path, device):
     assert compiled == pytest.approx(plain, abs=1e-3)
 
 
+def test_a_recorded_image_tower_trains_the_same(world_folder, tmp_path, device, capsys):
+    plain, recorded = (
+        trained(world_folder, tmp_path / str(on), f"optim.Optimisation.graphs = {on}")[0] for on in (False, True)
+    )
+    assert recorded == pytest.approx(plain, abs=1e-3)
+    assert ("changes nothing" in capsys.readouterr().out) == (device.type == "cpu")
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_stays_near_float32(world_folder, tmp_path, device, precision):
     """Six steps at a small learning rate: the losses of half precision are those of float32 to one per cent."""

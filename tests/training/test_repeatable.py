@@ -25,10 +25,9 @@ def test_nobody_else_is(device, wanted):
 
 def test_an_operation_without_a_fixed_order_is_named_with_what_to_do(monkeypatch):
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
-    with pytest.raises(TrainingError, match=r"^grid_backward cannot .*; set Optimisation.deterministic = False"):
-        with repeatable(GPU, True):
-            raise RuntimeError("grid_backward does not have a deterministic implementation, but you set ...")
-    with pytest.raises(RuntimeError, match="out of luck"):
-        with repeatable(GPU, True):
-            raise RuntimeError("out of luck")
+    fix = r"^grid_backward cannot .*; set Optimisation.deterministic = False"
+    with pytest.raises(TrainingError, match=fix), repeatable(GPU, True):
+        raise RuntimeError("grid_backward does not have a deterministic implementation, but you set ...")
+    with pytest.raises(RuntimeError, match="out of luck"), repeatable(GPU, True):
+        raise RuntimeError("out of luck")
     assert not torch.are_deterministic_algorithms_enabled()
