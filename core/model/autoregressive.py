@@ -162,7 +162,7 @@ def decode_in_place(decoder: Decoder, words: UnfinishedRows, tokenizer: Tokenize
     ended = (words.certain > word_lengths(words.ids, tokenizer)) | (words.certain >= outputs)
     start = int(words.certain.masked_fill(ended, outputs).min())
     keys, heads = words.memory[0].keys, decoder.num_heads
-    room = keys.new_zeros(len(keys), heads, outputs + STEPS_UNASKED, keys.shape[-1])
+    room = keys.new_zeros(len(keys), heads, outputs, keys.shape[-1])
     cache = [KeysValues(room.clone(), room.clone()) for _ in decoder.layers]
     for empty, context in zip(cache, words.contexts, strict=False):
         for place, tensor in zip(empty, context.first(start), strict=True):

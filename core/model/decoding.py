@@ -128,8 +128,12 @@ def both_passes(
 
 def single_pass(decoder: Decoder, memory: list[KeysValues], logits: Tensor, tokenizer: Tokenizer) -> Tensor:
     """Eq. (8): one left-to-right masked pass over another branch's prediction."""
-    ids, readable = context_of(logits.argmax(-1), tokenizer)
-    allowed = query_mask(forward_ranks(decoder.max_outputs, logits.device))  # 1 N L
+    return replayed(left_to_right_once, decoder, memory, *context_of(logits.argmax(-1), tokenizer))
+
+
+def left_to_right_once(decoder: Decoder, memory: list[KeysValues], ids: Tensor, readable: Tensor) -> Tensor:
+    """Every output from the image and the characters of a context before it that may be read: B N (twice) to logits B N C."""
+    allowed = query_mask(forward_ranks(decoder.max_outputs, ids.device))  # 1 N L
     return decoder(ids, memory, allowed & readable[:, None], content_allowed(readable))
 
 
