@@ -78,6 +78,7 @@ OPTIONS = {  # what several verbs have; each gives its own default
         "help": "whether earlier readings (first guess, other branch, orders) agree in every word or in no letter",
     },
     "--repeats": {"type": at_least(1), "help": "measurements of each, after one that is not counted"},
+    "--precision": {"choices": PRECISIONS, "help": "precision of tower and the rest alike; no is float32"},
     "--images": {"type": at_least(1), "help": "images of one measurement, drawn at random"},
 }
 
@@ -110,6 +111,7 @@ def parser() -> argparse.ArgumentParser:
         add(verb, "row", BASELINE)
     scaling.add_argument("--out", type=Path, help="JSON file to write, which python -m reports.figures scaling draws")
     add(profile, "--lengths", "full")
+    add(profile, "--precision", "no")
     profile.add_argument("--passes", dest="repeats", type=at_least(1), default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     add_data_options(data)
     about = "labels in the temporary database (default: %(default)s)"
@@ -151,8 +153,8 @@ def add_reading_options(read: argparse.ArgumentParser, train: argparse.ArgumentP
     group.add_argument("--data", type=Path, help="folder with test/<benchmark>/data.mdb")
     group.add_argument("--out", type=Path, help="JSON file to write, with one key per ROW (its file's stem)")
     add(group, "--images", None, {"help": "test images, drawn from all benchmarks together (default: 256)"})
-    about = "precision of tower and step alike (default: no, float32)"
-    train.add_argument("--precision", choices=PRECISIONS, default="no", help=about)
+    add(read, "--precision", None, {"help": "precision of tower and reading alike (default: that of the row's protocol)"})
+    add(train, "--precision", "no")
 
 
 def add_data_options(data: argparse.ArgumentParser) -> None:
@@ -178,9 +180,13 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
             top.error(f"--model also needs {' and '.join(missing)}")
         if not options.rows:
             top.error(f"--model needs a ROW, a gin file that says how to decode, e.g. {BASELINE}")
-        for name in ("lengths", "guesses"):
+        for name, why in (
+            ("lengths", "a trained model ends its words itself"),
+            ("guesses", "a trained model guesses itself"),
+            ("precision", "a trained model is read in the precision of each ROW's protocol"),
+        ):
             if value := getattr(options, name):
-                top.error(f"--{name} {value}: a trained model ends its words itself; leave one of the two away")
+                top.error(f"--{name} {value}: {why}; leave --{name} or --model away")
         if len(options.batch or [1]) > 1:
             top.error(f"--batch {' '.join(map(str, options.batch))}: with --model give one batch size")
     options.rows = options.rows or [BASELINE]

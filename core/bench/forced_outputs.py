@@ -20,6 +20,7 @@ from core.errors import UserError
 from core.model.attention import KeysValues
 from core.model.clip4str import CLIP4STR
 from core.model.decoder import Decoder
+from core.model.replay import forget
 
 BIAS = 1e4  # far above any logit, within the range of half precision
 
@@ -36,20 +37,39 @@ class ForcedDecoder:
         self.decoder = decoder
         self.first = self.refined = decoder.position_queries.new_zeros(1, decoder.max_outputs, decoder.num_classes)
         self.ids = torch.zeros(1, decoder.max_outputs, dtype=torch.long, device=self.first.device)
+        self.signs = self.first.new_zeros(1, decoder.embed_dim // decoder.num_heads)
         self.chained = False  # a letter comes only after the right letters
-        self.batch: Tensor | None = None
+        self.known = True  # whose images the signs are of
 
     def force(self, first: Tensor, refined: Tensor, chained: bool) -> None:
-        """From now on the first pass reads `first` and refinement `refined`, biases B N C."""
-        self.first, self.refined, self.chained, self.batch = first, refined, chained, None
-        self.ids = first.argmax(-1)
+        """From now on the first pass reads `first` and refinement `refined`, biases B N C.
+
+        Recorded parts read from where the biases are, so these stay there while nothing but their values changes.
+        """
+        if self.chained != chained or self.first.shape != first.shape:
+            self.chained, self.first, self.refined = chained, first.clone(), refined.clone()
+            self.ids, self.signs = first.argmax(-1), first.new_zeros(len(first), self.signs.shape[1])
+            forget(self.decoder)
+        self.known = False
+        for place, tensor in ((self.first, first), (self.refined, refined), (self.ids, first.argmax(-1))):
+            place.copy_(tensor)
+
+    def projected(self, project):
+        """The decoder's `project_memory`, which knows a whole batch by its images."""
+
+        def noted(memory: Tensor) -> list[KeysValues]:
+            layers = project(memory)
+            if not self.known and len(memory) == len(self.signs):  # the first memory is the images'
+                self.signs.copy_(layers[0].keys[:, 0, 0])
+                self.known = True
+            return layers
+
+        return noted
 
     def rows(self, memory: list[KeysValues]) -> Tensor:
-        """Which words of the batch are read: their images' keys tell, and the first call has the whole batch."""
-        sign = memory[0].keys[:, 0, 0, 0]
-        if self.batch is None or len(self.first) == 1:
-            self.batch = sign
-        return (sign[:, None] == self.batch).int().argmax(1).clamp(max=len(self.first) - 1)
+        """Which words of the batch are read, as their images' keys tell."""
+        sign = memory[0].keys[:, 0, 0].to(self.signs)  # b D/H: one number alone is the same for some images in bfloat16
+        return (sign[:, None] == self.signs).all(-1).int().argmax(1)
 
     def after_pass(self, decoder: nn.Module, inputs: tuple, named: dict, logits: Tensor) -> Tensor:
         """A forward hook: logits b S C."""
@@ -57,11 +77,11 @@ class ForcedDecoder:
         rows = self.rows(memory)
         if "positions" in named:  # first pass and refinement in one
             outputs = logits.shape[1] // 2
-            return logits + torch.cat([self.first_pass(context, rows, outputs), self.refined[rows, :outputs]], 1)
+            return logits + torch.cat([self.first_pass(context, rows, outputs), self.refined[rows, :outputs]], 1).to(logits)
         outputs = logits.shape[1]
         if context.shape[1] > 1 and "contexts" not in named:  # neither a first guess nor a check of one
-            return logits + self.refined[rows, :outputs]
-        return logits + self.first_pass(context, rows, outputs)
+            return logits + self.refined[rows, :outputs].to(logits)
+        return logits + self.first_pass(context, rows, outputs).to(logits)
 
     def first_pass(self, context: Tensor, rows: Tensor, outputs: int) -> Tensor:
         """The bias of the first pass over these words (`rows`) after a context b L: b S C."""
@@ -78,7 +98,17 @@ class ForcedDecoder:
         """The decoder's `step`, with the bias."""
 
         def forced(ids: Tensor, position: int, cache: list, memory: list[KeysValues]) -> Tensor:
-            return step(ids, position, cache, memory) + self.first[self.rows(memory), position]
+            found = step(ids, position, cache, memory)
+            return found + self.first[self.rows(memory), position].to(found)
+
+        return forced
+
+    def biased_in_place(self, step):
+        """The decoder's `step_in_place`, with the bias."""
+
+        def forced(ids: Tensor, position: Tensor, cache: list[KeysValues], memory: list[KeysValues]) -> Tensor:
+            found = step(ids, position, cache, memory)
+            return found + self.first[self.rows(memory)].index_select(1, position)[:, 0].to(found)
 
         return forced
 
@@ -136,7 +166,13 @@ def forced_outputs(model: CLIP4STR) -> Iterator[ForcedOutputs]:
         for forced in outputs.decoders:
             decoder = forced.decoder
             stack.callback(decoder.register_forward_hook(forced.after_pass, with_kwargs=True).remove)
-            stack.enter_context(patch.object(decoder, "step", forced.biased(decoder.step)))
+            stack.callback(forget, decoder)
+            for name, changed in (
+                ("step", forced.biased),
+                ("step_in_place", forced.biased_in_place),
+                ("project_memory", forced.projected),
+            ):
+                stack.enter_context(patch.object(decoder, name, changed(getattr(decoder, name))))
         yield outputs
 
 

@@ -25,6 +25,7 @@ from core.runtime.compute import pick_device
 
 WIDTH = 120  # columns of a table that goes to a file
 WARMUP = 1  # rounds that are not counted: the first use of a shape allocates and chooses kernels
+WARMUP_ON_GPU = 3  # the first use of a shape, its recording (core.model.replay), a first replay
 
 Task = Hashable  # a task's name
 Ready = Callable[[int], Callable[[], object]]  # of a round: does what the clock must not see, returns what it times
@@ -146,10 +147,11 @@ def take_turns(tasks: Mapping[Task, Ready], rounds: int, device: torch.device, t
         rounds: counted ones; each task is called with 0, ..., rounds - 1, and before that with 0 to warm up.
     """
     measured: dict[Task, list[Seconds]] = {name: [] for name in tasks}
+    warmup = WARMUP if device.type == "cpu" else WARMUP_ON_GPU
     console = Console(stderr=True)
     with Progress(console=console, transient=True, auto_refresh=False, disable=not console.is_terminal) as bar:
-        shown = bar.add_task(title, total=(WARMUP + rounds) * len(tasks))
-        for number in range(-WARMUP, rounds):
+        shown = bar.add_task(title, total=(warmup + rounds) * len(tasks))
+        for number in range(-warmup, rounds):
             for name, ready in list(tasks.items())[:: 1 if number % 2 == 0 else -1]:
                 seconds = seconds_of(ready(max(0, number)), device)
                 if number >= 0:

@@ -67,8 +67,10 @@ class Stopwatch:
             yield
 
 
-def parts_of(what: str, row: str, scale: str, batch: int, lengths: str, repeats: int) -> list[Measurement]:
-    """The parts of reading in float32, or of a training step, the longest first; the tower alone is timed in turns with it.
+def parts_of(
+    what: str, row: str, scale: str, batch: int, lengths: str, repeats: int, precision: str = "no"
+) -> list[Measurement]:
+    """The parts of reading or of a training step, the longest first; the tower alone is timed in turns with it.
 
     Raises:
         ConfigError: the row cannot be built.
@@ -80,12 +82,12 @@ def parts_of(what: str, row: str, scale: str, batch: int, lengths: str, repeats:
     with ExitStack() as stack:
         if what == "train":
             words = [[[word[: model.max_letters] for word in words]]]
-            tower = tower_step(model, images, "no")
-            task = training_steps(model, loaded.experiment.optimisation, "no", images, words, "right", watch.part)(0)
+            tower = tower_step(model, images, precision)
+            task = training_steps(model, loaded.experiment.optimisation, precision, images, words, "right", watch.part)(0)
         else:
             stack.enter_context(forced_outputs(model)).force(words)
-            tower = tower_forward(model, images, "no")
-            task = reading(model, images, way_of(loaded.protocol, loaded.protocol.output), "no")
+            tower = tower_forward(model, images, precision)
+            task = reading(model, images, way_of(loaded.protocol, loaded.protocol.output), precision)
         for _ in range(WARMUP + repeats):
             watch.begin()
             with watch.part(TOWER):
@@ -105,5 +107,5 @@ def parts_of(what: str, row: str, scale: str, batch: int, lengths: str, repeats:
 
 
 def run(options: argparse.Namespace) -> None:
-    setting = (options.row, options.scale, options.batch, options.lengths, options.repeats)
+    setting = (options.row, options.scale, options.batch, options.lengths, options.repeats, options.precision)
     report(parts_of(options.what, *setting), f"Parts of {options.what}", NOTE, options.json)

@@ -4,6 +4,7 @@ import argparse
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from statistics import median
 from typing import NamedTuple
 
@@ -92,21 +93,28 @@ def forced_reading(
 ) -> Ready:
     """A task for `take_turns`: inference on a round's words under a protocol."""
 
+    reader = branch(model, protocol.output)  # once: what is recorded of a model on a GPU is not that of its copy
+
     def ready(repeat: int) -> Callable[[], object]:
         outputs.force(words[repeat], guesses)
-        return reading(model, images, way_of(protocol, protocol.output), protocol.precision)
+        return reading(reader, images, way_of(protocol, protocol.output), protocol.precision)
 
     return ready
 
 
-def read_costs(row: str, scale: str, batches: list[int], lengths: str, guesses: str, repeats: int) -> Iterator[Measurement]:
+def read_costs(
+    row: str, scale: str, batches: list[int], lengths: str, guesses: str, repeats: int, precision: str | None = None
+) -> Iterator[Measurement]:
     """One measurement per batch size, of a row under its own protocol; every repeat reads other words.
+
+    Args:
+        precision: in place of the protocol's.
 
     Raises:
         ConfigError: the row cannot be built.
     """
     model, loaded, device = build(row, scale)
-    protocol = loaded.protocol
+    protocol = replace(loaded.protocol, precision=precision or loaded.protocol.precision)
     for batch in batches:
         words = draw_words(lengths, batch, repeats, model.visual_decoder.max_outputs)
         images = torch.randn(batch, 3, *model.eval().towers.image_size, device=device)
@@ -123,6 +131,6 @@ def read_costs(row: str, scale: str, batches: list[int], lengths: str, guesses: 
 
 
 def run(options: argparse.Namespace) -> None:
-    setting = (options.batch, options.lengths, options.guesses, options.repeats)
+    setting = (options.batch, options.lengths, options.guesses, options.repeats, options.precision)
     costs = (cost for row in options.rows for cost in read_costs(row, options.scale, *setting))
     report(costs, "Reading", NOTE.format(MEANINGS[options.lengths], MEANINGS[options.guesses]), options.json)

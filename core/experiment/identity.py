@@ -13,7 +13,9 @@ UNDECISIVE = frozenset(  # settings of the machine: recorded with a run, but not
     f"core.experiment.optim.Optimisation.{name}"
     for name in (
         "compile",
+        "deterministic",
         "device_batch",
+        "graphs",
         "max_loss_ratio",
         "most_skipped",
         "save_every",

@@ -72,6 +72,8 @@ class Optimisation:
         validate_every: steps between validations.
         fused: AdamW's and SGD's update of all weights in one kernel, on GPUs and on the CPU; NAdam has none.
         compile: the towers' blocks through torch.compile, which takes a minute before the first step and pays on GPUs.
+        graphs: the image tower's passes as CUDA graphs (`core.train.recorded`), for hosts that are slower than their GPU.
+        deterministic: on a GPU the same bits every time (`core.runtime.repeatable`).
         max_loss_ratio: a loss above this many times the median of the last 100 steps (taken as at least 1) stops the run.
         most_skipped: steps of the last 100 that may be left out because their loss or gradient is not finite; one more
             stops the run.
@@ -98,6 +100,8 @@ class Optimisation:
     validate_every: int
     fused: bool
     compile: bool
+    graphs: bool
+    deterministic: bool
     max_loss_ratio: float
     most_skipped: int
 

@@ -16,10 +16,11 @@ from torch import Tensor
 from core.model.attention import KeysValues
 from core.model.decoder import Decoder
 from core.model.permutations import content_mask, forward_ranks, query_mask
+from core.model.replay import replayed, room_for
 from core.model.tokenizer import Tokenizer
-from core.model.transfer import on_host, rows_where, waiting_is_dear
+from core.model.transfer import on_host, rows_where, together, waiting_is_dear
 
-STEPS_UNASKED = 3  # steps in a row on a GPU without asking it whether all words have ended
+STEPS_UNASKED = 4  # steps in a row on a GPU before it is asked whether all words have ended
 STEPS_PER_PASS = 4  # letters that a pass must bring, or single steps are taken; decides time alone
 
 
@@ -41,10 +42,11 @@ class UnfinishedRows(NamedTuple):
     contexts: list[KeysValues]
 
     def select(self, chosen: Tensor, count: int) -> "UnfinishedRows":
-        """The rows where `chosen` is true: b booleans, `count` of them true."""
-        if count == len(chosen):
+        """The rows where `chosen` is true, b booleans, `count` of them true; on a GPU some finished ones too."""
+        room = room_for(count, len(chosen), chosen.device)
+        if room == len(chosen):
             return self
-        places = rows_where(chosen, count)
+        places = rows_where(chosen, room)
         memory, contexts = ([layer.take(places) for layer in layers] for layers in (self.memory, self.contexts))
         return UnfinishedRows(self.rows[places], self.ids[places], self.certain[places], memory, contexts)
 
@@ -64,7 +66,8 @@ def autoregressive(decoder: Decoder, memory: list[KeysValues], tokenizer: Tokeni
     else:
         words = verify(decoder, UnfinishedRows(rows, guess.clone(), torch.zeros_like(rows), memory, []), tokenizer, logits)
     if len(words.rows):
-        decode_stepwise(decoder, words, tokenizer, logits)
+        decode = decode_in_place if waiting_is_dear(keys.device) else decode_stepwise
+        decode(decoder, words, tokenizer, logits)
     return zero_after_eos(logits, decoder.max_outputs, tokenizer)
 
 
@@ -84,22 +87,43 @@ def verify(decoder: Decoder, words: UnfinishedRows, tokenizer: Tokenizer, logits
     outputs = decoder.max_outputs
     width = width_of(words.ids, tokenizer)
     while True:
-        contexts: list[KeysValues] = []
-        guessed = words.ids[:, :width]
-        found = left_to_right(decoder, words.memory, guessed, tokenizer, contexts)  # b W C
-        predicted = found.argmax(-1)  # b W
-        # The first wrong output counts as certain: everything it has read was right.
-        certain = 1 + (predicted != guessed).cumsum(1).eq(0).sum(1).clamp(max=width - 1)  # b
-        gained = certain - words.certain
-        words.ids[:, :width] = predicted  # after the comparison: `guessed` is a view of it
+        found, ids, certain, going, numbers, contexts = replayed(
+            check, decoder, words.memory, words.ids, words.certain, settings=(tokenizer, width)
+        )
         logits[words.rows, :width] = found  # what is not certain yet is written again by a later pass or step
-        lengths = word_lengths(words.ids, tokenizer)
-        going = (certain <= lengths) & (certain < outputs)
-        count, gain, longest = on_host(going.sum(), (gained * going).sum(), (lengths * going).max())  # the pass's only wait
-        words = words._replace(certain=certain, contexts=contexts).select(going, int(count))
-        if not count or gain < STEPS_PER_PASS * count:
+        count, gain, longest = on_host(numbers)  # the pass's only wait
+        if not count:
+            return words._replace(rows=words.rows[:0])
+        words = words._replace(ids=ids, certain=certain, contexts=contexts).select(going, int(count))
+        if gain < STEPS_PER_PASS * count:
             return words
         width = outputs if waiting_is_dear(logits.device) else min(outputs, 1 + int(longest))
+
+
+def check(
+    decoder: Decoder, memory: list[KeysValues], ids: Tensor, known: Tensor, tokenizer: Tokenizer, width: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, list[KeysValues]]:
+    """One pass over the first W outputs of guesses.
+
+    Args:
+        ids: b N.
+        known: b, how many of them were certain before.
+
+    Returns:
+        Logits b W C; the ids b N that they mean, and how many are certain, b; which words go on, b; of those in one tensor
+        the number, the outputs gained and the longest word; and the context's keys and values.
+    """
+    contexts: list[KeysValues] = []
+    guessed = ids[:, :width]
+    found = left_to_right(decoder, memory, guessed, tokenizer, contexts)  # b W C
+    predicted = found.argmax(-1)  # b W
+    # The first wrong output counts as certain: everything it has read was right.
+    certain = 1 + (predicted != guessed).cumsum(1).eq(0).sum(1).clamp(max=width - 1)  # b
+    ids = torch.cat([predicted, ids[:, width:]], 1)
+    lengths = word_lengths(ids, tokenizer)
+    going = (certain <= lengths) & (certain < decoder.max_outputs)
+    numbers = together(going.sum(), ((certain - known) * going).sum(), (lengths * going).max())
+    return found, ids, certain, going, numbers, contexts
 
 
 def width_of(ids: Tensor, tokenizer: Tokenizer) -> int:
@@ -118,14 +142,11 @@ def decode_stepwise(decoder: Decoder, words: UnfinishedRows, tokenizer: Tokenize
     cache: list[KeysValues | None] = [*words.contexts] or [None] * len(decoder.layers)
     ids = words.ids[:, start - 1] if start else torch.full_like(words.rows, tokenizer.bos)
     ended = torch.zeros_like(words.rows, dtype=torch.bool)
-    unasked = STEPS_UNASKED if waiting_is_dear(logits.device) else 0
     for position in range(start, decoder.max_outputs):
         found = decoder.step(ids, position, cache, words.memory)
         logits[words.rows, position] = found  # after a word's [E] too, until it leaves; the caller wipes that out
         ids = found.argmax(-1)
         ended |= ids == tokenizer.eos
-        if (position - start) % (1 + unasked) < unasked:
-            continue
         left = len(ended) - int(ended.sum())
         if not left:
             return
@@ -133,6 +154,48 @@ def decode_stepwise(decoder: Decoder, words: UnfinishedRows, tokenizer: Tokenize
             words = words._replace(contexts=cache).select(~ended, left)
             remaining = rows_where(~ended, left)
             cache, ids, ended = words.contexts, ids[remaining], ended[remaining]
+
+
+def decode_in_place(decoder: Decoder, words: UnfinishedRows, tokenizer: Tokenizer, logits: Tensor) -> None:
+    """`decode_stepwise` for a GPU: a few steps at once, in shapes that never change."""
+    outputs = decoder.max_outputs
+    ended = (words.certain > word_lengths(words.ids, tokenizer)) | (words.certain >= outputs)
+    start = int(words.certain.masked_fill(ended, outputs).min())
+    keys, heads = words.memory[0].keys, decoder.num_heads
+    room = keys.new_zeros(len(keys), heads, outputs, keys.shape[-1])
+    cache = [KeysValues(room.clone(), room.clone()) for _ in decoder.layers]
+    for empty, context in zip(cache, words.contexts, strict=False):
+        for place, tensor in zip(empty, context.first(start), strict=True):
+            place[:, :, :start] = tensor
+    ids = words.ids[:, start - 1] if start else torch.full_like(words.rows, tokenizer.bos)
+    position = torch.full_like(words.rows[:1], start)
+    for first in range(start, outputs, STEPS_UNASKED):
+        found, ids, position, ended, cache, left = replayed(
+            several_steps, decoder, words.memory, ids, position, ended, cache, settings=(tokenizer,)
+        )
+        logits[words.rows, first : first + STEPS_UNASKED] = found[:, : outputs - first]
+        if first + STEPS_UNASKED < outputs and not on_host(left)[0]:
+            return
+
+
+def several_steps(
+    decoder: Decoder,
+    memory: list[KeysValues],
+    ids: Tensor,
+    position: Tensor,
+    ended: Tensor,
+    cache: list[KeysValues],
+    tokenizer: Tokenizer,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, list[KeysValues], Tensor]:
+    """S steps: their logits b S C; ids, position, ended and cache after them; and how many words have not ended."""
+    logits, last = [], decoder.max_outputs - 1
+    for _ in range(STEPS_UNASKED):
+        found = decoder.step_in_place(ids, position, cache, memory)
+        logits.append(found)
+        ids = found.argmax(-1)
+        ended = ended | (ids == tokenizer.eos)
+        position = (position + 1).clamp(max=last)  # what comes after the last is not used
+    return torch.stack(logits, 1), ids, position, ended, cache, together((~ended).sum())
 
 
 def left_to_right(

@@ -19,8 +19,11 @@ from core.model.decoder import Decoder
 from core.model.decoding import Prediction, context_of, predict_and_refine
 from core.model.freezing import Freezing
 from core.model.permutations import ranks_of, sample_permutations
+from core.model.replay import pays, replayed, room_for
 from core.model.tokenizer import Tokenizer
 from core.model.transfer import Download, upload
+
+LAUNCH_BOUND = 64  # images at once up to which a GPU reads them faster than the host can ask for it (docs/gpu.md)
 
 
 class Losses(NamedTuple):
@@ -132,8 +135,11 @@ class CLIP4STR(nn.Module):
         Returns:
             Of each distinct caption once, and M rows, on the host: which of them belongs to which word.
         """
-        captions = self.captions.finish(begun)
-        return self.cross_decoder.project_memory(self.read_caption(self.towers, captions.tokens)), captions.rows
+        tokens, rows = self.captions.finish(begun)
+        if pays(self, tokens.device):
+            count = len(tokens)
+            tokens = F.pad(tokens, (0, 0, 0, room_for(count, len(rows), tokens.device) - count))
+        return replayed(project_captions, self, [], tokens), rows
 
     def forward(self, images: Tensor, words: list[str], generator: torch.Generator) -> Losses:
         """One training step's losses with freshly drawn permutations.
@@ -147,12 +153,13 @@ class CLIP4STR(nn.Module):
         permutations = sample_permutations(longest, self.num_permutations, self.mirrored, generator)  # K T+2
         return self.losses(images, words, permutations)
 
-    def losses(self, images: Tensor, words: list[str], permutations: Tensor) -> Losses:
+    def losses(self, images: Tensor, words: list[str], permutations: Tensor, tokens: Tensor | None = None) -> Losses:
         """Eq. (7) over K orders, weighted by tokens; [E] is a target of the first two orders only.
 
         Args:
             permutations: K T+2 over [B] y1 ... yT [E], T the longest word, of these or of a larger batch they are part of;
                 or B K T+2, where not all images are read in the same orders.
+            tokens: what the image tower makes of the images, B M D, where it is known already.
         """
         ids = self.tokenizer.encode(words)
         ids = upload(F.pad(ids, (0, permutations.shape[-1] - ids.shape[1]), value=self.tokenizer.pad), images.device)
@@ -164,7 +171,7 @@ class CLIP4STR(nn.Module):
         # Every order but the reverse one predicts [E] from the whole word, so a third one would teach nothing new (as PARSeq).
         targets[:, 2:].masked_fill_(targets[:, 2:] == self.tokenizer.eos, self.tokenizer.pad)
 
-        image_memory = self.image_memory(images)  # B M D
+        image_memory = self.image_memory(images) if tokens is None else self.read_image(self.towers, tokens)  # B M D
         visual_memory = self.visual_decoder.project_memory(image_memory)
         visual_logits = self.visual_decoder.permuted(context, visual_memory, ranks, readable)  # B K N C
         visual_loss = self.cross_entropy(visual_logits, targets)
@@ -199,7 +206,9 @@ class CLIP4STR(nn.Module):
     @torch.inference_mode()
     def encode(self, images: Tensor) -> Tensor:
         """The image memory, which every way of decoding shares: B 3 H W to B M D."""
-        return self.image_memory(images)
+        if len(images) > LAUNCH_BOUND:
+            return self.image_memory(images)
+        return replayed(image_memory, self, [], images)
 
     @torch.inference_mode()
     def decode(self, image_memory: Tensor, refine_steps: int = 1, decode: str = "ar", fast_cross: bool = False) -> Prediction:
@@ -241,6 +250,16 @@ class CLIP4STR(nn.Module):
     def predict(self, images: Tensor, refine_steps: int = 1, decode: str = "ar", fast_cross: bool = False) -> Prediction:
         """`decode` of `encode`: Algorithm 1 on images B 3 H W."""
         return self.decode(self.encode(images), refine_steps, decode, fast_cross)
+
+
+def image_memory(model: CLIP4STR, _memory: list[KeysValues], images: Tensor) -> Tensor:
+    """`CLIP4STR.image_memory`, as a part of reading."""
+    return model.image_memory(images)
+
+
+def project_captions(model: CLIP4STR, _memory: list[KeysValues], tokens: Tensor) -> list[KeysValues]:
+    """Caption ids D L as the cross decoder's memory of D rows."""
+    return model.cross_decoder.project_memory(model.read_caption(model.towers, tokens))
 
 
 def check_charsets(charset_size: int, caption_charset_size: int) -> None:

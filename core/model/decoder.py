@@ -106,10 +106,10 @@ class Decoder(nn.Module):
                 nn.init.uniform_(module.q.weight, -bound, bound)
                 nn.init.uniform_(module.kv.weight, -bound, bound)
 
-    def embed_context(self, ids: Tensor, first: int = 0) -> Tensor:
+    def embed_context(self, ids: Tensor, first: int | Tensor = 0) -> Tensor:
         """Context ids B L, the first of them at position `first`, to B L D; [B] carries no position."""
         context = math.sqrt(self.embed_dim) * self.context_embedding(ids)
-        positions = torch.arange(first, first + ids.shape[1], device=ids.device)
+        positions = first + torch.arange(ids.shape[1], device=ids.device)
         places = self.position_queries[(positions - 1).clamp(min=0)] * (positions > 0)[:, None]
         return self.drop(context + places)
 
@@ -172,6 +172,25 @@ class Decoder(nn.Module):
             queries = layer.stream(queries, layer.norm_q(queries), cache[depth], layer_memory, None)
             if depth + 1 < len(self.layers):
                 content = layer.stream(content, normed, cache[depth], layer_memory, None)
+        return self.classify(queries)[:, 0]
+
+    def step_in_place(self, ids: Tensor, position: Tensor, cache: list[KeysValues], memory: list[KeysValues]) -> Tensor:
+        """`step` in shapes that never change, as a CUDA graph needs it.
+
+        Args:
+            position: one number in a tensor.
+            cache: has room for every character; those from `position` on are written or masked.
+        """
+        content = self.embed_context(ids[:, None], position)  # B 1 D
+        queries = self.position_queries[position].expand(ids.shape[0], 1, -1)  # B 1 D
+        there = torch.arange(cache[0].keys.shape[2], device=ids.device)[None] <= position  # 1 L
+        for depth, (layer, layer_memory, written) in enumerate(zip(self.layers, memory, cache, strict=True), start=1):
+            normed = layer.norm_c(content)
+            for place, new in zip(written, layer.context_attn.keys_values(normed), strict=True):
+                place.index_copy_(2, position, new)
+            queries = layer.stream(queries, layer.norm_q(queries), written, layer_memory, there)
+            if depth < len(self.layers):
+                content = layer.stream(content, normed, written, layer_memory, there)
         return self.classify(queries)[:, 0]
 
     def permuted(

@@ -15,8 +15,9 @@ from core.model.attention import KeysValues
 from core.model.autoregressive import STEPS_PER_PASS, autoregressive, width_of, word_lengths, zero_after_eos
 from core.model.decoder import Decoder
 from core.model.permutations import cloze_mask, content_mask, forward_ranks, query_mask
+from core.model.replay import replayed, room_for
 from core.model.tokenizer import Tokenizer
-from core.model.transfer import on_host, rows_where, waiting_is_dear
+from core.model.transfer import on_host, rows_where, together, waiting_is_dear
 
 
 @dataclass
@@ -39,11 +40,14 @@ class Prediction:
 
 def nar_pass(decoder: Decoder, memory: list[KeysValues], tokenizer: Tokenizer) -> Tensor:
     """The non-autoregressive first pass ("Cloze" in Table IX): every output reads [B] alone."""
-    batch = memory[0].keys.shape[0]
-    device = memory[0].keys.device
-    ids = torch.full((batch, 1), tokenizer.bos, device=device)  # B 1
-    allowed = torch.ones(decoder.max_outputs, 1, dtype=torch.bool, device=device)  # N 1
-    return decoder(ids, memory, allowed, torch.ones(1, 1, dtype=torch.bool, device=device))
+    keys = memory[0].keys
+    return replayed(cloze, decoder, memory, torch.full((len(keys), 1), tokenizer.bos, device=keys.device))
+
+
+def cloze(decoder: Decoder, memory: list[KeysValues], ids: Tensor) -> Tensor:
+    """Logits B N C after the ids B 1 of [B]."""
+    allowed = torch.ones(decoder.max_outputs, 1, dtype=torch.bool, device=ids.device)  # N 1
+    return decoder(ids, memory, allowed, torch.ones(1, 1, dtype=torch.bool, device=ids.device))
 
 
 def context_of(predicted: Tensor, tokenizer: Tokenizer) -> tuple[Tensor, Tensor]:
@@ -61,7 +65,7 @@ def refine(decoder: Decoder, memory: list[KeysValues], logits: Tensor, tokenizer
     outputs = decoder.max_outputs
     longest = outputs if waiting_is_dear(ids.device) else min(outputs, 1 + int(word_lengths(ids[:, 1:], tokenizer).max()))
     for width in dict.fromkeys((longest, outputs)):
-        refined = reread(decoder, memory, ids[:, :width], readable[:, :width])  # B W C
+        refined = replayed(reread, decoder, memory, ids[:, :width], readable[:, :width])  # B W C
         if width == outputs or bool((word_lengths(refined.argmax(-1), tokenizer) < width).all()):
             break
     return zero_after_eos(refined, outputs, tokenizer)
@@ -83,8 +87,31 @@ def read_and_refine(decoder: Decoder, memory: list[KeysValues], tokenizer: Token
     Args:
         guess: ids B N.
     """
-    outputs = decoder.max_outputs
     width = width_of(guess, tokenizer)
+    first, refined, predicted, certain, again, numbers = replayed(
+        both_passes, decoder, memory, guess, settings=(tokenizer, width)
+    )
+    count, gain = on_host(numbers)
+    if count:
+        rows = rows_where(again, room_for(int(count), len(guess), guess.device))  # a right word more is read to the same
+        mended = torch.cat([predicted, guess[:, width:]], 1)[rows]
+        own = [layer.take(rows) for layer in memory]
+        useless = gain < STEPS_PER_PASS * count
+        first[rows] = autoregressive(decoder, own, tokenizer, None if useless else mended)
+        refined[rows] = refine(decoder, own, first[rows], tokenizer)  # after `first`, which it reads
+    return first, refined
+
+
+def both_passes(
+    decoder: Decoder, memory: list[KeysValues], guess: Tensor, tokenizer: Tokenizer, width: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The first pass and refinement of `read_and_refine`, W outputs each.
+
+    Returns:
+        The logits of both, B N C; the first pass's ids B W; how many of them are certain and whether any is not, B each;
+        and in one tensor, of how many words, and how many outputs of those are certain.
+    """
+    outputs = decoder.max_outputs
     ids, readable = context_of(guess[:, :width], tokenizer)  # B W
     places = torch.arange(width, device=guess.device)
     masks = torch.cat([query_mask(forward_ranks(width, guess.device))[0], cloze_mask(width, guess.device)])  # 2W W
@@ -96,21 +123,17 @@ def read_and_refine(decoder: Decoder, memory: list[KeysValues], tokenizer: Token
     certain = 1 + ((predicted != guess[:, :width]) & (places <= ends)).cumsum(1).eq(0).sum(1)  # B
     again = certain <= width  # B: words with a wrong guess, of which both halves read something else than they should
     first, refined = (zero_after_eos(half, outputs, tokenizer) for half in (first, refined))  # B N C
-    count, gain = on_host(again.sum(), (certain * again).sum())
-    if count:
-        rows = rows_where(again, int(count))
-        mended = torch.cat([predicted, guess[:, width:]], 1)[rows]
-        own = [layer.take(rows) for layer in memory]
-        useless = gain < STEPS_PER_PASS * count
-        first[rows] = autoregressive(decoder, own, tokenizer, None if useless else mended)
-        refined[rows] = refine(decoder, own, first[rows], tokenizer)  # after `first`, which it reads
-    return first, refined
+    return first, refined, predicted, certain, again, together(again.sum(), (certain * again).sum())
 
 
 def single_pass(decoder: Decoder, memory: list[KeysValues], logits: Tensor, tokenizer: Tokenizer) -> Tensor:
     """Eq. (8): one left-to-right masked pass over another branch's prediction."""
-    ids, readable = context_of(logits.argmax(-1), tokenizer)
-    allowed = query_mask(forward_ranks(decoder.max_outputs, logits.device))  # 1 N L
+    return replayed(left_to_right_once, decoder, memory, *context_of(logits.argmax(-1), tokenizer))
+
+
+def left_to_right_once(decoder: Decoder, memory: list[KeysValues], ids: Tensor, readable: Tensor) -> Tensor:
+    """Every output from the image and the characters of a context before it that may be read: B N (twice) to logits B N C."""
+    allowed = query_mask(forward_ranks(decoder.max_outputs, ids.device))  # 1 N L
     return decoder(ids, memory, allowed & readable[:, None], content_allowed(readable))
 
 

@@ -41,9 +41,14 @@ def waiting_is_dear(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
-def on_host(*numbers: Tensor) -> list[float]:
-    """The values of several scalar tensors on the host, with a single wait."""
-    return Download(torch.stack([number.to(torch.float32) for number in numbers])).wait().tolist()
+def together(*numbers: Tensor) -> Tensor:
+    """Several scalar tensors in one."""
+    return torch.stack([number.to(torch.float32) for number in numbers])
+
+
+def on_host(numbers: Tensor) -> list[float]:
+    """The values of a tensor on the host, with a single wait."""
+    return Download(numbers).wait().tolist()
 
 
 def rows_where(chosen: Tensor, count: int) -> Tensor:

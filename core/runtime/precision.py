@@ -8,9 +8,14 @@ from core.errors import UserError
 NATIVE = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")  # instructions for bfloat16, as `torch.cpu.get_capabilities` says
 
 
-def autocast(device: torch.device | str, precision: str) -> torch.autocast:
-    """A context in which a forward pass on `device` computes in `precision`."""
-    return torch.autocast(torch.device(device).type, getattr(torch, PRECISIONS[precision]), enabled=precision != "no")
+def autocast(device: torch.device | str, precision: str, cached: bool = True) -> torch.autocast:
+    """A context in which a forward pass on `device` computes in `precision`.
+
+    Args:
+        cached: a weight is cast once until the context ends.
+    """
+    kind, number = torch.device(device).type, getattr(torch, PRECISIONS[precision])
+    return torch.autocast(kind, number, enabled=precision != "no", cache_enabled=cached)
 
 
 def name_of(precision: str) -> str:

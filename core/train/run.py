@@ -20,7 +20,9 @@ from core.runtime.compute import pick_device
 from core.runtime.distributed import DistEnv, init_distributed, on_cpu
 from core.runtime.precision import fit_for, name_of
 from core.runtime.provenance import provenance
+from core.runtime.repeatable import repeatable
 from core.runtime.tracking.client import OFF, Tracking
+from core.train import recorded
 from core.train.loop import Run, train_loop
 from core.train.loss_monitor import LossMonitor
 from core.train.record import describe, finished, identity, state_identity, train_record
@@ -77,8 +79,24 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int, log_every: int = LOG
         if team.gather(finished(out, run.identity))[0]:  # by another process, while this one waited
             return
         start = resume_or_start(run)
-        with tracking.following(out) if team.is_main else contextlib.nullcontext():
+        with (
+            tracking.following(out) if team.is_main else contextlib.nullcontext(),
+            repeatable(accelerator.device, optimisation.deterministic),
+        ):
+            if optimisation.graphs:
+                record_tower(run)
             train_loop(run, start)
+
+
+def record_tower(run: Run) -> None:
+    """The image tower's passes as CUDA graphs from here on, where that is possible; prints where it is not."""
+    optimisation, device = run.loaded.experiment.optimisation, run.accelerator.device
+    if reason := recorded.why_not(run.model, device, run.team.size):
+        if run.team.is_main:
+            print(f"Optimisation.graphs = True changes nothing: {reason}")
+        return
+    images = min(optimisation.device_batch, optimisation.batch)
+    run.network.recorded = (images, recorded.record(run.model.train(), images, device, run.accelerator.mixed_precision))
 
 
 def open_run(

@@ -5,7 +5,7 @@ permutations of its block, drawn for the longest word of the whole step, as in a
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -29,9 +29,13 @@ class Trained(nn.Module):
     def __init__(self, model: CLIP4STR):
         super().__init__()
         self.model = model
+        self.recorded: tuple[int, Callable[[Tensor], Tensor]] | None = None  # of so many images (core.train.recorded)
 
     def forward(self, images: Tensor, words: list[str], permutations: Tensor) -> Losses:
-        return self.model.losses(images, words, permutations)
+        tokens = None
+        if self.recorded is not None and self.recorded[0] == len(images):
+            tokens = self.recorded[1](images)  # B M D
+        return self.model.losses(images, words, permutations, tokens)
 
 
 class Share(NamedTuple):

@@ -12,7 +12,7 @@ from core.bench.read import forced_reading
 from core.bench.words import draw_words
 from core.experiment.experiment import load
 from core.model import autoregressive, decoding
-from core.model.transfer import Download, on_host, rows_where
+from core.model.transfer import Download, on_host, rows_where, together
 from tests.support.checkout import BASELINE
 
 CPU = torch.device("cpu")
@@ -32,7 +32,7 @@ def dear(monkeypatch):
         (lambda x: bool((x > 0).all()), 1),
         (lambda x: x[x > 0], 1),
         (lambda x: x.nonzero(), 1),
-        (lambda x: on_host(x.sum(), x.max()), 1),
+        (lambda x: on_host(together(x.sum(), x.max())), 1),
         (lambda x: x[torch.tensor([0])], 0),
         (lambda x: x.masked_fill(x > 0, 0.0), 0),
         (lambda x: x[rows_where(x[:, 0] > 9, 0)], 0),

@@ -5,6 +5,9 @@ import os
 import pytest
 import torch
 
+from core.runtime.repeatable import WORKSPACE
+
+os.environ.setdefault(*WORKSPACE)  # before any test uses cuBLAS
 CHOSEN = os.environ.get("CLIP4STR_TEST_DEVICE", "cuda")
 
 

@@ -9,6 +9,7 @@ import time
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from core.experiment.experiment import load
@@ -30,6 +31,7 @@ def losses(out) -> list[float]:
 
 
 def trained(world, out, *bindings):
+    AcceleratorState._reset_state(reset_partial_state=True)  # a process has one precision, unless it forgets it
     train(load(BASELINE, "smoke", [*ALIKE, *bindings]), world, out, 0, log_every=1)
     return losses(out), load_file(out / "model.safetensors")
 
@@ -115,6 +117,14 @@ def test_compiled_blocks_train_the_same(world_folder, tmp_path, device):
         trained(world_folder, tmp_path / str(on), f"optim.Optimisation.compile = {on}")[0] for on in (False, True)
     )
     assert compiled == pytest.approx(plain, abs=1e-3)
+
+
+def test_a_recorded_image_tower_trains_the_same(world_folder, tmp_path, device, capsys):
+    plain, recorded = (
+        trained(world_folder, tmp_path / str(on), f"optim.Optimisation.graphs = {on}")[0] for on in (False, True)
+    )
+    assert recorded == pytest.approx(plain, abs=1e-3)
+    assert ("changes nothing" in capsys.readouterr().out) == (device.type == "cpu")
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
