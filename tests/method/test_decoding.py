@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
+from core.data.benchmarks import FAMILIES
 from core.data.loading import Words, open_words
 from core.data.transforms import ToTensor
 from core.evaluate.run import evaluate, read_words
@@ -60,4 +61,4 @@ def test_each_way_is_written_apart(model, world_folder, tmp_path):
     assert [results[tmp_path / name]["decoded_together"] for name in "abc"] == [2, 2, 1]
     assert results[tmp_path / "c"]["protocol"]["normalisation"] == "half"
     for name in "abc":
-        assert len(pd.read_parquet(tmp_path / name / "predictions.parquet")) == 6 * 8
+        assert len(pd.read_parquet(tmp_path / name / "predictions.parquet")) == len(FAMILIES) * 8

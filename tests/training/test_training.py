@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from core.data.benchmarks import FAMILIES
 from core.evaluate.run import OUTPUTS, evaluate
 from core.experiment.experiment import load
 from core.train import loop
@@ -223,7 +224,7 @@ def test_evaluation_keeps_all_four_outputs(trained, world_folder, tmp_path, smok
     result = evaluate(load_model(trained), world_folder, {out: smoke.protocol})[out]
     rows = pd.read_parquet(tmp_path / "evaluation" / "predictions.parquet")
     assert list(rows.columns) == ["benchmark", "lmdb", "index", "label", "length", *OUTPUTS, "confidence"]
-    assert len(rows) == 6 * 8 and rows.confidence.between(0, 1).all()
+    assert len(rows) == len(FAMILIES) * 8 and rows.confidence.between(0, 1).all()
     for name, metrics in result["benchmarks"].items():
         here = rows[rows.benchmark == name]
         assert metrics["n"] == metrics["stored"] == len(here) == 8

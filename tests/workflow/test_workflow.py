@@ -94,7 +94,7 @@ def test_from_nothing_to_a_table_and_only_new_work_after(copy):
     text = (copy / "results/tables/smoke/table_VI.md").read_text()
     assert "image0-token" in text and "orderings are not compared" in text and "105.4 M" in text and "**" in text
     cells = pd.read_csv(copy / "results/tables/smoke/table_VI.csv")
-    assert len(cells) == 3 * 6 and set(cells.n) == {12} and cells.published.notna().sum() == 15
+    assert len(cells) == cells.published.notna().sum() == 3 * 5 and set(cells.n) == {12}
 
     again = snakemake(copy, "table_VI", "--config", "scale=smoke")
     assert "Nothing to be done" in again.stdout + again.stderr
