@@ -22,7 +22,9 @@ UNDECISIVE = frozenset(  # settings of the machine: recorded with a run, but not
         "workers",
     )
 )
-BY_CONTENT = frozenset({"core.data.render.page.Page.fonts"})  # where a font lies decides no pixel, its digest is counted
+BY_CONTENT = frozenset(  # where a font or a start lies decides nothing, its digest is counted
+    {"core.data.render.page.Page.fonts", "core.experiment.experiment.Experiment.start"}
+)
 
 # Values that were added after worlds had been rendered and models trained, by first names (core.moved). At the value given here
 # everything is as before, so it does not count, and those worlds and runs keep their identity. A new argument of anything that
@@ -48,9 +50,9 @@ def training_identity(text: str, files: str) -> str:
 
     Args:
         text: the gin text of everything that training reads, defaults included.
-        files: digests of the architecture and weights files.
+        files: digests of the architecture, the weights and the start, as far as these are files.
     """
-    return "\n".join([*decisive(text, UNDECISIVE), files])
+    return "\n".join([*decisive(text, UNDECISIVE | BY_CONTENT), files])
 
 
 def world_identity(text: str, materials: str) -> str:
