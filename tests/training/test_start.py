@@ -8,8 +8,9 @@ import pytest
 import torch
 from timm.layers import resample_abs_pos_embed
 
-from ablations import plan as planning
-from ablations.rows import Row
+from ablations.plan import plan_cache
+from ablations.rows import plan_row
+from ablations.source import data_source
 from core.charset import CHARSET_36, CHARSET_94
 from core.errors import ConfigError, UserError
 from core.evaluate.run import evaluate
@@ -21,13 +22,13 @@ from core.model.timm_tower import TimmTower
 from core.train.run import build_model, train
 from core.weights.checkpoint import load_model, save_model
 from core.weights.start import Start, at_size
+from reports.layout import read_layout
 from tests.support.checkout import BASELINE, MICRO_GRID, MICRO_SIZE
 
 VISUAL = "ablations/table_V/recipe.gin"
 NONE = "WEIGHTS = None"
 WORDS = ["cat", "Table", "no!"]
 CHARACTERS = "clip4str.CLIP4STR.charset_size = 36"
-HEAD = "from __gin__ import dynamic_registration\nfrom core.model import clip4str\nfrom core.model import decoder\n"
 
 
 def images(count=3, size=MICRO_SIZE):
@@ -329,44 +330,40 @@ def test_a_start_is_named_by_a_path(value):
 
 
 @pytest.fixture
-def study(tmp_path, monkeypatch):
-    """A table of one row with a START, and its plan."""
-    folder = tmp_path / "tables" / "study"
-    folder.mkdir(parents=True)
-    (folder / "table.yaml").write_text("title: t\nabout: a\nbaseline: row\ncolumns: [{name: Avg., average: nine sets}]\n")
-    monkeypatch.setattr("ablations.plan.TABLES", tmp_path / "tables")
-    monkeypatch.setattr("ablations.rows.TABLES", tmp_path / "tables")
-    monkeypatch.setattr("reports.layout.TABLES", tmp_path / "tables")
+def planned(tmp_path):
+    """A function that writes a row with more lines than the baseline, plans it, and returns the name of its run."""
+    source, layout = data_source(None, "smoke", tmp_path / "results", False), read_layout("table_VI")
 
-    def plan(text: str, scale: str = "smoke") -> Row:
-        (folder / "row.gin").write_text(f"{HEAD}include '{BASELINE}'\n{text}\n")
-        settings = {"scale": scale, "data": None, "seeds": [0], "threads": 1, "peers": [], "results": str(tmp_path / "results")}
-        (row,) = planning.make(settings, ["study"]).tables["study"]
-        return row
+    def plan(text: str) -> str:
+        path, cache = tmp_path / "row.gin", plan_cache(tmp_path / "results")
+        path.write_text(f"include '{BASELINE}'\n{text}\n")
+        row = plan_row(path, path, layout, "smoke", source, cache)
+        cache.write()
+        return row.run
 
     return plan
 
 
-def test_a_plan_refuses_a_start_that_cannot_be_used_at_its_scale(study, start, tmp_path):
+def test_a_plan_refuses_a_start_that_cannot_be_used_at_its_scale(planned, start):
     with pytest.raises(ConfigError, match=r"row.gin: START = 'gone.ckpt': gone.ckpt does not exist .*, or set START = None"):
-        study("START = 'gone.ckpt'")
+        planned("START = 'gone.ckpt'")
     with pytest.raises(ConfigError, match="row.gin: START = .* does not fit the model: its DECODER_DEPTH is 1"):
-        study(f"START = '{start}'\nDECODER_DEPTH = 2")
-    assert study("[paper]\nSTART = 'gone.ckpt'").run == study("").run
+        planned(f"START = '{start}'\nDECODER_DEPTH = 2")
+    assert planned("[paper]\nSTART = 'gone.ckpt'") == planned("")
 
 
-def test_a_plan_follows_the_content_of_a_start(study, start, tmp_path):
+def test_a_plan_follows_the_content_of_a_start(planned, start, tmp_path):
     place = tmp_path / "place"
     with pytest.raises(ConfigError, match="does not exist"):
-        study(f"START = '{place}'")
+        planned(f"START = '{place}'")
     shutil.copytree(start, place)
-    first = study(f"START = '{place}'").run
-    assert first == study(f"START = '{start}'").run != study("").run
+    first = planned(f"START = '{place}'")
+    assert first == planned(f"START = '{start}'") != planned("")
     saved(place, seed=9)
-    assert study(f"START = '{place}'").run != first
+    assert planned(f"START = '{place}'") != first
     shutil.rmtree(place)
     with pytest.raises(ConfigError, match="does not exist"):
-        study(f"START = '{place}'")
+        planned(f"START = '{place}'")
 
 
 def test_reading_a_start_leaves_the_configuration_as_it_is(start):
