@@ -226,6 +226,8 @@ def test_a_run_is_trained_recorded_and_read_without_its_start(start, world_folde
     results = evaluate(load_model(tmp_path / "run"), world_folder, {tmp_path / "evaluation": row.protocol})
     assert results[tmp_path / "evaluation"]["benchmarks"]
     write_folder(tmp_path / "run", tmp_path / "hub")
+    card = (tmp_path / "hub" / "README.md").read_text()
+    assert f"weights of a trained CLIP4STR (digest {record['digest']})" in card and str(tmp_path) not in card
     with pytest.raises(UserError, match="START = .*start.* does not exist"):
         train(row, tmp_path / "no data", tmp_path / "again", 0)
 
