@@ -1,7 +1,8 @@
 """Builds rows on torch's meta device (no memory for weights) for `ablations.row_config`. Imported late, as it needs torch."""
 
 from ablations.row_config import MACHINE, Counts, RowConfig, Work
-from core.experiment.experiment import load
+from core.errors import UserError
+from core.experiment.experiment import Loaded, load
 from core.experiment.operations import cost, released
 from core.experiment.parameters import summarise
 from core.experiment.step_memory import saved_bytes
@@ -16,12 +17,14 @@ def read(gin: str, scale: str) -> RowConfig:
     loaded = load(gin, scale)
     model, optimisation, protocol = loaded.blueprint, loaded.experiment.optimisation, loaded.protocol
     summary = summarise(model)
-    weights = model.state_dict().values()
+    weights = model.state_dict()
+    kept = model.kept_tensors() if loaded.experiment.start is None else weights  # with a start an adapted tower is kept whole
     return RowConfig(
         training=loaded.training,
         operative=loaded.operative,
-        named=[str(model.towers.arch), str(model.towers.weights)],
+        named=loaded.named,
         files=loaded.files,
+        start_problem=start_problem(loaded),
         train_data=list(loaded.experiment.train_data),
         protocol=protocol.settings,
         protocol_digest=protocol.digest,
@@ -41,10 +44,20 @@ def read(gin: str, scale: str) -> RowConfig:
         precision=optimisation.precision,
         test_precision=protocol.precision,
         validate_every=optimisation.validate_every,
-        kept_bytes=sum(tensor.nbytes for tensor in model.kept_tensors().values()),
-        state_bytes=sum(tensor.nbytes for tensor in weights) + 2 * 4 * summary.trainable,  # AdamW's two moments, float32
+        kept_bytes=sum(tensor.nbytes for tensor in kept.values()),
+        state_bytes=sum(tensor.nbytes for tensor in weights.values())
+        + 2 * 4 * summary.trainable,  # AdamW's two moments, float32
         machine={name: getattr(optimisation, name) for name in MACHINE},
     )
+
+
+def start_problem(loaded: Loaded) -> str:
+    """Why a row's START cannot be used; empty where it can, or where there is none."""
+    try:
+        loaded.check_start()
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def count(gin: str, scale: str, letters: int, captions: float, released_letters: int | None) -> Work:

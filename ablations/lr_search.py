@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from ablations import plan as planning
-from ablations.rows import TABLES, run_of
+from ablations.rows import TABLES, refuse_start, run_of
 from ablations.sweeps import own_values, sweep_rows
 from core.config import bindings_of
 from core.errors import ConfigError
@@ -52,6 +52,7 @@ class Search:
             run, missing = run_of(row, plan.scale, plan.source)
             if missing:
                 raise ConfigError(f"{self.path}: {missing}")
+            refuse_start(path, row)
             value = bindings_of(row.operative)[knob]
             if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
                 raise ConfigError(f"{self.path}: {knob} = {value!r} is not a positive number")

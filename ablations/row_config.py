@@ -16,7 +16,7 @@ from pathlib import Path
 
 from core.config import find_include, text_at
 from core.experiment.identity import UNDECISIVE, training_identity
-from core.files import ROOT, atomic_file, file_digest, in_repository
+from core.files import ROOT, atomic_file, files_digest
 
 MACHINE = tuple(sorted(name.rpartition(".")[2] for name in UNDECISIVE))  # values that decide no result
 CODE = ("core", "adapters")  # packages whose Python decides what a gin file means
@@ -61,7 +61,8 @@ class RowConfig:
 
     Args:
         training: the gin text of everything training reads; `operative` adds the protocol.
-        named: the architecture and the weights, as the file names them; `files` are digests of those that are files.
+        named: the architecture, the weights and the start, as the file names them; `files` are digests of those that are files.
+        start_problem: why the row's START cannot be used; empty where it can, or where there is none.
         protocol: the evaluation protocol, as JSON.
         precision, test_precision: precisions of training and of inference.
         kept_bytes, state_bytes: sizes of the trained weights and of a resumable state.
@@ -72,6 +73,7 @@ class RowConfig:
     operative: str
     named: list[str]
     files: str
+    start_problem: str
     train_data: list[str]
     protocol: str
     protocol_digest: str
@@ -149,11 +151,6 @@ def content_of(path: Path, scale: str) -> list | None:
     return content
 
 
-def files_digest(named: list[str]) -> str:
-    """Digests of those of the names that are files."""
-    return " ".join(file_digest(path) for path in map(in_repository, named) if path.is_file())
-
-
 class PlanCache:
     """A cache of rows in one file, keyed by content; entries of earlier code are dropped when it is written.
 
@@ -179,7 +176,7 @@ class PlanCache:
         """A gin file at a scale, read now or before.
 
         Raises:
-            ConfigError: naming file and binding; never kept.
+            ConfigError: naming file and binding; never kept, nor is a row whose START cannot be used.
         """
         content = content_of(gin, scale)
         key = digest_of([scale, content])
@@ -188,7 +185,7 @@ class PlanCache:
         if known is not None and self.digest(known.named) == known.files:
             return known
         made = self.reader(in_root(gin), scale)
-        if content is not None:
+        if content is not None and not made.start_problem:
             self.keep("rows", key, asdict(made))
         return made
 

@@ -104,12 +104,14 @@ def plan_row(path: Path, at_paper: Path, layout: Layout, scale: str, source: Sou
         cache: rows read earlier; most never change, and many share a model.
 
     Raises:
-        ConfigError: naming file and binding.
+        ConfigError: naming file and binding; or the row can be run but for its START.
     """
     row_config = cache.row(path, scale)
     run, skip_reason = "", layout.not_at_micro.get(path.stem, "") if scale != "paper" else ""
     if not skip_reason:
         run, skip_reason = run_of(row_config, scale, source)
+    if run:
+        refuse_start(path, row_config)
     return Row(
         name=path.stem,
         gin=in_root(path),
@@ -128,6 +130,12 @@ def run_of(row_config: RowConfig, scale: str, source: Source) -> tuple[str, str]
     except DataError as error:
         return "", f"not run: {error}"
     return f"{scale}-{config.digest(row_config.identity + train_data)}", ""
+
+
+def refuse_start(path: Path, row_config: RowConfig) -> None:
+    """Raise ConfigError if the START of a row that is to be trained cannot be used."""
+    if row_config.start_problem:
+        raise ConfigError(f"{path}: {row_config.start_problem}")
 
 
 def decoding_differs_from_validation(row: Row) -> bool:

@@ -120,7 +120,7 @@ def changes(plan: Plan, before: str, now: str) -> str:
         if tag != "equal":
             found += [f"- {line}" for line in old[a:b]] + [f"+ {line}" for line in new[c:d]]
     if not found:
-        return "no value of it changed: the data, an architecture or a weights file did"
+        return "no value of it changed: the data, an architecture, a weights file or a START did"
     rest = f" and {len(found) - MOST_CHANGES} more" if len(found) > MOST_CHANGES else ""
     return f"changed: {'; '.join(' '.join(line.split()) for line in found[:MOST_CHANGES])}{rest}"
 

@@ -9,6 +9,7 @@ gin files bind constructor arguments by their Python names. Two features are not
 A value that a file sets and that is set to something else below it, by the file or by one of its includes, is an error.
 """
 
+import contextlib
 import hashlib
 import importlib
 import io
@@ -123,6 +124,19 @@ def resolve_includes(scale: str) -> None:
             lambda name: find_include(name, scale) is not None,
         )
     ]
+
+
+@contextlib.contextmanager
+def set_aside() -> Iterator[None]:
+    """Put what is parsed so far aside: whatever is parsed inside is forgotten afterwards, and the first is there again."""
+    stores = (gin.config._CONFIG, gin.config._IMPORTS, gin.config._SINGLETONS, gin.config._OPERATIVE_CONFIG)
+    before = [store.copy() for store in stores]
+    try:
+        yield
+    finally:
+        gin.clear_config()
+        for store, content in zip(stores, before, strict=True):
+            store.update(content)
 
 
 def construct(cls: type[Built], path: Path | str) -> Built:

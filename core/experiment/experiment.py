@@ -13,8 +13,9 @@ from core.errors import ConfigError, UserError
 from core.experiment.identity import training_identity
 from core.experiment.optim import Optimisation
 from core.experiment.protocol import Protocol
-from core.files import file_digest, in_repository
+from core.files import files_digest
 from core.model.clip4str import CLIP4STR
+from core.weights.start import KINDS, Start, start_file
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,9 @@ class Experiment:
     """A training run, without its data root, seed and output folder (those are given where it is started).
 
     Args:
-        model: makes the model from `load_weights`: with the towers' pretrained weights, or without reading any file.
+        model: makes the model from `load_weights`, with the towers' pretrained weights or without reading any file, and
+            `start`, see `core.model.clip4str.CLIP4STR`.
+        start: a trained CLIP4STR whose weights the model begins with (`core.weights.start`); None for none.
         augment: applied to training images.
         normalisation: of training images, "clip" or "half".
         train_data: folders below DATA/train that the run learns from, together.
@@ -30,6 +33,7 @@ class Experiment:
     """
 
     model: Callable[..., CLIP4STR]
+    start: str | None
     augment: RandAugment
     normalisation: str
     train_data: tuple[str, ...]
@@ -38,6 +42,8 @@ class Experiment:
     def __post_init__(self):
         if isinstance(self.train_data, str) or not self.train_data:
             raise UserError(f"TRAIN_DATA = {self.train_data!r}: expected folders below DATA/train, e.g. ('real',)")
+        if self.start is not None and (not isinstance(self.start, str) or not self.start):
+            raise UserError(f"START = {self.start!r}: expected None, or {KINDS}")
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,9 @@ class Loaded:
     """A gin file, read: what it trains, how it is scored, and the text that says so.
 
     `training` is the gin text of everything training reads (defaults included): two files that train the same thing
-    have the same text. `operative` adds the protocol. `files` holds digests of the architecture and weights files, so
-    that other towers under the same name are another run. `blueprint` is the model without memory for its weights (on
+    have the same text. `operative` adds the protocol. `named` has the architecture, the weights and the start's model file, as
+    the gin file names them; `files` digests of those that are files, so that others under the same name are another run.
+    `blueprint` is the model without memory for its weights (on
     the meta device), for counting.
     """
 
@@ -54,6 +61,7 @@ class Loaded:
     protocol: Protocol
     training: str
     operative: str
+    named: list[str]
     files: str
     blueprint: CLIP4STR = field(repr=False, compare=False)
 
@@ -65,6 +73,17 @@ class Loaded:
     @property
     def digest(self) -> str:
         return config.digest(self.identity)
+
+    def check_start(self) -> None:
+        """Read the START, if there is one, and compare it with the model.
+
+        Raises:
+            UserError: it cannot be read, or does not fit the model; one line that names the culprit and the fix.
+        """
+        if self.experiment.start is not None:
+            with MetaDevice():  # without the adapter, which may replace layers of the towers, and comes after the start
+                model = self.experiment.model(load_weights=False, adapter=None)
+            Start(self.experiment.start).fits(model)
 
 
 class MetaDevice(DeviceContext):
@@ -88,7 +107,8 @@ def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -
     config.parse(path, scale, bindings)
     experiment = config.construct(Experiment, path)
     with MetaDevice():
-        model = config.construct_with(partial(experiment.model, load_weights=False), path)
+        # both are given, as what gin fills in becomes part of the identity
+        model = config.construct_with(partial(experiment.model, load_weights=False, start=None), path)
     training = config.operative()
     protocol = config.construct(Protocol, path)
     if protocol.output == "cross" and model.cross_decoder is None:
@@ -96,6 +116,7 @@ def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -
     if protocol.fast_cross and model.cross_decoder is None:
         raise ConfigError(f"{path}: FAST_CROSS = True changes nothing: the model has no cross-modal branch")
     config.refuse_unread(path, bindings)
-    named = (in_repository(str(name)) for name in (model.towers.arch, model.towers.weights))
-    files = " ".join(file_digest(file) for file in named if file.is_file())
-    return Loaded(experiment, protocol, training, config.operative(), files, model)
+    named = [str(model.towers.arch), str(model.towers.weights)]
+    if experiment.start is not None:
+        named.append(start_file(experiment.start))
+    return Loaded(experiment, protocol, training, config.operative(), named, files_digest(named), model)

@@ -23,7 +23,8 @@ UNDECISIVE = frozenset(  # settings of the machine: recorded with a run, but not
         "workers",
     )
 )
-BY_CONTENT = frozenset({"core.data.render.page.Page.fonts"})  # where a font lies decides no pixel, its digest is counted
+# By first names: where a font or a start lies decides nothing, its digest is counted.
+BY_CONTENT = frozenset({"core.data.render.page.Page.fonts", "core.experiment.Experiment.start"})
 
 # Values that were added after worlds had been rendered and models trained, by first names (core.moved). At the value given here
 # everything is as before, so it does not count, and those worlds and runs keep their identity. A new argument of anything that
@@ -49,7 +50,7 @@ def training_identity(text: str, files: str) -> str:
 
     Args:
         text: the gin text of everything that training reads, defaults included.
-        files: digests of the architecture and weights files.
+        files: digests of the architecture, the weights and the start, as far as these are files.
     """
     return "\n".join([*decisive(text, UNDECISIVE), files])
 
@@ -61,7 +62,7 @@ def world_identity(text: str, materials: str) -> str:
         text: the gin text of everything that rendering reads, defaults included.
         materials: everything else that decides them, see `core.data.micro.World.materials`.
     """
-    return "\n".join([*decisive(text, BY_CONTENT), materials])
+    return "\n".join([*decisive(text, frozenset()), materials])
 
 
 def decisive(text: str, left_out: Collection[str]) -> list[str]:
@@ -77,4 +78,4 @@ def counts(name: str, value: object, left_out: Collection[str]) -> bool:
     """Whether a value is part of the identity; the scope before its name (`regular/core.data...`) does not matter."""
     bare = name.rpartition("/")[2]
     first = with_first_names(bare)
-    return bare not in left_out and (first not in CAME_LATER or value != CAME_LATER[first])
+    return bare not in left_out and first not in BY_CONTENT and (first not in CAME_LATER or value != CAME_LATER[first])

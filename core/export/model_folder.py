@@ -110,11 +110,13 @@ def of_training(run: Path) -> dict[str, Any]:
     record = read_record(run / "provenance.json")
     files = [Path(word) for word in record.get("command", ()) if str(word).endswith(".gin")]
     train = record.get("train", {})
+    start = train.get("start")
     return {
         "table row": ", ".join(rows_of(run, "/".join(files[0].with_suffix("").parts[-2:]) if files else "")),
         "data fingerprint": record.get("data_fingerprint"),
         "images": train.get("images"),
         "steps": train.get("steps"),
+        "began with": start and f"{start['taken']:,} weights of a trained CLIP4STR (digest {start['digest']})",
         "seed": record.get("seed"),
         "precision": record.get("precision"),
         "device": record.get("device"),

@@ -55,6 +55,8 @@ class CLIP4STR(nn.Module):
         block_image_gradient: the cross-modal branch sends no gradient to the image tower (section III-B).
         predicted_context: in training the cross decoder's context is the visual branch's prediction, not the label.
         load_weights: fill the towers with their pretrained weights before anything is frozen or adapted.
+        start: fills the model with another one's weights after that (`core.weights.start.Start.fill`); what it returns is
+            kept as `begun`.
 
     Raises:
         UserError: a value is out of its range, or a switch is set that could change nothing.
@@ -76,6 +78,7 @@ class CLIP4STR(nn.Module):
         block_image_gradient: bool,
         predicted_context: bool,
         load_weights: bool,
+        start: Callable[["CLIP4STR"], object] | None = None,
     ):
         super().__init__()
         check_charsets(charset_size, caption_charset_size)
@@ -97,6 +100,7 @@ class CLIP4STR(nn.Module):
             self.captions = CaptionReader(self.tokenizer, self.caption_charset, self.caption_tokenizer)
         if load_weights:  # before the adapter is made: a ladder is pruned from the tower's pretrained weights
             towers.load_pretrained()
+        self.begun = start(self) if start is not None else None
         freezing.apply(towers)
         before = list(self.parameters())  # kept alive: an adapter may replace some, and their identity must not pass on
         known = {id(parameter) for parameter in before}  # of before the adapter, so the rest are the adapter's
@@ -112,9 +116,9 @@ class CLIP4STR(nn.Module):
         return 0 if self.cross_decoder is None else self.caption_tokenizer.truncated
 
     def kept_tensors(self) -> dict[str, Tensor]:
-        """The tensors to save: all, or for an adapted tower all but its frozen pretrained weights."""
+        """The tensors to save: all, or of an adapted tower all but frozen weights that are the pretrained file's."""
         tensors = self.state_dict()
-        if self.adapter is None or self.towers.weights is None:
+        if self.adapter is None or self.towers.weights is None or self.begun is not None:
             return tensors
         added = {id(parameter) for parameter in self.towers.added()}
         ours = {name for name, parameter in self.named_parameters() if parameter.requires_grad or id(parameter) in added}

@@ -150,7 +150,11 @@ class Run:
         """Write the trained model, and remove the state."""
         self.monitor.flush()
         if self.team.is_main:
-            content = {"train": train_record(self.words, self.steps), "finished": now(), "undecodable": self.ledger.as_dict()}
+            content = {
+                "train": train_record(self.words, self.steps, self.model.begun),
+                "finished": now(),
+                "undecodable": self.ledger.as_dict(),
+            }
             content |= {"captions_cut": self.model.captions_cut, "skipped_steps": self.monitor.skipped}
             write_json(self.out / "provenance.json", {**self.record, **content})
             for reason, entry in content["undecodable"].items():

@@ -29,12 +29,15 @@ from core.train.record import describe, finished, identity, state_identity, trai
 from core.train.state import drop_after, resume, run_lock
 from core.train.step import Trained
 from core.train.validation import validation_words
+from core.weights.start import Start
 
 
 def build_model(loaded: Loaded, seed: int) -> CLIP4STR:
-    """The model as training starts: seeded random weights, then the towers' pretrained ones."""
+    """The model as training starts: seeded random weights, then the towers' pretrained ones, then those of START."""
+    name = loaded.experiment.start
+    start = Start(name).fill if name is not None else None  # before the seed, as reading it draws random numbers
     torch.manual_seed(seed)
-    model = loaded.experiment.model(load_weights=True)
+    model = loaded.experiment.model(load_weights=True, start=start)
     model.normalisation = loaded.experiment.normalisation
     if loaded.experiment.optimisation.compile:
         compile_blocks(model)
@@ -53,6 +56,7 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int, log_every: int = LOG
 
     Raises:
         DataError: the data cannot be used, or went away.
+        UserError: the START cannot be used.
         Interrupted: a signal asked to stop.
         TrainingError: too many losses are not finite, one has exploded, or a whole batch cannot be decoded.
         OSError: a file could not be written, or another process trains here.
@@ -66,6 +70,7 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int, log_every: int = LOG
     if len(kinds := set(team.gather(precision))) > 1:
         raise TrainingError(f"the processes would compute in {' and '.join(sorted(kinds))}; set Optimisation.precision = 'no'")
     optimisation.accumulation(team.size)  # refuses a team that cannot share the batch before anything is opened
+    loaded.check_start()
     roots = train_roots(data, loaded.experiment.train_data)
     record = {**provenance(data, fingerprint(*roots), seed), "processes": team.size, "precision": name_of(precision)}
     if finished(out, identity(loaded, record)):
@@ -162,7 +167,7 @@ def resume_or_start(run: Run) -> int:
         describe(run.model, run.loaded, run.words, run.validation, run.steps, run.team.size)
         with atomic_file(run.out / "operative.gin") as partial:
             partial.write_text(run.loaded.operative)
-        write_json(run.out / "provenance.json", {**run.record, "train": train_record(run.words, run.steps)})
+        write_json(run.out / "provenance.json", {**run.record, "train": train_record(run.words, run.steps, run.model.begun)})
         drop_after(run.out / "metrics.jsonl", start)
         (run.out / "bad-step.json").unlink(missing_ok=True)
     run.team.wait()

@@ -1,1 +1,1 @@
-"""Safe loading and saving of weights: pretrained towers, our own checkpoints, released CLIP4STR checkpoints."""
+"""Safe loading and saving of weights: pretrained towers, our own checkpoints, released CLIP4STR checkpoints; START."""

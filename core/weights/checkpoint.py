@@ -24,7 +24,8 @@ DESCRIPTION = "model.json"
 def save_model(model: CLIP4STR, training: str, identity: dict, folder: Path) -> None:
     """Write model.json (what builds the model, and what it was trained from), then model.safetensors, each whole.
 
-    Of an adapted tower only what was trained is written; it loads on top of the pretrained weights file again.
+    Of an adapted tower only what was trained is written, and loads on top of the pretrained weights file again; if it began
+    with a START, it is written whole.
 
     Args:
         training: the gin text that builds the model.
@@ -38,7 +39,7 @@ def save_model(model: CLIP4STR, training: str, identity: dict, folder: Path) -> 
     if len(kept) < len(model.state_dict()):
         description["backbone"] = {"weights": model.towers.weights, **left_out_digests(model)}
     write_json(folder / DESCRIPTION, description)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in kept.items()}
+    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in kept.items()}  # VeRA's share memory
     with atomic_file(folder / WEIGHTS) as partial:
         safetensors.torch.save_file(tensors, partial)
 

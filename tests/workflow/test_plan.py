@@ -74,6 +74,7 @@ def made_up(text: str, named: list[str], files: str) -> RowConfig:
         operative=text,
         named=named,
         files=files,
+        start_problem="",
         train_data=["real"],
         protocol="{}",
         protocol_digest="0",
