@@ -210,9 +210,9 @@ class CLIP4STR(nn.Module):
     @torch.inference_mode()
     def encode(self, images: Tensor) -> Tensor:
         """The image memory, which every way of decoding shares: B 3 H W to B M D."""
-        if len(images) > LAUNCH_BOUND:
-            return self.image_memory(images)
-        return replayed(image_memory, self, [], images)
+        if pays(self, images.device) and len(images) <= LAUNCH_BOUND:
+            return replayed(image_memory, self, [], images)
+        return self.image_memory(images)
 
     @torch.inference_mode()
     def decode(self, image_memory: Tensor, refine_steps: int = 1, decode: str = "ar", fast_cross: bool = False) -> Prediction:

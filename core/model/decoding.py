@@ -41,7 +41,7 @@ class Prediction:
 def nar_pass(decoder: Decoder, memory: list[KeysValues], tokenizer: Tokenizer) -> Tensor:
     """The non-autoregressive first pass ("Cloze" in Table IX): every output reads [B] alone."""
     keys = memory[0].keys
-    return replayed(cloze, decoder, memory, torch.full((len(keys), 1), tokenizer.bos, device=keys.device))
+    return replayed(cloze, decoder, memory, torch.full((keys.shape[0], 1), tokenizer.bos, device=keys.device))
 
 
 def cloze(decoder: Decoder, memory: list[KeysValues], ids: Tensor) -> Tensor:
