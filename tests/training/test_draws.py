@@ -15,7 +15,7 @@ def training(world_folder, tmp_path, monkeypatch):
     """Trains without computing: the words and the reading orders of every pass."""
     words, orders = [], []
 
-    def watched(model, images, batch, permutations):
+    def watched(model, images, batch, permutations, tokens):
         words.append(tuple(batch))
         orders.append(permutations.clone())
         loss = sum(parameter.sum() for parameter in model.parameters() if parameter.requires_grad) * 0.0 + 1.0

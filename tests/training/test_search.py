@@ -26,7 +26,7 @@ def search(tmp_path, scale="smoke", data=None, **changes):
 
 
 @pytest.mark.parametrize(
-    ("scale", "own", "length"), [("micro", 0.012, "TRAIN_STEPS = 300"), ("smoke", 0.012, "TRAIN_STEPS = 2")]
+    ("scale", "own", "length"), [("micro", 0.032, "TRAIN_STEPS = 960"), ("smoke", 0.032, "TRAIN_STEPS = 2")]
 )
 def test_a_search_is_short_trainings_around_the_rows_own_value(tmp_path, scale, own, length):
     made = search(tmp_path, scale)
@@ -54,7 +54,7 @@ def test_epochs_are_shortened_where_a_row_counts_in_them():
         ({"shares": 0.5}, "sweep: shares is 0.5; expected a list of values"),
         ({"from": ""}, "expected `from`, a gin file, and one knob; it names ENCODER_LR"),
         ({"DROPOUT": [0.0]}, "one knob; it names DROPOUT, ENCODER_LR"),
-        ({"ENCODER_LR": {"times": [0.5, 2]}}, "own ENCODER_LR = 0.012 is not among the values; add 1 to `times`"),
+        ({"ENCODER_LR": {"times": [0.5, 2]}}, "own ENCODER_LR = 0.032 is not among the values; add 1 to `times`"),
         ({"ENCODER_LR": ["fast"]}, "ENCODER_LR = 'fast'"),
     ],
 )

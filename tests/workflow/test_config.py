@@ -154,7 +154,7 @@ def test_lines_below_a_scale_in_brackets_count_at_that_scale(tmp_path):
             f"include '{BASELINE}'\nDROPOUT = 0.3\n[micro]\nDROPOUT = 0.4",
             r"row.gin:2: DROPOUT .*; move the first below \[paper\]",
         ),
-        (f"include '{BASELINE}'\nBATCH = 32\ninclude 'ablations/scale/{{scale}}.gin'", "row.gin:2: BATCH = 32 has no effect"),
+        (f"include '{BASELINE}'\nBATCH = 48\ninclude 'ablations/scale/{{scale}}.gin'", "row.gin:2: BATCH = 48 has no effect"),
         (
             f"include '{BASELINE}'\nWEIGHTS = None\ninclude 'ablations/variants/large.gin'",
             "row.gin:2: WEIGHTS = None has no effect",

@@ -168,7 +168,7 @@ def test_order_baseline_and_reasons_may_name_rows_of_a_sweep(study):
     )
     assert list(rows) == ["encoder-lr-x0.5", "dropout0.3", "none", "dropout0.2"]
     assert rows["dropout0.3"].skip_reason == "too large" and not rows["dropout0.3"].runnable
-    assert "ENCODER_LR = 0.006\n" in rows["encoder-lr-x0.5"].config.operative and rows["encoder-lr-x0.5"].config.steps == 3
+    assert "ENCODER_LR = 0.016\n" in rows["encoder-lr-x0.5"].config.operative and rows["encoder-lr-x0.5"].config.steps == 3
     assert set(read_layout(study.folder.name).rows) == set(rows)
     assert "dropout0.2" in plan.listed(study.folder.name, plan.tables[study.folder.name]).row.to_list()
 

@@ -211,7 +211,7 @@ def test_a_search_is_trainings_of_the_workflow(copy):
     assert done.returncode == 0, output
     assert jobs_of(output) == {"trial": 2, "lr_search": 1, "total": 3}
     content = json.loads((copy / "results/tables/smoke/lr_search.json").read_text())
-    assert [trial["value"] for trial in content["trials"]] == [0.006, 0.012] and content["chosen"] in (0.006, 0.012)
+    assert [trial["value"] for trial in content["trials"]] == [0.016, 0.032] and content["chosen"] in (0.016, 0.032)
     assert {trial["steps"] for trial in content["trials"]} == {2} and {trial["n"] for trial in content["trials"]} == {8}
     again = snakemake(copy, "lr_search", "--config", "scale=smoke")
     assert "Nothing to be done" in again.stdout + again.stderr
