@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from core.charset import SUFFIX
 from core.config import find_include, text_at
 from core.experiment.identity import UNDECISIVE, training_identity
 from core.files import ROOT, atomic_file, file_digest, in_repository
@@ -23,6 +24,7 @@ CODE = ("core", "adapters")  # packages whose Python decides what a gin file mea
 LIBRARIES = ("gin-config", "torch", "open_clip_torch", "timm", "peft")
 MOST = 2000  # entries, of about 10 kB
 INCLUDE = re.compile(r"""^\s*include\s+(['"])(?P<path>[^'"]+)\1\s*(#.*)?$""")
+CHARSET = re.compile(rf"""(['"])(?P<path>[^'"]+{re.escape(SUFFIX)})\1""")
 IMPORT = re.compile(r"^\s*(?:from|import)\s+(?P<package>\w+)")
 
 
@@ -128,7 +130,9 @@ def version_of(library: str) -> str:
 
 
 def content_of(path: Path, scale: str) -> list | None:
-    """A gin file at a scale without its comments, and all it includes; None where that cannot be told from the text.
+    """A gin file at a scale without its comments, all it includes and digests of the charset files it names.
+
+    None where that cannot be told from the text.
 
     That is so for an include without a plain path, or where Python of elsewhere is imported.
     """
@@ -138,6 +142,7 @@ def content_of(path: Path, scale: str) -> list | None:
         imported = IMPORT.match(line)
         if imported and imported["package"] not in (*CODE, "__gin__"):
             return None
+        content += [file_digest(file) for name in CHARSET.finditer(line) if (file := in_repository(name["path"])).is_file()]
         if not line.lstrip().startswith("include"):
             continue
         include = INCLUDE.match(line)
