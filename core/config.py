@@ -75,12 +75,11 @@ def replace_values(arguments: Collection[str], replace: Callable[[str, object], 
         (key, name) for key, values in bound.items() for name in values if f"{key[1].rpartition('.')[2]}.{name}" in arguments
     ]
     for key, name in places:
-        while repr(value := bound[key][name]).startswith("%"):  # a macro, which may be another macro's value
-            key, name = (repr(value)[1:], "gin.macro"), "value"
-            if key not in bound:  # gin says so itself when it is used
-                break
-        else:
-            bound[key][name] = replace(key[0] if key[1] == "gin.macro" else f"{key[1].rpartition('.')[2]}.{name}", value)
+        value, called = bound[key][name], f"{key[1].rpartition('.')[2]}.{name}"
+        while repr(value).startswith("%") and (macro := (repr(value)[1:], "gin.macro")) in bound:  # a macro may name a macro
+            key, name, called, value = macro, "value", macro[0], bound[macro]["value"]
+        if not repr(value).startswith("%"):  # a macro that is not set: gin says so when it is used
+            bound[key][name] = replace(called, value)
 
 
 def scales_read(scale: str) -> tuple[str, ...]:

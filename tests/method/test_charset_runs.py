@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from ablations.row_config import content_of
-from core import moved
+from core import config, moved
 from core.charset import CHARSET_36, CHARSET_94
 from core.data.lmdb import write_lmdb
 from core.errors import ConfigError
@@ -104,6 +104,8 @@ def test_protocols_that_were_recorded_by_size(smoke):
     assert old["scoring_charset_size"] == 36 and "scoring_charset" not in old
     assert moved.with_new_settings(old) == moved.with_new_settings(recorded) == recorded
     assert Protocol.recorded(old).settings == smoke.protocol.settings
+    named = {name: value for name, value in old.items() if name not in ("batch", "output")}
+    assert smoke.protocol.digest == config.digest(json.dumps(named, sort_keys=True))
     with pytest.raises(TypeError):
         Protocol.recorded({**old, "scoring_charset_size": 12})
 
