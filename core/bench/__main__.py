@@ -77,7 +77,7 @@ OPTIONS = {  # what several verbs have; each gives its own default
         "choices": GUESSES,
         "help": "whether earlier readings (first guess, other branch, orders) agree in every word or in no letter",
     },
-    "--repeats": {"type": at_least(1), "help": "measurements of each, after one that is not counted"},
+    "--repeats": {"type": at_least(1), "help": "measurements of each, after one that is not counted (on a GPU three)"},
     "--precision": {"choices": PRECISIONS, "help": "precision of tower and the rest alike; no is float32"},
     "--images": {"type": at_least(1), "help": "images of one measurement, drawn at random"},
 }
