@@ -49,6 +49,8 @@ def schedule(warmup: float) -> str:
 
 
 FACTS: dict[str, Callable[[Loaded], object]] = {
+    "characters": lambda loaded: len(loaded.blueprint.tokenizer.charset),
+    "caption_characters": lambda loaded: len(loaded.blueprint.caption_charset),
     "frozen": lambda loaded: summarise(loaded.blueprint).frozen,
     "encoders": lambda loaded: summarise(loaded.blueprint).encoders_trainable,
     "operations": lambda loaded: len(loaded.experiment.augment.operations),
@@ -62,6 +64,8 @@ FACTS: dict[str, Callable[[Loaded], object]] = {
     "eq8": lambda loaded: "nothing after the first [E]",
 }
 SET_BY = {  # what a fact is made of
+    "characters": "core.model.clip4str.CLIP4STR.charset",
+    "caption_characters": "core.model.clip4str.CLIP4STR.caption_charset",
     "frozen": "core.model.freezing.Freezing.text",
     "encoders": "core.model.freezing.Freezing.text",
     "operations": "core.data.augment.RandAugment.operations",

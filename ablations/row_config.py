@@ -14,15 +14,17 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from core.charset import SUFFIX
 from core.config import find_include, text_at
 from core.experiment.identity import UNDECISIVE, training_identity
-from core.files import ROOT, atomic_file, files_digest
+from core.files import ROOT, atomic_file, file_digest, files_digest, in_repository
 
 MACHINE = tuple(sorted(name.rpartition(".")[2] for name in UNDECISIVE))  # values that decide no result
 CODE = ("core", "adapters")  # packages whose Python decides what a gin file means
 LIBRARIES = ("gin-config", "torch", "open_clip_torch", "timm", "peft")
 MOST = 2000  # entries, of about 10 kB
 INCLUDE = re.compile(r"""^\s*include\s+(['"])(?P<path>[^'"]+)\1\s*(#.*)?$""")
+CHARSET = re.compile(rf"""(['"])(?P<path>[^'"]+{re.escape(SUFFIX)})\1""")
 IMPORT = re.compile(r"^\s*(?:from|import)\s+(?P<package>\w+)")
 
 
@@ -130,7 +132,9 @@ def version_of(library: str) -> str:
 
 
 def content_of(path: Path, scale: str) -> list | None:
-    """A gin file at a scale without its comments, and all it includes; None where that cannot be told from the text.
+    """A gin file at a scale without its comments, all it includes and digests of the charset files it names.
+
+    None where that cannot be told from the text.
 
     That is so for an include without a plain path, or where Python of elsewhere is imported.
     """
@@ -140,6 +144,7 @@ def content_of(path: Path, scale: str) -> list | None:
         imported = IMPORT.match(line)
         if imported and imported["package"] not in (*CODE, "__gin__"):
             return None
+        content += [file_digest(file) for name in CHARSET.finditer(line) if (file := in_repository(name["path"])).is_file()]
         if not line.lstrip().startswith("include"):
             continue
         include = INCLUDE.match(line)

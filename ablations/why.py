@@ -13,6 +13,7 @@ from core.evaluate.done import MODEL, PREDICTIONS
 from core.evaluate.staleness import stale
 
 MOST_CHANGES = 12  # differing values that are listed
+LONGEST = 160  # characters shown of one of them: a charset may have thousands
 
 
 def why(plan: Plan, name: str) -> list[str]:
@@ -121,8 +122,10 @@ def changes(plan: Plan, before: str, now: str) -> str:
             found += [f"- {line}" for line in old[a:b]] + [f"+ {line}" for line in new[c:d]]
     if not found:
         return "no value of it changed: the data, an architecture, a weights file or a START did"
+    lines = [" ".join(line.split()) for line in found[:MOST_CHANGES]]
+    lines = [line if len(line) <= LONGEST else f"{line[:LONGEST]}... ({len(line):,} characters)" for line in lines]
     rest = f" and {len(found) - MOST_CHANGES} more" if len(found) > MOST_CHANGES else ""
-    return f"changed: {'; '.join(' '.join(line.split()) for line in found[:MOST_CHANGES])}{rest}"
+    return f"changed: {'; '.join(lines)}{rest}"
 
 
 def rows_of(path: Path) -> list[dict]:

@@ -15,7 +15,7 @@ import importlib
 import io
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -62,6 +62,25 @@ def parse(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) 
             if value is gin.REQUIRED or repr(value) == "%gin.REQUIRED":
                 key = scope if selector == "gin.macro" else f"{selector}.{name}"
                 raise ConfigError(f"{path}: {key} is required here and has no value; add a line like `{key} = ...`")
+
+
+def replace_values(arguments: Collection[str], replace: Callable[[str, object], object]) -> None:
+    """Replace values of the parsed configuration before anything is built; where a macro carries one, the macro's.
+
+    Args:
+        arguments: like "CLIP4STR.charset".
+        replace: from the name that has the value, a macro's or the argument's, and the value, to the new value.
+    """
+    bound = gin.config._CONFIG
+    places = [
+        (key, name) for key, values in bound.items() for name in values if f"{key[1].rpartition('.')[2]}.{name}" in arguments
+    ]
+    for key, name in places:
+        value, called = bound[key][name], f"{key[1].rpartition('.')[2]}.{name}"
+        while repr(value).startswith("%") and (macro := (repr(value)[1:], "gin.macro")) in bound:  # a macro may name a macro
+            key, name, called, value = macro, "value", macro[0], bound[macro]["value"]
+        if not repr(value).startswith("%"):  # a macro that is not set: gin says so when it is used
+            bound[key][name] = replace(called, value)
 
 
 def scales_read(scale: str) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ FACTS = {  # columns that are not an accuracy, and how many decimals they show
     "milliseconds": 2,  # to read an image, see core.bench
 }
 DEFAULT_FIGURES = ("forest", "curves")
-PROTOCOL_SETTINGS = ("normalisation", "decode", "refine_steps", "fast_cross", "scoring_charset_size", "precision")
+PROTOCOL_SETTINGS = ("normalisation", "decode", "refine_steps", "fast_cross", "scoring_charset", "precision")
 KEYS = {  # of table.yaml, with the type of each value
     "title": (str, "text"),
     "about": (str, "text"),

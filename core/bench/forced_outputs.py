@@ -14,7 +14,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from core.bench.words import GUESSES
+from core.bench.words import GUESSES, letters_of
 from core.charset import LOWER
 from core.errors import UserError
 from core.model.attention import KeysValues
@@ -25,9 +25,9 @@ from core.model.replay import forget
 BIAS = 1e4  # far above any logit, within the range of half precision
 
 
-def other(word: str) -> str:
-    """A word of the same length that differs in every letter."""
-    return word.translate(str.maketrans(LOWER, LOWER[1:] + LOWER[:1]))
+def other(word: str, letters: str = LOWER) -> str:
+    """A word of the same length and letters that differs in every place."""
+    return word.translate(str.maketrans(letters, letters[1:] + letters[:1]))
 
 
 class ForcedDecoder:
@@ -117,7 +117,7 @@ class ForcedOutputs:
     """The words that both decoders of a model are forced to read."""
 
     def __init__(self, model: CLIP4STR):
-        self.tokenizer = model.tokenizer
+        self.tokenizer, self.letters = model.tokenizer, letters_of(model.tokenizer.charset)
         branches = (model.visual_decoder, model.cross_decoder)
         self.decoders = [ForcedDecoder(decoder) for decoder in branches if decoder is not None]
 
@@ -140,10 +140,10 @@ class ForcedOutputs:
             for decoder in self.decoders:
                 decoder.force(bias, bias, chained=False)
             return
-        changed = [other(word) for word in words]
+        changed = [other(word, self.letters) for word in words]
         self.decoders[0].force(bias, self.bias(changed), chained=True)
         for cross in self.decoders[1:]:
-            differing = self.bias([other(word) for word in changed])
+            differing = self.bias([other(word, self.letters) for word in changed])
             cross.force(differing, differing, chained=True)
 
     def bias(self, words: list[str]) -> Tensor:
@@ -180,6 +180,8 @@ def forced_outputs(model: CLIP4STR) -> Iterator[ForcedOutputs]:
 def forced_in_training(model: CLIP4STR, words: list[str], guesses: str) -> Iterator[None]:
     """Let the visual branch read these words in training, whatever the order, or with "wrong" others in every order."""
 
+    letters = letters_of(model.tokenizer.charset)
+
     def after_pass(decoder: nn.Module, inputs: tuple, logits: Tensor) -> Tensor:
         outputs = max(map(len, words)) + 1
         orders = logits.shape[0] * logits.shape[1] // (len(words) * outputs)
@@ -187,7 +189,7 @@ def forced_in_training(model: CLIP4STR, words: list[str], guesses: str) -> Itera
         for _ in range(orders):
             ids = model.tokenizer.encode(read)[:, 1:].clamp(max=logits.shape[-1] - 1)  # B N
             bias.append(torch.nn.functional.one_hot(ids, logits.shape[-1]))
-            read = [other(word) for word in read] if guesses == "wrong" else read
+            read = [other(word, letters) for word in read] if guesses == "wrong" else read
         return logits + BIAS * torch.stack(bias, 1).to(logits).view(logits.shape)  # B KN C or BK N C
 
     with model.visual_decoder.register_forward_hook(after_pass):  # a handle is a context that removes the hook

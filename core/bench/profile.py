@@ -16,7 +16,7 @@ from core.bench.forced_outputs import forced_outputs
 from core.bench.measure import WARMUP, Measurement, build, measurement, report
 from core.bench.read import forget_captions, reading, tower_forward, way_of
 from core.bench.train import tower_step, training_steps
-from core.bench.words import draw_words
+from core.bench.words import draw_words, letters_of
 from core.model.clip4str import CLIP4STR
 from core.runtime.clock import clock
 
@@ -77,7 +77,7 @@ def parts_of(
     """
     model, loaded, device = build(row, scale)
     images = torch.randn(batch, 3, *model.train(what == "train").towers.image_size, device=device)
-    (words,) = draw_words(lengths, batch, 1, model.visual_decoder.max_outputs)
+    (words,) = draw_words(lengths, batch, 1, model.visual_decoder.max_outputs, letters_of(model.tokenizer.charset))
     watch = Stopwatch(device)
     with ExitStack() as stack:
         if what == "train":

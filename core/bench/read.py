@@ -13,7 +13,7 @@ from torch import Tensor
 
 from core.bench.forced_outputs import ForcedOutputs, forced_outputs
 from core.bench.measure import Measurement, Ready, build, compare, report, take_turns
-from core.bench.words import MEANINGS, draw_words, mean_letters
+from core.bench.words import MEANINGS, draw_words, letters_of, mean_letters
 from core.experiment.protocol import Protocol
 from core.model.clip4str import CLIP4STR
 from core.runtime.precision import autocast, name_of
@@ -116,7 +116,7 @@ def read_costs(
     model, loaded, device = build(row, scale)
     protocol = replace(loaded.protocol, precision=precision or loaded.protocol.precision)
     for batch in batches:
-        words = draw_words(lengths, batch, repeats, model.visual_decoder.max_outputs)
+        words = draw_words(lengths, batch, repeats, model.visual_decoder.max_outputs, letters_of(model.tokenizer.charset))
         images = torch.randn(batch, 3, *model.eval().towers.image_size, device=device)
         tower = tower_forward(model, images, protocol.precision)
         with forced_outputs(model) as outputs:

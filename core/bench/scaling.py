@@ -11,7 +11,7 @@ from core.bench.forced_outputs import forced_outputs
 from core.bench.measure import Measurement, build, compare, report, spread, take_turns
 from core.bench.read import forced_reading
 from core.bench.train import training_steps
-from core.bench.words import random_words
+from core.bench.words import letters_of, random_words
 from core.experiment.experiment import Loaded
 from core.files import write_json
 from core.model.clip4str import CLIP4STR
@@ -37,7 +37,7 @@ def read(built: Built, batch: int, letters: int, guesses: str = "right", passes:
     """Reading `passes` batches of words whose outputs are forced, ready to be timed."""
     model, loaded, device = built
     images = torch.randn(batch, 3, *model.towers.image_size, device=device)
-    words = [random_words([letters] * batch, random.Random(letters))]
+    words = [random_words([letters] * batch, random.Random(letters), letters_of(model.tokenizer.charset))]
 
     def run() -> None:
         with forced_outputs(model.eval()) as outputs:
@@ -51,7 +51,7 @@ def train(built: Built, batch: int, letters: int) -> Timed:
     """A training step in float32, ready to be timed."""
     model, loaded, device = built
     images = torch.randn(batch, 3, *model.train().towers.image_size, device=device)
-    words = [[random_words([letters] * batch, random.Random(0))]]
+    words = [[random_words([letters] * batch, random.Random(0), letters_of(model.tokenizer.charset))]]
     return training_steps(model, loaded.experiment.optimisation, "no", images, words, "right")(0)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from core.bench.forced_outputs import forced_in_training
 from core.bench.measure import Measurement, Ready, build, compare, report, take_turns
-from core.bench.words import MEANINGS, draw_words, mean_letters
+from core.bench.words import MEANINGS, draw_words, letters_of, mean_letters
 from core.experiment.experiment import Loaded
 from core.experiment.operations import training
 from core.experiment.optim import Optimisation
@@ -89,7 +89,7 @@ def train_costs(
     """
     model, loaded, device = build(row, scale)
     for batch in batches:
-        drawn = draw_words(lengths, batch, repeats, model.visual_decoder.max_outputs)
+        drawn = draw_words(lengths, batch, repeats, model.visual_decoder.max_outputs, letters_of(model.tokenizer.charset))
         words = [[[word[: model.max_letters] for word in one]] for one in drawn]
         images = torch.randn(batch, 3, *model.train().towers.image_size, device=device)
         tower = tower_step(model, images, precision)

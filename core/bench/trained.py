@@ -16,7 +16,6 @@ from core.bench.measure import Measurement, Seconds, compare, device_name, repor
 from core.bench.read import REFERENCE, Way, reading, tower_forward, way_of
 from core.bench.words import mean_letters
 from core.data.benchmarks import benchmarks_of
-from core.data.labels import PUBLISHED_RULES
 from core.data.loading import Words, collate, open_words
 from core.data.transforms import ToTensor
 from core.errors import DataError, UserError
@@ -34,7 +33,7 @@ NOTE = (
 )
 
 
-def sample_images(model: CLIP4STR, data: Path, normalisation: str, count: int, seed: int = 0) -> tuple[Tensor, list[str]]:
+def sample_images(model: CLIP4STR, data: Path, protocol: Protocol, count: int, seed: int = 0) -> tuple[Tensor, list[str]]:
     """At most `count` images of all benchmarks below data/test together, and their labels: N 3 H W.
 
     A benchmark that cannot be opened is reported and left out, as in an evaluation.
@@ -45,10 +44,10 @@ def sample_images(model: CLIP4STR, data: Path, normalisation: str, count: int, s
     lmdbs = []
     for name, folder in benchmarks_of(data).items():
         try:
-            lmdbs += open_words(folder, *PUBLISHED_RULES)
+            lmdbs += open_words(folder, *protocol.label_rules)
         except DataError as error:
             print(f"{name}: left out: {error}", file=sys.stderr)
-    words = Words(lmdbs, ToTensor(model.towers.image_size, normalisation))
+    words = Words(lmdbs, ToTensor(model.towers.image_size, protocol.normalisation))
     examples = []
     for position in random.Random(seed).sample(range(len(words)), len(words)):
         if len(examples) == count:
@@ -100,7 +99,7 @@ def measure_trained(
     """
     ways, protocol = ways_of(model, protocols), next(iter(protocols.values()))
     device, precision = next(model.parameters()).device, protocol.precision
-    pictures, labels = sample_images(model, data, protocol.normalisation, images)
+    pictures, labels = sample_images(model, data, protocol, images)
     batches = [part.to(device) for part in pictures.split(batch)]
     tasks = {REFERENCE: lambda number: tower_forward(model, batches[number % len(batches)], precision)}
     for way in dict.fromkeys(way for row in ways.values() for way in row.values()):

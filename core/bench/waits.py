@@ -22,7 +22,7 @@ from core.bench.forced_outputs import forced_outputs
 from core.bench.measure import build, device_name
 from core.bench.read import forced_reading
 from core.bench.train import training_steps
-from core.bench.words import draw_words
+from core.bench.words import draw_words, letters_of
 from core.files import ROOT
 from core.model.transfer import Download
 from core.runtime.compute import pick_device
@@ -117,7 +117,7 @@ def counts(row: str, scale: str, batch: int, lengths: str, guesses: str) -> Iter
     """Waits of a training step without logging, and of one reading, of a row with random weights on made-up images."""
     model, loaded, device = build(row, scale)
     images = torch.randn(batch, 3, *model.towers.image_size, device=device)
-    words = draw_words(lengths, batch, 2, model.visual_decoder.max_outputs)
+    words = draw_words(lengths, batch, 2, model.visual_decoder.max_outputs, letters_of(model.tokenizer.charset))
     labels = [[[word[: model.max_letters] for word in one]] for one in words]
     optimisation = loaded.experiment.optimisation
     steps = training_steps(model.train(), optimisation, optimisation.precision, images, labels, guesses)

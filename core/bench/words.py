@@ -26,12 +26,20 @@ def typical_lengths(count: int, rng: random.Random) -> list[int]:
     return rng.sample([known[place] for place in places], count)
 
 
-def draw_words(lengths: str, batch: int, batches: int, max_outputs: int, seed: int = 0) -> list[list[str]]:
-    """Batches of random lower-case words.
+def letters_of(charset: str) -> str:
+    """What words are made of: lower-case letters where the charset has them all, otherwise all that it has."""
+    return LOWER if set(LOWER) <= set(charset) else charset
+
+
+def draw_words(
+    lengths: str, batch: int, batches: int, max_outputs: int, letters: str = LOWER, seed: int = 0
+) -> list[list[str]]:
+    """Batches of random words.
 
     Args:
         lengths: "full", `max_outputs` letters and no [E], or "typical", at most `max_outputs` - 1 letters and an [E].
         max_outputs: positions of the decoder, [E] included.
+        letters: what the words are made of, as `letters_of` gives it.
 
     Raises:
         UserError: another name of lengths.
@@ -39,10 +47,10 @@ def draw_words(lengths: str, batch: int, batches: int, max_outputs: int, seed: i
     rng, count = random.Random(seed), batch * batches
     if lengths not in LENGTHS:
         raise UserError(f"--lengths {lengths}: expected one of {', '.join(LENGTHS)}")
-    letters = [max_outputs] * count
+    sizes = [max_outputs] * count
     if lengths == "typical":
-        letters = [min(length, max_outputs - 1) for length in typical_lengths(count, rng)]
-    words = random_words(letters, rng)
+        sizes = [min(length, max_outputs - 1) for length in typical_lengths(count, rng)]
+    words = random_words(sizes, rng, letters)
     return [words[start : start + batch] for start in range(0, count, batch)]
 
 

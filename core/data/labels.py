@@ -33,6 +33,11 @@ class Rules(NamedTuple):
 PUBLISHED_RULES = Rules(CHARSET_94, 25)
 
 
+def rules_for(charset: str) -> Rules:
+    """The published rules, or where these drop a character of `charset`, the same with its characters."""
+    return PUBLISHED_RULES if set(charset) <= set(CHARSET_94) else PUBLISHED_RULES._replace(charset=charset)
+
+
 class LabelBlock(NamedTuple):
     """Neighbouring labels as they are stored, by key number."""
 
@@ -143,7 +148,7 @@ def count_between(flags: np.ndarray, ends: np.ndarray) -> np.ndarray:
 def one_label(rules: Rules, raw: bytes, number: int, ledger: Ledger) -> bytes:
     """A label after the rules; empty if they drop it, which the ledger then holds."""
     try:
-        return read_label(raw.decode("utf-8"), rules.charset, rules.max_letters).encode("ascii")
+        return read_label(raw.decode("utf-8"), rules.charset, rules.max_letters).encode()
     except UnicodeDecodeError:
         ledger.add("not UTF-8", name_of(number))
     except RejectedLabel as reason:

@@ -27,8 +27,8 @@ class Samples(Sequence):
 
     Args:
         numbers: key numbers, int32.
-        ends: where each label ends in `text`, int64.
-        text: all labels one after another, in ASCII.
+        ends: the byte of `text` where each label ends, int64.
+        text: all labels one after another, in UTF-8.
     """
 
     def __init__(self, numbers: np.ndarray, ends: np.ndarray, text: bytes):
@@ -42,14 +42,14 @@ class Samples(Sequence):
             return [self[i] for i in range(*place.indices(len(self)))]
         i = range(len(self))[place]  # from the end where negative, IndexError beyond
         start = self.ends[i - 1] if i else 0
-        return Sample(int(self.numbers[i]), self.text[start : self.ends[i]].decode("ascii"))
+        return Sample(int(self.numbers[i]), self.text[start : self.ends[i]].decode())
 
     def __iter__(self) -> Iterator[Sample]:
         start = 0
         for first in range(0, len(self), BLOCK_SIZE):
             part = slice(first, first + BLOCK_SIZE)
             for number, end in zip(self.numbers[part].tolist(), self.ends[part].tolist(), strict=True):
-                yield Sample(number, self.text[start:end].decode("ascii"))
+                yield Sample(number, self.text[start:end].decode())
                 start = end
 
     def __eq__(self, other: object) -> bool:

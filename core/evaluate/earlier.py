@@ -73,6 +73,6 @@ class Earlier:
 def same(recorded: dict | None, protocol: Protocol) -> bool:
     """Whether a recorded protocol makes the same predictions and scores."""
     try:
-        return Protocol(**recorded).settings == protocol.settings
+        return Protocol.recorded(recorded).settings == protocol.settings
     except (TypeError, UserError):  # of an older version of this code
         return False

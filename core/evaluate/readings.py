@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 from rich.progress import track
 
-from core.charset import CHARSETS
 from core.data.lmdb import Ledger
 from core.data.loading import Batch, Words, in_order
 from core.data.workers import delivered
@@ -39,8 +38,8 @@ class Readings:
     ledger: Ledger
     model_seconds: float
 
-    def accuracy(self, output: str, charset_size: int) -> float:
-        return score(list(self.rows.label), list(self.rows[output]), CHARSETS[charset_size]).accuracy
+    def accuracy(self, output: str, charset: str) -> float:
+        return score(list(self.rows.label), list(self.rows[output]), charset).accuracy
 
 
 class Stopped(Exception):

@@ -9,9 +9,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from core.charset import CHARSETS
 from core.data.benchmarks import benchmarks_of, canonical
-from core.data.labels import PUBLISHED_RULES, name_of
+from core.data.labels import name_of
 from core.data.lmdb import fingerprint, say_copies
 from core.data.loading import Words, open_words
 from core.data.transforms import ToTensor
@@ -206,7 +205,7 @@ def evaluate_together(
         for number, (before, protocol) in enumerate(zip(known, group.values(), strict=True)):
             rows, entry = before or next(new)
             frames[number].append(rows)
-            metrics[number][name] = {**entry, **scores(rows, CHARSETS[protocol.scoring_charset_size])}
+            metrics[number][name] = {**entry, **scores(rows, protocol.scoring_charset)}
     if not frames[0]:
         tests = next(iter(benchmarks.values())).parent
         raise DataError(f"{tests}: no benchmark could be read; the messages above say why")
@@ -218,7 +217,7 @@ def read_benchmark(
 ) -> tuple[list[tuple[pd.DataFrame, dict]], str]:
     """For each protocol the rows of a benchmark and its entry of metrics.json without scores; or why it cannot be opened."""
     start = time.perf_counter()
-    words, problem = open_benchmark(folder, model.towers.image_size, protocols[0].normalisation, team)
+    words, problem = open_benchmark(folder, model.towers.image_size, protocols[0], team)
     if problem:
         return [], problem
     for line in say_copies(lmdb.path for lmdb in words.lmdbs) if team.is_main else ():
@@ -240,15 +239,15 @@ def read_benchmark(
     return results, ""
 
 
-def open_benchmark(folder: Path, image_size: tuple[int, int], normalisation: str, team: DistEnv) -> tuple[Words | None, str]:
+def open_benchmark(folder: Path, image_size: tuple[int, int], protocol: Protocol, team: DistEnv) -> tuple[Words | None, str]:
     """The words of a benchmark, or why a process of the team cannot open it: then all of them leave it out.
 
-    The published label rules decide which words count, whatever the model: one that writes shorter words has the longer
+    The protocol's label rules decide which words count, whatever the model: one that writes shorter words has the longer
     ones wrong, so that all models are compared on the same images.
     """
     words, problem = None, ""
     try:
-        words = Words(open_words(folder, *PUBLISHED_RULES), ToTensor(image_size, normalisation))
+        words = Words(open_words(folder, *protocol.label_rules), ToTensor(image_size, protocol.normalisation))
     except DataError as error:
         problem = str(error)
     return words, next(filter(None, team.gather(problem)), "")

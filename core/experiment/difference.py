@@ -13,6 +13,7 @@ from core.experiment.optim import Optimisation
 from core.model.clip4str import CLIP4STR
 
 SHOWN = 8  # names listed of a long list
+LONGEST = 120  # characters shown of a value: a charset may have thousands
 
 Pair = tuple[object, object]  # the value here, the value there
 
@@ -61,7 +62,8 @@ class Difference:
 def shown(value: object) -> str:
     if value is None:
         return "-"
-    return f"{value:,}" if type(value) is int else str(value)
+    text = f"{value:,}" if type(value) is int else str(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text):,} characters)"
 
 
 def unlike(here: dict, there: dict) -> dict[str, Pair]:

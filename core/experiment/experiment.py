@@ -8,14 +8,17 @@ from pathlib import Path
 from torch.utils._device import DeviceContext
 
 from core import config
+from core.charset import SUFFIX, check_charset, read_charset
 from core.data.augment import RandAugment
 from core.errors import ConfigError, UserError
 from core.experiment.identity import training_identity
 from core.experiment.optim import Optimisation
 from core.experiment.protocol import Protocol
-from core.files import files_digest
+from core.files import files_digest, in_repository
 from core.model.clip4str import CLIP4STR
 from core.weights.start import KINDS, Start, start_file
+
+CHARSETS = ("CLIP4STR.charset", "CLIP4STR.caption_charset", "Protocol.scoring_charset")  # arguments that name a file of one
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,20 @@ class MetaDevice(DeviceContext):
         return super().__torch_function__(function, types, args, kwargs)
 
 
+def charset_of(name: str, value: object) -> str:
+    """The characters that a value of a gin file stands for: those of the file it names, or the value itself.
+
+    A run's gin text has the characters, so that they are part of its identity, and its model is read without the file.
+
+    Raises:
+        UserError: it is neither; the message names the value, or the file and its line.
+    """
+    if isinstance(value, str) and value.endswith(SUFFIX):
+        return read_charset(in_repository(value))
+    check_charset(name, value)
+    return value
+
+
 def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -> Loaded:
     """Read a row's gin file, build everything in it once (the model without memory), raise an error for unused bindings.
 
@@ -105,6 +122,7 @@ def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -
         ConfigError: naming file and binding.
     """
     config.parse(path, scale, bindings)
+    config.construct_with(partial(config.replace_values, CHARSETS, charset_of), path)
     experiment = config.construct(Experiment, path)
     with MetaDevice():
         # both are given, as what gin fills in becomes part of the identity

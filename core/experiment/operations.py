@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from core.charset import CHARSET_36
 from core.errors import UserError
 from core.model.captions import Captions
 from core.model.clip4str import CLIP4STR
@@ -42,10 +41,11 @@ class Cost:
 class FakeCaptions:
     """In place of `CaptionReader`, since blueprints hold no values: a share `distinct` of the words differ.
 
-    No more of them than `letters` characters can spell.
+    No more of them than `letters` of `characters` can spell.
     """
 
     context_length: int
+    characters: int
     letters: int
     distinct: float
 
@@ -53,7 +53,7 @@ class FakeCaptions:
         return ids
 
     def finish(self, ids: torch.Tensor) -> Captions:
-        kinds = max(1, min(round(self.distinct * len(ids)), len(CHARSET_36) ** self.letters))
+        kinds = max(1, min(round(self.distinct * len(ids)), self.characters**self.letters))
         return Captions(ids.new_zeros(kinds, self.context_length), torch.arange(len(ids)) % kinds)
 
 
@@ -95,7 +95,7 @@ def training(model: CLIP4STR, letters: int, captions: float, orders: int) -> flo
         if orders:
             generator = torch.Generator().manual_seed(0)
             permutations = sample_permutations(letters, orders, model.mirrored, generator)
-            result = model.losses(images, [CHARSET_36[0] * letters] * IMAGES, permutations).total
+            result = model.losses(images, [model.tokenizer.charset[0] * letters] * IMAGES, permutations).total
         else:
             result = model.image_memory(images).sum()
         if result.requires_grad:
@@ -137,7 +137,7 @@ def spelling(model: CLIP4STR, letters: int, captions: float) -> Iterator[None]:
         yield
         return
     own = model.captions
-    model.captions = FakeCaptions(model.towers.context_length, letters, captions)
+    model.captions = FakeCaptions(model.towers.context_length, len(model.caption_charset), letters, captions)
     try:
         yield
     finally:

@@ -4,9 +4,11 @@ import json
 from dataclasses import asdict, dataclass
 
 from core import config
-from core.charset import CHARSETS
+from core.charset import check_charset
 from core.choices import DECODE, NORMALISATIONS, PRECISIONS
+from core.data.labels import Rules, rules_for
 from core.errors import UserError
+from core.moved import with_first_settings, with_new_settings
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Protocol:
         decode: "ar" or "cloze", the first pass of Algorithm 1.
         refine_steps: T_i.
         fast_cross: Eq. (8) in place of the cross-modal branch's own first pass.
-        scoring_charset_size: 36 (published) or 94.
+        scoring_charset: the characters that are scored; published are 36, digits and lower-case letters.
         precision: "no" (float32), "bf16" or "fp16".
         batch: images per forward pass; changes nothing but speed and memory.
         output: which branch is scored, "visual" or "cross"; both are always kept.
@@ -28,7 +30,7 @@ class Protocol:
     decode: str
     refine_steps: int
     fast_cross: bool
-    scoring_charset_size: int
+    scoring_charset: str
     precision: str
     batch: int
     output: str
@@ -44,13 +46,26 @@ class Protocol:
             raise UserError(f"REFINE_STEPS = {self.refine_steps!r}: expected a whole number, 0 or more")
         if self.precision not in PRECISIONS:
             raise UserError(f"Protocol.precision = {self.precision!r}: expected one of {', '.join(PRECISIONS)}")
-        if self.scoring_charset_size not in CHARSETS:
-            raise UserError(f"Protocol.scoring_charset_size = {self.scoring_charset_size}: expected 36 or 94")
+        check_charset("Protocol.scoring_charset", self.scoring_charset)
+
+    @classmethod
+    def recorded(cls, settings: dict) -> "Protocol":
+        """The protocol that an evaluation recorded, under whatever names.
+
+        Raises:
+            TypeError: it lacks a setting, or has one that is not known.
+        """
+        return cls(**with_new_settings(settings))
+
+    @property
+    def label_rules(self) -> Rules:
+        """The rules that the labels of test words follow, whatever the model: `core.data.labels.rules_for` what is scored."""
+        return rules_for(self.scoring_charset)
 
     @property
     def encoding(self) -> tuple:
-        """Protocols with the same value share one pass of the image tower."""
-        return self.normalisation, self.precision, self.batch
+        """Protocols with the same value share one pass of the image tower over the same words."""
+        return self.normalisation, self.precision, self.batch, self.label_rules
 
     @property
     def settings(self) -> str:
@@ -61,8 +76,8 @@ class Protocol:
 
     @property
     def digest(self) -> str:
-        """Eight hex digits of the settings."""
-        return config.digest(self.settings)
+        """Eight hex digits of the settings, by the names that they had first."""
+        return config.digest(json.dumps(with_first_settings(json.loads(self.settings)), sort_keys=True))
 
 
 def evaluation_digest(protocol: Protocol, test_data: str) -> str:

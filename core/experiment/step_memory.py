@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-from core.charset import CHARSET_36
 from core.experiment.operations import spelling
 from core.model.clip4str import CLIP4STR
 from core.model.permutations import sample_permutations
@@ -75,5 +74,5 @@ def saved_by(model: CLIP4STR, count: int, captions: float) -> int:
     model.train()
     hooks = torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor)
     with spelling(model, letters, captions), FusedAttention(), hooks:
-        model.losses(images, [CHARSET_36[0] * letters] * count, orders)
+        model.losses(images, [model.tokenizer.charset[0] * letters] * count, orders)
     return sum(storage.nbytes() for storage in storages.values())

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.charset import SUFFIX
 from core.errors import ConfigError, ReportError
 from core.files import ROOT
 
@@ -196,7 +197,7 @@ def listed(path: Path, entry: Mapping, key: str) -> Sequence[str]:
 
 
 def part_of_name(knob: str, value: object) -> str:
-    """dropout0.1, permutations6, mirrored, not-mirrored, decode-cloze, encoder-lr-x0.5."""
+    """dropout0.1, permutations6, mirrored, not-mirrored, decode-cloze, charset94, charset-greek, encoder-lr-x0.5."""
     name = knob.lower().replace("_", "-")
     if isinstance(value, bool):
         return name if value else f"not-{name}"
@@ -204,6 +205,9 @@ def part_of_name(knob: str, value: object) -> str:
         return f"{name}-x{number_text(value.factor)}"
     if is_number(value):
         return f"{name}{number_text(value)}"
+    if isinstance(value, str) and value.endswith(SUFFIX):  # a charset's file, whose folder tells nothing
+        stem = Path(value).stem.lower()
+        return f"{name}{stem}" if stem.isdecimal() else f"{name}-{stem}"
     entries = value if isinstance(value, tuple) else (value,)
     texts = [number_text(entry) if is_number(entry) else re.sub(r"[^a-z0-9.]+", "-", str(entry).lower()) for entry in entries]
     return "-".join([name, *(text.strip("-.") for text in texts)])

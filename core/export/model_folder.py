@@ -13,6 +13,7 @@ from core.evaluate.earlier import METRICS
 from core.evaluate.staleness import read_record
 from core.files import atomic_folder, refuse_existing, write_json
 from core.model.clip4str import CLIP4STR
+from core.moved import with_new_settings
 from core.runtime.tracking.run_info import rows_of
 from core.weights.checkpoint import load_model, model_file, self_contained
 from core.weights.hub import CONFIG, PREFIX, WEIGHTS, first_line
@@ -136,7 +137,10 @@ def accuracies(run: Path) -> str:
     tables = []
     for path in sorted((run / "evaluations").glob(f"*/{METRICS}")):
         record = read_record(path)
-        settings = ", ".join(f"{key} {value}" for key, value in record["protocol"].items() if key != "batch")
+        protocol = with_new_settings(record["protocol"])
+        if "scoring_charset" in protocol:  # not of an evaluation of long ago
+            protocol["scoring_charset"] = f"of {len(protocol['scoring_charset'])} characters"
+        settings = ", ".join(f"{key} {value}" for key, value in protocol.items() if key != "batch")
         lines = [f"Protocol: {settings}.", "", "| benchmark | images | word accuracy |", "|:--|--:|--:|"]
         for name, entry in record["benchmarks"].items():
             score = entry.get(record["protocol"]["output"]) or entry.get("visual")

@@ -78,20 +78,24 @@ class CaptionReader:
 
     Args:
         tokenizer: the tokenizer that the ids belong to.
-        charset: characters of captions; others are left out, and case is folded where it has one only.
+        charset: characters of captions; others are left out, and case is folded where it has one only, character by character
+            (a final capital sigma becomes a medial one); what would become several characters is left out.
     """
 
     def __init__(self, tokenizer: Tokenizer, charset: str, caption_tokenizer: CaptionTokenizer):
         self.caption_tokenizer = caption_tokenizer
-        self.alphabet = tokenizer.alphabet([reduce_text(character, charset) for character in tokenizer.charset])
+        self.id_dtype = tokenizer.id_dtype
+        letters = [reduce_text(character, charset) for character in tokenizer.charset]
+        self.alphabet = tokenizer.alphabet([letter if len(letter) == 1 else "" for letter in letters])
 
     def begin(self, ids: Tensor) -> tuple[Download, torch.device]:
         """Send character ids M N to the host; `finish` takes what this returns."""
-        return Download(ids.to(torch.uint8)), ids.device
+        return Download(ids.to(self.id_dtype)), ids.device
 
     def finish(self, begun: tuple[Download, torch.device]) -> Captions:
         """Wait for the ids and tokenize the words that they spell."""
         sent, device = begun
-        places: dict[bytes, int] = {}
+        places: dict[bytes | str, int] = {}
         rows = [places.setdefault(word, len(places)) for word in spell(sent.wait(), self.alphabet).tolist()]
-        return Captions(upload(self.caption_tokenizer.rows(list(places)), device), torch.tensor(rows))
+        captions = [word if isinstance(word, bytes) else word.encode() for word in places]
+        return Captions(upload(self.caption_tokenizer.rows(captions), device), torch.tensor(rows))

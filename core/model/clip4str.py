@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.charset import CHARSETS
+from core.charset import check_charset
 from core.errors import UserError
 from core.model import early
 from core.model.attention import KeysValues
@@ -47,8 +47,8 @@ class CLIP4STR(nn.Module):
         adapter: makes a module of (towers) whose forward (towers, images) gives the image tokens in place of the
             image tower's own (see `adapters`); None for none.
         freezing: which weights of the towers are trained.
-        charset_size: 94 or 36, the characters the model can write.
-        caption_charset_size: the characters of the captions the text tower reads.
+        charset: the characters the model can write, in the order of its outputs.
+        caption_charset: the characters of the captions the text tower reads.
         max_letters: the longest word.
         num_permutations: K; 1 is left-to-right only (no permuted sequence modelling).
         mirrored: each random permutation comes with its mirror image.
@@ -70,8 +70,8 @@ class CLIP4STR(nn.Module):
         read_caption: Callable[[nn.Module, Tensor], Tensor] | None,
         adapter: Callable[[nn.Module], nn.Module] | None,
         freezing: Freezing,
-        charset_size: int,
-        caption_charset_size: int,
+        charset: str,
+        caption_charset: str,
         max_letters: int,
         num_permutations: int,
         mirrored: bool,
@@ -81,10 +81,11 @@ class CLIP4STR(nn.Module):
         start: Callable[["CLIP4STR"], object] | None = None,
     ):
         super().__init__()
-        check_charsets(charset_size, caption_charset_size)
+        check_charset("CLIP4STR.charset", charset)
+        check_charset("CLIP4STR.caption_charset", caption_charset)
         check_orders(num_permutations, mirrored)
         check_branches(towers, read_caption, block_image_gradient, predicted_context)
-        self.tokenizer = Tokenizer(CHARSETS[charset_size])
+        self.tokenizer = Tokenizer(charset)
         self.normalisation = "clip"  # of the images it is used to; set by whoever trains or loads it
         self.max_letters, self.num_permutations, self.mirrored = max_letters, num_permutations, mirrored
         self.block_image_gradient, self.predicted_context = block_image_gradient, predicted_context
@@ -95,7 +96,7 @@ class CLIP4STR(nn.Module):
         self.read_image, self.read_caption = read_image, read_caption
         if read_caption is not None:
             self.cross_decoder = decoder(**sizes)
-            self.caption_charset = CHARSETS[caption_charset_size]
+            self.caption_charset = caption_charset
             self.caption_tokenizer = CaptionTokenizer(towers.context_length)
             self.captions = CaptionReader(self.tokenizer, self.caption_charset, self.caption_tokenizer)
         if load_weights:  # before the adapter is made: a ladder is pruned from the tower's pretrained weights
@@ -264,13 +265,6 @@ def image_memory(model: CLIP4STR, _memory: list[KeysValues], images: Tensor) -> 
 def project_captions(model: CLIP4STR, _memory: list[KeysValues], tokens: Tensor) -> list[KeysValues]:
     """Caption ids D L as the cross decoder's memory of D rows."""
     return model.cross_decoder.project_memory(model.read_caption(model.towers, tokens))
-
-
-def check_charsets(charset_size: int, caption_charset_size: int) -> None:
-    """Raise UserError if a charset is not one of CHARSETS."""
-    for key, size in (("charset_size", charset_size), ("caption_charset_size", caption_charset_size)):
-        if size not in CHARSETS:
-            raise UserError(f"CLIP4STR.{key} = {size}: expected one of {', '.join(map(str, CHARSETS))}")
 
 
 def check_orders(num_permutations: int, mirrored: bool) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from core.model.transfer import Download
 
-END, LEFT_OUT = 0, 255  # in an alphabet: what ends a word, and what is left out of it
+END = 0  # in an alphabet: what ends a word
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,16 @@ class Tokenizer:
     def pad(self) -> int:
         return len(self.charset) + 2
 
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """Every character's id."""
+        return {character: number for number, character in enumerate(self.charset, start=1)}
+
+    @property
+    def id_dtype(self) -> torch.dtype:
+        """The smallest type that holds every id, for copies to the host."""
+        return torch.uint8 if self.pad < 256 else torch.int32
+
     @property
     def num_classes(self) -> int:
         """Outputs of the classifier: the characters and [E]."""
@@ -48,17 +58,20 @@ class Tokenizer:
         """
         rows = []
         for word in words:
-            unknown = [character for character in word if character not in self.charset]
+            unknown = [character for character in word if character not in self.ids]
             if unknown:
                 raise ValueError(f"label {word!r}: {unknown[0]!r} is not in the {len(self.charset)}-character set")
-            rows.append([self.bos, *(1 + self.charset.index(character) for character in word), self.eos])
+            rows.append([self.bos, *(self.ids[character] for character in word), self.eos])
         longest = max(map(len, rows), default=0)
         return torch.tensor([row + [self.pad] * (longest - len(row)) for row in rows], dtype=torch.long)
 
     def alphabet(self, letters: Sequence[str]) -> np.ndarray:
-        """ASCII codes by id, uint8: `letters` has one for each character of the charset, or "" to leave it out."""
-        codes = np.full(self.pad + 1, END, np.uint8)
-        codes[1 : 1 + len(self.charset)] = [ord(letter) if letter else LEFT_OUT for letter in letters]
+        """Codes by id: `letters` has one for each character of the charset, or "" to leave it out.
+
+        ASCII codes are uint8, all others uint32; their largest number stands for what is left out.
+        """
+        codes = np.full(self.pad + 1, END, np.uint8 if "".join(letters).isascii() else np.uint32)
+        codes[1 : 1 + len(self.charset)] = [ord(letter) if letter else left_out_code(codes) for letter in letters]
         return codes
 
     @cached_property
@@ -88,7 +101,7 @@ class Tokenizer:
 
     def unpack(self, packed: np.ndarray, outputs: int) -> tuple[list[list[str]], list[float]]:
         """The words of each output, and the confidences."""
-        return [self.words(ids.astype(np.uint8)) for ids in np.split(packed[:, :-1], outputs, 1)], packed[:, -1].tolist()
+        return [self.words(ids.astype(np.intp)) for ids in np.split(packed[:, :-1], outputs, 1)], packed[:, -1].tolist()
 
     def confidence(self, logits: Tensor) -> Tensor:
         """Probability of each greedy word, up to its [E] where it has one: B N C to B, float32."""
@@ -98,11 +111,17 @@ class Tokenizer:
 
 
 def spell(ids: np.ndarray, alphabet: np.ndarray) -> np.ndarray:
-    """Ids B N to B byte strings: the codes of `Tokenizer.alphabet` up to the first END."""
+    """Ids B N to B strings, of bytes where the alphabet is ASCII: the codes of `Tokenizer.alphabet` up to the first END."""
     codes = alphabet[ids]  # B N
     codes[np.logical_or.accumulate(codes == END, axis=1)] = END
-    left_out = codes == LEFT_OUT
+    left_out = codes == left_out_code(codes)
     if left_out.any():
         codes[left_out] = END
         codes = np.take_along_axis(codes, (codes == END).argsort(1, kind="stable"), 1)  # close the gaps
-    return np.ascontiguousarray(codes).view(f"S{codes.shape[1]}")[:, 0]
+    kind = "S" if codes.dtype == np.uint8 else "U"
+    return np.ascontiguousarray(codes).view(f"{kind}{codes.shape[1]}")[:, 0]
+
+
+def left_out_code(codes: np.ndarray) -> int:
+    """What stands for a character that is left out; no character has this code."""
+    return np.iinfo(codes.dtype).max

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from rich.progress import track
 
-from core.charset import CHARSETS, RejectedLabel, normalise_label
+from core.charset import CHARSET_36, CHARSET_94, RejectedLabel, normalise_label
 from core.data.benchmarks import benchmarks_of
 from core.data.labels import PUBLISHED_RULES, name_of
 from core.data.lmdb import fingerprint
@@ -22,7 +22,7 @@ from core.files import atomic_file, atomic_folder, write_json
 from core.peers.reader import Reader, as_entry
 from core.runtime.provenance import git, now
 
-SCORED = 36  # characters: what the readers and the published test sets have in common
+SCORED = CHARSET_36  # what the readers and the published test sets have in common
 NOTE = "An outside reader: it checks data, label rules and scoring, and enters no statistics of an ablation."
 
 
@@ -61,19 +61,19 @@ def scores(rows: pd.DataFrame) -> dict:
     """Scores of the strings as they are, and once more with the label rules applied to both sides."""
     alike = [as_labels_are(reading) for reading in rows.reading]
     keys = (f"{lmdb}: {name_of(index)}" for lmdb, index in zip(rows["lmdb"], rows["index"], strict=True))
-    left = unscored(rows.label, keys, CHARSETS[SCORED])
+    left = unscored(rows.label, keys, SCORED)
     return {**scores_of(rows.label, rows.reading), "read_as_labels_are": scores_of(rows.label, alike), "unscored": left}
 
 
 def scores_of(labels: Iterable[str], readings: Iterable[str]) -> dict:
-    scored = score(list(labels), list(readings), CHARSETS[SCORED])
+    scored = score(list(labels), list(readings), SCORED)
     return {"n": scored.n, "correct": scored.correct, "accuracy": scored.accuracy, "one_minus_ned": scored.one_minus_ned}
 
 
 def as_labels_are(reading: str) -> str:
     """A reading under the label rules: "Café" becomes "Cafe", as the label did; our own readers know no other letters."""
     try:
-        return normalise_label(reading, CHARSETS[94], sys.maxsize)
+        return normalise_label(reading, CHARSET_94, sys.maxsize)
     except RejectedLabel:
         return ""
 
@@ -135,7 +135,7 @@ def read_benchmarks(reader: Reader, data: Path, out: Path, state: Path | None = 
     metrics = {
         "reader": as_entry(reader.identity),
         "note": NOTE,
-        "scoring_charset_size": SCORED,
+        "scoring_charset": SCORED,
         "benchmarks": entries,
         "commit": git("rev-parse", "HEAD"),
         "written": now(),

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from core.data.labels import PUBLISHED_RULES
 from core.data.loading import Words, open_words
 from core.data.transforms import ToTensor
 from core.evaluate.readings import Stopped, read_words
@@ -13,11 +12,11 @@ from core.runtime.distributed import DistEnv
 
 
 def validation_words(data: Path, model: CLIP4STR, protocol: Protocol) -> Words | None:
-    """The val/ set under the protocol's normalisation, or None where there is none."""
+    """The val/ set under the protocol's normalisation and label rules, or None where there is none."""
     if not (data / "val").is_dir():
         return None
     transform = ToTensor(model.towers.image_size, protocol.normalisation)
-    return Words(open_words(data / "val", *PUBLISHED_RULES), transform)
+    return Words(open_words(data / "val", *protocol.label_rules), transform)
 
 
 def validate(
@@ -31,5 +30,5 @@ def validate(
     entry = {"step": step, "val_n": len(readings.rows)}
     for output in ("visual", "cross"):
         if readings.rows[output].notna().all():
-            entry[f"val_{output}"] = readings.accuracy(output, protocol.scoring_charset_size)
+            entry[f"val_{output}"] = readings.accuracy(output, protocol.scoring_charset)
     return entry

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from core.charset import CHARSET_94, CHARSETS
+from core.charset import CHARSET_36, CHARSET_94
 from core.errors import UserError
 from core.model.clip4str import CLIP4STR
 from core.model.decoder import Decoder
@@ -101,9 +101,6 @@ def build_released(checkpoint: dict) -> CLIP4STR:
     """
     tensors = {name.removeprefix("model."): tensor for name, tensor in checkpoint["state_dict"].items()}
     settings = checkpoint.get("hyper_parameters", {})
-    charset = settings.get("charset_train", CHARSET_94)
-    if charset not in CHARSETS.values():
-        raise UserError(f"charset_train of {len(charset)} characters is neither the 36 nor the 94 of the paper")
     try:
         towers, decoder, outputs = towers_of(tensors, settings), decoder_of(tensors, settings), tensors[QUERIES].shape[1]
     except KeyError as error:
@@ -115,8 +112,8 @@ def build_released(checkpoint: dict) -> CLIP4STR:
         read_caption=text_tokens,
         adapter=None,
         freezing=Freezing(image=0.0, text=0.0),
-        charset_size=len(charset),
-        caption_charset_size=36,
+        charset=settings.get("charset_train", CHARSET_94),
+        caption_charset=CHARSET_36,
         max_letters=outputs - 1,
         num_permutations=settings.get("perm_num", 6),
         mirrored=settings.get("perm_mirrored", True),

@@ -216,10 +216,10 @@ def resample_vit(tensors: dict[str, Tensor], here: nn.Module, there: nn.Module) 
 
 def shared_ids(here: Tokenizer, there: Tokenizer) -> list[tuple[int, int]]:
     """The ids of what both tokenizers know: [E], the characters of both charsets, [B], [P]."""
-    known = [character for character in here.charset if character in there.charset]
+    known = [character for character in here.charset if character in there.ids]
     return [
         (here.eos, there.eos),
-        *((1 + here.charset.index(character), 1 + there.charset.index(character)) for character in known),
+        *((here.ids[character], there.ids[character]) for character in known),
         (here.bos, there.bos),
         (here.pad, there.pad),
     ]

@@ -15,7 +15,7 @@ import pandas as pd
 from core.charset import RejectedLabel, read_label
 from core.data.convert.lists import csv_fields
 from core.data.convert.source import first_line
-from core.data.labels import PUBLISHED_RULES
+from core.data.labels import PUBLISHED_RULES, Rules
 from core.data.lmdb import WHOLE
 from core.errors import ReportError
 
@@ -25,25 +25,26 @@ def unlabelled(folder: Path, benchmarks: Iterable[str]) -> dict[str, str]:
     return {name: f"no {name}.csv in {folder}" for name in benchmarks if not (folder / f"{name}.csv").is_file()}
 
 
-def corrected(predictions: pd.DataFrame, folder: Path, benchmarks: dict) -> pd.DataFrame:
+def corrected(predictions: pd.DataFrame, folder: Path, benchmarks: dict, rules: Rules) -> pd.DataFrame:
     """Predictions with the labels of `folder`; benchmarks that have no file there, and labels the rules drop, are left out.
 
     Args:
         predictions: with `benchmark`, `lmdb` and `index`.
         benchmarks: entries of metrics.json, for the numbers of stored images.
+        rules: the label rules of the rows' protocol.
     """
     frames = []
     for name, rows in predictions.groupby("benchmark", sort=False):
         path = folder / f"{name}.csv"
         if path.is_file():
             entry = benchmarks[name]
-            labels = read_labels(path, entry.get("lmdbs", {WHOLE: entry["stored"]}))
+            labels = read_labels(path, entry.get("lmdbs", {WHOLE: entry["stored"]}), rules)
             places = pd.MultiIndex.from_frame(rows[["lmdb", "index"]])
             frames.append(rows.assign(label=labels.reindex(places).to_numpy()).dropna(subset="label"))
     return pd.concat([*frames, predictions.iloc[:0]], ignore_index=True)
 
 
-def read_labels(path: Path, stored: Mapping[str, int]) -> pd.Series:
+def read_labels(path: Path, stored: Mapping[str, int], rules: Rules = PUBLISHED_RULES) -> pd.Series:
     """The labels of a file, by LMDB and key number; nothing for a label that the rules of stored ones (core.charset) drop.
 
     Args:
@@ -75,7 +76,7 @@ def read_labels(path: Path, stored: Mapping[str, int]) -> pd.Series:
 
     def as_stored(label: str) -> str | None:
         try:
-            return read_label(label, *PUBLISHED_RULES)
+            return read_label(label, *rules)
         except RejectedLabel:
             return None
 

@@ -1,12 +1,12 @@
 """Readers made by others, read by core.peers from the same LMDBs: a check of data, label rules and scoring."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
 
 from core.errors import ReportError
 from reports.collect.predictions import IMAGE, read_images, scored
+from reports.collect.runs import protocol_of
 from reports.collect.stored import damaged, read_json
 from reports.layout import Column
 from reports.stats import intervals
@@ -22,17 +22,17 @@ def read_peers(run: pd.Series, columns: list[Column], images: pd.DataFrame) -> p
         images: those that the rows read, see IMAGE; a reader has to have read the same ones.
     """
     folders = sorted(path.parent for path in Path(run.peers).glob("*/metrics.json")) if run.peers else []
-    charset_size = json.loads(run.protocol)["scoring_charset_size"]
+    charset = protocol_of(run)["scoring_charset"]
     names = [column.name for column in columns if not column.fact]
-    return pd.DataFrame([one_reader(folder, columns, charset_size, images) for folder in folders], columns=["method", *names])
+    return pd.DataFrame([one_reader(folder, columns, charset, images) for folder in folders], columns=["method", *names])
 
 
-def one_reader(folder: Path, columns: list[Column], charset_size: int, images: pd.DataFrame) -> dict:
+def one_reader(folder: Path, columns: list[Column], charset: str, images: pd.DataFrame) -> dict:
     """Accuracies of a reader, scored as rows are and on the same images."""
     with damaged(folder / "metrics.json", AGAIN):
         reader = read_json(folder / "metrics.json", AGAIN)["reader"]
         line: dict = {"method": f"{reader['name']} {reader['version']}"}
-    frame = scored(read_images(folder / "predictions.parquet", ["label", "reading"]), charset_size)
+    frame = scored(read_images(folder / "predictions.parquet", ["label", "reading"]), charset)
     check_same_images(folder, frame, images)
     for column in columns:
         here = frame[frame.benchmark.isin(column.benchmarks)]

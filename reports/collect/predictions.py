@@ -3,18 +3,19 @@
 Raises ReportError for a file that is missing or damaged, or does not fit the others.
 """
 
-import json
 from pathlib import Path
 
 import pandas as pd
 from pyarrow import parquet
 
-from core.charset import CHARSETS, reduce_text
+from core.charset import reduce_text
+from core.data.labels import rules_for
 from core.data.lmdb import WHOLE
 from core.data.samples import BEYOND
 from core.errors import ReportError
+from core.moved import with_new_settings
 from reports.collect.labels import corrected, unlabelled
-from reports.collect.runs import evaluation_folder
+from reports.collect.runs import evaluation_folder, protocol_of
 from reports.collect.stored import damaged, read_json
 
 IMAGE = ["benchmark", "lmdb", "index"]  # what identifies an image: its benchmark, the LMDB below it, the key number there
@@ -62,23 +63,25 @@ def read_predictions(results: Path, run: pd.Series) -> pd.DataFrame:
                 "both evaluations and run the command again"
             )
     rows = pd.concat(frames, ignore_index=True)
+    charset = protocol_of(run)["scoring_charset"]
     if run.labels:
-        rows = corrected(rows, Path(run.labels), metrics["benchmarks"])
-    rows = scored(rows, json.loads(run.protocol)["scoring_charset_size"])
+        rows = corrected(rows, Path(run.labels), metrics["benchmarks"], rules_for(charset))
+    rows = scored(rows, charset)
     return rows[[*IMAGE, "seed", "label", "reading", "correct"]]
 
 
-def scored(rows: pd.DataFrame, charset_size: int) -> pd.DataFrame:
+def scored(rows: pd.DataFrame, charset: str) -> pd.DataFrame:
     """Lines with a label that the charset can write, and `correct`: whether `reading` equals `label` under it."""
-    label, reading = (rows[name].map(lambda text: reduce_text(text, CHARSETS[charset_size])) for name in ("label", "reading"))
+    label, reading = (rows[name].map(lambda text: reduce_text(text, charset)) for name in ("label", "reading"))
     return rows.assign(correct=label == reading)[label != ""]
 
 
 def check_evaluation(run: pd.Series, path: Path, frame: pd.DataFrame, metrics: dict) -> None:
     """Refuse predictions of another protocol than the row's, of fewer images than were readable, or without the output."""
     with damaged(path.with_name("metrics.json"), f"delete {path.parent} and run the command again"):
-        for name, wanted in json.loads(run.protocol).items():
-            if (used := metrics["protocol"].get(name)) != wanted:
+        recorded = with_new_settings(metrics["protocol"])
+        for name, wanted in protocol_of(run).items():
+            if (used := recorded.get(name)) != wanted:
                 raise ReportError(
                     f"row {run.row}: {path.parent} was read with {name} = {used!r}, the row asks for {wanted!r}; delete that "
                     "folder and run the command again"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from core.errors import ReportError
+from core.moved import with_new_settings
 from reports.collect.stored import damaged, read_json
 from reports.layout import Layout
 
@@ -37,9 +38,14 @@ def evaluation_folder(results: Path, run: pd.Series, seed: str) -> Path:
     return seed_folder(results, run.run, seed) / "evaluations" / run.evaluation
 
 
+def protocol_of(run: pd.Series) -> dict:
+    """The settings of the row's protocol, as they are called now."""
+    return with_new_settings(json.loads(run.protocol))
+
+
 def check_protocols(runs: pd.DataFrame, layout: Layout) -> None:
     """Raise ReportError if rows were scored under different protocols, except for the settings that the table `varies`."""
-    settings = {run.row: json.loads(run.protocol) for _, run in runs.iterrows()}
+    settings = {run.row: protocol_of(run) for _, run in runs.iterrows()}
     first_row, first = next(iter(settings.items()))
     for row, other in settings.items():
         for name in sorted(first.keys() | other.keys()):

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from rapidfuzz.distance import Levenshtein
 
-from core.charset import reduce_text
+from core.charset import fold, reduce_text
 
 RIGHT, WRONG, MISSING, UNSCORED = "right", "wrong", "missing", "unscored"
 GAP = "_"  # stands for a character that was not read
@@ -20,7 +20,8 @@ def marked(label: str, reading: str, charset: str) -> list[Mark]:
 
     Label and reading are compared as `charset` can write them, by an alignment of least edit distance.
     """
-    scored = [reduce_text(character, charset) for character in reading]
+    folded = fold(reading, charset)  # as a whole, since a final sigma is written otherwise; some folds make a word longer
+    scored = [reduce_text(character, charset) for character in (folded if len(folded) == len(reading) else reading)]
     wrong, missing = alignment(reduce_text(label, charset), "".join(scored))
     marks, place = [], 0
     for character, written in zip(reading, scored, strict=True):

@@ -1,7 +1,6 @@
 """Readings of single images, one block per benchmark, errors marked (the paper's Fig. 6)."""
 
 import argparse
-import json
 import zlib
 from itertools import groupby
 from pathlib import Path
@@ -11,11 +10,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from core.charset import CHARSETS
 from core.errors import ReportError, UnreadableImage
 from reports.collect.flips import Images, stored_images
 from reports.collect.predictions import IMAGE, read_benchmarks, read_images, read_predictions
-from reports.collect.runs import evaluation_folder, read_runs
+from reports.collect.runs import evaluation_folder, protocol_of, read_runs
 from reports.figures import style
 from reports.figures.marking import MISSING, RIGHT, UNSCORED, WRONG, Mark, marked
 from reports.layout import read_layout
@@ -69,7 +67,7 @@ def draw(options: argparse.Namespace) -> Figure:
     if row not in runs.index:
         raise ReportError(f"{options.table} has no row {row!r}; --row takes one of {', '.join(runs.index)}")
     run = runs.loc[row]
-    charset = CHARSETS[json.loads(run.protocol)["scoring_charset_size"]]
+    charset = protocol_of(run)["scoring_charset"]
     images = stored_images(options.data or Path(run.data_root), read_benchmarks(options.results, run))
     return qualitative(readings_of(options.results, run), images, charset, options.images, options.seed)
 

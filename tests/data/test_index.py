@@ -9,14 +9,34 @@ import lmdb
 import numpy as np
 import pytest
 
-from core.charset import CHARSET_36, CHARSET_94, RejectedLabel, read_label
+from core.charset import CHARSET_36, CHARSET_94, RejectedLabel, read_charset, read_label
 from core.data import index
 from core.data.environments import close
 from core.data.labels import Rules
 from core.data.lmdb import WordLmdb
 from core.data.samples import Ledger, Sample
+from core.files import ROOT
 
-ODD = ["", " ", "two words", "naïve", "ﬁne", "日本", "é", "x" * 25, "y" * 26, "z\0", "a\u2003b", "A-B", "-", "١٢", "\u0301"]
+CYRILLIC = read_charset(ROOT / "ablations/charsets/cyrillic.txt")
+CYRILLIC_LABELS = ["Москва", "и\u0306ог", "дом 5", "Ж" * 26, "№7"]
+ODD = [
+    *CYRILLIC_LABELS,
+    "",
+    " ",
+    "two words",
+    "naïve",
+    "ﬁne",
+    "日本",
+    "é",
+    "x" * 25,
+    "y" * 26,
+    "z\0",
+    "a\u2003b",
+    "A-B",
+    "-",
+    "١٢",
+    "\u0301",
+]
 STORED = 10_050  # enough for an index
 
 
@@ -84,7 +104,9 @@ def no_scan(monkeypatch):
     return lambda: monkeypatch.setattr("core.data.lmdb.scan", refuse)
 
 
-@pytest.mark.parametrize("rules", [Rules(CHARSET_94, 25), Rules(CHARSET_36, 25), Rules(CHARSET_36, 5), Rules("ABC", 25)])
+@pytest.mark.parametrize(
+    "rules", [Rules(CHARSET_94, 25), Rules(CHARSET_36, 25), Rules(CHARSET_36, 5), Rules("ABC", 25), Rules(CYRILLIC, 25)]
+)
 def test_labels_at_once_are_as_one_by_one(tmp_path, rules):
     labels = labels_of(400)
     folder = write(tmp_path / "set", labels, stored=380)

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from core import config
+from core.charset import read_charset
 from core.data.lmdb import WordLmdb
 from core.data.micro import WORLD, World
 from core.data.render.backgrounds import patch
@@ -22,6 +23,7 @@ from core.data.render.lexicon import read_words
 from core.data.render.word import added, render, written
 from core.data.words import Recipe, chosen, usable_fonts, write_words
 from core.errors import DataError
+from core.files import ROOT
 
 # First digits of the SHA-256 of images 0-19 and their words; trained results hold for these pixels alone. Where other code,
 # and no value of world.gin, makes others, raise core.data.render.word.RENDERER, then pin the new ones.
@@ -186,8 +188,10 @@ def test_backgrounds_lie_behind_the_words(tmp_path):
         (b"", "no word here"),
         (b"good\ncaf\xe9\n", "line 2: byte 0xe9 is not UTF-8"),
         (b"good\n\n" + b"y" * 26, "line 3: '" + "y" * 26 + "' would not be kept as a label .longer than 25"),
-        ("東京A".encode(), "line 1: '東京A' would not be kept as a label .no supported character"),
         (b"a\0b", "line 1: .* would not be kept as a label"),
+        ("a\u200bb".encode(), r"line 1: .*U\+200B is white space or cannot be printed"),
+        ("good\nשלום".encode(), r"line 2: 'שלום': 'ו' \(U\+05D5\) is written from right to left, which is not drawn"),
+        ("हिन्दी".encode(), r"line 1: .*\(U\+093F\) is a mark on another letter, which is not drawn"),
     ],
 )
 def test_word_lists_that_would_lose_letters_are_refused(tmp_path, content, said):
@@ -195,6 +199,18 @@ def test_word_lists_that_would_lose_letters_are_refused(tmp_path, content, said)
     path.write_bytes(content)
     with pytest.raises(DataError, match=f"words.txt.*{said}"):
         read_words(path)
+
+
+def test_words_of_other_scripts_are_drawn_where_the_fonts_can(tmp_path, capsys):
+    (tmp_path / "words.txt").write_text("Москва\nй\u0438\u0306\nΑθήνα\nCafé\n")
+    listed = read_words(tmp_path / "words.txt")
+    fonts = usable_fonts(listed, PAGE, None)
+    assert set(PAGE.fonts) - set(fonts) == {"cmss10.ttf"} and "cmss10.ttf cannot draw" in capsys.readouterr().err
+    with pytest.raises(DataError, match="no font of the world can draw every word .*東.*give a folder of others with --fonts"):
+        usable_fonts(("東京",), PAGE, None)
+    write_words(Recipe(0, (REGULAR,), listed, replace(PAGE, fonts=fonts)), tmp_path / "out", 12, 1)
+    cyrillic = read_charset(ROOT / "ablations/charsets/cyrillic.txt")
+    assert {sample.label for sample in WordLmdb(tmp_path / "out", cyrillic).samples} >= {"Москва", "йй"}
 
 
 def test_what_a_user_can_get_wrong_is_one_line(tmp_path, lexicon):

@@ -79,7 +79,7 @@ def test_refinement_is_decoding(blueprint):
 @pytest.mark.parametrize(("letters", "share", "kinds"), [(5, 1.0, 48), (5, 0.5, 24), (5, 0.001, 1), (1, 1.0, 36)])
 def test_a_share_of_the_words_differ(letters, share, kinds):
     """48 words: no more kinds of them than that many letters and digits spell."""
-    made_up = FakeCaptions(8, letters, share)
+    made_up = FakeCaptions(8, 36, letters, share)
     captions = made_up.finish(made_up.begin(torch.zeros(48, 26, dtype=torch.long, device="meta")))
     assert captions.tokens.shape == (kinds, 8) and captions.tokens.device.type == "meta"
     assert sorted(set(captions.rows.tolist())) == list(range(kinds))

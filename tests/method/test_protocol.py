@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 
+from core.charset import CHARSET_94
 from core.experiment.experiment import load
 from core.experiment.protocol import Protocol, evaluation_digest
 from tests.support.checkout import BASELINE
@@ -13,7 +14,7 @@ OTHER = {
     "decode": "cloze",
     "refine_steps": 2,
     "fast_cross": True,
-    "scoring_charset_size": 94,
+    "scoring_charset": CHARSET_94,
     "precision": "bf16",
     "batch": 3,
     "output": "visual",
@@ -45,3 +46,4 @@ def test_an_evaluation_is_named_by_its_data_too(protocol):
 def test_what_shares_the_image_towers_pass(protocol):
     shared = {name for name in OTHER if replace(protocol, **{name: OTHER[name]}).encoding == protocol.encoding}
     assert shared == set(OTHER) - {"normalisation", "precision", "batch"}
+    assert replace(protocol, scoring_charset="абв").encoding != protocol.encoding  # other test words

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from core.errors import ReportError
+from core.moved import with_new_settings
 from reports.collect.predictions import problems_of, read_predictions
 from reports.collect.runs import check_protocols, facts, read_runs
 from reports.layout import Column, absent, read_layout
@@ -71,6 +72,17 @@ def test_mixed_protocols_are_refused_but_for_what_the_table_is_about(runs):
     with pytest.raises(ReportError, match="normalisation is 'clip' for image0-text6 and 'half' for image12-text6"):
         check_protocols(runs, read_layout("table_VI"))
     check_protocols(runs, read_layout("table_V"))  # some rows train as PARSeq does
+
+
+def test_charsets_by_size_and_by_their_characters_are_one_protocol(results, runs):
+    """Files of earlier versions say 36, new ones the characters."""
+    before = read_predictions(results, runs.loc["image0-text6"])
+    runs.loc["image0-text6", "protocol"] = json.dumps(with_new_settings(PROTOCOL))
+    check_protocols(runs, read_layout("table_VI"))
+    assert read_predictions(results, runs.loc["image0-text6"]).equals(before)
+    runs.loc["image0-text6", "protocol"] = json.dumps(PROTOCOL | {"scoring_charset_size": 94})
+    with pytest.raises(ReportError, match="scoring_charset is "):
+        check_protocols(runs, read_layout("table_VI"))
 
 
 def test_cleaned_labels_score_the_same_readings_again(results, runs):

@@ -28,7 +28,7 @@ from tests.support.checkout import BASELINE, MICRO_GRID, MICRO_SIZE
 VISUAL = "ablations/table_V/recipe.gin"
 NONE = "WEIGHTS = None"
 WORDS = ["cat", "Table", "no!"]
-CHARACTERS = "clip4str.CLIP4STR.charset_size = 36"
+CHARACTERS = "CHARSET = 'ablations/charsets/36.txt'"
 
 
 def images(count=3, size=MICRO_SIZE):

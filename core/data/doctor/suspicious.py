@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import torch
 
-from core.charset import CHARSET_36, CHARSET_94, reduce_text
+from core.charset import CHARSET_36, reduce_text
 from core.data.doctor.duplicates import Place
 from core.data.doctor.scan import Scan
+from core.data.labels import PUBLISHED_RULES, rules_for
 from core.data.lmdb import WordLmdb
 from core.data.loading import Words, in_order
 from core.data.transforms import ToTensor
@@ -29,7 +30,9 @@ class Doubt(NamedTuple):
 def doubts(
     model_path: Path, scans: Sequence[Scan], confident: float, advance: Callable[[int], None] = lambda images: None
 ) -> list[Doubt]:
-    """Samples whose label is not what the model reads, compared as published (36 characters), surest first.
+    """Samples whose label is not what the model reads, surest first, compared as published (36 characters).
+
+    A model that writes more than the 94 is compared by its own charset.
 
     Args:
         model_path: run directory, model.safetensors or released checkpoint.
@@ -40,14 +43,16 @@ def doubts(
     device = next(model.parameters()).device
     transform = ToTensor(model.towers.image_size, model.normalisation)
     contradicted = []
+    rules = rules_for(model.tokenizer.charset)
+    compared = CHARSET_36 if rules is PUBLISHED_RULES else rules.charset
     for scan in scans:
-        words = Words([WordLmdb(scan.path, CHARSET_94, model.max_letters)], transform)
+        words = Words([WordLmdb(scan.path, rules.charset, model.max_letters)], transform)
         for batch in in_order(words, BATCH, 0):
             advance(len(batch.labels) + len(batch.skipped))
             if not batch.labels:
                 continue
             texts, sure = model.tokenizer.decode(model.predict(batch.normalised(device), refine_steps=1).output)
             for index, label, text, confidence in zip(batch.indices, batch.labels, texts, sure, strict=True):
-                if confidence >= confident and reduce_text(label, CHARSET_36) != reduce_text(text, CHARSET_36):
+                if confidence >= confident and reduce_text(label, compared) != reduce_text(text, compared):
                     contradicted.append(Doubt(Place(scan.name, index), label, text, round(float(confidence), 4)))
     return sorted(contradicted, key=lambda doubt: -doubt.confidence)

@@ -4,17 +4,19 @@ The vocabulary ships inside open_clip, so the micro world needs no word list of 
 """
 
 import gzip
+import unicodedata
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from core.charset import CHARSET_94, RejectedLabel, normalise_label, read_label
+from core.charset import RejectedLabel, problem_of, read_label, spelled
 from core.errors import DataError, UserError
 
 BPE_FILE = "bpe_simple_vocab_16e6.txt.gz"
 LONGEST = 25  # characters a label may have (section IV-A)
+RIGHT_TO_LEFT = {"R", "AL"}  # Unicode's bidirectional classes
 MERGES = 49152 - 256 - 2  # what CLIP's tokenizer keeps of the file: merges 1 .. 48,894
 
 
@@ -64,7 +66,8 @@ def read_words(path: Path) -> tuple[str, ...]:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise DataError(f"{path}, line {line}: byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8") from error
-    words = [(number, line.strip()) for number, line in enumerate(text.split("\n"), start=1)]
+    lines = enumerate(unicodedata.normalize("NFC", text).split("\n"), start=1)  # fonts draw a letter and its accent as one
+    words = [(number, line.strip()) for number, line in lines]
     words = [(number, word) for number, word in words if word]
     if not words:
         raise DataError(f"{path}: no word here; expected one word per line")
@@ -75,15 +78,21 @@ def read_words(path: Path) -> tuple[str, ...]:
 
 
 def check(place: str, word: str, checked: set[str]) -> None:
-    """Refuse a word that would lose letters, or be dropped, when its label is read; `checked` gathers what passed."""
+    """Refuse a word that no charset keeps, or that cannot be drawn letter by letter; `checked` gathers what passed."""
+    letters = set(unicodedata.normalize("NFC", "".join(word.split())))
     try:
-        read_label(word, CHARSET_94, LONGEST)
-        for letter in set(word) - checked:
-            if not letter.isspace():
-                normalise_label(letter, CHARSET_94, LONGEST)
-            checked.add(letter)
+        read_label(word, "".join(sorted(letters)), LONGEST)
     except RejectedLabel as reason:
         raise DataError(
             f"{place}: {word[:40]!r} would not be kept as a label ({reason}); take the word out, labels have up to "
-            f"{LONGEST} printable ASCII characters"
+            f"{LONGEST} printable characters"
         ) from reason
+    for letter in sorted(letters - checked):
+        problem = problem_of(letter)
+        if unicodedata.category(letter).startswith("M"):
+            problem = f"{spelled(letter)} is a mark on another letter, which is not drawn; take the word out"
+        elif unicodedata.bidirectional(letter) in RIGHT_TO_LEFT:
+            problem = f"{spelled(letter)} is written from right to left, which is not drawn; take the word out"
+        if problem:
+            raise DataError(f"{place}: {word[:40]!r}: {problem}")
+    checked |= letters
