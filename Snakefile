@@ -42,8 +42,9 @@ if workflow.is_main_process and (note := place.others(config["results"])):
 # before the checkout's files: nothing in the checkout itself, where a file's name must stay or all that reads it is made again
 CHECKOUT = place.leads_to(workflow.basedir)
 os.environ.update(place.imports_from(workflow.basedir))
-config["seeds"] = config["seeds"] or planning.usual_seeds(place.asked_for(workflow.is_main_process))
-PLAN = planning.make(config)
+ASKED = place.asked_for(workflow.is_main_process)
+config["seeds"] = config["seeds"] or planning.usual_seeds(ASKED)
+PLAN = planning.make(config, planning.tables_for(ASKED))
 PLAN.write()
 SEARCH = lr_search.Search(PLAN)
 if not workflow.deployment_settings.deployment_method:

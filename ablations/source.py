@@ -23,6 +23,7 @@ class Source:
     Args:
         recipe: identity of the rendered world; empty for real data.
         world: that world.
+        world_file: the gin file of that world.
         published: no data at all, but the sizes that the paper prints, for an estimate.
         folders: test folders of real data, by the benchmark that each holds.
     """
@@ -31,6 +32,7 @@ class Source:
     test: str
     recipe: str = ""
     world: World | None = None
+    world_file: str = ""
     published: bool = False
     folders: dict[str, Path] = field(default_factory=dict)
     known: dict[tuple[str, ...], str] = field(default_factory=dict)
@@ -107,7 +109,7 @@ class Source:
     def sizes_from(self) -> str:
         """Where the sizes come from, in words."""
         if self.world is not None:
-            return WORLD
+            return self.world_file
         if self.published:
             return "as published (section IV-A, Table III); no val/"
         return f"num-samples of the LMDBs below {self.root}, before the label rules"
@@ -122,11 +124,12 @@ def stored(*roots: Path) -> int:
     return sum(stored_samples(folder) for root in roots for folder in find_lmdbs(root))
 
 
-def data_source(data: str | None, scale: str, results: Path, published: bool = False) -> Source:
+def data_source(data: str | None, scale: str, results: Path, published: bool = False, world_file: str = WORLD) -> Source:
     """Where the data is and what it is: fingerprints of real LMDBs, or the recipe of the rendered world.
 
     Args:
         published: without data at paper scale, use the paper's sizes (nothing can be trained then).
+        world_file: the gin file of the rendered world.
 
     Raises:
         DataError: the folder holds no test set, or two folders hold the same benchmark.
@@ -140,12 +143,12 @@ def data_source(data: str | None, scale: str, results: Path, published: bool = F
         if published:
             return Source(Path("as-published"), "published", published=True)
         raise ConfigError("scale: paper trains on real data: add --config data=DIR with train/<set>/, val/ and test/")
-    world, recipe = rendered_world()
-    return Source(results / "data" / f"micro-{config.digest(recipe)}", recipe, recipe, world)
+    world, recipe = rendered_world(world_file=world_file)
+    return Source(results / "data" / f"micro-{config.digest(recipe)}", recipe, recipe, world, world_file)
 
 
-def rendered_world(bindings: Sequence[str] = ()) -> tuple[World, str]:
-    """The world that micro scale trains on, and its identity.
+def rendered_world(bindings: Sequence[str] = (), world_file: str = WORLD) -> tuple[World, str]:
+    """A world that micro scale trains on, and its identity.
 
     Args:
         bindings: gin bindings that change it.
@@ -153,6 +156,6 @@ def rendered_world(bindings: Sequence[str] = ()) -> tuple[World, str]:
     Raises:
         ConfigError: its gin file cannot be built.
     """
-    config.parse(WORLD, bindings=bindings)
-    world = config.construct(World, WORLD)
+    config.parse(world_file, bindings=bindings)
+    world = config.construct(World, world_file)
     return world, world_identity(config.operative(), world.materials())

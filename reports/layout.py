@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from core.data.benchmarks import AVERAGES, FAMILIES, MICRO_AVERAGES, absence
+from core.data.benchmarks import AVERAGES, FAMILIES, MICRO_AVERAGES, MICRO_WORLD, absence
 from core.errors import ReportError
 from core.experiment.sweep import Sweep, read_sweeps
 from core.files import ROOT
@@ -37,6 +37,7 @@ KEYS = {  # of table.yaml, with the type of each value
     "labels": (str, "the name of a folder below DATA/labels"),
     "not_at_micro": (dict, "rows, each with its reason"),
     "noise_sd": (dict, "points, df, source"),
+    "world": (str, "the path of a gin file"),
     "sweep": ((dict, list), "knobs with their values, like {DROPOUT: [0.0, 0.1, 0.3]}"),
 }
 REQUIRED = {"title", "about", "columns"}
@@ -105,6 +106,7 @@ class Layout:
         not_at_micro: rows that have no stand-in at micro scale, and why.
         figures: the table's figures, keys of FIGURES.
         noise_sd: training noise known from elsewhere; None where nothing is stated.
+        world: gin file of a rendered world of its own, such as words of another language; None is the one of all other tables.
         sweeps: rows that table.yaml spans itself, beside those that are files.
     """
 
@@ -120,6 +122,7 @@ class Layout:
     not_at_micro: dict[str, str]
     figures: tuple[str, ...]
     noise_sd: StatedNoise | None = None
+    world: str | None = None
     sweeps: tuple[Sweep, ...] = ()
 
     @property
@@ -163,6 +166,7 @@ def read_layout(table: str) -> Layout:
         not_at_micro=content.get("not_at_micro", {}),
         figures=tuple(content.get("figures", DEFAULT_FIGURES if scored else ())),
         noise_sd=stated_noise(path, content["noise_sd"]) if "noise_sd" in content else None,
+        world=content.get("world"),
         sweeps=read_sweeps(path, content["sweep"]) if "sweep" in content else (),
     )
 
@@ -182,6 +186,8 @@ def check_values(path: Path, content: dict) -> None:
             raise ReportError(f"{path}: {key} is {content[key]!r}; expected {expected}")
     if not content["columns"]:
         raise ReportError(f"{path}: columns is empty; name at least one, like {{name: SVT, paper: SVT}}")
+    if "world" in content and not (ROOT / content["world"]).is_file():
+        raise ReportError(f"{path}: world is {content['world']!r}, which is not there; name a file like {MICRO_WORLD}")
     for key, known in (("figures", FIGURES), ("varies", PROTOCOL_SETTINGS)):
         for name in content.get(key, []):
             if name not in known:

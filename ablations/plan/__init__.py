@@ -32,6 +32,7 @@ from ablations.rows import (
 )
 from ablations.source import Source, data_source
 from ablations.sweeps import distinct, sweep_rows
+from core.data.micro import WORLD
 from core.errors import ConfigError
 from core.evaluate.done import DONE, settle_done
 from core.files import ROOT, write_if_changed
@@ -274,13 +275,11 @@ def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = 
         ConfigError, ReportError, DataError: naming file, key and fix.
     """
     scale, results = settings["scale"], Path(settings["results"])
-    source = data_source(settings.get("data"), scale, results, published)
+    names = list(wanted) if wanted else tables_for(())
+    source = data_source(settings.get("data"), scale, results, published, world_of(names))
     cache = plan_cache(results)
     tables, layouts, doubles = {}, {}, {}
-    for table in wanted or table_names():
-        if not (TABLES / table / "table.yaml").is_file():
-            raise ConfigError(f"no table {table!r}: there are {', '.join(table_names())}")
-        refuse_name(table)
+    for table in names:
         layouts[table] = read_layout(table)
         layout = layouts[table]
         generated, at_paper = (
@@ -306,6 +305,35 @@ def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = 
         wanted_peers=list(settings.get("peers", [])),
         replicates=replicate_seeds(settings.get("replicates"), seeds, layouts, scale),
     )
+
+
+def tables_for(targets: Collection[str]) -> list[str]:
+    """The tables to plan for targets of the workflow: those on the common world, or, if they are named, on one of their own.
+
+    Args:
+        targets: words of a command line, such as table_VI or results/tables/cyrillic.md.
+    """
+    own = [table for table in table_names() if read_layout(table).world]
+    stems = [Path(target).stem for target in targets]
+    named = [table for table in own if any(stem == table or stem.endswith(f"_{table}") for stem in stems)]
+    common = [table for table in table_names() if table not in own]
+    return named + [table for table in common if table in stems] if named else common
+
+
+def world_of(tables: Sequence[str]) -> str:
+    """The gin file of the one rendered world that tables are made on.
+
+    Raises:
+        ConfigError: there is no such table, or they are of different worlds.
+    """
+    for table in tables:
+        if not (TABLES / table / "table.yaml").is_file():
+            raise ConfigError(f"no table {table!r}: there are {', '.join(table_names())}")
+        refuse_name(table)
+    worlds = {read_layout(table).world or WORLD: table for table in reversed(tables)}
+    if len(worlds) > 1:
+        raise ConfigError(f"tables {', '.join(worlds.values())} are of different words: ask for one of them at a time")
+    return next(iter(worlds), WORLD)
 
 
 def usual_seeds(targets: Collection[str]) -> list[int]:

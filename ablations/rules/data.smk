@@ -9,7 +9,7 @@ if PLAN.rendered:
 
     rule training_words:
         input:
-            ancient(f"{CHECKOUT}ablations/micro/world.gin"),
+            ancient(f"{CHECKOUT}{PLAN.source.world_file}"),
         output:
             directory(f"{PLAN.data}/train/{{set}}"),
         log:
@@ -28,7 +28,7 @@ if PLAN.rendered:
 
     rule test_words:
         input:
-            ancient(f"{CHECKOUT}ablations/micro/world.gin"),
+            ancient(f"{CHECKOUT}{PLAN.source.world_file}"),
         output:
             [directory(f"{PLAN.data}/{part}") for part in ("val", "test", "labels")],
         log:

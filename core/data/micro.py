@@ -14,7 +14,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +28,12 @@ from core.data.benchmarks import MICRO_WORLD
 from core.data.lmdb import write_lmdb
 from core.data.render.drawing import numbered
 from core.data.render.family import Family
-from core.data.render.fonts import font_digest
+from core.data.render.fonts import font_digest, missing_letters
 from core.data.render.lexicon import LONGEST, lexicon, split_unseen
 from core.data.render.page import Page
 from core.data.render.word import RENDERER, render, written
-from core.errors import UserError, user_errors
-from core.files import atomic_folder, lines_digest
+from core.errors import DataError, UserError, user_errors
+from core.files import atomic_folder, in_repository, lines_digest
 
 WORLD = MICRO_WORLD  # the world that micro scale trains on, and whose families other tools draw
 REGULAR = "regular"  # the family of easy words, which every world has
@@ -50,7 +50,9 @@ class World:
         page: image size and fonts of all words.
         synthetic: the family of train/synth, no benchmark; None takes the regular one.
         synthetic_page: image size and fonts of its words; None takes `page`.
-        lexicon_size: words in all, the most frequent of CLIP's vocabulary.
+        lexicon: a text file with one word per line, of any script that the fonts draw; None takes CLIP's vocabulary, the most
+            frequent words first.
+        lexicon_size: words in all, the first of the lexicon.
         min_letters, max_letters: lengths of those words.
         unseen: share of them that training never shows.
         regular: share of training images drawn from the regular family; the rest is spread over all families.
@@ -62,6 +64,7 @@ class World:
         UserError: a share outside [0, 1], families that cannot be told apart, or words too long for a label.
     """
 
+    lexicon: str | None
     lexicon_size: int
     min_letters: int
     max_letters: int
@@ -98,8 +101,31 @@ class World:
         return tuple(family.name for family in self.families)
 
     def words(self) -> tuple[list[str], list[str]]:
-        """(words that training may show, words kept for testing)."""
-        return split_unseen(lexicon(self.lexicon_size, self.min_letters, self.max_letters), self.unseen, self.seed)
+        """(words that training may show, words kept for testing).
+
+        Raises:
+            UserError, DataError: the lexicon has fewer words, or one that a font cannot draw.
+        """
+        source = in_repository(self.lexicon) if self.lexicon else None
+        found = lexicon(self.lexicon_size, self.min_letters, self.max_letters, source)
+        if source:
+            self.refuse_undrawable(source, found)
+        return split_unseen(found, self.unseen, self.seed)
+
+    @cached_property
+    def letters(self) -> str:
+        """Lower-case letters of all words, sorted: what a wrong label has in place of a right one."""
+        if self.lexicon is None:
+            return LOWER
+        words, unseen = self.words()
+        return "".join(sorted({letter for word in words + unseen for letter in word.lower() if letter.isalpha()}))
+
+    def refuse_undrawable(self, source: Path, words: Sequence[str]) -> None:
+        """Raise DataError if a font of some page lacks a letter of the lexicon, in the cases that families write."""
+        letters = {letter for word in words for letter in word + word.upper() + word.capitalize()}
+        for font in dict.fromkeys(font for page in (self.page, self.synthetic_page) if page for font in page.fonts):
+            if missing := missing_letters(font, letters):
+                raise DataError(f"{source}: {font} cannot draw {' '.join(missing[:20])}; take the font out of Page.fonts")
 
     def choose(self, words: list[str], family: Family | None, rng: np.random.Generator) -> tuple[str, Family]:
         """One of the words as it is written, and what will happen to it; without a family, one of the training mixture."""
@@ -139,7 +165,7 @@ class World:
         if rng.random() >= self.mislabelled:
             return word
         place = int(rng.integers(len(word)))
-        kind = next((kind for kind in (DIGITS, LOWER.upper()) if word[place] in kind), LOWER)
+        kind = next((kind for kind in (DIGITS, self.letters.upper()) if word[place] in kind), self.letters)
         others = kind.replace(word[place], "")
         return word[:place] + others[rng.integers(len(others))] + word[place + 1 :]
 

@@ -23,8 +23,10 @@ UNDECISIVE = frozenset(  # settings of the machine: recorded with a run, but not
         "workers",
     )
 )
-# By first names: where a font or a start lies decides nothing, its digest is counted.
-BY_CONTENT = frozenset({"core.data.render.page.Page.fonts", "core.experiment.Experiment.start"})
+# By first names: where a font, a lexicon or a start lies decides nothing, its digest is counted.
+BY_CONTENT = frozenset(
+    {"core.data.micro.World.lexicon", "core.data.render.page.Page.fonts", "core.experiment.Experiment.start"}
+)
 
 # Values that were added after worlds had been rendered and models trained, by first names (core.moved). At the value given here
 # everything is as before, so it does not count, and those worlds and runs keep their identity. A new argument of anything that

@@ -17,7 +17,7 @@ from core.files import ROOT
 
 SHIPPED, IDENTITY = rendered_world()
 FONTS = "page.Page.fonts = {!r}".format
-BY_OTHER_TESTS = {"families", "page", "fonts", "synthetic", "synthetic_page"}
+BY_OTHER_TESTS = {"families", "lexicon", "page", "fonts", "synthetic", "synthetic_page"}
 
 
 def identity(*bindings):

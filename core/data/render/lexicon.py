@@ -32,15 +32,21 @@ def vocabulary_words() -> tuple[str, ...]:
     return tuple(dict.fromkeys(w for w in words if w.isascii() and w.isalpha() and w.islower()))
 
 
-def lexicon(size: int, min_letters: int, max_letters: int) -> list[str]:
-    """The `size` most frequent words of `min_letters` to `max_letters` letters.
+def lexicon(size: int, min_letters: int, max_letters: int, source: Path | None = None) -> list[str]:
+    """The first `size` words of `min_letters` to `max_letters` letters, each once.
+
+    Args:
+        source: a word list; None takes CLIP's vocabulary, the most frequent words first.
 
     Raises:
-        UserError: the vocabulary has fewer such words.
+        DataError: see `read_words`.
+        UserError: there are fewer such words.
     """
-    words = [word for word in vocabulary_words() if min_letters <= len(word) <= max_letters]
+    known = dict.fromkeys(read_words(source)) if source else vocabulary_words()
+    words = [word for word in known if min_letters <= len(word) <= max_letters]
     if len(words) < size:
-        raise UserError(f"lexicon of {size} words of {min_letters}-{max_letters} letters: only {len(words)} exist")
+        where = f" in {source}" if source else ""
+        raise UserError(f"lexicon of {size} words of {min_letters}-{max_letters} letters: only {len(words)} exist{where}")
     return words[:size]
 
 
