@@ -12,7 +12,7 @@ from typing import NamedTuple
 import lmdb
 import numpy as np
 
-from core.charset import CHARSET_94, RejectedLabel, read_label, reduce_text
+from core.charset import CHARSET_36, CHARSET_94, RejectedLabel, read_label, reduce_text
 from core.data.samples import BEYOND, Ledger, Samples
 from core.errors import DataError
 
@@ -36,6 +36,11 @@ PUBLISHED_RULES = Rules(CHARSET_94, 25)
 def rules_for(charset: str) -> Rules:
     """The published rules, or where these drop a character of `charset`, the same with its characters."""
     return PUBLISHED_RULES if set(charset) <= set(CHARSET_94) else PUBLISHED_RULES._replace(charset=charset)
+
+
+def compared_in(rules: Rules) -> str:
+    """The characters in which two texts under these rules are the same word: the published 36, or the rules' own."""
+    return CHARSET_36 if rules == PUBLISHED_RULES else rules.charset
 
 
 class LabelBlock(NamedTuple):

@@ -263,3 +263,15 @@ def test_the_lmdbs_of_a_set_are_listed_and_copies_among_them_told(tmp_path):
     assert "test/SVT/c/deep holds the same as test/SVT/a: each of its images counts twice" in text
     lines = [line.split() for line in text.splitlines()]
     assert ["a", "2"] in lines and ["b", "3"] in lines and ["c/deep", "2"] in lines
+
+
+def test_labels_are_checked_by_the_charset_that_is_named(tmp_path, capsys):
+    write_lmdb(tmp_path / "data/train/real", [(png(1), "хлеб"), (png(2), "bread"), (png(3), "соль!")])
+    for option, kept, scored in ([], 2, 1), (["--charset", "ablations/charsets/cyrillic.txt"], 2, 2):
+        main([str(tmp_path / "data"), "--json", "--workers", "1", *option])
+        facts = json.loads(capsys.readouterr().out)["lmdbs"]["train/real"]["labels"]
+        assert (facts["kept"], facts["scored"]) == (kept, scored)
+    assert facts["characters_outside"] == dict.fromkeys("bread", 1) and facts["ledger"][0][2] == "bread"
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "data"), "--charset", str(tmp_path / "none.txt")])
+    assert "none.txt: no such charset file" in capsys.readouterr().err

@@ -24,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("root", type=Path, help="data root, as given to core.train as --data")
     add_json(parser)
+    about = "file of the characters that labels may have, like ablations/charsets/greek.txt (default: the published 94)"
+    parser.add_argument("--charset", type=Path, metavar="FILE", help=about)
     parser.add_argument("--html", type=Path, metavar="FILE", help="page to write, with thumbnails of what to look at")
     parser.add_argument("--runs", type=Path, help="folder of runs, e.g. results/runs: list those whose data has changed since")
     parser.add_argument("--model", type=Path, help="trained model: list the labels that it contradicts")

@@ -10,6 +10,7 @@ from core.data.doctor.duplicates import Pair, across, copies_inside, near_inside
 from core.data.doctor.scan import Advance, Scan, scan_all
 from core.data.doctor.verdict import Needs, Verdict, judge
 from core.data.folders import SPLITS, lmdbs_below
+from core.data.labels import PUBLISHED_RULES, Rules
 from core.data.lmdb import fingerprint
 from core.errors import DataError
 
@@ -149,12 +150,19 @@ def lmdb_facts(scan: Scan) -> dict:
     }
 
 
-def examine(root: Path, needs: Sequence[Needs], workers: int, advance: Advance = lambda images, total: None) -> Diagnosis:
+def examine(
+    root: Path,
+    needs: Sequence[Needs],
+    workers: int,
+    advance: Advance = lambda images, total: None,
+    rules: Rules = PUBLISHED_RULES,
+) -> Diagnosis:
     """Check all LMDBs of a data root.
 
     Args:
         needs: `Needs` of the tables to give a verdict on.
         advance: called with how many more images are done, and of how many.
+        rules: for labels.
 
     Raises:
         DataError: there is no LMDB below the root.
@@ -162,7 +170,7 @@ def examine(root: Path, needs: Sequence[Needs], workers: int, advance: Advance =
     folders = {path.relative_to(root).as_posix(): path for split in SPLITS for path in lmdbs_below(root / split)}
     if not folders:
         raise DataError(f"{root}: {NO_IMAGES}")
-    scans = scan_all(folders, workers, advance)
+    scans = scan_all(folders, workers, advance, rules)
     label_files: dict[str, set[str]] = {}
     for path in sorted((root / "labels").glob("*/*.csv")):
         label_files.setdefault(path.parent.name, set()).add(path.stem)

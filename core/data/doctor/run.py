@@ -9,10 +9,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from core.charset import read_charset
 from core.data.doctor.diagnosis import Diagnosis, examine
 from core.data.doctor.report import Section, as_page, as_text, sections_of
 from core.data.doctor.scan import of_split
 from core.data.doctor.verdict import read_needs
+from core.data.labels import PUBLISHED_RULES, rules_for
 from core.errors import DataError
 from core.evaluate.staleness import runs_on, stale
 from core.files import ROOT, atomic_file
@@ -23,12 +25,13 @@ def report(options: argparse.Namespace) -> None:
 
     Raises:
         FileNotFoundError: there is no such data root.
-        DataError: there is no LMDB below it, or no run below the folder of runs.
+        DataError: there is no LMDB below it, no run below the folder of runs, or a charset file cannot be used.
     """
     if not options.root.is_dir():
         raise FileNotFoundError(f"data root {options.root} does not exist; it should hold train/, val/ and test/")
+    rules = rules_for(read_charset(options.charset)) if options.charset else PUBLISHED_RULES
     with bar("check") as advance:
-        diagnosis = examine(options.root, read_needs(ROOT / "ablations"), options.workers, advance)
+        diagnosis = examine(options.root, read_needs(ROOT / "ablations"), options.workers, advance, rules)
     content, sections = diagnosis.as_dict(), sections_of(diagnosis)
     if options.runs:
         reasons, elsewhere = stale_runs(options.runs, options.root)

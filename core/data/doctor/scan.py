@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from core.charset import CHARSET_36, CHARSET_94, RejectedLabel, read_label, reduce_text
+from core.charset import RejectedLabel, read_label, reduce_text
 from core.data.images import decode
-from core.data.labels import PUBLISHED_RULES
+from core.data.labels import PUBLISHED_RULES, Rules, compared_in
 from core.data.lmdb import ImageLmdb, RawSample
 from core.errors import DataError, UnreadableImage
 from core.runtime.crash_safe import WorkerCrash, crash_safe_map
@@ -43,7 +43,8 @@ class Scan:
         samples: an array of SAMPLE; `label` is 0 where the rules drop it, `look` where the image is flat or unreadable.
         odd: images in another mode than RGB or grey, and those that decoding changes (core.data.images).
         characters: counts of the characters in labels as stored, without white space.
-        scored: labels with a character of the 36 that published accuracies count.
+        scored: labels with a character that accuracies count, of the published rules one of the 36.
+        rules: the label rules.
         error: why the LMDB cannot be read; then everything else is empty.
     """
 
@@ -58,6 +59,7 @@ class Scan:
     characters: Counter = field(default_factory=Counter)
     scored: int = 0
     extra_keys: int = 0
+    rules: Rules = PUBLISHED_RULES
     error: str = ""
 
     def add(self, part: "Scan") -> None:
@@ -99,13 +101,14 @@ class Scan:
 
     def label_facts(self) -> dict:
         """The labels in numbers; the ledger has key, reason and stored label of every dropped sample."""
-        outside = Counter({character: n for character, n in self.characters.items() if character not in CHARSET_94})
+        known = frozenset(self.rules.charset)
+        outside = Counter({character: n for character, n in self.characters.items() if character not in known})
         total = sum(self.characters.values())
         return {
             "kept": sum(self.lengths.values()),
             "scored": self.scored,
             "lengths": {str(length): self.lengths[length] for length in sorted(self.lengths)},
-            "characters_used": sum(character in self.characters for character in CHARSET_94),
+            "characters_used": sum(character in self.characters for character in known),
             "characters_outside": dict(outside.most_common()),
             "coverage": 1 - sum(outside.values()) / total if total else None,
             "dropped": dict(Counter(one.what for one in self.dropped)),
@@ -118,25 +121,30 @@ def quantiles(values: np.ndarray) -> list[int]:
     return [int(value) for value in (values.min(), np.median(values), values.max())] if len(values) else []
 
 
-def scan_all(folders: dict[str, Path], workers: int, advance: Advance = lambda images, total: None) -> list[Scan]:
+def scan_all(
+    folders: dict[str, Path],
+    workers: int,
+    advance: Advance = lambda images, total: None,
+    rules: Rules = PUBLISHED_RULES,
+) -> list[Scan]:
     """Examine LMDBs; one that cannot be read says why in `error`, and the others are examined anyway.
 
     Args:
         folders: by name.
         advance: called with how many more images are done, and of how many.
     """
-    scans, jobs, blocks = [Scan(name, path) for name, path in folders.items()], [], {}
+    scans, jobs, blocks = [Scan(name, path, rules=rules) for name, path in folders.items()], [], {}
     for one, opened in zip(scans, crash_safe_map(sizes_of, [one.path for one in scans], 1), strict=True):
         if not isinstance(opened, Sizes):
             one.error = opened if isinstance(opened, str) else f"{one.path / 'data.mdb'}: opening it {opened}"
             continue
         one.extra_keys, blocks[one.name] = opened.extra_keys, []
         starts = range(1, opened.stored + 1, BLOCK_SIZE)
-        jobs += [(one, (one.path, first, min(first + BLOCK_SIZE - 1, opened.stored))) for first in starts]
-    total = sum(last - first + 1 for _, (_, first, last) in jobs)
+        jobs += [(one, (one.path, first, min(first + BLOCK_SIZE - 1, opened.stored), rules)) for first in starts]
+    total = sum(last - first + 1 for _, (_, first, last, _) in jobs)
     advance(0, total)
     parts = crash_safe_map(scan_block, [job for _, job in jobs], workers)
-    for (one, (_, first, last)), part in zip(jobs, parts, strict=True):
+    for (one, (_, first, last, _)), part in zip(jobs, parts, strict=True):
         if isinstance(part, WorkerCrash):
             one.error = one.error or f"{one.path / 'data.mdb'}: reading keys {first} to {last} {part}"
         else:
@@ -165,10 +173,10 @@ def sizes_of(path: Path) -> Sizes | str:
     return Sizes(lmdb.stored, lmdb.extra_keys)
 
 
-def scan_block(job: tuple[Path, int, int]) -> Scan:
+def scan_block(job: tuple[Path, int, int, Rules]) -> Scan:
     """The samples first to last of an LMDB; the job of one process."""
-    path, first, last = job
-    part = Scan(path.name, path, np.zeros(last - first + 1, SAMPLE))
+    path, first, last, rules = job
+    part = Scan(path.name, path, np.zeros(last - first + 1, SAMPLE), rules=rules)
     for row, raw in zip(part.samples, ImageLmdb(path).raw_samples(first, last), strict=True):
         label = "" if raw.label is None else raw.label[:200].decode("utf-8", "replace")
         scan_label(part, row, raw, label)
@@ -183,13 +191,13 @@ def scan_label(part: Scan, row: np.void, raw: RawSample, shown: str) -> None:
             raise RejectedLabel(raw.problem or "no such key")
         text = raw.label.decode("utf-8")
         part.characters.update("".join(text.split()))
-        label = read_label(text, *PUBLISHED_RULES)
+        label = read_label(text, *part.rules)
     except UnicodeDecodeError:
         part.dropped.append(Finding(raw.index, "not UTF-8", shown))
     except RejectedLabel as reason:
         part.dropped.append(Finding(raw.index, str(reason), shown))
     else:
-        reduced = reduce_text(label, CHARSET_36)
+        reduced = reduce_text(label, compared_in(part.rules))
         part.scored += bool(reduced)
         part.lengths[len(label)] += 1
         row["label"] = digest((reduced or label).encode())

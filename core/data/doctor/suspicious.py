@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import torch
 
-from core.charset import CHARSET_36, reduce_text
+from core.charset import reduce_text
 from core.data.doctor.duplicates import Place
 from core.data.doctor.scan import Scan
-from core.data.labels import PUBLISHED_RULES, rules_for
+from core.data.labels import compared_in, rules_for
 from core.data.lmdb import WordLmdb
 from core.data.loading import Words, in_order
 from core.data.transforms import ToTensor
@@ -44,7 +44,7 @@ def doubts(
     transform = ToTensor(model.towers.image_size, model.normalisation)
     contradicted = []
     rules = rules_for(model.tokenizer.charset)
-    compared = CHARSET_36 if rules is PUBLISHED_RULES else rules.charset
+    compared = compared_in(rules)
     for scan in scans:
         words = Words([WordLmdb(scan.path, rules.charset, model.max_letters)], transform)
         for batch in in_order(words, BATCH, 0):
