@@ -24,8 +24,10 @@ def read(gin: str, scale: str) -> RowConfig:
         operative=loaded.operative,
         named=loaded.named,
         files=loaded.files,
+        start_row=loaded.start_row or "",
         start_problem=start_problem(loaded),
         train_data=list(loaded.experiment.train_data),
+        train_images=loaded.experiment.train_images,
         protocol=protocol.settings,
         protocol_digest=protocol.digest,
         output=protocol.output,
@@ -54,7 +56,7 @@ def read(gin: str, scale: str) -> RowConfig:
 def start_problem(loaded: Loaded) -> str:
     """Why a row's START cannot be used; empty where it can, or where there is none."""
     try:
-        loaded.check_start()
+        loaded.check_start(planned=True)
     except UserError as error:
         return str(error)
     return ""

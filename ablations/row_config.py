@@ -64,7 +64,9 @@ class RowConfig:
     Args:
         training: the gin text of everything training reads; `operative` adds the protocol.
         named: the architecture, the weights and the start, as the file names them; `files` are digests of those that are files.
+        start_row: the gin file of the row whose trained model it begins with; empty where START names none.
         start_problem: why the row's START cannot be used; empty where it can, or where there is none.
+        train_images: how many images of `train_data` it learns from; None: all.
         protocol: the evaluation protocol, as JSON.
         precision, test_precision: precisions of training and of inference.
         kept_bytes, state_bytes: sizes of the trained weights and of a resumable state.
@@ -75,8 +77,10 @@ class RowConfig:
     operative: str
     named: list[str]
     files: str
+    start_row: str
     start_problem: str
     train_data: list[str]
+    train_images: int | None
     protocol: str
     protocol_digest: str
     output: str
@@ -104,7 +108,8 @@ class RowConfig:
 
     def total_steps(self, images: int) -> int:
         """Optimiser steps for a training set of that many images, as `core.experiment.optim.Optimisation` has them."""
-        return self.steps if self.steps is not None else max(1, round(self.epochs * (images // self.batch)))
+        used = images if self.train_images is None else min(images, self.train_images)
+        return self.steps if self.steps is not None else max(1, round(self.epochs * (used // self.batch)))
 
 
 def in_root(path: Path) -> str:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -85,6 +85,7 @@ class Row:
     config: RowConfig  # what its gin file says at the scale in use
     counts_paper: Counts  # parameters at paper scale
     skip_reason: str  # why it cannot be run here; empty where it can
+    start: str = ""  # the run whose model its training begins with, where START names a row
 
     @property
     def runnable(self) -> bool:
@@ -123,13 +124,47 @@ def plan_row(path: Path, at_paper: Path, layout: Layout, scale: str, source: Sou
     )
 
 
-def run_of(row_config: RowConfig, scale: str, source: Source) -> tuple[str, str]:
-    """The name of the run, and why there is none (one of them is empty)."""
+def with_starts(rows: list[Row], source: Source, scale: str) -> list[Row]:
+    """The rows of a table; those whose START names one of them have runs of their own for every run of it.
+
+    Raises:
+        ConfigError: a START names no row of the table, or rows that start from each other.
+    """
+    by_gin = {row.gin: row for row in rows}
+    done: dict[str, Row] = {}
+
+    def settled(row: Row, above: tuple[str, ...] = ()) -> Row:
+        name = row.config.start_row
+        if not name or row.gin in done:
+            return done.setdefault(row.gin, row)
+        if name in above or name == row.gin:
+            raise ConfigError(f"{row.gin}: START = {name!r} starts from this row itself; name another")
+        if name not in by_gin:
+            raise ConfigError(
+                f"{row.gin}: START = {name!r} is no row of its table; name a gin file beside table.yaml, or a model"
+            )
+        start = settled(by_gin[name], (*above, row.gin))
+        if not start.runnable:
+            return done.setdefault(
+                row.gin, replace(row, run="", skip_reason=row.skip_reason or f"its START: {start.skip_reason}")
+            )
+        run = run_of(row.config, scale, source, start.run)[0] if row.run else ""
+        return done.setdefault(row.gin, replace(row, run=run, start=start.run))
+
+    return [settled(row) for row in rows]
+
+
+def run_of(row_config: RowConfig, scale: str, source: Source, start: str = "") -> tuple[str, str]:
+    """The name of the run, and why there is none (one of them is empty).
+
+    Args:
+        start: the run whose model it begins with.
+    """
     try:
         train_data = source.train(row_config.train_data)
     except DataError as error:
         return "", f"not run: {error}"
-    return f"{scale}-{config.digest(row_config.identity + train_data)}", ""
+    return f"{scale}-{config.digest(row_config.identity + train_data + (start and f' after {start}'))}", ""
 
 
 def refuse_start(path: Path, row_config: RowConfig) -> None:

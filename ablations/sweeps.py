@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from ablations.row_config import PlanCache, RowConfig, in_root
+from ablations.row_config import PlanCache, in_root
 from ablations.rows import Row
 from core import config
 from core.errors import ConfigError
@@ -119,10 +119,10 @@ def distinct(rows: list[Row], generated: Collection[str]) -> tuple[list[Row], di
     """
     names: dict[tuple, str] = {}
     for row in sorted(rows, key=lambda row: row.name in generated):  # a file keeps its place before a generated row
-        names.setdefault(experiment_of(row.config), row.name)
-    same = {row.name: name for row in rows if (name := names[experiment_of(row.config)]) != row.name and row.name in generated}
+        names.setdefault(experiment_of(row), row.name)
+    same = {row.name: name for row in rows if (name := names[experiment_of(row)]) != row.name and row.name in generated}
     return [row for row in rows if row.name not in same], same
 
 
-def experiment_of(row: RowConfig) -> tuple[str, str, str]:
-    return row.identity, row.protocol_digest, row.output
+def experiment_of(row: Row) -> tuple[str, str, str, str]:
+    return row.config.identity, row.start, row.config.protocol_digest, row.config.output

@@ -8,7 +8,7 @@ import yaml
 
 from core.data.benchmarks import AVERAGES, FAMILIES, MICRO_AVERAGES, MICRO_WORLD, absence
 from core.errors import ReportError
-from core.experiment.sweep import Sweep, read_sweeps
+from core.experiment.sweep import Sweep, read_sweeps, swept_numbers
 from core.files import ROOT
 from reports.figures import FIGURES
 
@@ -150,6 +150,9 @@ def read_layout(table: str) -> Layout:
     names = [entry["name"] for entry in content["columns"]]
     if repeated := [name for name in names if names.count(name) > 1]:
         raise ReportError(f"{path}: two columns are named {repeated[0]!r}; give one another name")
+    sweeps = read_sweeps(path, content["sweep"]) if "sweep" in content else ()
+    if "knobs" in content.get("figures", []) and not swept_numbers(sweeps):
+        raise ReportError(f"{path}: figures names 'knobs', but no sweep gives a knob two numbers; take it out")
     scored = any("fact" not in entry for entry in content["columns"])
     if scored and not content.get("baseline"):
         raise ReportError(f"{path}: key 'baseline' is missing; name the row that the others are compared with")
@@ -167,7 +170,7 @@ def read_layout(table: str) -> Layout:
         figures=tuple(content.get("figures", DEFAULT_FIGURES if scored else ())),
         noise_sd=stated_noise(path, content["noise_sd"]) if "noise_sd" in content else None,
         world=content.get("world"),
-        sweeps=read_sweeps(path, content["sweep"]) if "sweep" in content else (),
+        sweeps=sweeps,
     )
 
 

@@ -29,6 +29,7 @@ from ablations.rows import (
     refuse_name,
     row_files,
     table_names,
+    with_starts,
 )
 from ablations.source import Source, data_source
 from ablations.sweeps import distinct, sweep_rows
@@ -77,6 +78,11 @@ class Plan:
         if run not in self.asked:
             return self.inputs_of_data.everything
         return self.inputs_of_data.train(self.asked[run][0][1].config.train_data)
+
+    def start_of(self, run: str, seed: str) -> list[Path]:
+        """The model that a training begins with, of its own seed; none for most."""
+        start = self.asked[run][0][1].start if run in self.asked else ""
+        return [self.seed_folder(start, int(seed)) / "model.safetensors"] if start else []
 
     @property
     def peers_folder(self) -> Path:
@@ -289,7 +295,7 @@ def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = 
         rows = [
             plan_row(path, at_paper.get(path.stem, path), layout, scale, source, cache) for path in row_files(layout, generated)
         ]
-        tables[table], doubles[table] = distinct(rows, generated)
+        tables[table], doubles[table] = distinct(with_starts(rows, source, scale), generated)
         refuse_baseline(layout, tables[table], doubles[table])
     cache.write()
     seeds = [int(seed) for seed in settings["seeds"] or usual_seeds(())]  # the command line gives words

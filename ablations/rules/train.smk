@@ -5,6 +5,7 @@ rule train:
     input:
         gin=ancient(f"{PLAN.results}/runs/{{run}}/train.gin"),
         data=lambda wildcards: ancient(PLAN.trained_on(wildcards.run)),
+        start=lambda wildcards: ancient(PLAN.start_of(wildcards.run, wildcards.seed)),
     output:
         f"{RUN}/model.safetensors",
         f"{RUN}/model.json",
@@ -23,13 +24,14 @@ rule train:
         attempt=lambda wildcards, attempt: attempt,
     params:
         out=subpath(output[0], parent=True),
+        start=lambda wildcards, input: ["--start", *input.start] if input.start else [],
     message:
         "train {wildcards.run} seed {wildcards.seed} ({log})"
     shell:
         f"{TOGETHER} core.train"
         " {input.gin:q}"
         f" --data {ROOT}"
-        " --out {params.out:q} --seed {wildcards.seed:q}"
+        " --out {params.out:q} --seed {wildcards.seed:q} {params.start:q}"
         " --attempt {resources.attempt} --threads {threads} > {log:q} 2>&1"
 
 

@@ -49,17 +49,32 @@ class Words(Dataset):
 
     Args:
         transform: None keeps images in their stored size.
+        images: how many of them there are to be, see `some_of`; None: all.
+
+    Raises:
+        DataError: there are fewer.
     """
 
-    def __init__(self, lmdbs: list[WordLmdb], transform: ToTensor | None, augment: RandAugment | None = None, seed: int = 0):
+    def __init__(
+        self,
+        lmdbs: list[WordLmdb],
+        transform: ToTensor | None,
+        augment: RandAugment | None = None,
+        seed: int = 0,
+        images: int | None = None,
+    ):
         self.lmdbs, self.transform, self.augment, self.seed = lmdbs, transform, augment, seed
         self.ends = np.cumsum([len(lmdb) for lmdb in lmdbs])
+        self.usable = int(self.ends[-1]) if lmdbs else 0
+        self.chosen = None if images is None else some_of(self.usable, images)
 
     def __len__(self) -> int:
-        return int(self.ends[-1]) if self.lmdbs else 0
+        return self.usable if self.chosen is None else len(self.chosen)
 
     def sample(self, position: int) -> tuple[WordLmdb, Sample]:
         """The LMDB and the sample at a position."""
+        if self.chosen is not None:
+            position = int(self.chosen[position])
         number = int(np.searchsorted(self.ends, position, side="right"))
         return self.lmdbs[number], self.lmdbs[number].samples[position - int(self.ends[number])]  # a negative index
 
@@ -90,6 +105,19 @@ class Words(Dataset):
             for reason, keys in lmdb.ledger.examples.items():
                 merged.examples.setdefault(reason, []).extend(f"{lmdb.path}: {key}" for key in keys)
         return merged
+
+
+def some_of(usable: int, images: int) -> np.ndarray:
+    """Positions of `images` of the usable samples, drawn once and for all: a smaller number is a part of a larger one.
+
+    Raises:
+        DataError: there are fewer.
+    """
+    if images > usable:
+        raise DataError(
+            f"TRAIN_IMAGES = {images}: the training sets have {usable} usable images; lower it, or set None for all"
+        )
+    return np.random.default_rng(usable).permutation(usable)[:images]
 
 
 def collate(examples: list[Example]) -> Batch:

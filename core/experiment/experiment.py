@@ -1,7 +1,7 @@
 """What one training run consists of: `Experiment`, a frozen dataclass that gin fills (sections III and IV-A)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from core.experiment.optim import Optimisation
 from core.experiment.protocol import Protocol
 from core.files import files_digest, in_repository
 from core.model.clip4str import CLIP4STR
-from core.weights.start import KINDS, Start, start_file
+from core.weights.start import KINDS, ROW, Start, start_file
 
 CHARSETS = ("CLIP4STR.charset", "CLIP4STR.caption_charset", "Protocol.scoring_charset")  # arguments that name a file of one
 
@@ -32,6 +32,7 @@ class Experiment:
         augment: applied to training images.
         normalisation: of training images, "clip" or "half".
         train_data: folders below DATA/train that the run learns from, together.
+        train_images: how many of their images, drawn once and for all (the seed does not choose them); None: all.
         optimisation: optimiser, schedule, batch, precision.
     """
 
@@ -40,11 +41,14 @@ class Experiment:
     augment: RandAugment
     normalisation: str
     train_data: tuple[str, ...]
+    train_images: int | None
     optimisation: Optimisation
 
     def __post_init__(self):
         if isinstance(self.train_data, str) or not self.train_data:
             raise UserError(f"TRAIN_DATA = {self.train_data!r}: expected folders below DATA/train, e.g. ('real',)")
+        if self.train_images is not None and (type(self.train_images) is not int or self.train_images < 1):
+            raise UserError(f"TRAIN_IMAGES = {self.train_images!r}: expected a number of images, or None for all")
         if self.start is not None and (not isinstance(self.start, str) or not self.start):
             raise UserError(f"START = {self.start!r}: expected None, or {KINDS}")
 
@@ -67,6 +71,7 @@ class Loaded:
     named: list[str]
     files: str
     blueprint: CLIP4STR = field(repr=False, compare=False)
+    scale: str = "micro"
 
     @property
     def identity(self) -> str:
@@ -77,16 +82,39 @@ class Loaded:
     def digest(self) -> str:
         return config.digest(self.identity)
 
-    def check_start(self) -> None:
+    @property
+    def start_row(self) -> str | None:
+        """The gin file of the row that START names, if it names one."""
+        start = self.experiment.start
+        return start if start is not None and start.endswith(ROW) else None
+
+    def starting_from(self, trained: str) -> "Loaded":
+        """The same with a trained model in place of START, which may name the row that trains it."""
+        named = [*self.named, start_file(trained)]
+        return replace(self, experiment=replace(self.experiment, start=trained), named=named, files=files_digest(named))
+
+    def check_start(self, planned: bool = False) -> None:
         """Read the START, if there is one, and compare it with the model.
+
+        Args:
+            planned: it may be a row, whose model is built without weights.
 
         Raises:
             UserError: it cannot be read, or does not fit the model; one line that names the culprit and the fix.
         """
-        if self.experiment.start is not None:
-            with MetaDevice():  # without the adapter, which may replace layers of the towers, and comes after the start
-                model = self.experiment.model(load_weights=False, adapter=None)
-            Start(self.experiment.start).fits(model)
+        if self.experiment.start is None:
+            return
+        with MetaDevice():  # without the adapter, which may replace layers of the towers, and comes after the start
+            model = self.experiment.model(load_weights=False, adapter=None)
+        start = self.start_of_row(self.start_row) if planned and self.start_row else Start.read(self.experiment.start)
+        start.fits(model)
+
+    def start_of_row(self, row: str) -> Start:
+        """The model of a row as a start, without memory for its weights."""
+        if not in_repository(row).is_file():
+            raise UserError(f"START = {row!r} does not exist (paths count from the repository root); name {KINDS}")
+        with config.set_aside():
+            return Start(row, load(in_repository(row), self.scale).blueprint)
 
 
 class MetaDevice(DeviceContext):
@@ -135,6 +163,6 @@ def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -
         raise ConfigError(f"{path}: FAST_CROSS = True changes nothing: the model has no cross-modal branch")
     config.refuse_unread(path, bindings)
     named = [str(model.towers.arch), str(model.towers.weights)]
-    if experiment.start is not None:
+    if experiment.start is not None and not experiment.start.endswith(ROW):
         named.append(start_file(experiment.start))
-    return Loaded(experiment, protocol, training, config.operative(), named, files_digest(named), model)
+    return Loaded(experiment, protocol, training, config.operative(), named, files_digest(named), model, scale)

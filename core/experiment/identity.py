@@ -32,6 +32,7 @@ BY_CONTENT = frozenset(
 # everything is as before, so it does not count, and those worlds and runs keep their identity. A new argument of anything that
 # training or rendering reads needs a line here; without one, everything is made again.
 CAME_LATER = {
+    "core.experiment.Experiment.train_images": None,
     "core.optim.Optimisation.algorithm": "AdamW",
     "core.data.micro.World.synthetic": None,
     "core.data.micro.World.synthetic_page": None,

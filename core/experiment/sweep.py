@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from core.charset import SUFFIX
 from core.errors import ConfigError, ReportError
@@ -23,6 +24,7 @@ CLIP4STR_B = "ablations/base.gin"
 OPTIONS = ("from", "sample", "seed", "share", "without")  # keys of a sweep that are not knobs
 RANGE = ("from", "to", "steps", "log")
 MOST_ROWS = 500  # of one sweep; a typing error in `steps` must not write a million files
+ROW = ".gin"
 DIGITS = 6  # significant digits of values inside a range
 
 
@@ -86,6 +88,28 @@ def start_of(path: Path, sweep: Sweep, baseline: str) -> Path:
     if not (ROOT / start).is_file():
         raise ConfigError(f"{path}: sweep: from is {sweep.start!r}, which is neither a row beside it nor a file")
     return start
+
+
+class Turned(NamedTuple):
+    """A row of a sweep whose `knob` is the number `x`; `others` are its other knobs, as text."""
+
+    knob: str
+    x: float
+    others: str
+    row: str
+
+
+def swept_numbers(sweeps: Sequence[Sweep]) -> list[Turned]:
+    """Every row of sweeps with every knob of numbers in it, except knobs that have one number everywhere."""
+    found = [
+        Turned(knob, float(value), as_text({name: other for name, other in point.items() if name != knob}), row)
+        for sweep in sweeps
+        for row, point in sweep.points.items()
+        for knob, value in point.items()
+        if is_number(value)
+    ]
+    several = {one.knob for one in found if any(one.x != other.x for other in found if other.knob == one.knob)}
+    return [one for one in found if one.knob in several]
 
 
 def one_sweep(path: Path, entry: object) -> Sweep:
@@ -205,7 +229,7 @@ def part_of_name(knob: str, value: object) -> str:
         return f"{name}-x{number_text(value.factor)}"
     if is_number(value):
         return f"{name}{number_text(value)}"
-    if isinstance(value, str) and value.endswith(SUFFIX):  # a charset's file, whose folder tells nothing
+    if isinstance(value, str) and value.endswith((SUFFIX, ROW)):  # a charset's or a row's file, whose folder tells nothing
         stem = Path(value).stem.lower()
         return f"{name}{stem}" if stem.isdecimal() else f"{name}-{stem}"
     entries = value if isinstance(value, tuple) else (value,)

@@ -28,6 +28,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, required=True, help="run directory to write")
     about = "seed of weights, data order, augmentation, permutations and dropout (default: 0)"
     command.add_argument("--seed", type=int, default=0, help=about)
+    about = "trained model that takes the place of the row's START: run directory, model.safetensors or .ckpt"
+    command.add_argument("--start", type=Path, help=about)
     add_scale(command)
     add_settings(command)
     add_threads(command)
@@ -55,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with user_errors():
         torch.set_num_threads(threads_each(options.threads))
         loaded = load(options.row, options.scale, options.set)
+        if options.start:
+            loaded = loaded.starting_from(str(options.start.absolute()))
         if not options.data.is_dir():
             raise FileNotFoundError(f"data root {options.data} does not exist; it should hold train/, val/ and test/")
         try:

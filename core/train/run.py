@@ -35,7 +35,7 @@ from core.weights.start import Start
 def build_model(loaded: Loaded, seed: int) -> CLIP4STR:
     """The model as training starts: seeded random weights, then the towers' pretrained ones, then those of START."""
     name = loaded.experiment.start
-    start = Start(name).fill if name is not None else None  # before the seed, as reading it draws random numbers
+    start = Start.read(name).fill if name is not None else None  # before the seed, as reading it draws random numbers
     torch.manual_seed(seed)
     model = loaded.experiment.model(load_weights=True, start=start)
     model.normalisation = loaded.experiment.normalisation
@@ -130,6 +130,7 @@ def open_run(
         ToTensor(model.towers.image_size, experiment.normalisation),
         experiment.augment,
         seed,
+        experiment.train_images,
     )
     network, optimiser = accelerator.prepare(Trained(model), optimisation.optimiser(model))
     lag = int(accelerator.device.type == "cuda")

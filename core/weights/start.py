@@ -20,7 +20,10 @@ from core.weights.checkpoint import load_model
 from core.weights.hub import WEIGHTS
 from core.weights.pretrained import TrainedAt, first_difference, resample
 
-KINDS = "a released CLIP4STR checkpoint (.ckpt), a run directory, or a model.safetensors beside its model.json"
+KINDS = (
+    "a released CLIP4STR checkpoint (.ckpt), a run directory, a model.safetensors beside its model.json, or a row's gin file"
+)
+ROW = ".gin"  # ends the name of a row, whose trained model is meant
 BY_ID = ("head.weight", "head.bias", "context_embedding.weight")  # tensors of a decoder with one row per id of the tokenizer
 
 
@@ -63,29 +66,42 @@ class Start:
 
     Args:
         name: as START names it.
+        model: it; on the meta device it can be compared with models, and fill none.
+        digest: of its file.
 
     Raises:
-        UserError: it is not there, it is not a CLIP4STR, or it was trained with an adapter that has weights of its own.
+        UserError: it was trained with an adapter that has weights of its own.
     """
 
-    def __init__(self, name: str):
-        self.name, path = name, in_repository(start_file(name))
+    def __init__(self, name: str, model: CLIP4STR, digest: str = ""):
+        self.name, self.model, self.digest = name, model, digest
+        if model.adapter_names:
+            raise UserError(
+                f"START = {name!r} was trained with an adapter, {type(model.adapter).__name__}, which no model takes over; "
+                "name a run without one"
+            )
+
+    @classmethod
+    def read(cls, name: str) -> "Start":
+        """The start of a file.
+
+        Raises:
+            UserError: it is not there, it is not a CLIP4STR, or as the class.
+        """
+        path = in_repository(start_file(name))
         if not path.is_file():
             raise UserError(
                 f"START = {name!r}: {start_file(name)} does not exist (paths count from the repository root); name {KINDS}, or "
                 "set START = None"
             )
-        self.digest = file_digest(path)
+        if name.endswith(ROW):
+            raise UserError(f"START = {name!r} is a row: train it first, and give its run directory with --start")
         try:
             with config.set_aside():
-                self.model = load_model(path)
+                model = load_model(path)
         except UserError as error:
             raise UserError(f"START = {name!r}: {error}; name {KINDS}") from error
-        if self.model.adapter_names:
-            raise UserError(
-                f"START = {name!r} was trained with an adapter, {type(self.model.adapter).__name__}, which no model takes "
-                "over; name a run without one"
-            )
+        return cls(name, model, file_digest(path))
 
     def fits(self, model: CLIP4STR) -> dict[str, Tensor]:
         """The tensors that a model takes, by `names_of` it, at its image size; those of BY_ID with the start's own ids.

@@ -42,6 +42,11 @@ FIGURES = {
         "Accuracy against learnable parameters, {title}",
         can_compare,
     ),
+    "knobs": TableFigure(
+        "accuracy against the numbers that the table's sweeps set a knob to",
+        "Accuracy against the values of knobs, {title}",
+        can_compare,
+    ),
     "curves": TableFigure(
         "training loss and validation accuracy of the table's runs",
         "Learning curves of the runs of {title}",

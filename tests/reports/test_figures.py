@@ -5,15 +5,19 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Rectangle
 
 from core.errors import ReportError
+from core.experiment.sweep import read_sweeps, swept_numbers
 from reports.build import build
 from reports.figures import style
 from reports.figures.forest import THICK, THIN, forest, p_text
+from reports.figures.knobs import knobs
 from reports.figures.parameters import log_places, parameters, points_of
 from reports.figures.placing import crossing, gaps, hits, shared
+from reports.layout import read_layout
 from tests.support.results import write_results, write_run
 from tests.support.tables import TOO_LARGE, make_table
 
@@ -245,3 +249,41 @@ def test_lines_are_wrapped_to_their_width():
     assert " ".join(lines).split() == text.split() and len(lines) > 3
     assert all(style.text_width(line) <= 1.5 for line in lines)
     assert style.wrapped("", 1.0) == []
+
+
+def swept(tmp_path, sweep) -> object:
+    """The table by hand, two of whose rows are of a sweep over DROPOUT; the baseline's training has 0.1."""
+    layout = dataclasses.replace(make_table().layout, sweeps=read_sweeps(tmp_path / "table.yaml", sweep))
+    table = dataclasses.replace(make_table(), layout=layout, results=tmp_path)
+    names = {"visual": "dropout0", "frozen <half>": "dropout0.3", "my_idea 50%": "dropout0.3-decode-cloze"}
+    run = tmp_path / "runs" / table.rows.run["cross"] / "train.gin"
+    run.parent.mkdir(parents=True)
+    run.write_text("DROPOUT = 0.1\nPERMUTATIONS = 6\n")
+    return dataclasses.replace(table, rows=table.rows.rename(names), cells=table.cells.replace({"row": names}))
+
+
+def test_knobs_draw_the_means_over_the_numbers_of_a_sweep(tmp_path):
+    table = swept(tmp_path, [{"DROPOUT": [0.0, 0.3]}, {"DROPOUT": [0.3], "DECODE": ["cloze"]}, {"PERMUTATIONS": [2]}])
+    (axes,) = knobs(table).axes  # PERMUTATIONS has one number: no panel of it
+    assert axes.get_xlabel() == "DROPOUT" and axes.get_xscale() == "linear"
+    plain, cloze = axes.containers
+    means = table.rows["mean"]
+    assert plain.get_label() == "nothing else changed" and cloze.get_label() == "DECODE = 'cloze'"
+    assert plain.lines[0].get_xydata().tolist() == [[0, means["dropout0"]], [0.1, means["cross"]], [0.3, means["dropout0.3"]]]
+    assert cloze.lines[0].get_xydata().tolist() == [[0.3, means["dropout0.3-decode-cloze"]]]
+    assert axes.lines[0].get_ydata()[0] == means["cross"] and not overlaps_note(knobs(table))
+
+
+def test_knobs_need_two_numbers_and_a_row_that_has_run(tmp_path, monkeypatch):
+    layout = {"title": "T", "about": "A", "baseline": "b", "columns": [{"name": "Avg.", "average": "nine sets"}]}
+    content = {**layout, "figures": ["knobs"], "sweep": {"DROPOUT": [0.0], "DECODE": ["ar", "cloze"]}}
+    assert swept_numbers(read_sweeps(tmp_path / "table.yaml", content["sweep"])) == []
+    table = swept(tmp_path, {"DROPOUT": [0.7, 0.9]})
+    table = dataclasses.replace(table, rows=table.rows.assign(mean=np.nan))
+    with pytest.raises(ReportError, match="no row of a sweep over numbers has a mean"):
+        knobs(table)
+    monkeypatch.setattr("reports.layout.ROOT", tmp_path)
+    (tmp_path / "ablations" / "mine").mkdir(parents=True)
+    (tmp_path / "ablations" / "mine" / "table.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ReportError, match="figures names 'knobs', but no sweep gives a knob two numbers"):
+        read_layout("mine")

@@ -370,6 +370,6 @@ def test_a_plan_follows_the_content_of_a_start(planned, start, tmp_path):
 
 def test_reading_a_start_leaves_the_configuration_as_it_is(start):
     loaded = load(BASELINE, "smoke", ["DROPOUT = 0.3"])
-    Start(str(start))
+    Start.read(str(start))
     model = loaded.experiment.model(load_weights=False, start=None)
     assert model.visual_decoder.drop.p == 0.3

@@ -145,9 +145,7 @@ def lmdb_problems(scan: Scan, near: Sequence[Pair]) -> list[str]:
         lines.append(f"{count:,} labels are dropped, {reason}: {shortened(', '.join(keys[:EXAMPLES]))}")
     if labels["characters_outside"]:
         most = " ".join(list(labels["characters_outside"])[:12])
-        lines.append(
-            f"{1 - labels['coverage']:.2%} of the characters are outside the charset, changed or removed: {most}"
-        )
+        lines.append(f"{1 - labels['coverage']:.2%} of the characters are outside the charset, changed or removed: {most}")
     if images["lower_than_8_pixels"]:
         lines.append(f"{images['lower_than_8_pixels']:,} images are lower than 8 pixels")
     if groups := copies_inside(scan):
