@@ -91,10 +91,10 @@ def start_of(path: Path, sweep: Sweep, baseline: str) -> Path:
 
 
 class Turned(NamedTuple):
-    """A row of a sweep whose `knob` is the number `x`; `others` are its other knobs, as text."""
+    """A row of a sweep that sets `knob` to a number; `others` are its other knobs, as text."""
 
     knob: str
-    x: float
+    value: float | Times
     others: str
     row: str
 
@@ -102,13 +102,13 @@ class Turned(NamedTuple):
 def swept_numbers(sweeps: Sequence[Sweep]) -> list[Turned]:
     """Every row of sweeps with every knob of numbers in it, except knobs that have one number everywhere."""
     found = [
-        Turned(knob, float(value), as_text({name: other for name, other in point.items() if name != knob}), row)
+        Turned(knob, value, as_text({name: other for name, other in point.items() if name != knob}), row)
         for sweep in sweeps
         for row, point in sweep.points.items()
         for knob, value in point.items()
-        if is_number(value)
+        if is_number(value) or isinstance(value, Times)
     ]
-    several = {one.knob for one in found if any(one.x != other.x for other in found if other.knob == one.knob)}
+    several = {one.knob for one in found if any(one.value != other.value for other in found if other.knob == one.knob)}
     return [one for one in found if one.knob in several]
 
 

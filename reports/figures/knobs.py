@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from core.errors import ReportError
-from core.experiment.sweep import Turned, is_number, swept_numbers
+from core.experiment.sweep import is_number, swept_numbers
 from reports.build import build
 from reports.figures import style
 from reports.figures.parameters import points_of, short
@@ -40,9 +40,11 @@ def knobs(table: Table) -> Figure:
     found, baseline = swept_numbers(table.layout.sweeps), table.layout.baseline
     points = points_of(table, None)
     names = list(dict.fromkeys(one.knob for one in found))
-    own = [Turned(knob, x, "", baseline) for knob in names if (x := own_value(table, baseline, knob)) is not None]
-    swept = pd.DataFrame([*found, *own], columns=Turned._fields)
-    swept = swept.join(points[["value", "low", "high"]], on="row").dropna(subset="value")
+    placed = [(knob, others, row) for knob, _, others, row in found] + [(knob, "", baseline) for knob in names]
+    swept = pd.DataFrame(placed, columns=["knob", "others", "row"])
+    swept = swept[swept.row.isin(points.index)]  # a row that is the baseline already is none of the table's
+    swept["x"] = [own_value(table, row, knob) for knob, row in zip(swept.knob, swept.row, strict=True)]
+    swept = swept.join(points[["value", "low", "high"]], on="row").dropna(subset=["x", "value"])
     if swept.empty:
         raise ReportError(f"{table.layout.path}: no row of a sweep over numbers has a mean; run its rows first")
     names = [knob for knob in names if (swept.knob == knob).any()]

@@ -256,10 +256,14 @@ def swept(tmp_path, sweep) -> object:
     layout = dataclasses.replace(make_table().layout, sweeps=read_sweeps(tmp_path / "table.yaml", sweep))
     table = dataclasses.replace(make_table(), layout=layout, results=tmp_path)
     names = {"visual": "dropout0", "frozen <half>": "dropout0.3", "my_idea 50%": "dropout0.3-decode-cloze"}
-    run = tmp_path / "runs" / table.rows.run["cross"] / "train.gin"
-    run.parent.mkdir(parents=True)
-    run.write_text("DROPOUT = 0.1\nPERMUTATIONS = 6\n")
-    return dataclasses.replace(table, rows=table.rows.rename(names), cells=table.cells.replace({"row": names}))
+    rows = table.rows.rename(names)
+    for number, (row, value) in enumerate(
+        {"cross": 0.1, "dropout0": 0.0, "dropout0.3": 0.3, "dropout0.3-decode-cloze": 0.3}.items()
+    ):
+        rows.loc[row, "run"] = f"micro-{number}"
+        (tmp_path / "runs" / f"micro-{number}").mkdir(parents=True)
+        (tmp_path / "runs" / f"micro-{number}" / "train.gin").write_text(f"DROPOUT = {value}\nPERMUTATIONS = 6\n")
+    return dataclasses.replace(table, rows=rows, cells=table.cells.replace({"row": names}))
 
 
 def test_knobs_draw_the_means_over_the_numbers_of_a_sweep(tmp_path):
@@ -272,6 +276,13 @@ def test_knobs_draw_the_means_over_the_numbers_of_a_sweep(tmp_path):
     assert plain.lines[0].get_xydata().tolist() == [[0, means["dropout0"]], [0.1, means["cross"]], [0.3, means["dropout0.3"]]]
     assert cloze.lines[0].get_xydata().tolist() == [[0.3, means["dropout0.3-decode-cloze"]]]
     assert axes.lines[0].get_ydata()[0] == means["cross"] and not overlaps_note(knobs(table))
+
+
+def test_multiples_of_the_baselines_number_stand_where_they_are(tmp_path):
+    table = swept(tmp_path, {"DROPOUT": {"times": [0.5, 3]}})
+    names = {"dropout0": "dropout-x0.5", "dropout0.3": "dropout-x3"}
+    table = dataclasses.replace(table, rows=table.rows.rename(names), cells=table.cells.replace({"row": names}))
+    assert knobs(table).axes[0].containers[0].lines[0].get_xdata().tolist() == [0.0, 0.1, 0.3]
 
 
 def test_knobs_need_two_numbers_and_a_row_that_has_run(tmp_path, monkeypatch):
