@@ -31,6 +31,7 @@ BY_CONTENT = frozenset({"core.data.render.page.Page.fonts", "core.experiment.Exp
 # training or rendering reads needs a line here; without one, everything is made again.
 CAME_LATER = {
     "core.optim.Optimisation.algorithm": "AdamW",
+    "core.model.timm_tower.TimmTower.sizes": None,
     "core.data.micro.World.synthetic": None,
     "core.data.micro.World.synthetic_page": None,
     "core.data.render.family.Family.trained": True,

@@ -10,10 +10,14 @@ from torch import Tensor, nn
 
 from core.errors import UnsafeFile, UserError
 from core.files import in_repository
+from core.weights.hub import fetch_file, first_line
 from core.weights.pickles import read_tensors
 
 ROWS = "token_embedding.rows"  # in a file that keeps only some rows of the token embedding: which
 NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # in OpenAI's archives, whose towers have QuickGELU
+
+
+HUB_NAMES = ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]  # open_clip's, on the Hugging Face hub
 
 
 class TrainedAt(NamedTuple):
@@ -40,11 +44,14 @@ def find_clip(arch: str, weights: str) -> Path:
     if quick != bool(open_clip.get_model_config(arch).get("quick_gelu")):
         other = f"{arch}-quickgelu" if quick else arch.removesuffix("-quickgelu")
         raise UserError(f"weights {weights!r} of {arch} were trained with another activation: use ARCH = {other!r}")
+    hub, _, file = entry.get("hf_hub", "").rpartition("/")
+    names = [f"{file.rpartition('.')[0]}.safetensors", file] if file else HUB_NAMES
     try:
-        return Path(open_clip.download_pretrained(entry))
+        return fetch_file(hub, list(dict.fromkeys(names))) if hub else Path(open_clip.download_pretrained(entry))
+    except UserError:
+        raise
     except Exception as error:  # the hub client raises many kinds, all of them mean: not here
-        hub = entry.get("hf_hub", "").strip("/")
-        source = entry.get("url") or f"open_clip_model.safetensors of {hub} on the Hugging Face hub"
+        source = entry.get("url") or f"{names[0]} of {hub} on the Hugging Face hub"
         raise UserError(not_downloaded(f"weights {weights!r} of {arch}", source, error)) from error
 
 
@@ -57,7 +64,7 @@ def existing(path: Path, written: str) -> Path:
 def not_downloaded(what: str, source: str, error: Exception) -> str:
     """The error message for weights that are not on this machine and cannot be downloaded."""
     return (
-        f"{what} could not be downloaded ({type(error).__name__}). Where there is a network, fetch {source}; place it "
+        f"{what} could not be downloaded ({first_line(error)}). Where there is a network, fetch {source}; place it "
         "anywhere here, and set the WEIGHTS macro to its path: --set \"WEIGHTS = 'weights/NAME'\", or in the gin file"
     )
 

@@ -6,7 +6,6 @@ A model takes the towers and decoders. Whatever the other one lacks begins as it
 from typing import NamedTuple
 
 import torch
-from timm.layers import resample_abs_pos_embed, resample_patch_embed
 from torch import Tensor, nn
 
 from core import config
@@ -14,6 +13,7 @@ from core.errors import UserError
 from core.files import file_digest, in_repository
 from core.model.clip4str import CLIP4STR
 from core.model.timm_tower import TimmTower
+from core.model.timm_trunk import grid_of, resample_patches, resample_positions
 from core.model.tokenizer import Tokenizer
 from core.model.towers import ClipTowers
 from core.weights.checkpoint import load_model
@@ -203,15 +203,9 @@ def at_size(tensors: dict[str, Tensor], here: nn.Module, there: nn.Module) -> di
 
 
 def resample_vit(tensors: dict[str, Tensor], here: nn.Module, there: nn.Module) -> None:
-    """`core.weights.pretrained.resample` for a ViT of timm."""
-    wanted, trained = here.patch_embed, there.patch_embed
-    if wanted.patch_size != trained.patch_size:
-        patches = tensors["vit.patch_embed.proj.weight"]
-        tensors["vit.patch_embed.proj.weight"] = resample_patch_embed(patches, list(wanted.patch_size))
-    if "vit.pos_embed" in tensors:
-        prefix = 0 if there.no_embed_class else there.num_prefix_tokens
-        sides = list(wanted.grid_size), list(trained.grid_size)
-        tensors["vit.pos_embed"] = resample_abs_pos_embed(tensors["vit.pos_embed"], *sides, prefix)
+    """`core.weights.pretrained.resample` for a model of timm."""
+    resample_patches(tensors, "vit.patch_embed.proj.weight", here)
+    resample_positions(tensors, "vit.pos_embed", here, grid_of(there))
 
 
 def shared_ids(here: Tokenizer, there: Tokenizer) -> list[tuple[int, int]]:
