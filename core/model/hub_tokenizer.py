@@ -54,8 +54,8 @@ class HubTokenizer(CaptionTokenizer):
     @property
     def fix(self) -> str:
         return (
-            f"where there is a network, run `hf download {self.name} --include '*token*' --local-dir FOLDER`, copy FOLDER here, and "
-            "set OpenClipTowers.tokenizer = 'FOLDER'"
+            f"where there is a network, run `hf download {self.name} --include '*token*' --local-dir FOLDER`, copy FOLDER "
+            "here, and set OpenClipTowers.tokenizer = 'FOLDER'"
         )
 
     def prepare(self) -> None:

@@ -16,9 +16,11 @@ from core.files import in_repository
 from core.model.freezing import Layers
 from core.model.timm_trunk import family_of, has_class_token, layers_of, stride_of, tokens_of, weights_for
 from core.model.towers import check_patches
-from core.weights.hub import fetch_file
+from core.weights.hub import is_on_hub
 from core.weights.pickles import read_tensors
-from core.weights.pretrained import existing, first_difference, not_downloaded
+from core.weights.pretrained import PLACE, existing, fetch_weights, first_difference
+
+HUB_NAMES = ["model.safetensors", "pytorch_model.bin"]  # timm's, on the Hugging Face hub
 
 
 class TimmTower(nn.Module):
@@ -31,7 +33,7 @@ class TimmTower(nn.Module):
         patch_size: height and width of a patch; None for the architecture's own.
         class_token: whether there is a [CLASS] token before the patches.
         embed_dim: D; None for the architecture's own width, without a projection.
-        sizes: arguments of timm's builder in place of the architecture's, such as {'depth': 4, 'embed_dim': 128}; None for none.
+        sizes: arguments of timm's builder in place of the architecture's, such as {'depth': 4, 'embed_dim': 128}, or None.
 
     Raises:
         UserError: timm has no such model, its family has no token map, or a size does not fit it.
@@ -90,6 +92,10 @@ class TimmTower(nn.Module):
             )
         return model
 
+    @property
+    def trunk(self) -> nn.Module:
+        return self.vit
+
     def encode_image(self, images: Tensor) -> Tensor:
         """Images B 3 H W to all tokens: B M D."""
         return self.proj(tokens_of(self.vit, images))
@@ -119,7 +125,7 @@ class TimmTower(nn.Module):
         if self.weights is None:
             return
         path = in_repository(self.weights)
-        path = existing(path, self.weights) if path.suffix else self.download()
+        path = self.download() if is_on_hub(self.weights) or not path.suffix else existing(path, self.weights)
         try:
             if path.suffix == ".npz":
                 self.vit.load_pretrained(str(path))  # of JAX, in a layout of its own
@@ -135,20 +141,18 @@ class TimmTower(nn.Module):
         self.vit.load_state_dict(tensors)
 
     def download(self) -> Path:
-        """The file that the tag stands for, downloaded once, where there is a network."""
+        """The file that a tag, or a repository of the hub, stands for, downloaded once, where there is a network."""
+        if is_on_hub(self.weights):
+            return fetch_weights(self.weights, HUB_NAMES, f"weights {self.weights!r}")
         name = f"{self.arch}.{self.weights}"
         if name not in timm.list_pretrained(f"{self.arch}.*"):
             known = [full.split(".", 1)[1] for full in timm.list_pretrained(f"{self.arch}.*")]
             raise UserError(f"timm has no weights {self.weights!r} for {self.arch}; it has: {', '.join(known) or 'none'}")
         entry = timm.get_pretrained_cfg(name)
-        file = entry.hf_hub_filename or "model.safetensors"
-        try:
-            return fetch_file(entry.hf_hub_id, [file] if entry.hf_hub_filename else [file, "pytorch_model.bin"])
-        except UserError:
-            raise
-        except Exception as error:  # the hub client raises many kinds, all of them mean: not here
-            source = f"{file} of {entry.hf_hub_id} on the Hugging Face hub" if entry.hf_hub_id else entry.url
-            raise UserError(not_downloaded(f"weights {self.weights!r} of {self.arch}", source, error)) from error
+        if not entry.hf_hub_id:
+            raise UserError(f"weights {self.weights!r} of {self.arch} are not on the hub: fetch {entry.url}; {PLACE}")
+        names = [entry.hf_hub_filename] if entry.hf_hub_filename else HUB_NAMES
+        return fetch_weights(entry.hf_hub_id, names, f"weights {self.weights!r} of {self.arch}")
 
 
 def detail_of(error: Exception) -> str:

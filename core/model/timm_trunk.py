@@ -1,7 +1,7 @@
 """Image models of timm as towers: which families, in what order their tokens come, their layers, and weights for them.
 
-A ViT keeps its tokens: [CLASS], registers, patches row by row. Of a model that computes a map (ConvNeXt, FastViT) the cells of the
-last map are the tokens, row by row; Hiera's last stage has the same order.
+A ViT keeps its tokens: [CLASS], registers, patches row by row. Of a model that computes a map (ConvNeXt, FastViT) the cells of
+the last map are the tokens, row by row; Hiera's last stage has the same order.
 
 B batch, M image tokens ([CLASS] first, where there is one), W width.
 """
@@ -45,9 +45,8 @@ FAMILIES = {  # by timm's module
     "convnext": Family(sized=False, patches=False, class_token=False),
     "fastvit": Family(sized=False, patches=False, class_token=False),  # MobileCLIP's
 }
-UNUSED = re.compile(
-    r"(head|head_dist|attn_pool|mask_token)(\..*)?"
-)  # in files: classifiers, poolings, parts of a pretraining task
+# Tensors of files that no token depends on: classifiers, poolings, what stands for masked patches in pretraining.
+UNUSED = re.compile(r"(head|head_dist|attn_pool|mask_token)(\..*)?")
 
 
 def family_of(arch: str) -> Family:

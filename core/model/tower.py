@@ -23,6 +23,7 @@ class Tower(Protocol):
         image_size: height and width in pixels.
         embed_dim: D, the width of its tokens.
         class_token: whether the first token is [CLASS]; registers follow it, then the patches, row by row.
+        trunk: the library's own image model in it, whose layers adapters and START know by their names.
     """
 
     arch: str | dict
@@ -30,6 +31,7 @@ class Tower(Protocol):
     image_size: tuple[int, int]
     embed_dim: int
     class_token: bool
+    trunk: nn.Module
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Images B 3 H W to all tokens, after the last norm and any projection, not normalised: B M D."""

@@ -28,6 +28,10 @@ class ClipTower(nn.Module):
     visual: nn.Module
     class_token = True
 
+    @property
+    def trunk(self) -> nn.Module:
+        return self.visual
+
     def encode_image(self, images: Tensor) -> Tensor:
         """Images B 3 H W to all tokens after ln_post and projection, not normalised: B M D."""
         return encode_clip(self.visual, images)

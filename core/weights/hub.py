@@ -38,8 +38,8 @@ def fetch(model: Path | str) -> Path:
 def fetch_file(repository: str, names: Sequence[str], revision: str | None = None) -> Path:
     """The first of these files that a repository has, in the hub client's cache.
 
-    A download that was interrupted goes on where it stopped. A large file is compared with the SHA-256 that the hub names it by,
-    whoever put it into the cache.
+    A download that was interrupted goes on where it stopped. A large file is compared with the SHA-256 that the hub names it
+    by, whoever put it into the cache.
 
     Raises:
         UserError: the file in the cache is another one, and was deleted.
@@ -72,8 +72,8 @@ def checked(path: Path, repository: str) -> Path:
         path.unlink()
         blob.unlink()
         raise UserError(
-            f"{path.name} of {repository} has SHA-256 {digest[:12]}..., the hub says {blob.name[:12]}...: the copy at {blob} was "
-            "deleted; run the command again to download it anew"
+            f"{path.name} of {repository} has SHA-256 {digest[:12]}..., the hub says {blob.name[:12]}...: the copy at {blob} "
+            "was deleted; run the command again to download it anew"
         )
     return path
 

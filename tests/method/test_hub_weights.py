@@ -1,0 +1,173 @@
+"""Weights by tag, from a hub on this machine: tag to file to towers, the cache, and everything that can go wrong on the way.
+
+In processes of their own, since the hub's client reads HF_ENDPOINT when it is imported.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import open_clip
+import pytest
+import timm
+import torch
+from safetensors.torch import save
+from transformers import CLIPConfig, CLIPModel
+
+from core.files import ROOT
+from tests.support.fake_hub import fake_hub
+
+SMALL = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 32, "patch_size": 8, "width": 64, "layers": 2, "head_width": 32},
+    "text_cfg": {"context_length": 16, "vocab_size": 1000, "width": 32, "heads": 2, "layers": 2},
+}
+QUICK = {**SMALL, "quick_gelu": True}
+TIMM = "test_vit.r160_in1k"  # timm's smallest model with a tag
+
+# A line per weights file: towers, architecture, tag. The architectures "small" and "quick" and their tags are registered with
+# open_clip as it registers its own.
+PROGRAM = """
+import json, sys
+
+import open_clip
+import torch
+
+from core.model.timm_tower import TimmTower
+from core.model.towers import ClipImageTower, ClipTowers
+
+described = json.loads(sys.argv[2])
+TAGS = ("safe", "pickle", "cut", "lost", "bad")
+for name, config in described.items():
+    open_clip.factory._MODEL_CONFIGS[name] = config
+    quick = config.get("quick_gelu", False)
+    tags = {tag: open_clip.pretrained._pcfg(hf_hub=f"me/{tag}/", quick_gelu=quick) for tag in TAGS}
+    tags["named"] = open_clip.pretrained._pcfg(hf_hub="me/named/weights.bin", quick_gelu=quick)
+    open_clip.pretrained._PRETRAINED[name] = tags
+for kind, arch, tag in json.loads(sys.argv[1]):
+    if kind == "timm":
+        tower = TimmTower(arch, tag, (160, 160), None, True, None)
+    elif kind == "image":
+        tower = ClipImageTower(arch, tag, (32, 32), None)
+    else:
+        tower = ClipTowers(arch, tag, (32, 32), None, 8)
+    try:
+        tower.load_pretrained()
+        images = torch.linspace(-1, 1, 3 * tower.image_size[0] * tower.image_size[1]).view(1, 3, *tower.image_size)
+        with torch.no_grad():
+            print(json.dumps(["loaded", tower.eval().encode_image(images)[0, 0, :4].tolist()]), flush=True)
+    except Exception as error:
+        print(json.dumps([type(error).__name__, str(error)]), flush=True)
+"""
+
+
+def call(endpoint, home, wanted, **more):
+    settings = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_ETAG_TIMEOUT": "2"}
+    command = [sys.executable, "-c", PROGRAM, json.dumps(wanted), json.dumps({"small": SMALL, "quick": QUICK})]
+    environment = {**os.environ, **settings, **more}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+
+
+def pickled(tensors, folder):
+    torch.save(tensors, folder / "weights.bin")
+    return (folder / "weights.bin").read_bytes()
+
+
+def whole(model):
+    return {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+
+
+def first_token(encode, size):
+    images = torch.linspace(-1, 1, 3 * size * size).view(1, 3, size, size)
+    with torch.no_grad():
+        return encode(images)[0, :4]
+
+
+@pytest.fixture(scope="module")
+def sources():
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = {**sizes, "vocab_size": 1000, "max_position_embeddings": 16, "eos_token_id": 999}
+    vision = {**sizes, "hidden_size": 64, "intermediate_size": 256, "image_size": 32, "patch_size": 8}
+    hugging_face = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=32)).eval()
+    return open_clip.CLIP(**SMALL).eval(), timm.create_model("test_vit").eval(), hugging_face
+
+
+@pytest.fixture
+def expected(sources):
+    clip, vit, hugging_face = sources
+    return {
+        "clip": first_token(clip.encode_image, 32),
+        "timm": first_token(lambda images: vit.forward_features(images)[:, 0], 160),
+        "hf": first_token(lambda images: hugging_face.visual_projection(hugging_face.vision_model(images).pooler_output), 32),
+    }
+
+
+def test_from_tag_to_towers_and_from_the_cache(sources, expected, tmp_path):
+    clip, vit, hugging_face = sources
+    tensors = whole(clip)
+    safe, other = save(tensors), save({name: tensor + 1 for name, tensor in tensors.items()})
+    wanted = [
+        ("towers", "small", "safe"),
+        ("image", "small", "pickle"),
+        ("towers", "small", "named"),
+        ("timm", "test_vit", "r160_in1k"),
+        ("towers", "quick", "hf-hub:me/theirs"),
+        ("towers", "small", "cut"),
+    ]
+    broken = [
+        ("towers", "small", "hf-hub:me/theirs"),  # of another activation
+        ("towers", "small", "lost"),  # breaks off again and again
+        ("towers", "small", "bad"),  # other bytes than the hub says
+        ("towers", "small", "hf-hub:me/nobody"),
+    ]
+    with fake_hub() as hub:
+        hub.files |= {
+            ("me/safe", "open_clip_model.safetensors"): safe,
+            ("me/pickle", "open_clip_pytorch_model.bin"): pickled(tensors, tmp_path),
+            ("me/named", "weights.bin"): pickled(tensors, tmp_path),
+            (f"timm/{TIMM}", "model.safetensors"): save(
+                {name: tensor.contiguous() for name, tensor in vit.state_dict().items()}
+            ),
+            ("me/theirs", "model.safetensors"): save({name: t.contiguous() for name, t in hugging_face.state_dict().items()}),
+            ("me/theirs", "config.json"): hugging_face.config.to_json_string().encode(),
+            **{(f"me/{name}", "open_clip_model.safetensors"): safe for name in ("cut", "lost", "bad")},
+        }
+        hub.cuts = {("me/cut", "open_clip_model.safetensors"): 1, ("me/lost", "open_clip_model.safetensors"): 7}
+        hub.sent_instead = {("me/bad", "open_clip_model.safetensors"): other}
+        endpoint = f"http://127.0.0.1:{hub.server_port}"
+        found = call(endpoint, tmp_path / "home", [*wanted, *broken])
+        resumed = [start for repository, _, start in hub.got if repository == "me/cut"]
+        hub.sent_instead.clear()
+        again = call(endpoint, tmp_path / "home", [("towers", "small", "bad"), ("towers", "small", "lost")])
+    for (kind, arch, _), (status, tokens) in zip(wanted, found, strict=False):
+        assert status == "loaded", tokens
+        torch.testing.assert_close(
+            torch.tensor(tokens), expected["hf" if arch == "quick" else "timm" if kind == "timm" else "clip"]
+        )
+    assert resumed == [0, len(safe) // 2]  # the second request asks for what the first one did not bring
+    for (status, message), part in zip(
+        found[len(wanted) :],
+        [
+            "was trained with quick_gelu .* unlike small: set ARCH to one with QuickGELU",
+            "weights 'lost' of small could not be downloaded .* fetch open_clip_model.safetensors of me/lost .* WEIGHTS macro",
+            "open_clip_model.safetensors of me/bad has SHA-256 .* the hub says .* was deleted; run the command again",
+            "weights 'hf-hub:me/nobody' could not be downloaded .RepositoryNotFound",
+        ],
+        strict=True,
+    ):
+        assert status == "UserError" and "\n" not in message
+        assert re.search(part, message), message
+    assert [status for status, _ in again] == ["loaded", "loaded"], again
+
+    gone = call(endpoint, tmp_path / "home", [*wanted, ("image", "small", "hf-hub:me/new")])  # the hub is gone
+    assert [tokens for _, tokens in gone[:-1]] == [tokens for _, tokens in found[: len(wanted)]]
+    assert gone[-1][0] == "UserError" and "hf-hub:me/new' could not be downloaded (LocalEntryNotFound" in gone[-1][1]
+
+    offline = call(endpoint, tmp_path / "none", [wanted[0], wanted[3]], HF_HUB_OFFLINE="1")
+    for (status, message), name in zip(offline, ("open_clip_model.safetensors of me/safe", f"of timm/{TIMM}"), strict=True):
+        assert status == "UserError" and name in message and "\n" not in message and "WEIGHTS macro" in message, message
