@@ -14,17 +14,12 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save
-from transformers import CLIPConfig, CLIPModel
 
 from core.files import ROOT
 from tests.support.fake_hub import fake_hub
+from tests.support.small_models import CLIP, hugging_face_clip, tensors_of, write_tokenizer
 
-SMALL = {
-    "embed_dim": 32,
-    "vision_cfg": {"image_size": 32, "patch_size": 8, "width": 64, "layers": 2, "head_width": 32},
-    "text_cfg": {"context_length": 16, "vocab_size": 1000, "width": 32, "heads": 2, "layers": 2},
-}
-QUICK = {**SMALL, "quick_gelu": True}
+QUICK = {**CLIP, "quick_gelu": True}
 TIMM = "test_vit.r160_in1k"  # timm's smallest model with a tag
 
 # A line per weights file: towers, architecture, tag. The architectures "small" and "quick" and their tags are registered with
@@ -32,12 +27,15 @@ TIMM = "test_vit.r160_in1k"  # timm's smallest model with a tag
 PROGRAM = """
 import json, sys
 
+import huggingface_hub
 import open_clip
 import torch
 
+from core.model.open_clip_towers import OpenClipTowers
 from core.model.timm_tower import TimmTower
 from core.model.towers import ClipImageTower, ClipTowers
 
+huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE = 65536  # of files that are small beside the client's own 10 MB
 described = json.loads(sys.argv[2])
 TAGS = ("safe", "pickle", "cut", "lost", "bad")
 for name, config in described.items():
@@ -47,6 +45,14 @@ for name, config in described.items():
     tags["named"] = open_clip.pretrained._pcfg(hf_hub="me/named/weights.bin", quick_gelu=quick)
     open_clip.pretrained._PRETRAINED[name] = tags
 for kind, arch, tag in json.loads(sys.argv[1]):
+    if kind == "captions":
+        config = {**described[arch], "text_cfg": {**described[arch]["text_cfg"], "hf_tokenizer_name": tag}}
+        try:
+            ids = OpenClipTowers(config, None, (32, 32), None, 4, None).caption_tokenizer()(["word", "a word"])
+            print(json.dumps(["loaded", ids.tolist()]), flush=True)
+        except Exception as error:
+            print(json.dumps([type(error).__name__, str(error)]), flush=True)
+        continue
     if kind == "timm":
         tower = TimmTower(arch, tag, (160, 160), None, True, None)
     elif kind == "image":
@@ -65,7 +71,7 @@ for kind, arch, tag in json.loads(sys.argv[1]):
 
 def call(endpoint, home, wanted, **more):
     settings = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_ETAG_TIMEOUT": "2"}
-    command = [sys.executable, "-c", PROGRAM, json.dumps(wanted), json.dumps({"small": SMALL, "quick": QUICK})]
+    command = [sys.executable, "-c", PROGRAM, json.dumps(wanted), json.dumps({"small": CLIP, "quick": QUICK})]
     environment = {**os.environ, **settings, **more}
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=600)
     assert done.returncode == 0, done.stderr
@@ -77,10 +83,6 @@ def pickled(tensors, folder):
     return (folder / "weights.bin").read_bytes()
 
 
-def whole(model):
-    return {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-
-
 def first_token(encode, size):
     images = torch.linspace(-1, 1, 3 * size * size).view(1, 3, size, size)
     with torch.no_grad():
@@ -90,11 +92,7 @@ def first_token(encode, size):
 @pytest.fixture(scope="module")
 def sources():
     torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
-    text = {**sizes, "vocab_size": 1000, "max_position_embeddings": 16, "eos_token_id": 999}
-    vision = {**sizes, "hidden_size": 64, "intermediate_size": 256, "image_size": 32, "patch_size": 8}
-    hugging_face = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=32)).eval()
-    return open_clip.CLIP(**SMALL).eval(), timm.create_model("test_vit").eval(), hugging_face
+    return open_clip.CLIP(**CLIP).eval(), timm.create_model("test_vit").eval(), hugging_face_clip("quick_gelu")
 
 
 @pytest.fixture
@@ -109,7 +107,7 @@ def expected(sources):
 
 def test_from_tag_to_towers_and_from_the_cache(sources, expected, tmp_path):
     clip, vit, hugging_face = sources
-    tensors = whole(clip)
+    tensors = tensors_of(clip)
     safe, other = save(tensors), save({name: tensor + 1 for name, tensor in tensors.items()})
     wanted = [
         ("towers", "small", "safe"),
@@ -118,6 +116,7 @@ def test_from_tag_to_towers_and_from_the_cache(sources, expected, tmp_path):
         ("timm", "test_vit", "r160_in1k"),
         ("towers", "quick", "hf-hub:me/theirs"),
         ("towers", "small", "cut"),
+        ("captions", "small", "me/words"),
     ]
     broken = [
         ("towers", "small", "hf-hub:me/theirs"),  # of another activation
@@ -125,33 +124,32 @@ def test_from_tag_to_towers_and_from_the_cache(sources, expected, tmp_path):
         ("towers", "small", "bad"),  # other bytes than the hub says
         ("towers", "small", "hf-hub:me/nobody"),
     ]
+    mended = [("towers", "small", "lost"), ("towers", "small", "bad")]
     with fake_hub() as hub:
         hub.files |= {
             ("me/safe", "open_clip_model.safetensors"): safe,
             ("me/pickle", "open_clip_pytorch_model.bin"): pickled(tensors, tmp_path),
             ("me/named", "weights.bin"): pickled(tensors, tmp_path),
-            (f"timm/{TIMM}", "model.safetensors"): save(
-                {name: tensor.contiguous() for name, tensor in vit.state_dict().items()}
-            ),
-            ("me/theirs", "model.safetensors"): save({name: t.contiguous() for name, t in hugging_face.state_dict().items()}),
+            (f"timm/{TIMM}", "model.safetensors"): save(tensors_of(vit)),
+            ("me/theirs", "model.safetensors"): save(tensors_of(hugging_face)),
             ("me/theirs", "config.json"): hugging_face.config.to_json_string().encode(),
+            **{("me/words", path.name): path.read_bytes() for path in write_tokenizer(tmp_path / "words").iterdir()},
             **{(f"me/{name}", "open_clip_model.safetensors"): safe for name in ("cut", "lost", "bad")},
         }
-        hub.cuts = {("me/cut", "open_clip_model.safetensors"): 1, ("me/lost", "open_clip_model.safetensors"): 7}
+        hub.cuts = {("me/cut", "open_clip_model.safetensors"): 1, ("me/lost", "open_clip_model.safetensors"): 6}
         hub.sent_instead = {("me/bad", "open_clip_model.safetensors"): other}
         endpoint = f"http://127.0.0.1:{hub.server_port}"
-        found = call(endpoint, tmp_path / "home", [*wanted, *broken])
-        resumed = [start for repository, _, start in hub.got if repository == "me/cut"]
-        hub.sent_instead.clear()
-        again = call(endpoint, tmp_path / "home", [("towers", "small", "bad"), ("towers", "small", "lost")])
+        found = call(endpoint, tmp_path / "home", [*wanted, *broken, *mended])
+    asked = {name: [start for repository, _, start in hub.got if repository == f"me/{name}"] for name in ("cut", "lost")}
     for (kind, arch, _), (status, tokens) in zip(wanted, found, strict=False):
         assert status == "loaded", tokens
         torch.testing.assert_close(
             torch.tensor(tokens), expected["hf" if arch == "quick" else "timm" if kind == "timm" else "clip"]
         )
-    assert resumed == [0, len(safe) // 2]  # the second request asks for what the first one did not bring
+    for name in ("cut", "lost"):  # the last request asks for what the earlier ones did not bring
+        assert asked[name][0] == 0 and 0 < asked[name][-1] <= len(safe) // 2, asked
     for (status, message), part in zip(
-        found[len(wanted) :],
+        found[len(wanted) : -len(mended)],
         [
             "was trained with quick_gelu .* unlike small: set ARCH to one with QuickGELU",
             "weights 'lost' of small could not be downloaded .* fetch open_clip_model.safetensors of me/lost .* WEIGHTS macro",
@@ -162,12 +160,17 @@ def test_from_tag_to_towers_and_from_the_cache(sources, expected, tmp_path):
     ):
         assert status == "UserError" and "\n" not in message
         assert re.search(part, message), message
-    assert [status for status, _ in again] == ["loaded", "loaded"], again
+    assert [status for status, _ in found[-len(mended) :]] == ["loaded", "loaded"], found[-len(mended) :]
 
     gone = call(endpoint, tmp_path / "home", [*wanted, ("image", "small", "hf-hub:me/new")])  # the hub is gone
     assert [tokens for _, tokens in gone[:-1]] == [tokens for _, tokens in found[: len(wanted)]]
     assert gone[-1][0] == "UserError" and "hf-hub:me/new' could not be downloaded (LocalEntryNotFound" in gone[-1][1]
 
-    offline = call(endpoint, tmp_path / "none", [wanted[0], wanted[3]], HF_HUB_OFFLINE="1")
-    for (status, message), name in zip(offline, ("open_clip_model.safetensors of me/safe", f"of timm/{TIMM}"), strict=True):
-        assert status == "UserError" and name in message and "\n" not in message and "WEIGHTS macro" in message, message
+    offline = call(endpoint, tmp_path / "none", [wanted[0], wanted[3], wanted[6]], HF_HUB_OFFLINE="1")
+    parts = (
+        "open_clip_model.safetensors of me/safe .*WEIGHTS macro",
+        f"of timm/{TIMM} .*WEIGHTS macro",
+        "hf download me/words ",
+    )
+    for (status, message), part in zip(offline, parts, strict=True):
+        assert status == "UserError" and re.search(part, message) and "\n" not in message, message

@@ -5,9 +5,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import nn
-from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
 from adapters.clip_adapter import ClipAdapter
 from adapters.lora import Lora
@@ -24,12 +22,8 @@ from core.model.timm_tower import TimmTower
 from core.model.timm_trunk import FAMILIES
 from core.model.tower import ImageTextTowers, Tower
 from core.model.towers import ClipImageTower, ClipTowers, read_description
+from tests.support.small_models import CLIP, hugging_face_clip, tensors_of, write_tokenizer
 
-SMALL = {
-    "embed_dim": 32,
-    "vision_cfg": {"image_size": 32, "patch_size": 8, "width": 64, "layers": 2, "head_width": 32},
-    "text_cfg": {"context_length": 16, "vocab_size": 1000, "width": 32, "heads": 2, "layers": 2},
-}
 VIT = {"embed_dim": 48, "depth": 2, "num_heads": 2}
 CONVNEXT, HIERA = {"depths": (1, 1, 2, 1), "dims": (8, 8, 16, 24)}, {"embed_dim": 8, "num_heads": 1, "stages": (1, 1, 2, 1)}
 TIMM = {  # one small model per family: architecture, sizes, whether it has [CLASS], tokens before the patches, pixels per token
@@ -76,9 +70,9 @@ def all_weights(layers):
 
 
 def towers_of_every_class():
-    yield ClipTowers(SMALL, None, (32, 32), None, 8), True
-    yield ClipImageTower(SMALL, None, (32, 32), None), False
-    yield OpenClipTowers({**SMALL, "custom_text": True}, None, (32, 32), None, 8, None), True
+    yield ClipTowers(CLIP, None, (32, 32), None, 8), True
+    yield ClipImageTower(CLIP, None, (32, 32), None), False
+    yield OpenClipTowers({**CLIP, "custom_text": True}, None, (32, 32), None, 8, None), True
     yield from ((pair(name), True) for name in PAIRS)
     for arch, sizes, has_class, _, step in [*TIMM.values(), *MORE.values()]:
         yield TimmTower(arch, None, (2 * step, 4 * step), None, has_class, 32, sizes), False
@@ -133,7 +127,7 @@ def test_files_of_timm_load_with_their_last_norm_at_any_size(arch, sizes, has_cl
     for name, parameter in source.named_parameters():
         if "norm" in name:
             nn.init.normal_(parameter)
-    save_file({name: tensor.contiguous() for name, tensor in source.state_dict().items()}, tmp_path / "w.safetensors")
+    save_file(tensors_of(source), tmp_path / "w.safetensors")
     same = TimmTower(arch, str(tmp_path / "w.safetensors"), native, None, has_class, None, sizes).eval()
     same.load_pretrained()
     images = torch.randn(1, 3, *native)
@@ -156,7 +150,7 @@ def test_files_of_timm_load_with_their_last_norm_at_any_size(arch, sizes, has_cl
 def test_image_and_text_tokens_are_what_open_clip_pools(name, tmp_path):
     """At another image size than the file's: our resampling on loading is timm's `set_input_size`."""
     clip, size = custom_clip(name), PAIRS[name]
-    save_file({key: tensor.contiguous() for key, tensor in clip.state_dict().items()}, tmp_path / "w.safetensors")
+    save_file(tensors_of(clip), tmp_path / "w.safetensors")
     towers = pair(name, str(tmp_path / "w.safetensors")).eval()
     towers.load_pretrained()
     trunk = clip.visual.trunk
@@ -183,9 +177,9 @@ def test_image_and_text_tokens_are_what_open_clip_pools(name, tmp_path):
 
 def test_a_plain_clip_is_the_same_in_both_classes(tmp_path):
     torch.manual_seed(0)
-    save_file({key: t.contiguous() for key, t in open_clip.CLIP(**SMALL).state_dict().items()}, tmp_path / "w.safetensors")
-    plain = ClipTowers(SMALL, str(tmp_path / "w.safetensors"), (16, 64), (8, 4), 8).eval()
-    other = OpenClipTowers(SMALL, str(tmp_path / "w.safetensors"), (16, 64), (8, 4), 8, None).eval()
+    save_file(tensors_of(open_clip.CLIP(**CLIP)), tmp_path / "w.safetensors")
+    plain = ClipTowers(CLIP, str(tmp_path / "w.safetensors"), (16, 64), (8, 4), 8).eval()
+    other = OpenClipTowers(CLIP, str(tmp_path / "w.safetensors"), (16, 64), (8, 4), 8, None).eval()
     images, ids = torch.randn(2, 3, 16, 64), torch.randint(1000, (2, 8))
     for towers in (plain, other):
         towers.load_pretrained()
@@ -196,18 +190,9 @@ def test_a_plain_clip_is_the_same_in_both_classes(tmp_path):
 def test_files_of_hugging_face_load(tmp_path):
     """transformers' own outputs, also where config.json says another activation than the architecture has."""
     torch.manual_seed(0)
-    sizes = {
-        "intermediate_size": 128,
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "hidden_act": "gelu",
-    }
-    text = {**sizes, "vocab_size": 1000, "max_position_embeddings": 16, "eos_token_id": 999}
-    vision = {**sizes, "hidden_size": 64, "intermediate_size": 256, "image_size": 32, "patch_size": 8}
-    model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=32)).eval()
+    model = hugging_face_clip("gelu")
     model.save_pretrained(tmp_path)
-    towers = ClipTowers(SMALL, str(tmp_path / "model.safetensors"), (32, 32), None, 8).eval()
+    towers = ClipTowers(CLIP, str(tmp_path / "model.safetensors"), (32, 32), None, 8).eval()
     towers.load_pretrained()
     images, ids = torch.randn(2, 3, 32, 32), torch.tensor([[998, 5, 7, 999, 0, 0, 0, 0], [998, 5, 6, 7, 8, 999, 0, 0]])
     with torch.no_grad():
@@ -217,7 +202,7 @@ def test_files_of_hugging_face_load(tmp_path):
         torch.testing.assert_close(nn.functional.normalize(found, dim=-1), wanted, atol=1e-5, rtol=1e-4)
     assert towers.clip.logit_scale.item() == model.logit_scale.item()
     with pytest.raises(UserError, match="model.safetensors was trained with gelu .* set ARCH to one without QuickGELU"):
-        ClipTowers({**SMALL, "quick_gelu": True}, str(tmp_path / "model.safetensors"), (32, 32), None, 8).load_pretrained()
+        ClipTowers({**CLIP, "quick_gelu": True}, str(tmp_path / "model.safetensors"), (32, 32), None, 8).load_pretrained()
 
 
 # Millions of parameters: as published for the whole model, and what is left out of it here (pooling by attention, classifiers).
@@ -313,20 +298,12 @@ def test_adapters_reach_every_tower_or_say_which_they_know():
 
 @pytest.fixture(scope="module")
 def vocabulary(tmp_path_factory):
-    """A tokenizer as repositories of the hub have it: words, an end, padding."""
-    folder = tmp_path_factory.mktemp("tokenizer")
-    words = {"<pad>": 0, "</s>": 1, "<unk>": 2, "word": 3, "other": 70_000}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
-    fast.save_pretrained(folder)
-    return folder
+    return write_tokenizer(tmp_path_factory.mktemp("tokenizer"))
 
 
 def own_tokenizer(folder):
-    text = {**SMALL["text_cfg"], "hf_tokenizer_name": "me/words", "tokenizer_kwargs": {"clean": "canonicalize"}}
-    towers = OpenClipTowers({**SMALL, "text_cfg": {**text, "vocab_size": 70_001}}, None, (32, 32), None, 4, folder)
+    text = {**CLIP["text_cfg"], "hf_tokenizer_name": "me/words", "tokenizer_kwargs": {"clean": "canonicalize"}}
+    towers = OpenClipTowers({**CLIP, "text_cfg": {**text, "vocab_size": 70_001}}, None, (32, 32), None, 4, folder)
     return towers, towers.caption_tokenizer()
 
 

@@ -44,7 +44,8 @@ class Handler(BaseHTTPRequestHandler):
         else:
             headers = {"ETag": f'"{hashlib.sha1(content).hexdigest()}"'}
         headers |= {"X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
-        content = self.server.sent_instead.get(key, content)
+        if self.command == "GET":
+            content = self.server.sent_instead.pop(key, content)
         start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
         if self.command == "GET":
             self.server.got.append((*key, start))
@@ -96,7 +97,7 @@ def fake_hub() -> Iterator[ThreadingHTTPServer]:
     """A server on a free port of this machine.
 
     `.files` by repository and name, `.created` repositories, `.got`: files that were asked for, and from which byte on;
-    `.cuts`: how often a file's download breaks off, `.sent_instead`: content that is not what the hub says it is.
+    `.cuts`: how often a file's download breaks off, `.sent_instead`: content that is sent once, other than the hub says.
     """
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.files, server.created, server.got, server.cuts, server.sent_instead = {}, [], [], {}, {}
