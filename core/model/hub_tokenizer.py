@@ -4,11 +4,14 @@ from functools import cached_property
 
 import numpy as np
 from open_clip.tokenizer import HFTokenizer
+from torch import Tensor
 
 from core.errors import UserError
 from core.files import in_repository
 from core.model.captions import CaptionTokenizer
 from core.weights.hub import first_line
+
+SETTINGS = {"clean", "strip_sep_token"}  # of an architecture's tokenizer_kwargs
 
 
 class HubTokenizer(CaptionTokenizer):
@@ -26,7 +29,8 @@ class HubTokenizer(CaptionTokenizer):
 
     def __init__(self, context_length: int, text_cfg: dict, folder: str | None, arch: str | dict):
         super().__init__(context_length)
-        self.text_cfg, self.folder, self.arch = text_cfg, folder, arch
+        self.text_cfg, self.folder = text_cfg, folder
+        self.owner = arch if isinstance(arch, str) else "the architecture"
         self.name = text_cfg["hf_tokenizer_name"]
 
     @cached_property
@@ -42,13 +46,15 @@ class HubTokenizer(CaptionTokenizer):
             if not in_repository(self.folder).is_dir():
                 raise UserError(f"OpenClipTowers.tokenizer = {self.folder!r}: there is no such folder; {self.fix}")
         settings = dict(self.text_cfg.get("tokenizer_kwargs") or {})
+        if other := sorted(settings.keys() - SETTINGS):  # trust_remote_code would run a stranger's program
+            raise UserError(f"{self.owner}: tokenizer_kwargs: {other[0]!r} is not one of {', '.join(sorted(SETTINGS))}")
         mode = self.text_cfg.get("tokenizer_mode")
         try:
             return HFTokenizer(source, context_length=self.context_length, tokenizer_mode=mode, **settings)
         except Exception as error:  # transformers raises many kinds, of which few say what is missing
             where = f"in {self.folder}" if self.folder is not None else f"{self.name} of the Hugging Face hub,"
             raise UserError(
-                f"{self.arch} needs its own tokenizer: {where} cannot be read ({first_line(error)}); {self.fix}"
+                f"{self.owner} needs its own tokenizer: {where} cannot be read ({first_line(error)}); {self.fix}"
             ) from error
 
     @property
@@ -62,7 +68,7 @@ class HubTokenizer(CaptionTokenizer):
         """Read the files, so that what is missing is said before a training begins."""
         self.tokenizer  # noqa: B018 - cached
 
-    def rows(self, captions: list[bytes]):
+    def rows(self, captions: list[bytes]) -> Tensor:
         """Ids B L of captions in UTF-8; those that are not known are tokenized together, which is much faster."""
         new = [caption for caption in dict.fromkeys(captions) if caption not in self.known]
         if new:

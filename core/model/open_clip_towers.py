@@ -7,6 +7,7 @@ B batch, M image tokens ([CLASS] first, where there is one), L text tokens, D jo
 """
 
 import copy
+from typing import Self
 
 import open_clip
 from open_clip.model import convert_to_custom_text_state_dict
@@ -21,6 +22,7 @@ from core.model.text_tower import TextTower, check_text
 from core.model.timm_trunk import (
     family_of,
     has_class_token,
+    keep_statistics,
     layers_of,
     resample_patches,
     resample_positions,
@@ -71,6 +73,7 @@ class OpenClipTowers(TextTower, nn.Module):
         vision = config["vision_cfg"]
         if "timm_model_name" in vision:
             family_of(vision["timm_model_name"])
+            vision["timm_model_pretrained"] = False
             self.clip = open_clip.CustomTextCLIP(**config)
             if vision.get("timm_pool") == "map":
                 self.trunk.attn_pool = None
@@ -83,6 +86,7 @@ class OpenClipTowers(TextTower, nn.Module):
         own_attention(self.text.transformer.resblocks)
         self.embed_dim: int = config["embed_dim"]
         self.text_width: int = self.text.token_embedding.embedding_dim
+        keep_statistics(self)
         self.class_token = not self.from_timm or has_class_token(self.trunk)
 
     @property
@@ -101,6 +105,11 @@ class OpenClipTowers(TextTower, nn.Module):
     @property
     def trunk(self) -> nn.Module:
         return self.visual.trunk if self.from_timm else self.visual
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        keep_statistics(self)
+        return self
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Images B 3 H W to all tokens in the joint space, not normalised: B M D."""

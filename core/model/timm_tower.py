@@ -4,8 +4,8 @@ B batch, M image tokens ([CLASS] first, where there is one), D width.
 """
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
+from typing import Self
 
 import timm
 from safetensors.torch import load_file
@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from core.errors import UnsafeFile, UserError
 from core.files import in_repository
 from core.model.freezing import Layers
-from core.model.timm_trunk import family_of, has_class_token, layers_of, stride_of, tokens_of, weights_for
+from core.model.timm_trunk import family_of, has_class_token, keep_statistics, layers_of, stride_of, tokens_of, weights_for
 from core.model.towers import check_patches
 from core.weights.hub import is_on_hub
 from core.weights.pickles import read_tensors
 from core.weights.pretrained import PLACE, existing, fetch_weights, first_difference
 
+SIZES = {"depth", "depths", "dims", "embed_dim", "embed_dims", "layers", "mlp_ratio", "num_heads", "stages"}  # and no weights
 HUB_NAMES = ["model.safetensors", "pytorch_model.bin"]  # timm's, on the Hugging Face hub
 
 
@@ -52,17 +53,19 @@ class TimmTower(nn.Module):
         super().__init__()
         self.arch, self.weights, self.image_size = arch, weights, tuple(image_size)
         self.patch_size, self.class_token, self.sizes = patch_size, class_token, dict(sizes or {})
-        if not timm.is_model(arch):
-            near = ", ".join(get_close_matches(arch, timm.list_models(), 6)) or "none"
-            raise UserError(f"timm cannot build {arch!r}: it has no such model; near it: {near}")
+        if other := sorted(self.sizes.keys() - SIZES):
+            raise UserError(f"TimmTower.sizes: {other[0]!r} is not one of {', '.join(sorted(SIZES))}")
         try:
             self.vit = self.create()
-        except (AssertionError, RuntimeError, TypeError) as error:
+        except UserError:
+            raise
+        except (AssertionError, RuntimeError, TypeError, ValueError) as error:
             raise UserError(f"timm cannot build {arch!r} at image size {self.image_size}: {detail_of(error)}") from error
         check_patches(self.image_size, stride_of(self.vit), arch)
         width = self.vit.num_features
         self.embed_dim: int = embed_dim or width
         self.proj = nn.Identity() if self.embed_dim == width else nn.Linear(width, self.embed_dim, bias=False)
+        keep_statistics(self)
 
     def create(self) -> nn.Module:
         """The model with random weights, without its classifier and pooling.
@@ -95,6 +98,11 @@ class TimmTower(nn.Module):
     @property
     def trunk(self) -> nn.Module:
         return self.vit
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        keep_statistics(self)
+        return self
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Images B 3 H W to all tokens: B M D."""

@@ -8,6 +8,7 @@ B batch, M image tokens ([CLASS] first, where there is one), W width.
 
 import re
 import sys
+from difflib import get_close_matches
 from typing import NamedTuple
 
 import timm
@@ -53,8 +54,11 @@ def family_of(arch: str) -> Family:
     """The family of a timm model.
 
     Raises:
-        UserError: it is of another family, whose models have no token map that is known here.
+        UserError: there is no such model, or it is of another family, whose models have no token map that is known here.
     """
+    if not timm.is_model(arch):
+        near = ", ".join(get_close_matches(arch, timm.list_models(), 6)) or "none"
+        raise UserError(f"timm cannot build {arch!r}: it has no such model; near it: {near}")
     module = timm.model_entrypoint(arch).__module__.rpartition(".")[2]
     if module not in FAMILIES:
         raise UserError(f"{arch} of timm is one of its {module} models; towers come from {', '.join(sorted(FAMILIES))}")
@@ -68,6 +72,13 @@ def tokens_of(trunk: nn.Module, images: Tensor) -> Tensor:
         if norm is not None:
             tokens = norm(tokens)
     return tokens.flatten(2).transpose(1, 2) if tokens.ndim == 4 else tokens
+
+
+def keep_statistics(tower: nn.Module) -> None:
+    """Leave batch normalisation (FastViT, stems) as pretrained: images of a step must not decide each other's tokens."""
+    for module in tower.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.eval()
 
 
 def stride_of(trunk: nn.Module) -> tuple[int, int]:

@@ -38,8 +38,8 @@ def fetch(model: Path | str) -> Path:
 def fetch_file(repository: str, names: Sequence[str], revision: str | None = None) -> Path:
     """The first of these files that a repository has, in the hub client's cache.
 
-    A download that was interrupted goes on where it stopped. A large file is compared with the SHA-256 that the hub names it
-    by, whoever put it into the cache.
+    A download that breaks off goes on where it stopped; one that is given up leaves nothing behind. A large file is compared
+    with the SHA-256 that the hub names it by, whoever put it into the cache.
 
     Raises:
         UserError: the file in the cache is another one, and was deleted.

@@ -13,6 +13,7 @@ from adapters.partial import BitFit
 from core.errors import ConfigError, UserError
 from core.experiment.experiment import MetaDevice, load
 from core.experiment.operations import cost
+from core.files import ROOT
 from core.model.captions import CaptionTokenizer
 from core.model.freezing import Freezing
 from core.model.hub_tokenizer import HubTokenizer
@@ -33,7 +34,7 @@ TIMM = {  # one small model per family: architecture, sizes, whether it has [CLA
     "beit": ("beit_base_patch16_224", VIT, True, 1, 16),
     "hiera": ("hiera_tiny_224", HIERA, False, 0, 32),
     "convnext": ("convnext_tiny", CONVNEXT, False, 0, 32),
-    "fastvit": ("fastvit_t8", {"layers": (1, 1, 1, 1), "embed_dims": (16, 16, 32, 48)}, False, 0, 32),
+    "fastvit": ("fastvit_t8", {"layers": (1, 1, 1, 1), "embed_dims": (16, 32, 64, 128)}, False, 0, 32),
 }
 MORE = {  # of the same families: masked images with rotary positions, no [CLASS], a stem, one that pools before its last norm
     "eva02": ("eva02_tiny_patch14_224", VIT, True, 1, 14),
@@ -256,6 +257,19 @@ def test_operations_are_the_published_ones(row, published):
     assert cost(model, letters=10, captions=1.0).encode / 2e9 == pytest.approx(published, rel=0.05)
 
 
+@pytest.mark.parametrize("row", sorted(path.stem for path in ROOT.glob("ablations/pretraining/*.gin")))
+def test_every_row_of_the_pretraining_table_trains_and_reads(row):
+    """A step of the stand-in: every weight that learns has a gradient, but those that no loss depends on."""
+    torch.manual_seed(0)
+    model = load(f"ablations/pretraining/{row}.gin", "smoke").experiment.model(load_weights=True).train()
+    images = torch.randn(2, 3, *model.towers.image_size)
+    model(images, ["word", "ab"], torch.Generator().manual_seed(0)).total.backward()
+    unreached = {id(weight) for weight in model.towers.unreached()}
+    without = [name for name, w in model.named_parameters() if w.requires_grad and w.grad is None and id(w) not in unreached]
+    assert without == []
+    assert torch.isfinite(model.eval().predict(images).output).all()
+
+
 @pytest.mark.parametrize(("row", "share"), [("siglip", 1 / 3), ("dinov3", 0.5), ("convnext", 0.6)])
 def test_frozen_blocks_make_training_cheaper_in_every_kind_of_tower(row, share):
     none, some = (
@@ -275,6 +289,14 @@ def test_the_first_blocks_of_a_map_freeze_with_what_brings_it_down():
     assert not any(weight.requires_grad for weight in tower.parameters())
 
 
+def test_images_of_a_step_do_not_decide_each_others_tokens():
+    """No batch statistics, so that DEVICE_BATCH changes nothing and a frozen tower stays as it is."""
+    for tower in (TimmTower("fastvit_t8", None, (32, 64), None, False, None, TIMM["fastvit"][1]), pair("mobileclip_s1")):
+        images, before = torch.randn(3, 3, *tower.image_size), {name: t.clone() for name, t in tower.train().named_buffers()}
+        torch.testing.assert_close(tower.encode_image(images)[:1], tower.encode_image(images[:1]), atol=1e-5, rtol=1e-4)
+        assert before and all(torch.equal(before[name], tensor) for name, tensor in tower.named_buffers())
+
+
 def test_adapters_reach_every_tower_or_say_which_they_know():
     for tower in (pair("siglip"), TimmTower("vit_small_patch16_224", None, (32, 64), None, True, 32, VIT)):
         Freezing(image=1.0, text=None).apply(tower)
@@ -288,6 +310,7 @@ def test_adapters_reach_every_tower_or_say_which_they_know():
             if "lora_B" in name:
                 nn.init.normal_(weight)
         assert not torch.allclose(lora(tower, images), before)
+        Freezing(image=1.0, text=None).apply(tower)
         BitFit(tower)
         assert all(name.endswith("bias") for name, weight in tower.trunk.named_parameters() if weight.requires_grad)
     eva = TimmTower("eva02_tiny_patch14_224", None, (28, 56), None, True, None, VIT)
@@ -329,11 +352,24 @@ def test_a_tokenizer_that_is_not_there_is_one_line(vocabulary, tmp_path, monkeyp
         raise OSError("We couldn't connect to the hub\nCheck your internet connection")
 
     monkeypatch.setattr("core.model.hub_tokenizer.HFTokenizer", offline)
-    with pytest.raises(UserError, match=r"its own tokenizer: me/words .* couldn't connect .* hf download me/words") as stop:
+    with pytest.raises(UserError, match=r"its own tokenizer: me/words .* couldn't connect .*hf download me/words") as stop:
         own_tokenizer(None)[1](["word"])
     assert "\n" not in str(stop.value) and isinstance(own_tokenizer(None)[1], HubTokenizer)
     built = load("ablations/pretraining/siglip2.gin", "paper")  # counted and planned without the vocabulary
     assert built.blueprint.caption_tokenizer.name == "timm/ViT-B-16-SigLIP2"
+
+
+def test_an_architecture_runs_nothing_and_fetches_nothing():
+    """model.json may be anyone's, and an architecture is part of it."""
+    kwargs = {"hf_tokenizer_name": "me/words", "tokenizer_kwargs": {"trust_remote_code": True}}
+    towers = OpenClipTowers({**CLIP, "text_cfg": {**CLIP["text_cfg"], **kwargs}}, None, (32, 32), None, 8, None)
+    with pytest.raises(UserError, match="tokenizer_kwargs: 'trust_remote_code' is not one of clean, strip_sep_token"):
+        towers.caption_tokenizer().prepare()
+    vision = {"timm_model_name": "hf-hub:me/model", "timm_model_pretrained": True}
+    with pytest.raises(UserError, match="timm cannot build 'hf-hub:me/model': it has no such model"):
+        OpenClipTowers({**CLIP, "vision_cfg": vision}, None, (32, 32), None, 8, None)
+    with pytest.raises(UserError, match="TimmTower.sizes: 'pretrained' is not one of depth, "):
+        TimmTower("test_vit", None, (32, 32), None, True, None, {"pretrained": True})
 
 
 @pytest.mark.parametrize(
