@@ -1,6 +1,8 @@
 """Captions for text towers whose tokenizer is not CLIP's: a vocabulary in files, from the Hugging Face hub or a folder here."""
 
+import contextlib
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from open_clip.tokenizer import HFTokenizer
@@ -9,8 +11,13 @@ from torch import Tensor
 from core.errors import UserError
 from core.files import in_repository
 from core.model.captions import CaptionTokenizer
-from core.weights.hub import first_line
+from core.weights.hub import fetch_file, first_line
 
+NEEDED = (
+    ("tokenizer_config.json",),
+    ("tokenizer.json", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model", "vocab.txt"),
+)
+USED = ("special_tokens_map.json", "added_tokens.json")  # where a repository has them
 SETTINGS = {"clean", "strip_sep_token"}  # of an architecture's tokenizer_kwargs
 
 
@@ -40,18 +47,18 @@ class HubTokenizer(CaptionTokenizer):
         Raises:
             UserError: its files are neither here nor can they be downloaded, or they are not those of a tokenizer.
         """
-        source = self.name
-        if self.folder is not None:
-            source = str(in_repository(self.folder))
-            if not in_repository(self.folder).is_dir():
-                raise UserError(f"OpenClipTowers.tokenizer = {self.folder!r}: there is no such folder; {self.fix}")
+        if self.folder is not None and not in_repository(self.folder).is_dir():
+            raise UserError(f"OpenClipTowers.tokenizer = {self.folder!r}: there is no such folder; {self.fix}")
         settings = dict(self.text_cfg.get("tokenizer_kwargs") or {})
         if other := sorted(settings.keys() - SETTINGS):  # trust_remote_code would run a stranger's program
             raise UserError(f"{self.owner}: tokenizer_kwargs: {other[0]!r} is not one of {', '.join(sorted(SETTINGS))}")
         mode = self.text_cfg.get("tokenizer_mode")
         try:
-            return HFTokenizer(source, context_length=self.context_length, tokenizer_mode=mode, **settings)
-        except Exception as error:  # transformers raises many kinds, of which few say what is missing
+            source = in_repository(self.folder) if self.folder is not None else fetch_tokenizer(self.name)
+            return HFTokenizer(str(source), context_length=self.context_length, tokenizer_mode=mode, **settings)
+        except UserError:
+            raise
+        except Exception as error:  # the hub's client and transformers raise many kinds, of which few say what is missing
             where = f"in {self.folder}" if self.folder is not None else f"{self.name} of the Hugging Face hub,"
             raise UserError(
                 f"{self.owner} needs its own tokenizer: {where} cannot be read ({first_line(error)}); {self.fix}"
@@ -86,3 +93,16 @@ class HubTokenizer(CaptionTokenizer):
         whole = self.tokenizer.tokenizer([self.tokenizer.clean_fn(text) for text in texts]).input_ids
         self.truncated += sum(len(tokens) > self.context_length for tokens in whole)
         return [row.tobytes() for row in ids.numpy().astype(self.dtype)]
+
+
+def fetch_tokenizer(repository: str) -> Path:
+    """The folder of the hub client's cache with a tokenizer's files, downloaded once.
+
+    Raises:
+        Exception: of the hub's client, where they are neither in the cache nor can they be downloaded.
+    """
+    folder = [fetch_file(repository, names).parent for names in NEEDED][0]
+    for name in USED:
+        with contextlib.suppress(Exception):
+            fetch_file(repository, [name])
+    return folder
