@@ -174,8 +174,8 @@ def fit(module: nn.Module, tensors: dict[str, Tensor], path: Path, arch: str | d
         UserError: naming the first tensor that is missing, too many or of another shape.
     """
     expected = module.state_dict()
-    if "logit_scale" in tensors and "logit_scale" in expected:
-        tensors["logit_scale"] = tensors["logit_scale"].reshape(expected["logit_scale"].shape)
+    for name in {"logit_scale", "logit_bias"} & tensors.keys() & expected.keys():  # one number, with or without a dimension
+        tensors[name] = tensors[name].reshape(expected[name].shape)
     difference = first_difference(expected, tensors)
     if difference:
         raise UserError(f"{path} does not fit {arch}: {difference}")

@@ -22,6 +22,32 @@ from tests.support.small_models import CLIP, hugging_face_clip, tensors_of, writ
 QUICK = {**CLIP, "quick_gelu": True}
 TIMM = "test_vit.r160_in1k"  # timm's smallest model with a tag
 
+WANTED = [
+    ("towers", "small", "safe"),
+    ("image", "small", "pickle"),
+    ("towers", "small", "named"),
+    ("timm", "test_vit", "r160_in1k"),
+    ("towers", "quick", "hf-hub:me/theirs"),
+    ("towers", "small", "cut"),  # breaks off once
+    ("captions", "small", "me/words"),
+]
+BROKEN = {
+    ("towers", "small", "hf-hub:me/theirs"): "was trained with quick_gelu .* unlike small: set ARCH to one with QuickGELU",
+    (
+        "towers",
+        "small",
+        "lost",
+    ): "'lost' of small could not be downloaded .* fetch open_clip_model.* of me/lost .*WEIGHTS",
+    ("towers", "small", "bad"): "open_clip_model.safetensors of me/bad has SHA-256 .* the hub says .* run the command again",
+    ("towers", "small", "hf-hub:me/nobody"): "weights 'hf-hub:me/nobody' could not be downloaded .RepositoryNotFound",
+}
+MENDED = [("towers", "small", "lost"), ("towers", "small", "bad")]
+OFFLINE = {
+    WANTED[0]: "open_clip_model.safetensors of me/safe .*WEIGHTS macro",
+    WANTED[3]: f"of timm/{TIMM} .*WEIGHTS macro",
+    WANTED[6]: "hf download me/words ",
+}
+
 # A line per weights file: towers, architecture, tag. The architectures "small" and "quick" and their tags are registered with
 # open_clip as it registers its own.
 PROGRAM = """
@@ -89,7 +115,13 @@ def first_token(encode, size):
         return encode(images)[0, :4]
 
 
-@pytest.fixture(scope="module")
+def refused(found, messages):
+    """Every result is an error of one line that says this."""
+    for (status, message), wanted in zip(found, messages, strict=True):
+        assert status == "UserError" and "\n" not in message and re.search(wanted, message), message
+
+
+@pytest.fixture
 def sources():
     torch.manual_seed(0)
     return open_clip.CLIP(**CLIP).eval(), timm.create_model("test_vit").eval(), hugging_face_clip("quick_gelu")
@@ -109,22 +141,6 @@ def test_from_tag_to_towers_and_from_the_cache(sources, expected, tmp_path):
     clip, vit, hugging_face = sources
     tensors = tensors_of(clip)
     safe, other = save(tensors), save({name: tensor + 1 for name, tensor in tensors.items()})
-    wanted = [
-        ("towers", "small", "safe"),
-        ("image", "small", "pickle"),
-        ("towers", "small", "named"),
-        ("timm", "test_vit", "r160_in1k"),
-        ("towers", "quick", "hf-hub:me/theirs"),
-        ("towers", "small", "cut"),
-        ("captions", "small", "me/words"),
-    ]
-    broken = [
-        ("towers", "small", "hf-hub:me/theirs"),  # of another activation
-        ("towers", "small", "lost"),  # breaks off again and again
-        ("towers", "small", "bad"),  # other bytes than the hub says
-        ("towers", "small", "hf-hub:me/nobody"),
-    ]
-    mended = [("towers", "small", "lost"), ("towers", "small", "bad")]
     with fake_hub() as hub:
         hub.files |= {
             ("me/safe", "open_clip_model.safetensors"): safe,
@@ -139,39 +155,23 @@ def test_from_tag_to_towers_and_from_the_cache(sources, expected, tmp_path):
         hub.cuts = {("me/cut", "open_clip_model.safetensors"): 1, ("me/lost", "open_clip_model.safetensors"): 6}
         hub.sent_instead = {("me/bad", "open_clip_model.safetensors"): other}
         endpoint = f"http://127.0.0.1:{hub.server_port}"
-        found = call(endpoint, tmp_path / "home", [*wanted, *broken, *mended])
+        found = call(endpoint, tmp_path / "home", [*WANTED, *BROKEN, *MENDED])
     asked = {name: [start for repository, _, start in hub.got if repository == f"me/{name}"] for name in ("cut", "lost")}
-    for (kind, arch, _), (status, tokens) in zip(wanted, found, strict=False):
+    for (kind, arch, _), (status, tokens) in zip(WANTED, found, strict=False):
         assert status == "loaded", tokens
-        torch.testing.assert_close(
-            torch.tensor(tokens), expected["hf" if arch == "quick" else "timm" if kind == "timm" else "clip"]
-        )
+        if kind == "captions":
+            assert tokens == [[3, 1, 0, 0], [2, 3, 1, 0]]
+        else:
+            source = "hf" if arch == "quick" else "timm" if kind == "timm" else "clip"
+            torch.testing.assert_close(torch.tensor(tokens), expected[source])
     first, second = asked["cut"]  # the second request asks for what the first one did not bring
     assert first == 0 and 0 < second <= len(safe) // 2
     assert len(asked["lost"]) == 7 and asked["lost"][-1] == 0  # given up after six, whole at the next time
-    for (status, message), part in zip(
-        found[len(wanted) : -len(mended)],
-        [
-            "was trained with quick_gelu .* unlike small: set ARCH to one with QuickGELU",
-            "weights 'lost' of small could not be downloaded .* fetch open_clip_model.safetensors of me/lost .* WEIGHTS macro",
-            "open_clip_model.safetensors of me/bad has SHA-256 .* the hub says .* was deleted; run the command again",
-            "weights 'hf-hub:me/nobody' could not be downloaded .RepositoryNotFound",
-        ],
-        strict=True,
-    ):
-        assert status == "UserError" and "\n" not in message
-        assert re.search(part, message), message
-    assert [status for status, _ in found[-len(mended) :]] == ["loaded", "loaded"], found[-len(mended) :]
+    refused(found[len(WANTED) : -len(MENDED)], BROKEN.values())
+    assert [status for status, _ in found[-len(MENDED) :]] == ["loaded", "loaded"], found[-len(MENDED) :]
 
-    gone = call(endpoint, tmp_path / "home", [*wanted, ("image", "small", "hf-hub:me/new")])  # the hub is gone
-    assert [tokens for _, tokens in gone[:-1]] == [tokens for _, tokens in found[: len(wanted)]]
+    gone = call(endpoint, tmp_path / "home", [*WANTED, ("image", "small", "hf-hub:me/new")])  # the hub is gone
+    assert [tokens for _, tokens in gone[:-1]] == [tokens for _, tokens in found[: len(WANTED)]]
     assert gone[-1][0] == "UserError" and "hf-hub:me/new' could not be downloaded (LocalEntryNotFound" in gone[-1][1]
 
-    offline = call(endpoint, tmp_path / "none", [wanted[0], wanted[3], wanted[6]], HF_HUB_OFFLINE="1")
-    parts = (
-        "open_clip_model.safetensors of me/safe .*WEIGHTS macro",
-        f"of timm/{TIMM} .*WEIGHTS macro",
-        "hf download me/words ",
-    )
-    for (status, message), part in zip(offline, parts, strict=True):
-        assert status == "UserError" and re.search(part, message) and "\n" not in message, message
+    refused(call(endpoint, tmp_path / "none", list(OFFLINE), HF_HUB_OFFLINE="1"), OFFLINE.values())
