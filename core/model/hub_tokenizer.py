@@ -11,7 +11,7 @@ from torch import Tensor
 from core.errors import UserError
 from core.files import in_repository
 from core.model.captions import CaptionTokenizer
-from core.weights.hub import fetch_file, first_line
+from core.weights.hub import fetch_file, first_line, is_cached
 
 NEEDED = (
     ("tokenizer_config.json",),
@@ -101,8 +101,9 @@ def fetch_tokenizer(repository: str) -> Path:
     Raises:
         Exception: of the hub's client, where they are neither in the cache nor can they be downloaded.
     """
+    new = not is_cached(repository, NEEDED[0][0])
     folder = [fetch_file(repository, names).parent for names in NEEDED][0]
-    for name in USED:
-        with contextlib.suppress(Exception):
+    for name in USED if new else ():
+        with contextlib.suppress(Exception):  # most have none
             fetch_file(repository, [name])
     return folder

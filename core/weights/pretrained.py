@@ -75,8 +75,8 @@ def fetch_weights(repository: str, names: list[str], what: str, url: str | None 
     repository, _, revision = repository.removeprefix(PREFIX).partition("@")
     try:
         path = fetch_file(repository, names, revision or None)
-        if path.name in hugging_face.FILES:  # beside which there may be a file that tells the activation
-            with contextlib.suppress(Exception):
+        if path.name in hugging_face.FILES and not path.with_name(CONFIG).exists():
+            with contextlib.suppress(Exception):  # it tells the activation, where there is one
                 fetch_file(repository, [CONFIG], revision or None)
         return path
     except UserError:
