@@ -1,6 +1,7 @@
 """Checks that adapters make on their tower: it must be frozen, and of a kind that they can adapt."""
 
 import torch
+from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 
@@ -26,9 +27,9 @@ def open_clip_visual(towers: nn.Module, adapter: str) -> nn.Module:
     Raises:
         ValueError: the tower is another one.
     """
-    if not hasattr(towers, "visual"):
+    if not isinstance(towers.trunk, VisionTransformer):
         raise ValueError(f"{adapter} knows the layers of CLIP's image tower; {towers.arch} has none of them")
-    return towers.visual
+    return towers.trunk
 
 
 @torch.no_grad()

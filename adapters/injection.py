@@ -1,14 +1,19 @@
 """Low-rank and scaling adapters inside the blocks, through peft.
 
 peft adapts linear layers. The towers' attention keeps its input projection as one bare parameter; so the image tower's is
-first replaced by an equal one made of linear layers (`LinearAttention`), and every method reaches attention and MLP alike.
+first replaced by an equal one made of linear layers (`LinearAttention`), and every method reaches attention and MLP alike. A
+ViT of timm is made of linear layers: qkv, proj, fc1 and fc2.
 """
 
 import peft
+import timm
 from torch import Tensor, nn
 
 from adapters.frozen import open_clip_visual, require_frozen
 from core.model.attention import SelfAttention, attend, split
+
+# Models of timm that call their linear layers; others (Eva, Beit) read the weights of some, past what peft puts in their place.
+LINEAR = (timm.models.VisionTransformer,)
 
 
 class LinearAttention(nn.Module):
@@ -39,15 +44,16 @@ class Injected(nn.Module):
     """A peft method in the image tower's blocks; its weights live beside the frozen ones they adapt.
 
     Raises:
-        ValueError: the tower is not frozen, not CLIP's, or has no layer with one of the target names.
+        ValueError: the tower is not frozen, neither CLIP's nor a ViT of timm, or has no layer with one of the target names.
     """
 
     def __init__(self, towers: nn.Module, config: peft.PeftConfig):
         super().__init__()
         method = type(self).__name__
-        visual = open_clip_visual(towers, method)
+        linear = isinstance(towers.trunk, LINEAR)
+        visual = towers.trunk if linear else open_clip_visual(towers, method)
         require_frozen(towers, method)
-        for block in visual.transformer.resblocks:
+        for block in () if linear else visual.transformer.resblocks:
             block.attn = LinearAttention(block.attn)
         known = sorted({name.split(".")[-1] for name, module in visual.named_modules() if isinstance(module, nn.Linear)})
         missing = sorted(set(config.target_modules) - set(known))

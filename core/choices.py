@@ -6,6 +6,8 @@ SCALES = sorted(path.stem for path in (ROOT / "ablations" / "scale").glob("*.gin
 NORMALISATIONS = {  # name: mean and standard deviation of the three channels, on a 0-1 scale
     "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # what the released evaluation code does
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),  # numbers from 0 to 1, as they are
 }
 DECODE = ("ar", "cloze")  # the first pass of Algorithm 1
 PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}  # name in gin files: torch's name of the type

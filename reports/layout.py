@@ -38,6 +38,7 @@ KEYS = {  # of table.yaml, with the type of each value
     "not_at_micro": (dict, "rows, each with its reason"),
     "noise_sd": (dict, "points, df, source"),
     "world": (str, "the path of a gin file"),
+    "alone": (bool, "true or false"),
     "sweep": ((dict, list), "knobs with their values, like {DROPOUT: [0.0, 0.1, 0.3]}"),
 }
 REQUIRED = {"title", "about", "columns"}
@@ -107,6 +108,7 @@ class Layout:
         figures: the table's figures, keys of FIGURES.
         noise_sd: training noise known from elsewhere; None where nothing is stated.
         world: gin file of a rendered world of its own, such as words of another language; None is the one of all other tables.
+        alone: made only where it is asked for by name, and part of no report; a table with a world of its own always is.
         sweeps: rows that table.yaml spans itself, beside those that are files.
     """
 
@@ -123,6 +125,7 @@ class Layout:
     figures: tuple[str, ...]
     noise_sd: StatedNoise | None = None
     world: str | None = None
+    alone: bool = False
     sweeps: tuple[Sweep, ...] = ()
 
     @property
@@ -170,6 +173,7 @@ def read_layout(table: str) -> Layout:
         figures=tuple(content.get("figures", DEFAULT_FIGURES if scored else ())),
         noise_sd=stated_noise(path, content["noise_sd"]) if "noise_sd" in content else None,
         world=content.get("world"),
+        alone=bool(content.get("alone") or content.get("world")),
         sweeps=sweeps,
     )
 

@@ -314,16 +314,17 @@ def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = 
 
 
 def tables_for(targets: Collection[str]) -> list[str]:
-    """The tables to plan for targets of the workflow: those on the common world, or, if they are named, on one of their own.
+    """The tables to plan for targets of the workflow: all but those that are made alone, or some of these that targets name.
 
     Args:
         targets: words of a command line, such as table_VI or results/tables/cyrillic.md.
     """
-    own = [table for table in table_names() if read_layout(table).world]
+    alone = [table for table in table_names() if read_layout(table).alone]
     stems = [Path(target).stem for target in targets]
-    named = [table for table in own if any(stem == table or stem.endswith(f"_{table}") for stem in stems)]
-    common = [table for table in table_names() if table not in own]
-    return named + [table for table in common if table in stems] if named else common
+    named = [table for table in alone if any(stem == table or stem.endswith(f"_{table}") for stem in stems)]
+    common = [table for table in table_names() if table not in alone]
+    whole = not named or any(target in stems for target in WHOLE)
+    return named + [table for table in common if whole or table in stems]
 
 
 def world_of(tables: Sequence[str]) -> str:

@@ -34,6 +34,7 @@ BY_CONTENT = frozenset(
 CAME_LATER = {
     "core.experiment.Experiment.train_images": None,
     "core.optim.Optimisation.algorithm": "AdamW",
+    "core.model.timm_tower.TimmTower.sizes": None,
     "core.data.micro.World.synthetic": None,
     "core.data.micro.World.synthetic_page": None,
     "core.data.render.family.Family.trained": True,

@@ -25,6 +25,7 @@ from core.export.check import LIMIT, Agreement, compare
 from core.export.graphs import CrossGraph, VisualGraph
 from core.export.reader import DESCRIPTION, ExportedReader
 from core.files import atomic_folder, refuse_existing, write_json
+from core.model.captions import CaptionTokenizer
 from core.model.clip4str import CLIP4STR
 from core.read.files import image_files
 from core.read.run import open_image
@@ -60,6 +61,11 @@ def export(options: argparse.Namespace) -> None:
 
 def write_graphs(model: CLIP4STR, folder: Path, options: argparse.Namespace) -> None:
     """Every graph, and reader.json, which says what the graphs do not hold."""
+    if model.cross_decoder is not None and type(model.caption_tokenizer) is not CaptionTokenizer:
+        raise UserError(
+            f"{options.model}: captions of {culprit(model)} are tokenized by {model.caption_tokenizer.name}, exported readers "
+            "know CLIP's byte pairs alone; export a model with the visual branch alone, or with another text tower"
+        )
     kinds = {"visual": VisualGraph} | ({} if model.cross_decoder is None else {"cross": CrossGraph})
     for name, kind in kinds.items():
         try:

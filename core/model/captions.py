@@ -26,10 +26,16 @@ class CaptionTokenizer:
     `truncated` counts the distinct captions that were cut to fit, for the record; one that was forgotten counts again.
     """
 
+    name = "CLIP's byte pairs"  # for errors
+    dtype: type = np.uint16  # of the ids in the cache: CLIP has 49,408 tokens
+
     def __init__(self, context_length: int):
         self.context_length = context_length
         self.known: OrderedDict[bytes, bytes] = OrderedDict()  # the longest unused first
         self.truncated = 0
+
+    def prepare(self) -> None:
+        """Read what the first caption would have to wait for: nothing."""
 
     def __call__(self, captions: list[str]) -> Tensor:
         """Ids B L, [SOS] words [EOS] and zeros."""
@@ -38,18 +44,23 @@ class CaptionTokenizer:
     def rows(self, captions: list[bytes]) -> Tensor:
         """The same of captions in UTF-8."""
         rows = b"".join(map(self.encode, captions))  # one buffer: a tensor per caption would cost more than all else
-        return torch.from_numpy(np.frombuffer(rows, np.uint16).reshape(-1, self.context_length).astype(np.int64))
+        return torch.from_numpy(np.frombuffer(rows, self.dtype).reshape(-1, self.context_length).astype(np.int64))
 
     def encode(self, caption: bytes) -> bytes:
-        """One row, as the bytes of 16-bit numbers (CLIP has 49,408 tokens)."""
+        """One row, as the bytes of numbers of `dtype`."""
         row = self.known.get(caption)
         if row is not None:
             self.known.move_to_end(caption)
             return row
-        self.known[caption] = row = self.tokenize(caption)
+        row = self.tokenize(caption)
+        self.remember(caption, row)
+        return row
+
+    def remember(self, caption: bytes, row: bytes) -> None:
+        """Put a row into the cache, in place of the one that was not used for the longest time where it is full."""
+        self.known[caption] = row
         if len(self.known) > REMEMBERED:
             self.known.popitem(last=False)
-        return row
 
     def tokenize(self, caption: bytes) -> bytes:
         """`encode` of a caption that is not known."""

@@ -14,7 +14,7 @@ from core.charset import check_charset
 from core.errors import UserError
 from core.model import early
 from core.model.attention import KeysValues
-from core.model.captions import CaptionReader, CaptionTokenizer
+from core.model.captions import CaptionReader
 from core.model.decoder import Decoder
 from core.model.decoding import Prediction, context_of, predict_and_refine
 from core.model.freezing import Freezing
@@ -38,7 +38,7 @@ class CLIP4STR(nn.Module):
     """The visual branch predicts, the cross-modal branch refines the prediction read back through the text tower.
 
     Args:
-        towers: `core.model.towers.ClipTowers`; if there is only a visual branch, any image tower.
+        towers: of `core.model.tower.ImageTextTowers`; a `core.model.tower.Tower` where there is only a visual branch.
         decoder: makes a decoder from (embed_dim, num_classes, max_outputs); called once per branch.
         read_image: (towers, image tokens B M D) to the memory of both decoders, `memory.all_tokens` or
             `memory.class_token`.
@@ -97,10 +97,12 @@ class CLIP4STR(nn.Module):
         if read_caption is not None:
             self.cross_decoder = decoder(**sizes)
             self.caption_charset = caption_charset
-            self.caption_tokenizer = CaptionTokenizer(towers.context_length)
+            self.caption_tokenizer = towers.caption_tokenizer()
             self.captions = CaptionReader(self.tokenizer, self.caption_charset, self.caption_tokenizer)
         if load_weights:  # before the adapter is made: a ladder is pruned from the tower's pretrained weights
             towers.load_pretrained()
+            if self.cross_decoder is not None:
+                self.caption_tokenizer.prepare()
         self.begun = start(self) if start is not None else None
         freezing.apply(towers)
         before = list(self.parameters())  # kept alive: an adapter may replace some, and their identity must not pass on

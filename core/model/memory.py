@@ -4,43 +4,40 @@ B batch, M image tokens ([CLASS] first), L text tokens, D joint width; a tower h
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from core.errors import UserError
-from core.model.towers import ClipTowers
+from core.model.tower import ImageTextTowers, Tower
 
 
-def all_tokens(towers: nn.Module, tokens: Tensor) -> Tensor:
+def all_tokens(towers: Tower, tokens: Tensor) -> Tensor:
     """Every image token: B M D."""
     return tokens
 
 
-def class_token(towers: nn.Module, tokens: Tensor) -> Tensor:
+def class_token(towers: Tower, tokens: Tensor) -> Tensor:
     """Only [CLASS] (Table V, "[CLASS]"): B M D to B 1 D.
 
     Raises:
         UserError: the tower has no [CLASS] token.
     """
-    if not getattr(towers, "class_token", True):
+    if not towers.class_token:
         raise UserError(f"memory.class_token: {towers.arch} is used without a [CLASS] token")
     return tokens[:, :1]
 
 
-def text_tokens(towers: ClipTowers, ids: Tensor) -> Tensor:
+def text_tokens(towers: ImageTextTowers, ids: Tensor) -> Tensor:
     """All text tokens through ln_final and the text projection: token ids B L to B L D (section III-A1)."""
-    clip, length = towers.clip, ids.shape[1]
-    tokens = clip.token_embedding(ids) + clip.positional_embedding[:length]  # B L width
-    tokens = clip.transformer(tokens, attn_mask=clip.attn_mask[:length, :length])
-    return clip.ln_final(tokens) @ clip.text_projection  # B L D
+    return towers.encode_text(ids)
 
 
-def eos_token(towers: ClipTowers, ids: Tensor) -> Tensor:
-    """Only [EOS], the caption's end (Table V, "[CLASS]"): B 1 D."""
-    ends = ids.argmax(1)  # [EOS] has the largest id
-    return text_tokens(towers, ids)[torch.arange(ids.shape[0], device=ids.device), ends][:, None]
+def eos_token(towers: ImageTextTowers, ids: Tensor) -> Tensor:
+    """Only the token that stands for the caption: [EOS], its end, in CLIP (Table V, "[CLASS]"): B 1 D."""
+    rows = torch.arange(ids.shape[0], device=ids.device)
+    return towers.encode_text(ids)[rows, towers.caption_ends(ids)][:, None]
 
 
-def token_embeddings(towers: ClipTowers, ids: Tensor) -> Tensor:
+def token_embeddings(towers: ImageTextTowers, ids: Tensor) -> Tensor:
     """Only the pretrained token embeddings, in place of the text tower (Table VI, "token"): B L D.
 
     Raises:
@@ -51,4 +48,4 @@ def token_embeddings(towers: ClipTowers, ids: Tensor) -> Tensor:
             f"token embeddings of {towers.arch} are {towers.text_width} wide, the memory is {towers.embed_dim}: "
             "the row needs an architecture where both agree"
         )
-    return towers.clip.token_embedding(ids)
+    return towers.embed_text(ids)

@@ -1,36 +1,43 @@
-"""Image towers of timm for models with only a visual branch: from scratch, or trained to classify (Tables V and VII).
+"""Image towers of timm for models with only a visual branch (Tables V and VII, and ablations/pretraining).
 
 B batch, M image tokens ([CLASS] first, where there is one), D width.
 """
 
-from difflib import get_close_matches
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
 
 import timm
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from core.errors import UnsafeFile, UserError
 from core.files import in_repository
 from core.model.freezing import Layers
+from core.model.timm_trunk import family_of, has_class_token, keep_statistics, layers_of, stride_of, tokens_of, weights_for
 from core.model.towers import check_patches
+from core.weights.hub import is_on_hub
 from core.weights.pickles import read_tensors
-from core.weights.pretrained import existing, not_downloaded
+from core.weights.pretrained import PLACE, existing, fetch_weights, first_difference
 
-VIT_FAMILIES = (timm.models.VisionTransformer, timm.models.Eva)  # plain, with registers; with rotary positions
+SIZES = {"depth", "depths", "dims", "embed_dim", "embed_dims", "layers", "mlp_ratio", "num_heads", "stages"}  # and no weights
+HUB_NAMES = ["model.safetensors", "pytorch_model.bin"]  # timm's, on the Hugging Face hub
 
 
 class TimmTower(nn.Module):
-    """A ViT of timm, all tokens after its last norm, projected where the decoders are of another width.
+    """An image model of timm, all tokens after its last norm, projected where the decoders are of another width.
 
     Args:
-        arch: a timm model name without its tag, e.g. "deit_base_patch16_224".
+        arch: a timm model name without its tag, e.g. "deit_base_patch16_224", of a family of `core.model.timm_trunk`.
         weights: the tag ("fb_in1k"), the path of a weights file in the same layout, or None for random weights.
         image_size: height and width in pixels; position embeddings are resampled to it when weights are loaded.
         patch_size: height and width of a patch; None for the architecture's own.
         class_token: whether there is a [CLASS] token before the patches.
         embed_dim: D; None for the architecture's own width, without a projection.
+        sizes: arguments of timm's builder in place of the architecture's, such as {'depth': 4, 'embed_dim': 128}, or None.
 
     Raises:
-        UserError: timm has no such ViT, or a size does not fit it.
+        UserError: timm has no such model, its family has no token map, or a size does not fit it.
     """
 
     def __init__(
@@ -41,44 +48,69 @@ class TimmTower(nn.Module):
         patch_size: tuple[int, int] | None,
         class_token: bool,
         embed_dim: int | None,
+        sizes: Mapping[str, object] | None = None,
     ):
         super().__init__()
         self.arch, self.weights, self.image_size = arch, weights, tuple(image_size)
-        self.patch_size, self.class_token = patch_size, class_token
+        self.patch_size, self.class_token, self.sizes = patch_size, class_token, dict(sizes or {})
+        if other := sorted(self.sizes.keys() - SIZES):
+            raise UserError(f"TimmTower.sizes: {other[0]!r} is not one of {', '.join(sorted(SIZES))}")
         try:
             self.vit = self.create()
-        except (AssertionError, RuntimeError, TypeError) as error:
-            near = ", ".join(get_close_matches(arch, timm.list_models(), 6)) or "none"
-            raise UserError(f"timm cannot build {arch!r} as a ViT ({error}); near it: {near}") from error
-        if not isinstance(self.vit, VIT_FAMILIES):
-            raise UserError(f"{arch} of timm is not a ViT but a {type(self.vit).__name__}")
-        check_patches(self.image_size, self.vit.patch_embed.patch_size, arch)
-        width = self.vit.embed_dim
+        except UserError:
+            raise
+        except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+            raise UserError(f"timm cannot build {arch!r} at image size {self.image_size}: {detail_of(error)}") from error
+        check_patches(self.image_size, stride_of(self.vit), arch)
+        width = self.vit.num_features
         self.embed_dim: int = embed_dim or width
         self.proj = nn.Identity() if self.embed_dim == width else nn.Linear(width, self.embed_dim, bias=False)
+        keep_statistics(self)
 
-    def create(self, tag: str | None = None, source: dict | None = None) -> nn.Module:
-        """The ViT, with random weights, those of a tag, or those of a `source`, as timm's configuration names one."""
-        return timm.create_model(
-            f"{self.arch}.{tag}" if tag else self.arch,
-            pretrained=bool(tag or source),
-            pretrained_cfg_overlay=source,
-            img_size=self.image_size,
-            num_classes=0,
-            class_token=self.class_token,
-            global_pool="token" if self.class_token else "",
-            **({"patch_size": self.patch_size} if self.patch_size else {}),
-        )
+    def create(self) -> nn.Module:
+        """The model with random weights, without its classifier and pooling.
+
+        Raises:
+            UserError: its family cannot be built with these settings.
+        """
+        family, arch = family_of(self.arch), self.arch
+        if family.class_token is not None and self.class_token != family.class_token:
+            has = "always has a" if family.class_token else "has no"
+            raise UserError(f"TimmTower.class_token = {self.class_token}: {arch} {has} [CLASS] token; say {family.class_token}")
+        if self.patch_size is not None and not family.patches:
+            raise UserError(f"PATCH_SIZE = {self.patch_size}: {arch} has no patches of a size to choose; set it to None")
+        settings = dict(self.sizes)
+        if family.sized:
+            settings["img_size"] = self.image_size
+        if family.class_token is not False:  # a ViT, which pools [CLASS] or nothing
+            settings["global_pool"] = "token" if self.class_token else ""
+        if family.class_token is None:
+            settings["class_token"] = self.class_token
+        if self.patch_size is not None:
+            settings["patch_size"] = self.patch_size
+        model = timm.create_model(arch, num_classes=0, **settings)
+        if has_class_token(model) != self.class_token:
+            raise UserError(
+                f"TimmTower.class_token = {self.class_token}: {arch} is built otherwise; say {not self.class_token}"
+            )
+        return model
+
+    @property
+    def trunk(self) -> nn.Module:
+        return self.vit
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        keep_statistics(self)
+        return self
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Images B 3 H W to all tokens: B M D."""
-        return self.proj(self.vit.forward_features(images))
+        return self.proj(tokens_of(self.vit, images))
 
     def image_layers(self) -> Layers:
         """[CLASS], registers and positions; the blocks; patch embedding, norms, projection and whatever else there is."""
-        embeddings, blocks = list(self.vit.parameters(recurse=False)), list(self.vit.blocks)
-        known = {id(parameter) for parameter in (*embeddings, *self.vit.blocks.parameters())}
-        return Layers(embeddings, blocks, [parameter for parameter in self.parameters() if id(parameter) not in known])
+        return layers_of(self.vit, self)
 
     def added(self) -> list[nn.Parameter]:
         """Weights that no file holds: the projection."""
@@ -92,7 +124,7 @@ class TimmTower(nn.Module):
         """None: this tower has no text tower beside it."""
 
     def load_pretrained(self) -> None:
-        """Fill the ViT with the weights named at construction.
+        """Fill the model with the weights named at construction.
 
         Raises:
             UnsafeFile: reading the file would run something.
@@ -100,34 +132,37 @@ class TimmTower(nn.Module):
         """
         if self.weights is None:
             return
-        if in_repository(self.weights).suffix:
-            path = existing(in_repository(self.weights), self.weights)
-            try:
-                arrays = path.suffix in (".safetensors", ".npz")  # which timm reads without unpickling
-                loaded = self.create(source={"file": str(path)} if arrays else {"state_dict": read_tensors(path)})
-            except UnsafeFile:
-                raise
-            except Exception as error:  # a wrong or damaged file makes the loaders raise nearly anything
-                raise UserError(f"{path} does not fit {self.arch} or is damaged: {detail_of(error)}") from error
-        else:
-            loaded = self.download()
-        self.vit.load_state_dict(loaded.state_dict())
+        path = in_repository(self.weights)
+        path = self.download() if is_on_hub(self.weights) or not path.suffix else existing(path, self.weights)
+        try:
+            if path.suffix == ".npz":
+                self.vit.load_pretrained(str(path))  # of JAX, in a layout of its own
+                return
+            tensors = load_file(path) if path.suffix == ".safetensors" else read_tensors(path)
+            tensors = weights_for(self.vit, self.arch, tensors)
+        except UnsafeFile:
+            raise
+        except Exception as error:  # a wrong or damaged file makes the loaders raise nearly anything
+            raise UserError(f"{path} does not fit {self.arch} or is damaged: {detail_of(error)}") from error
+        if different := first_difference(self.vit.state_dict(), tensors):
+            raise UserError(f"{path} does not fit {self.arch}: {different}")
+        self.vit.load_state_dict(tensors)
 
-    def download(self) -> nn.Module:
+    def download(self) -> Path:
+        """The file that a tag, or a repository of the hub, stands for, downloaded once, where there is a network."""
+        if is_on_hub(self.weights):
+            return fetch_weights(self.weights, HUB_NAMES, f"weights {self.weights!r}")
         name = f"{self.arch}.{self.weights}"
         if name not in timm.list_pretrained(f"{self.arch}.*"):
             known = [full.split(".", 1)[1] for full in timm.list_pretrained(f"{self.arch}.*")]
             raise UserError(f"timm has no weights {self.weights!r} for {self.arch}; it has: {', '.join(known) or 'none'}")
-        try:
-            return self.create(tag=self.weights)
-        except RuntimeError as error:
-            raise UserError(f"weights {self.weights!r} do not fit {self.arch} as built: {detail_of(error)}") from error
-        except Exception as error:  # the hub client raises many kinds, all of them mean: not here
-            source = f"model.safetensors of timm/{name} on the Hugging Face hub"
-            raise UserError(not_downloaded(f"weights {self.weights!r} of {self.arch}", source, error)) from error
+        entry = timm.get_pretrained_cfg(name)
+        if not entry.hf_hub_id:
+            raise UserError(f"weights {self.weights!r} of {self.arch} are not on the hub: fetch {entry.url}; {PLACE}")
+        names = [entry.hf_hub_filename] if entry.hf_hub_filename else HUB_NAMES
+        return fetch_weights(entry.hf_hub_id, names, f"weights {self.weights!r} of {self.arch}")
 
 
 def detail_of(error: Exception) -> str:
-    """The line of a loader's message that names the tensor."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return lines[1] if lines[0].startswith("Error(s) in loading") and len(lines) > 1 else lines[0]
+    """The first line of a library's message, or the kind of error where it has none."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

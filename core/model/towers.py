@@ -1,9 +1,6 @@
 """CLIP's towers through open_clip, returning every image token instead of one (section III-A1).
 
-A tower of this study has `embed_dim` (D, the width of its tokens), `image_size`, `arch` and `weights` (what it was
-built and loaded from, for the record), `encode_image`, `image_layers` and `text_layers` (for freezing), `added` (what
-learns at the scratch rate), `unreached` (what no loss depends on) and `load_pretrained`. `core.model.timm_tower` has
-another one.
+`core.model.tower` says what every tower offers, and where the other ones are.
 
 B batch, M image tokens ([CLASS] first), D joint width.
 """
@@ -19,7 +16,9 @@ from torch import Tensor, nn
 from core.errors import UserError
 from core.files import in_repository
 from core.model.attention import own_attention
+from core.model.captions import CaptionTokenizer
 from core.model.freezing import Layers
+from core.model.text_tower import TextTower, check_text
 from core.weights.pretrained import TrainedAt, find_clip, fit, read_clip, resample
 
 
@@ -27,17 +26,19 @@ class ClipTower(nn.Module):
     """Base of the two classes below: CLIP's image tower `visual`, an open_clip ViT, with or without a text tower."""
 
     visual: nn.Module
+    class_token = True
+
+    @property
+    def trunk(self) -> nn.Module:
+        return self.visual
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Images B 3 H W to all tokens after ln_post and projection, not normalised: B M D."""
-        tokens = self.visual.transformer(embed_patches(self.visual, images))  # B M width
-        return self.visual.ln_post(tokens) @ self.visual.proj  # B M D
+        return encode_clip(self.visual, images)
 
     def image_layers(self) -> Layers:
         """The image tower from the input up."""
-        visual = self.visual
-        rest = [*visual.conv1.parameters(), *visual.ln_pre.parameters(), *visual.ln_post.parameters(), visual.proj]
-        return Layers([visual.class_embedding, visual.positional_embedding], list(visual.transformer.resblocks), rest)
+        return clip_layers(self.visual)
 
     def text_layers(self) -> Layers | None:
         """The text tower from the input up; None where there is none."""
@@ -52,7 +53,7 @@ class ClipTower(nn.Module):
         return []
 
 
-class ClipTowers(ClipTower):
+class ClipTowers(TextTower, ClipTower):
     """The two towers of one CLIP model.
 
     Args:
@@ -77,9 +78,8 @@ class ClipTowers(ClipTower):
         super().__init__()
         config = copy.deepcopy(arch) if isinstance(arch, dict) else read_architecture(arch)
         self.trained_at = set_image_size(config, image_size, patch_size, arch)
-        positions = config["text_cfg"].get("context_length", 77)
-        if not 3 <= context_length <= positions:
-            raise UserError(f"context_length {context_length}: {arch} has {positions} text positions, the least is 3")
+        self.text_cfg = config["text_cfg"]
+        check_text(self.text_cfg, context_length, arch)
         self.arch, self.weights, self.context_length = arch, weights, context_length
         self.quick_gelu = bool(config.get("quick_gelu"))
         self.image_size = tuple(image_size)
@@ -93,11 +93,13 @@ class ClipTowers(ClipTower):
     def visual(self) -> nn.Module:
         return self.clip.visual
 
-    def text_layers(self) -> Layers:
-        clip = self.clip
-        embeddings = [clip.token_embedding.weight, clip.positional_embedding, clip.logit_scale]
-        rest = [*clip.ln_final.parameters(), clip.text_projection]
-        return Layers(embeddings, list(clip.transformer.resblocks), rest)
+    @property
+    def text(self) -> nn.Module:
+        return self.clip  # which holds the parts of its text tower itself
+
+    def caption_tokenizer(self) -> CaptionTokenizer:
+        """CLIP's byte pairs."""
+        return CaptionTokenizer(self.context_length)
 
     def unreached(self) -> list[nn.Parameter]:
         """The temperature of contrastive pretraining, which is trainable by name where TEXT_FROZEN is None."""
@@ -144,6 +146,18 @@ class ClipImageTower(ClipTower):
             fit(self, resample(tensors, self.visual, self.trained_at), path, self.arch)
 
 
+def encode_clip(visual: nn.Module, images: Tensor) -> Tensor:
+    """Images B 3 H W to all tokens of an open_clip ViT after ln_post and projection, not normalised: B M D."""
+    tokens = visual.transformer(embed_patches(visual, images))  # B M width
+    return visual.ln_post(tokens) @ visual.proj  # B M D
+
+
+def clip_layers(visual: nn.Module) -> Layers:
+    """An open_clip ViT from the input up."""
+    rest = [*visual.conv1.parameters(), *visual.ln_pre.parameters(), *visual.ln_post.parameters(), visual.proj]
+    return Layers([visual.class_embedding, visual.positional_embedding], list(visual.transformer.resblocks), rest)
+
+
 def embed_patches(visual: nn.Module, images: Tensor) -> Tensor:
     """The input of an open_clip image tower's first block, after patch and position embedding: B 3 H W to B M width."""
     patches = visual.conv1(images).flatten(2).transpose(1, 2)  # B patches width
@@ -180,11 +194,11 @@ def pair(size: int | list[int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else tuple(size)
 
 
-def read_architecture(arch: str) -> dict:
-    """An open_clip model configuration, by name or from a JSON file: the arguments of `open_clip.CLIP`.
+def read_description(arch: str) -> dict:
+    """A description in open_clip's format, by its name there or from a JSON file.
 
     Raises:
-        UserError: it is not there, or not a ViT CLIP of open_clip's own kind.
+        UserError: it is not there, or not in that format.
     """
     if arch.endswith(".json"):
         path = in_repository(arch)
@@ -198,9 +212,28 @@ def read_architecture(arch: str) -> dict:
             raise UserError(f"open_clip knows no architecture {arch!r}; near it: {near}")
     if not isinstance(config, dict) or not isinstance(config.get("vision_cfg"), dict) or "text_cfg" not in config:
         raise UserError(f"{arch} is not an architecture in open_clip's format: it needs vision_cfg, text_cfg and embed_dim")
+    return config
+
+
+def check_open_clip_vit(vision: dict, arch: str | dict) -> None:
+    """Raise UserError if an image tower of open_clip's own is not a ViT, or does not return its patch tokens."""
+    if isinstance(vision.get("layers"), list) or "patch_size" not in vision or vision.get("attentional_pool"):
+        raise UserError(
+            f"{arch} has no patch tokens: its image tower is not a ViT of open_clip, or pools them itself; name another ARCH"
+        )
+
+
+def read_architecture(arch: str) -> dict:
+    """`read_description` of a CLIP: the arguments of `open_clip.CLIP`.
+
+    Raises:
+        UserError: as `read_description`, or it is not a ViT CLIP of open_clip's own kind.
+    """
+    config = read_description(arch)
     vision, text = config["vision_cfg"], config["text_cfg"]
-    convolutional = isinstance(vision.get("layers"), list)
-    if convolutional or "timm_model_name" in vision or "hf_model_name" in text or "patch_size" not in vision:
-        raise UserError(f"{arch} is not a ViT CLIP of open_clip's own kind")
+    if "timm_model_name" in vision or "hf_tokenizer_name" in text or isinstance(vision.get("layers"), list):
+        other = "" if isinstance(vision.get("layers"), list) else "; take open_clip_towers.OpenClipTowers for it"
+        raise UserError(f"{arch} is not a ViT CLIP of open_clip's own kind{other}")
+    check_open_clip_vit(vision, arch)
     config.pop("custom_text", None)
     return config

@@ -1,5 +1,6 @@
 """Weights files of towers: found or downloaded, read in any supported format, resampled, checked tensor by tensor."""
 
+import contextlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,10 +11,16 @@ from torch import Tensor, nn
 
 from core.errors import UnsafeFile, UserError
 from core.files import in_repository
+from core.weights import hugging_face
+from core.weights.hub import CONFIG, PREFIX, fetch_file, first_line, is_on_hub
 from core.weights.pickles import read_tensors
 
 ROWS = "token_embedding.rows"  # in a file that keeps only some rows of the token embedding: which
 NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # in OpenAI's archives, whose towers have QuickGELU
+
+
+PLACE = "place it anywhere here, and set the WEIGHTS macro to its path: --set \"WEIGHTS = 'weights/NAME'\", or in the gin file"
+HUB_NAMES = ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]  # open_clip's, on the Hugging Face hub
 
 
 class TrainedAt(NamedTuple):
@@ -24,11 +31,13 @@ class TrainedAt(NamedTuple):
 
 
 def find_clip(arch: str, weights: str) -> Path:
-    """A weights file: the path itself, or what an open_clip tag stands for (downloaded once, where there is a network).
+    """A weights file: the path itself, or what an open_clip tag or hf-hub:OWNER/NAME stands for, downloaded once.
 
     Raises:
         UserError: it is not there; the message says which file to place where.
     """
+    if is_on_hub(weights):
+        return fetch_weights(weights, [*HUB_NAMES, *hugging_face.FILES], f"weights {weights!r}")
     path = in_repository(weights)
     if path.suffix:
         return existing(path, weights)
@@ -40,12 +49,11 @@ def find_clip(arch: str, weights: str) -> Path:
     if quick != bool(open_clip.get_model_config(arch).get("quick_gelu")):
         other = f"{arch}-quickgelu" if quick else arch.removesuffix("-quickgelu")
         raise UserError(f"weights {weights!r} of {arch} were trained with another activation: use ARCH = {other!r}")
-    try:
-        return Path(open_clip.download_pretrained(entry))
-    except Exception as error:  # the hub client raises many kinds, all of them mean: not here
-        hub = entry.get("hf_hub", "").strip("/")
-        source = entry.get("url") or f"open_clip_model.safetensors of {hub} on the Hugging Face hub"
-        raise UserError(not_downloaded(f"weights {weights!r} of {arch}", source, error)) from error
+    hub, _, file = entry.get("hf_hub", "").rpartition("/")
+    if not hub:
+        raise UserError(f"weights {weights!r} of {arch} are not on the hub: fetch {entry['url']}; {PLACE}")
+    names = [str(Path(file).with_suffix(".safetensors")), file] if file else HUB_NAMES
+    return fetch_weights(hub, names, f"weights {weights!r} of {arch}", entry.get("url"))
 
 
 def existing(path: Path, written: str) -> Path:
@@ -54,16 +62,34 @@ def existing(path: Path, written: str) -> Path:
     return path
 
 
-def not_downloaded(what: str, source: str, error: Exception) -> str:
-    """The error message for weights that are not on this machine and cannot be downloaded."""
-    return (
-        f"{what} could not be downloaded ({type(error).__name__}). Where there is a network, fetch {source}; place it "
-        "anywhere here, and set the WEIGHTS macro to its path: --set \"WEIGHTS = 'weights/NAME'\", or in the gin file"
-    )
+def fetch_weights(repository: str, names: list[str], what: str, url: str | None = None) -> Path:
+    """The first of these files of a repository on the hub, downloaded once, where there is a network.
+
+    Args:
+        what: the weights, for errors.
+        url: where else they are.
+
+    Raises:
+        UserError: it is neither in the cache nor can it be downloaded, or is not the one that the hub has.
+    """
+    repository, _, revision = repository.removeprefix(PREFIX).partition("@")
+    try:
+        path = fetch_file(repository, names, revision or None)
+        if path.name in hugging_face.FILES and not path.with_name(CONFIG).exists():
+            with contextlib.suppress(Exception):  # it tells the activation, where there is one
+                fetch_file(repository, [CONFIG], revision or None)
+        return path
+    except UserError:
+        raise
+    except Exception as error:  # the hub client raises many kinds, all of them mean: not here
+        source = url or f"{names[0]} of {repository} on the Hugging Face hub"
+        raise UserError(
+            f"{what} could not be downloaded ({first_line(error)}). Where there is a network, fetch {source}; {PLACE}"
+        ) from error
 
 
 def read_clip(path: Path, token_embedding: Tensor | None, arch: str | dict, quick_gelu: bool) -> dict[str, Tensor]:
-    """The tensors of a CLIP weights file: safetensors, open_clip's .pt and .bin, or OpenAI's TorchScript archive.
+    """The tensors of a CLIP weights file: open_clip's, OpenAI's TorchScript archive, or that of Hugging Face's CLIPModel.
 
     Args:
         token_embedding: completes a file that keeps only the trained rows of it; None where no text tower is read.
@@ -89,6 +115,9 @@ def read_clip(path: Path, token_embedding: Tensor | None, arch: str | dict, quic
             else 'add "quick_gelu": true to the architecture'
         )
         raise UserError(f"{path} has OpenAI's format, whose towers were trained with QuickGELU, which {arch} lacks: {fix}")
+    if hugging_face.is_clip(tensors):
+        hugging_face.check_activation(path, arch, quick_gelu)
+        tensors = hugging_face.to_clip(tensors)
     if ROWS in tensors:
         rows, kept = tensors.pop(ROWS).long(), tensors.pop("token_embedding.weight")
         if token_embedding is not None:
@@ -145,8 +174,8 @@ def fit(module: nn.Module, tensors: dict[str, Tensor], path: Path, arch: str | d
         UserError: naming the first tensor that is missing, too many or of another shape.
     """
     expected = module.state_dict()
-    if "logit_scale" in tensors and "logit_scale" in expected:
-        tensors["logit_scale"] = tensors["logit_scale"].reshape(expected["logit_scale"].shape)
+    for name in {"logit_scale", "logit_bias"} & tensors.keys() & expected.keys():  # one number, with or without a dimension
+        tensors[name] = tensors[name].reshape(expected[name].shape)
     difference = first_difference(expected, tensors)
     if difference:
         raise UserError(f"{path} does not fit {arch}: {difference}")

@@ -6,7 +6,7 @@ A model takes the towers and decoders. Whatever the other one lacks begins as it
 from typing import NamedTuple
 
 import torch
-from timm.layers import resample_abs_pos_embed, resample_patch_embed
+from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from core import config
@@ -14,8 +14,8 @@ from core.errors import UserError
 from core.files import file_digest, in_repository
 from core.model.clip4str import CLIP4STR
 from core.model.timm_tower import TimmTower
+from core.model.timm_trunk import grid_of, resample_patches, resample_positions
 from core.model.tokenizer import Tokenizer
-from core.model.towers import ClipTowers
 from core.weights.checkpoint import load_model
 from core.weights.hub import WEIGHTS
 from core.weights.pretrained import TrainedAt, first_difference, resample
@@ -178,17 +178,18 @@ def sizes(model: CLIP4STR, both: bool) -> dict[tuple[str, str], object]:
         both: whether the cross-modal branch counts.
     """
     towers, decoder = model.towers, model.visual_decoder
+    kind = type(towers.trunk).__name__
     blocks = {"image tower": towers.image_layers().blocks}
     if both:
         blocks["text tower"] = towers.text_layers().blocks
     found: dict[tuple[str, str], object] = {
-        ("image tower", "ARCH"): "timm's" if isinstance(towers, TimmTower) else "CLIP's",
+        ("image tower", "ARCH"): "CLIP's" if isinstance(towers.trunk, VisionTransformer) else f"timm's {kind}",
         ("activation", "ARCH"): "QuickGELU" if getattr(towers, "quick_gelu", False) else "GELU",
         ("joint width D", "ARCH"): towers.embed_dim,
     }
     for tower, own in blocks.items():
         found |= {(f"{tower}'s number of layers", "ARCH"): len(own)}
-        found |= {(f"{tower}'s number of heads", "ARCH"): own[0].attn.num_heads}
+        found |= {(f"{tower}'s number of heads", "ARCH"): getattr(getattr(own[0], "attn", None), "num_heads", None)}
     knobs = {
         "DECODER_DEPTH": len(decoder.layers),
         "DECODER_HEADS": decoder.num_heads,
@@ -203,31 +204,21 @@ def names_of(model: CLIP4STR, both: bool) -> dict[str, Tensor]:
     tensors = {name.replace("towers.clip.", "towers.", 1): tensor for name, tensor in model.state_dict().items()}
     if both:
         return tensors
-    image = "towers.visual." if isinstance(model.towers, ClipTowers) else "towers."
+    image = "towers.visual." if model.towers.text_layers() is not None else "towers."
     return {name: tensor for name, tensor in tensors.items() if name.startswith((image, "visual_decoder."))}
 
 
 def at_size(tensors: dict[str, Tensor], here: nn.Module, there: nn.Module) -> dict[str, Tensor]:
     """Position and patch embeddings of an image tower `there` resampled to the image and patch size of `here`, of its kind."""
     image = {name.removeprefix("towers."): tensor for name, tensor in tensors.items() if name.startswith("towers.")}
-    if isinstance(there, TimmTower):
-        resample_vit(image, here.vit, there.vit)
+    visual = there.trunk
+    if isinstance(visual, VisionTransformer):
+        resample(image, here.trunk, TrainedAt(tuple(visual.conv1.kernel_size), tuple(visual.grid_size)))
     else:
-        visual = there.visual
-        resample(image, here.visual, TrainedAt(tuple(visual.conv1.kernel_size), tuple(visual.grid_size)))
+        prefix = "vit." if isinstance(there, TimmTower) else "visual.trunk."
+        resample_patches(image, f"{prefix}patch_embed.proj.weight", here.trunk)
+        resample_positions(image, f"{prefix}pos_embed", here.trunk, grid_of(visual))
     return tensors | {f"towers.{name}": tensor for name, tensor in image.items()}
-
-
-def resample_vit(tensors: dict[str, Tensor], here: nn.Module, there: nn.Module) -> None:
-    """`core.weights.pretrained.resample` for a ViT of timm."""
-    wanted, trained = here.patch_embed, there.patch_embed
-    if wanted.patch_size != trained.patch_size:
-        patches = tensors["vit.patch_embed.proj.weight"]
-        tensors["vit.patch_embed.proj.weight"] = resample_patch_embed(patches, list(wanted.patch_size))
-    if "vit.pos_embed" in tensors:
-        prefix = 0 if there.no_embed_class else there.num_prefix_tokens
-        sides = list(wanted.grid_size), list(trained.grid_size)
-        tensors["vit.pos_embed"] = resample_abs_pos_embed(tensors["vit.pos_embed"], *sides, prefix)
 
 
 def shared_ids(here: Tokenizer, there: Tokenizer) -> list[tuple[int, int]]:

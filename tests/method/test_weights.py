@@ -1,5 +1,6 @@
 """Weights of towers: every kind of file, every way not to fit."""
 
+import huggingface_hub
 import open_clip
 import pytest
 import timm
@@ -123,7 +124,7 @@ def offline(*_, **__):
 
 
 def test_a_tag_without_a_network_says_which_file_to_place(monkeypatch):
-    monkeypatch.setattr(open_clip, "download_pretrained", offline)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
     with torch.device("meta"):
         openai = ClipImageTower("ViT-B-16-quickgelu", "openai", (224, 224), None)
         dfn = ClipImageTower("ViT-H-14-quickgelu", "dfn5b", (224, 224), None)
@@ -132,7 +133,6 @@ def test_a_tag_without_a_network_says_which_file_to_place(monkeypatch):
         openai.load_pretrained()
     with pytest.raises(ValueError, match=r"fetch open_clip_model.safetensors of apple/DFN5B-CLIP-ViT-H-14 on"):
         dfn.load_pretrained()
-    monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(ValueError, match=r"fetch model.safetensors of timm/deit_base_patch16_224.fb_in1k on"):
         deit.load_pretrained()
     deit.weights = "in22k"
@@ -152,7 +152,7 @@ def test_timm_towers_load_files_of_another_size(tmp_path):
     same.load_pretrained()
     images = torch.randn(1, 3, 224, 224)
     torch.testing.assert_close(same.eval().encode_image(images), source.eval().forward_features(images))
-    with pytest.raises(ValueError, match="tiny.pth does not fit vit_small_patch16_224 or is damaged: .*192"):
+    with pytest.raises(ValueError, match="tiny.pth does not fit vit_small_patch16_224: .*192"):
         TimmTower("vit_small_patch16_224", str(tmp_path / "tiny.pth"), (224, 224), None, True, None).load_pretrained()
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
+LARGE = (".safetensors", ".bin")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -32,12 +33,40 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         repository, _, rest = self.path.lstrip("/").partition("/resolve/")
-        content = self.server.files.get((repository, rest.partition("/")[2]))
+        key = (repository, rest.partition("/")[2])
+        content = self.server.files.get(key)
         if content is None:
             known = any(repository == name for name, _ in self.server.files)
             self.reply(404, b"", {"X-Error-Code": "EntryNotFound" if known else "RepoNotFound"})
+            return
+        if key[1].endswith(LARGE):  # named by its SHA-256, as the hub does with large files
+            headers = {"X-Linked-Etag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Linked-Size": str(len(content))}
         else:
-            self.reply(200, content, {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "X-Repo-Commit": COMMIT})
+            headers = {"ETag": f'"{hashlib.sha1(content).hexdigest()}"'}
+        headers |= {"X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
+        if self.command == "GET":
+            content = self.server.sent_instead.pop(key, content)
+        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
+        if self.command == "GET":
+            self.server.got.append((*key, start))
+        if self.command == "GET" and self.server.cuts.get(key, 0) > 0:
+            self.server.cuts[key] -= 1
+            self.cut(content, start, headers)
+            return
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        self.reply(206 if start else 200, content[start:], headers)
+
+    def cut(self, content: bytes, start: int, headers: dict[str, str]) -> None:
+        """Send the first half of a file, as far as it was not sent before, and hang up."""
+        self.send_response(206 if start else 200)
+        if start:
+            headers = {**headers, "Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
+        for name, value in {"Content-Length": str(len(content) - start), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content[start : len(content) // 2])
+        self.close_connection = True
 
     do_HEAD = do_GET
 
@@ -65,9 +94,13 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def fake_hub() -> Iterator[ThreadingHTTPServer]:
-    """A server on a free port of this machine: `.files` by repository and name, `.created`, `.server_address`."""
+    """A server on a free port of this machine.
+
+    `.files` by repository and name, `.created` repositories, `.got`: files that were asked for, and from which byte on;
+    `.cuts`: how often a file's download breaks off, `.sent_instead`: content that is sent once, other than the hub says.
+    """
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.files, server.created = {}, []
+        server.files, server.created, server.got, server.cuts, server.sent_instead = {}, [], [], {}, {}
         Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()

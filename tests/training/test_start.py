@@ -293,7 +293,9 @@ def test_towers_of_another_family_are_refused(start, tmp_path):
         "include 'ablations/base.gin'\ninclude 'ablations/variants/visual.gin'\ninclude 'ablations/backbones/vit_b16.gin'\n"
         "IMAGE_SIZE = (32, 64)\nPATCH_SIZE = (16, 16)\n"
     )
-    assert "its image tower is CLIP's, the model's timm's; set ARCH" in refused(start, row=tmp_path / "row.gin")
+    assert "its image tower is CLIP's, the model's timm's VisionTransformer; set ARCH" in refused(
+        start, row=tmp_path / "row.gin"
+    )
 
 
 @pytest.mark.parametrize(
