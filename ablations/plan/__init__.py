@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from ablations.marks import Marks, Parts
+from ablations.photos import ADDED
 from ablations.row_config import PlanCache, RowConfig
 from ablations.rows import (
     TABLES,
@@ -34,16 +35,17 @@ from ablations.source import Source, data_source
 from ablations.sweeps import distinct, sweep_rows
 from core.errors import ConfigError
 from core.evaluate.done import DONE, settle_done
-from core.files import ROOT, write_if_changed
-from reports.layout import Layout, drawable, read_layout
+from core.files import ROOT, in_repository, write_if_changed
+from core.weights.made import is_made_here
+from reports.layout import Layout, drawable, read_layout, rendered_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MICRO_TOWERS = ("clip", "clip_large", "clip_more", "classes_50", "classes_1000")  # made by ablations/micro/<name>.gin
+TOWERS = ("clip", "clip_large", "clip_more", "classes_50", "classes_1000")  # made by ablations/<micro or small>/<name>.gin
 SCHEMA = yaml.safe_load((TABLES / "workflow.schema.yaml").read_text())
 WHOLE = ("report", "claims")  # targets that weigh all tables together, and have more seeds for it
-MICRO_REPLICATES = 3  # trainings of a baseline where rows have one seed: noise that tables state is of the paper's scale
+REPLICATES = 3  # trainings of a baseline where rows have one seed: noise that tables state is of the paper's scale
 PEERS = tuple(SCHEMA["properties"]["peers"]["items"]["enum"])  # those of core.peers, which needs torch to say so
 
 
@@ -69,7 +71,31 @@ class Plan:
     @cached_property
     def inputs_of_data(self) -> Parts | Marks:
         """The data inputs of jobs (`ablations.marks`)."""
-        return Parts(self.data) if self.rendered else Marks(self.results / "data", self.source)
+        if self.rendered:
+            return Parts(self.data, self.source.world.names, self.source.photos)
+        return Marks(self.results / "data", self.source)
+
+    @property
+    def tests(self) -> Path:
+        """The data root that evaluations read."""
+        return self.inputs_of_data.lasting if self.source.photos else self.data
+
+    def towers(self, named: Sequence[str], checkout: str = "") -> list[str]:
+        """Weights among the names of a row's files that are made by a rule when they are missing.
+
+        Args:
+            checkout: what leads from the working directory to the checkout's files, see the Snakefile.
+        """
+        return [f"{checkout}{name}" for name in named if is_made_here(in_repository(name))]
+
+    def towers_of(self, run: str, checkout: str = "") -> list[str]:
+        """`towers` of a run; none for one that this plan does not know."""
+        return self.towers(self.asked[run][0][1].config.named, checkout) if run in self.asked else []
+
+    def baseline_towers(self, checkout: str = "") -> list[str]:
+        """`towers` of figures, which show the scale's own."""
+        world = Path(self.source.world_file).parent
+        return self.towers([f"{world.as_posix()}/{TOWERS[0]}.safetensors"], checkout) if self.rendered else []
 
     def trained_on(self, run: str) -> list[Path]:
         """The data that a training reads: all of it for a run that this plan does not know."""
@@ -87,9 +113,10 @@ class Plan:
 
     @property
     def study(self) -> str:
-        """Names the results of other studies than micro scale on the rendered world, whose name is empty."""
+        """Names the results of other studies than micro scale on its rendered world, whose name is empty."""
         if self.rendered:
-            return "" if self.scale == "micro" else self.scale
+            photos = self.source.photos
+            return "-".join(filter(None, ["" if self.scale == "micro" else self.scale, photos.name if photos else ""]))
         return f"{self.scale}-{self.data.name if self.source.published else self.inputs_of_data.study}"
 
     @property
@@ -222,6 +249,11 @@ class Plan:
             for seed in self.seeds_of(run):
                 settle_done(self.seed_folder(run, seed), evaluations)
 
+    @property
+    def data_name(self) -> str:
+        """The name of the data in tables: the rendered world's, or the folder's."""
+        return rendered_name(self.source.world_file) if self.rendered else self.inputs_of_data.lasting.name
+
     def listed(self, table: str, rows: list[Row]) -> "pd.DataFrame":
         """The content of `<table>.runs.csv`: a table's rows with the runs that reports read."""
         import pandas as pd  # nothing else of a plan needs it, and `--help` need not wait for it
@@ -248,7 +280,7 @@ class Plan:
                 "scale": self.scale,
                 "seeds": " ".join(map(str, self.seeds)),
                 "replicates": " ".join(map(str, self.replicates)) if row == replicated else "",
-                "data": "rendered micro world" if self.rendered else root.name,
+                "data": self.data_name,
                 "data_root": root.as_posix(),
                 "peers": self.peers_folder.as_posix() if self.peers(table) else "",
                 "labels": (root / "labels" / labels).as_posix() if labels else "",
@@ -274,7 +306,8 @@ def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = 
         ConfigError, ReportError, DataError: naming file, key and fix.
     """
     scale, results = settings["scale"], Path(settings["results"])
-    source = data_source(settings.get("data"), scale, results, published)
+    photos, trained = settings.get("photos"), settings.get("photos_train", False)
+    source = data_source(settings.get("data"), scale, results, published, photos, trained)
     cache = plan_cache(results)
     tables, layouts, doubles = {}, {}, {}
     for table in wanted or table_names():
@@ -283,6 +316,11 @@ def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = 
         refuse_name(table)
         layouts[table] = read_layout(table)
         layout = layouts[table]
+        if layout.only_with and not (source.photos and source.photos.trained):
+            if wanted:
+                raise ConfigError(f"{layout.path}: this table is for photographs: add {ADDED}")
+            del layouts[table]
+            continue
         generated, at_paper = (
             sweep_rows(layout.path, layout.sweeps, layout.baseline or "", results / "sweeps" / at / table, at, cache)
             for at in (scale, "paper")
@@ -316,14 +354,14 @@ def usual_seeds(targets: Collection[str]) -> list[int]:
 def replicate_seeds(wanted: int | str | None, seeds: list[int], layouts: dict[str, Layout], scale: str) -> list[int]:
     """The seeds of a baseline that is trained `wanted` times: those of all rows, then the smallest others, sorted.
 
-    None wants MICRO_REPLICATES at micro scale where rows have one seed, and no others elsewhere; so does 1 everywhere.
+    None wants REPLICATES at micro and small scale where rows have one seed, and no others elsewhere; so does 1 everywhere.
 
     Raises:
         ConfigError: they would be no more than the seeds of all rows, or no table has a baseline.
     """
     with_baseline = any(layout.baseline for layout in layouts.values())
     if wanted is None:
-        wanted = MICRO_REPLICATES if scale == "micro" and len(seeds) == 1 and with_baseline else 1
+        wanted = REPLICATES if (TABLES / scale / "world.gin").is_file() and len(seeds) == 1 and with_baseline else 1
     where, count = TABLES / "workflow.yaml", int(wanted)
     if count == 1:
         return []

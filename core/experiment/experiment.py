@@ -14,8 +14,9 @@ from core.errors import ConfigError, UserError
 from core.experiment.identity import training_identity
 from core.experiment.optim import Optimisation
 from core.experiment.protocol import Protocol
-from core.files import files_digest, in_repository
+from core.files import in_repository
 from core.model.clip4str import CLIP4STR
+from core.weights.made import weights_digest
 from core.weights.start import KINDS, Start, start_file
 
 CHARSETS = ("CLIP4STR.charset", "CLIP4STR.caption_charset", "Protocol.scoring_charset")  # arguments that name a file of one
@@ -137,4 +138,4 @@ def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -
     named = [str(model.towers.arch), str(model.towers.weights)]
     if experiment.start is not None:
         named.append(start_file(experiment.start))
-    return Loaded(experiment, protocol, training, config.operative(), named, files_digest(named), model)
+    return Loaded(experiment, protocol, training, config.operative(), named, weights_digest(named), model)
