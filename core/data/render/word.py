@@ -50,7 +50,7 @@ def added(family: Family) -> str:
 
 
 def render(word: str, family: Family, page: Page, rng: np.random.Generator, backgrounds: Sequence[str] = ()) -> Image.Image:
-    """One image of `word`, page.height x page.width: grey, or RGB where the family is scenic (on no backgrounds then).
+    """One image of `word`, page.height x page.width: grey, or RGB where the family is scenic and there are no backgrounds.
 
     Args:
         word: printable, not empty.
@@ -61,11 +61,11 @@ def render(word: str, family: Family, page: Page, rng: np.random.Generator, back
         DataError: a font or a background cannot be read, or the font draws nothing for the word.
     """
     ink = np.asarray(shaped(word, family, page, rng), dtype=np.float32) / 255
-    if family.scenic:
-        pixels = paint_scene(ink, family, rng)
-    elif backgrounds:
+    if backgrounds:
         behind = patch(backgrounds[rng.integers(len(backgrounds))], page, rng)
         pixels = paint_over(ink, behind, family.contrast, rng)
+    elif family.scenic:
+        pixels = paint_scene(ink, family, rng)
     else:
         pixels = paint(ink, family.contrast, family.gradient, rng)
     return photographed(pixels, family, rng)
