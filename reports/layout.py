@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from core.data.benchmarks import AVERAGES, FAMILIES, MICRO_AVERAGES, absence
+from core.data.benchmarks import AVERAGES, FAMILIES, MICRO_AVERAGES, PUBLISHED, absence
 from core.errors import ReportError
 from core.experiment.sweep import Sweep, read_sweeps
 from core.files import ROOT
@@ -268,8 +268,8 @@ def columns_of(layout: Layout, rendered: bool, evaluated: list[str]) -> list[Col
     taken = {column.benchmarks[0] for column in columns if len(column.benchmarks) == 1}
     names = {column.name for column in columns}
     others = [name for name in evaluated if name not in taken and not (rendered and name in FAMILIES)]
-    where = "photographs" if rendered else "here"
-    called = {name: f"{name} ({where})" if rendered or name in names else name for name in others}
+    where, named = ("photographs", PUBLISHED) if rendered else ("here", names)
+    called = {name: f"{name} ({where})" if name in named else name for name in others}
     return columns + [Column(called[name], (name,), published=False) for name in others]
 
 
