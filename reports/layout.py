@@ -268,7 +268,7 @@ def columns_of(layout: Layout, rendered: bool, evaluated: list[str]) -> list[Col
     taken = {column.benchmarks[0] for column in columns if len(column.benchmarks) == 1}
     names = {column.name for column in columns}
     others = [name for name in evaluated if name not in taken and not (rendered and name in FAMILIES)]
-    where, named = ("photographs", PUBLISHED) if rendered else ("here", names)
+    where, named = ("photographs", {*PUBLISHED, *names}) if rendered else ("here", names)
     called = {name: f"{name} ({where})" if name in named else name for name in others}
     return columns + [Column(called[name], (name,), published=False) for name in others]
 
