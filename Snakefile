@@ -44,7 +44,7 @@ CHECKOUT = place.leads_to(workflow.basedir)
 os.environ.update(place.imports_from(workflow.basedir))
 ASKED = place.asked_for(workflow.is_main_process)
 config["seeds"] = config["seeds"] or planning.usual_seeds(ASKED)
-PLAN = planning.make(config, planning.tables_for(ASKED))
+PLAN = planning.make(config, targets=ASKED)
 PLAN.write()
 SEARCH = lr_search.Search(PLAN)
 if not workflow.deployment_settings.deployment_method:
@@ -64,6 +64,7 @@ if PLAN.rendered:
 else:  # through the environment: the folder may move, or be spelled otherwise, and nothing is made again
     os.environ.update(CLIP4STR_DATA=str(PLAN.data.absolute()))
     ROOT = '"$CLIP4STR_DATA"'
+TESTED = quote(str(PLAN.tests)) if PLAN.source.photos else ROOT  # with photographs, their test sets beside the rendered ones
 RUN = f"{PLAN.results}/runs/{{run}}/seed{{seed}}"
 
 
@@ -71,7 +72,8 @@ wildcard_constraints:
     run=r"[a-z]+-[0-9a-f]{8}",
     seed=r"\d+",
     set="real|more|synth",
-    towers="|".join(planning.MICRO_TOWERS),
+    towers="|".join(planning.TOWERS),
+    world="small",  # whose towers are made when they are missing
     table="|".join(PLAN.tables),
     figure="[a-z]+",
     peer="|".join(planning.PEERS),
@@ -99,7 +101,7 @@ rule figures:
         expand(f"{FIGURES}/{{drawn}}.png", drawn=DRAWN),
 
 
-# snakemake table_VI; rules that are asked for by their own names: claims, report, lr_search, doctor, micro_towers, world
+# snakemake table_VI; rules that are asked for by their own names: claims, report, lr_search, doctor, micro_towers, small_towers, world
 for name, made in (
     *((table, f"{TABLES}/{table}.md") for table in ("table_I", *PLAN.tables)),
     *((figure, f"{FIGURES}/{figure}.png") for figure in ("figure_1", "figure_2")),

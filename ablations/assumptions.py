@@ -8,6 +8,7 @@ import yaml
 from ablations.rows import TABLES
 from core.choices import PRECISIONS
 from core.errors import ConfigError
+from reports.layout import WORLDS
 
 DEVICES = TABLES / "devices.yaml"
 MAX_LETTERS = 25  # the label rule of section IV-A
@@ -37,6 +38,7 @@ class Assumptions:
     mixed_saved: float
     usable_memory: float
     prediction_bytes: float
+    drawn_per_second: dict[str, float]
     word_lengths: tuple[int, ...]
 
     @property
@@ -55,7 +57,7 @@ def read_assumptions(device: str | None = None, path: Path = DEVICES) -> Assumpt
         content = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read ({error}); see {DEVICES} for what it should say") from error
-    expected = {"default", "paper", "devices", "word_lengths", *NUMBERS}
+    expected = {"default", "paper", "devices", "drawn_per_second", "word_lengths", *NUMBERS}
     if not isinstance(content, dict) or set(content) != expected:
         keys = set(content) if isinstance(content, dict) else set()
         wrong = sorted(expected ^ keys)
@@ -68,6 +70,7 @@ def read_assumptions(device: str | None = None, path: Path = DEVICES) -> Assumpt
     return Assumptions(
         device=devices[device or content["default"]],
         paper_device=devices[content["paper"]],
+        drawn_per_second=dict(content["drawn_per_second"]),
         word_lengths=tuple(content["word_lengths"]),
         **{key: content[key] for key in NUMBERS},
     )
@@ -81,6 +84,11 @@ def refuse_numbers(path: Path, content: dict) -> None:
             raise ConfigError(f"{path}: {key} = {value!r} is not a positive number")
         if key in SHARES and value > 1:
             raise ConfigError(f"{path}: {key} = {value}: a share lies in (0, 1]")
+    rates = content["drawn_per_second"]
+    for world in WORLDS:
+        rate = rates.get(world) if isinstance(rates, dict) else None
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or rate <= 0:
+            raise ConfigError(f"{path}: drawn_per_second.{world} = {rate!r} is not a positive number")
     lengths = content["word_lengths"]
     counts = isinstance(lengths, list) and all(type(number) is int and number >= 0 for number in lengths)
     if not counts or not 1 <= len(lengths) <= MAX_LETTERS or sum(lengths) == 0:

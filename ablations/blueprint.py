@@ -1,11 +1,22 @@
 """Builds rows on torch's meta device (no memory for weights) for `ablations.row_config`. Imported late, as it needs torch."""
 
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
 from ablations.row_config import MACHINE, Counts, RowConfig, Work
+from core import config
 from core.errors import UserError
 from core.experiment.experiment import Loaded, load
 from core.experiment.operations import cost, released
 from core.experiment.parameters import summarise
 from core.experiment.step_memory import saved_bytes
+from core.pretrain.pretraining import Pretraining
+
+COUNTED = 2  # images of a pretraining step whose operations are counted
 
 
 def read(gin: str, scale: str) -> RowConfig:
@@ -75,3 +86,19 @@ def count(gin: str, scale: str, letters: int, captions: float, released_letters:
     theirs = released(model, released_letters) if released_letters else None
     saved = saved_bytes(model, captions)
     return Work(found.train, found.encode, found.decode, saved.image, saved.once, theirs)
+
+
+def count_pretraining(recipe: Path) -> tuple[float, int]:
+    """Operations of all steps of a pretraining, and the images that it draws.
+
+    Raises:
+        ConfigError: its gin file cannot be read.
+    """
+    plan = config.build(Pretraining, recipe)
+    labels = [plan.task.draw(index)[1] for index in range(COUNTED)]
+    images = torch.zeros(COUNTED, 3, *plan.task.image_size)
+    # the plain kernel: matrix products inside fused ones are not counted on a CPU
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        loss, _ = plan.task.loss(images, labels, np.random.default_rng(0))
+        loss.backward()
+    return counter.get_total_flops() / COUNTED * plan.batch * plan.steps, plan.images

@@ -47,10 +47,15 @@ def fillings(layouts: dict[str, Layout], source: Source) -> list[Filling]:
     """Every column that is an accuracy, once for all tables that have it alike."""
     asking: dict[tuple[Column, str], list[str]] = {}
     for table, layout in layouts.items():
-        for column in columns_of(layout, source.world is not None, []):
+        for column in columns_of(layout, source.world is not None, photographed(source)):
             if not column.fact:
                 asking.setdefault((column, layout.labels or ""), []).append(table)
     return [filling(column, labels, tables, source) for (column, labels), tables in asking.items()]
+
+
+def photographed(source: Source) -> list[str]:
+    """The benchmarks that are photographs beside a rendered world."""
+    return [*source.photos.folders] if source.photos else []
 
 
 def filling(column: Column, labels: str, tables: list[str], source: Source) -> Filling:

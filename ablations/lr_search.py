@@ -61,8 +61,8 @@ class Search:
         cache.write()
         if own not in [trial["value"] for trial in trials]:
             raise ConfigError(f"{self.path}: the row's own {knob} = {own!r} is not among the values; add 1 to `times`")
-        self.train_data = row.train_data
-        data = "the rendered micro world" if plan.rendered else plan.inputs_of_data.name
+        self.train_data, self.named = row.train_data, row.named
+        data = f"the {plan.data_name}" if plan.rendered else plan.inputs_of_data.name
         content = {"row": sweep.start, "knob": knob, "own": own, "share": sweep.share, "scale": plan.scale, "data": data}
         content |= {"output": row.output, "seed": self.seed, "trials": sorted(trials, key=lambda trial: trial["value"])}
         write_if_changed(plan.searches / "search.json", json.dumps(content, indent=2) + "\n")
@@ -81,3 +81,8 @@ class Search:
         _ = self.content
         rendered = self.plan.rendered
         return self.plan.inputs_of_data.train(self.train_data) if rendered else self.plan.inputs_of_data.learned
+
+    def towers(self, checkout: str) -> list[str]:
+        """The weights that a trial begins with and a rule makes."""
+        _ = self.content
+        return self.plan.towers(self.named, checkout)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from ablations.photos import TRAINED, Photographs
 from ablations.source import Source
 from core import config
 from core.data.folders import files_below, lmdbs_below
@@ -26,20 +27,33 @@ SHORT = 4  # hex digits of a fingerprint in a name that people read
 class Parts:
     """The rendered world, whose folder is named after all that decides its content; its parts are made apart.
 
+    With photographs there is a folder of links beside it, which holds the test sets of both.
+
     Args:
         root: its folder.
+        families: names of its test sets.
+        photos: photographs beside it; None for none.
     """
 
     root: Path
+    families: tuple[str, ...]
+    photos: Photographs | None = None
 
     def train(self, names: Sequence[str]) -> list[Path]:
         """The inputs of a training: its training sets and val/."""
-        return [self.root / part for part in (*(f"train/{name}" for name in names), "val")]
+        rendered = [f"train/{name}" for name in names if name != TRAINED]
+        photographed = [self.mark("train", self.photos.train)] if TRAINED in names else []
+        return [*(self.root / part for part in (*rendered, "val")), *photographed]
 
     @property
     def test(self) -> list[Path]:
         """The inputs of an evaluation: the test sets."""
-        return [self.root / "test", self.root / "labels"]
+        photographed = [self.mark("test", self.photos.test)] if self.photos else []
+        return [self.root / "test", self.root / "labels", *photographed]
+
+    def mark(self, kind: str, content: str) -> Path:
+        """The mark of photographs; a job's input, as for real data."""
+        return self.root.parent / f"photographs-{kind}-{content}.json"
 
     @property
     def labels(self) -> list[Path]:
@@ -57,11 +71,24 @@ class Parts:
 
     @property
     def lasting(self) -> Path:
-        """Where reports find the data."""
-        return self.root
+        """Where evaluations and reports find the test sets: with photographs, a folder of links to them all."""
+        return self.root.parent / f"{self.root.name}-photos-{self.photos.test}" if self.photos else self.root
 
     def write(self, trained: Iterable[Sequence[str]]) -> None:
-        """Nothing to put down: rules make these folders."""
+        """Put down the marks of photographs, and the links to them; rules make the rendered parts."""
+        learned = self.root / "train" / TRAINED
+        if self.photos is None or not self.photos.trained:
+            learned.unlink(missing_ok=True)
+        else:
+            link(learned, self.photos.root / "train")
+            write_if_changed(self.mark("train", self.photos.train), sizes_of(self.photos.root, "train"))
+        if self.photos is None:
+            return
+        write_if_changed(self.mark("test", self.photos.test), sizes_of(self.photos.root, "test"))
+        for path in (*(self.root / "test" / name for name in self.families), *self.photos.folders.values()):
+            link(self.lasting / "test" / path.name, path)
+        for name in ("val", "labels"):
+            link(self.lasting / name, self.root / name)
 
 
 @dataclass(frozen=True)
@@ -155,14 +182,25 @@ class Marks:
             marks |= dict.fromkeys(self.train(names), files)
         for mark, files in marks.items():
             write_if_changed(mark, self.content(files))
-        if not self.lasting.exists() or not self.lasting.samefile(self.root):
-            with atomic_file(self.lasting) as partial:
-                partial.symlink_to(self.root.resolve())
+        link(self.lasting, self.root)
 
     def content(self, files: Iterable[Path]) -> str:
         """The content of a mark, for people: the sizes of the files that it stands for. The test set's also holds its name."""
         sizes = {file.relative_to(self.root).as_posix(): file.stat().st_size for file in files}
         return json.dumps({"name": self.name, "bytes": sizes}, indent=2) + "\n"
+
+
+def link(place: Path, target: Path) -> None:
+    """A link at `place` to where `target` lies; one that leads there already is left alone."""
+    if not place.is_symlink() or place.resolve() != target.resolve():
+        with atomic_file(place) as partial:
+            partial.symlink_to(target.resolve())
+
+
+def sizes_of(root: Path, part: str) -> str:
+    """The content of the mark of photographs, for people."""
+    sizes = {file.relative_to(root).as_posix(): file.stat().st_size for file in databases(root / part)}
+    return json.dumps({"folder": root.resolve().name, "bytes": sizes}, indent=2) + "\n"
 
 
 def databases(root: Path) -> list[Path]:

@@ -15,15 +15,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from core.charset import SUFFIX
-from core.config import find_include, text_at
+from core.config import INCLUDE, find_include, text_at
 from core.experiment.identity import UNDECISIVE, training_identity
-from core.files import ROOT, atomic_file, file_digest, files_digest, in_repository
+from core.files import ROOT, atomic_file, file_digest, in_repository
+from core.weights.made import weights_digest
 
 MACHINE = tuple(sorted(name.rpartition(".")[2] for name in UNDECISIVE))  # values that decide no result
 CODE = ("core", "adapters")  # packages whose Python decides what a gin file means
 LIBRARIES = ("gin-config", "torch", "open_clip_torch", "timm", "peft")
 MOST = 2000  # entries, of about 10 kB
-INCLUDE = re.compile(r"""^\s*include\s+(['"])(?P<path>[^'"]+)\1\s*(#.*)?$""")
 CHARSET = re.compile(rf"""(['"])(?P<path>[^'"]+{re.escape(SUFFIX)})\1""")
 IMPORT = re.compile(r"^\s*(?:from|import)\s+(?P<package>\w+)")
 
@@ -201,7 +201,7 @@ class PlanCache:
 
     def digest(self, named: list[str]) -> str:
         if tuple(named) not in self.digests:
-            self.digests[tuple(named)] = files_digest(named)
+            self.digests[tuple(named)] = weights_digest(named)
         return self.digests[tuple(named)]
 
     def work(self, key: str, count: Callable[[], Work]) -> Work:

@@ -10,6 +10,7 @@ from rich.progress import Progress, track
 from ablations.assumptions import Assumptions, read_assumptions
 from ablations.calibration import Check, checks
 from ablations.columns import fillings, strangers
+from ablations.made import made_first
 from ablations.memory import fits
 from ablations.page import (
     assumed,
@@ -27,13 +28,15 @@ from ablations.page import (
     swept,
     trained,
 )
-from ablations.plan import WHOLE, Plan, make, plan_cache, usual_seeds
+from ablations.plan import Plan, make, plan_cache
+from ablations.plan.wanted import WHOLE, usual_seeds
 from ablations.power import answer, question
 from ablations.price import Pace, configuration, formula, jobs, longest_word, mean_longest
 from ablations.row_config import PlanCache, Work, digest_of
 from ablations.rows import TABLES, Row
 from ablations.why import why
 
+BY_FORMULA = ("paper", "small")  # scales whose hours are estimated from operations where nothing else is asked for
 RELEASED_BATCH = 128  # images per GPU of the released code, each batch padded to its own longest word
 
 
@@ -44,7 +47,8 @@ def run(options: argparse.Namespace) -> None:
         ConfigError: the workflow's settings, a table or a row cannot be used.
     """
     settings = yaml.safe_load((TABLES / "workflow.yaml").read_text())
-    settings |= {key: value for key in ("scale", "data", "results", "replicates") if (value := getattr(options, key))}
+    given = ("scale", "data", "photos", "photos_train", "results", "replicates")
+    settings |= {key: value for key in given if (value := getattr(options, key))}
     settings["seeds"] = settings["seeds"] or usual_seeds(() if options.power or options.tables else WHOLE)
     plan = make(settings, [options.power] if options.power else options.tables or None, published=True)
     if options.why:
@@ -70,12 +74,13 @@ def show(plan: Plan, settings: dict, options: argparse.Namespace) -> None:
     print_lines(console, strangers(plan.layouts, plan.source) + data_lines(plan))
     assumptions = read_assumptions(options.device, options.devices)
     cache = plan_cache(plan.results)
-    estimated = plan.scale == "paper" or options.device is not None
+    estimated = plan.scale in BY_FORMULA or options.device is not None
     works = counted(plan, cache, assumptions) if estimated else {}
     pace, notes = paces(plan, options, works, assumptions)
     found, gpus_per_run = jobs(plan, pace, assumptions.prediction_bytes), int(settings.get("gpus_per_run", 1))
     console.print(price_grid(plan, found, options.gpus, gpus_per_run, options.price))
     print_lines(console, price_lines(plan, found, options.gpus, gpus_per_run) + notes + machine_values(plan))
+    print_lines(console, made_first(plan, cache, assumptions, estimated))
     if estimated:
         console.print(memory_grid(fits(plan, lambda row: works[row.run], assumptions), assumptions))
     if plan.scale == "paper":
@@ -101,7 +106,7 @@ def show_power(plan: Plan, options: argparse.Namespace) -> None:
     """Print how many seeds a difference takes."""
     asked = question(plan, options.power, options.points, options.noise, options.discordant)
     assumptions, cache = read_assumptions(options.device, options.devices), plan_cache(plan.results)
-    estimated = plan.scale == "paper" or options.device is not None
+    estimated = plan.scale in BY_FORMULA or options.device is not None
     works = counted(plan, cache, assumptions) if estimated else {}
     pace, notes = paces(plan, options, works, assumptions)
     lines = answer(plan, options.power, asked, lambda wanted: jobs(wanted, pace, assumptions.prediction_bytes), options.price)

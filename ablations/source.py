@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from ablations.photos import ADDED, TRAINED, Photographs, photographs_of
 from core import config
 from core.data.benchmarks import PUBLISHED, TRAINING, BenchmarkFolder, benchmarks_of, count, count_lmdb
 from core.data.folders import lmdbs_below
@@ -22,8 +23,8 @@ class Source:
 
     Args:
         recipe: identity of the rendered world; empty for real data.
-        world: that world.
-        world_file: the gin file of that world.
+        world: that world, and world_file its gin file as counted from the repository root.
+        photos: photographs beside it; None for none.
         published: no data at all, but the sizes that the paper prints, for an estimate.
         folders: test folders of real data, by the benchmark that each holds.
     """
@@ -33,6 +34,7 @@ class Source:
     recipe: str = ""
     world: World | None = None
     world_file: str = ""
+    photos: Photographs | None = None
     published: bool = False
     folders: dict[str, Path] = field(default_factory=dict)
     known: dict[tuple[str, ...], str] = field(default_factory=dict)
@@ -45,13 +47,19 @@ class Source:
             DataError: one is not there.
         """
         if self.recipe:
-            return self.recipe
+            self.refuse_photographs(names)
+            return f"{self.recipe}\nphotographs {self.photos.train}" if TRAINED in names else self.recipe
         if self.published:
             return f"published {self.train_images(names)} of {' '.join(names)}"
         key = tuple(names)
         if key not in self.known:
             self.known[key] = fingerprint(*train_roots(self.root, names))
         return self.known[key]
+
+    def refuse_photographs(self, names: Sequence[str]) -> None:
+        """Raise DataError if training sets name photographs that there are none of."""
+        if TRAINED in names and not (self.photos and self.photos.trained):
+            raise DataError(f"TRAIN_DATA names {TRAINED!r}: add {ADDED}")
 
     def train_images(self, names: Sequence[str]) -> int:
         """Samples of training sets, before the label rules.
@@ -60,7 +68,10 @@ class Source:
             DataError: one is not there, or the paper gives no size for it.
         """
         if self.world is not None:
+            self.refuse_photographs(names)
             sizes = {"real": self.world.train, "synth": self.world.synth, "more": self.world.more}
+            if TRAINED in names:
+                sizes[TRAINED] = stored(self.photos.root / "train")
         elif self.published:
             sizes = TRAINING
         else:
@@ -72,10 +83,14 @@ class Source:
 
     @cached_property
     def benchmarks(self) -> dict[str, BenchmarkFolder]:
-        """The benchmarks that an evaluation reads; for the rendered world its families, which need not be rendered yet."""
-        if self.world is not None:
-            return {name: BenchmarkFolder(self.root / "test" / name, self.world.test, "") for name in self.world.names}
-        return {name: count(folder) for name, folder in self.folders.items()}
+        """The benchmarks that an evaluation reads.
+
+        For a rendered world its families, which need not be rendered yet, and photographs.
+        """
+        families = self.world.names if self.world is not None else ()
+        rendered = {name: BenchmarkFolder(self.root / "test" / name, self.world.test, "") for name in families}
+        folders = self.photos.folders if self.photos else self.folders
+        return rendered | {name: count(folder) for name, folder in folders.items()}
 
     def test_images(self) -> int:
         """Images that an evaluation reads; those that cannot be opened are none."""
@@ -86,7 +101,7 @@ class Source:
     def benchmark_images(self) -> dict[str, int]:
         """Images of every benchmark, also of those that others hold already."""
         if self.world is not None:
-            return dict.fromkeys(self.world.names, self.world.test)
+            return {name: folder.stored for name, folder in self.benchmarks.items()}
         if self.published:
             return dict(PUBLISHED)
         return {folder.name: stored(folder) for folder in sorted((self.root / "test").glob("[!.]*")) if folder.is_dir()}
@@ -109,7 +124,8 @@ class Source:
     def sizes_from(self) -> str:
         """Where the sizes come from, in words."""
         if self.world is not None:
-            return self.world_file
+            beside = f"; photographs: num-samples of the LMDBs below {self.photos.root}" if self.photos else ""
+            return f"{self.world_file}{beside}"
         if self.published:
             return "as published (section IV-A, Table III); no val/"
         return f"num-samples of the LMDBs below {self.root}, before the label rules"
@@ -124,38 +140,57 @@ def stored(*roots: Path) -> int:
     return sum(stored_samples(folder) for root in roots for folder in find_lmdbs(root))
 
 
-def data_source(data: str | None, scale: str, results: Path, published: bool = False, world_file: str = WORLD) -> Source:
-    """Where the data is and what it is: fingerprints of real LMDBs, or the recipe of the rendered world.
+def data_source(
+    data: str | None,
+    scale: str,
+    results: Path,
+    published: bool = False,
+    photos: str | None = None,
+    photos_train: bool | str = False,
+    world: str | None = None,
+) -> Source:
+    """Where the data is and what it is: fingerprints of real LMDBs, or the recipe of the scale's rendered world.
 
     Args:
         published: without data at paper scale, use the paper's sizes (nothing can be trained then).
-        world_file: the gin file of the rendered world.
+        photos, photos_train: see `ablations.photos`.
+        world: gin file of a rendered world in place of the scale's, at scales that have one.
 
     Raises:
         DataError: the folder holds no test set, or two folders hold the same benchmark.
-        ConfigError: paper scale without data.
+        ConfigError: paper scale without data, or photographs that cannot be used.
     """
+    world_file = config.world_of(scale)
+    if world and world_file:
+        world_file = world
+    if photos and (data or world_file is None):
+        place = f"below {data}/test" if data else "into the folder of data"
+        raise ConfigError(f"photos: {photos} goes with rendered words; put its sets {place} instead")
     if data:
         if not Path(data).is_dir():
             raise ConfigError(f"data: {data} does not exist; it should hold train/<set>/, val/ and test/<benchmark>/")
         return Source(Path(data), fingerprint(Path(data) / "test"), folders=benchmarks_of(Path(data)))
-    if scale == "paper":
+    if world_file is None:
         if published:
             return Source(Path("as-published"), "published", published=True)
-        raise ConfigError("scale: paper trains on real data: add --config data=DIR with train/<set>/, val/ and test/")
-    world, recipe = rendered_world(world_file=world_file)
-    return Source(results / "data" / f"micro-{config.digest(recipe)}", recipe, recipe, world, world_file)
+        raise ConfigError(f"scale: {scale} trains on real data: add --config data=DIR with train/<set>/, val/ and test/")
+    drawn, recipe = rendered_world(path=world_file)
+    found = photographs_of(photos, photos_train, drawn.names)
+    root = results / "data" / f"{Path(world_file).parent.name}-{config.digest(recipe)}"
+    test = f"{recipe}\nphotographs {found.test}" if found else recipe
+    return Source(root, test, recipe, drawn, world_file, found)
 
 
-def rendered_world(bindings: Sequence[str] = (), world_file: str = WORLD) -> tuple[World, str]:
-    """A world that micro scale trains on, and its identity.
+def rendered_world(bindings: Sequence[str] = (), path: str = WORLD) -> tuple[World, str]:
+    """The world that a scale trains on, and its identity.
 
     Args:
         bindings: gin bindings that change it.
+        path: its gin file.
 
     Raises:
         ConfigError: its gin file cannot be built.
     """
-    config.parse(world_file, bindings=bindings)
-    world = config.construct(World, world_file)
+    config.parse(path, bindings=bindings)
+    world = config.construct(World, path)
     return world, world_identity(config.operative(), world.materials())

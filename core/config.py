@@ -2,9 +2,10 @@
 
 gin files bind constructor arguments by their Python names. Two features are not plain gin:
 
-- `include` paths start at the repository root, and `{scale}` in a path is replaced by the scale in use (paper, micro, smoke).
-- Sections: lines below `[paper]`, `[micro]` or `[smoke]` count at that scale only, and lines above the first section count at
-  every scale. Smoke is a smaller micro, so it also reads what is below `[micro]`.
+- `include` paths start at the repository root, and `{scale}` in a path is replaced by the scale in use (paper, small, micro,
+  smoke).
+- Sections: lines below `[paper]`, `[small]`, `[micro]` or `[smoke]` count at that scale only, lines below `[micro, small]` at
+  both, and lines above the first section at every scale. Smoke is a smaller micro, so it also reads what micro reads.
 
 A value that a file sets and that is set to something else below it, by the file or by one of its includes, is an error.
 """
@@ -29,12 +30,10 @@ from core.moved import with_new_names
 from core.weights.allowlist import check_allowlist
 
 Built = TypeVar("Built")
-SECTION = re.compile(r"\[(\w+)\]\s*(?:#.*)?$")
-MOVE = {  # where a value belongs that a section replaces
-    "paper": "move the first below [micro]",
-    "micro": "move the first below [paper]",
-    "smoke": "move the first below [paper] and [micro]",
-}
+SECTION = re.compile(r"\[\s*(?P<scales>\w+(?:\s*,\s*\w+)*)\s*\]\s*(?:#.*)?$")
+INCLUDE = re.compile(r"""^\s*include\s+(['"])(?P<path>[^'"]+)\1\s*(#.*)?$""")
+EVERY: tuple[str, ...] = ()  # the section of lines that count at every scale
+WORLD_OF = "ablations/{scale}/world.gin"  # the rendered world of a scale that has one
 BASE = ROOT / "ablations" / "base.gin"  # with what it includes, defaults that rows start from
 
 
@@ -108,19 +107,31 @@ def read_gin(path: Path) -> str:
         raise ConfigError(f"{path} is {what}; save it as UTF-8") from error
 
 
-def sections_of(path: Path) -> Iterator[tuple[str, str]]:
-    """The lines of a gin file, each with the section that it belongs to (empty above the first); headers become empty lines.
+def world_of(scale: str) -> str | None:
+    """The gin file of the world that a scale renders, as counted from the repository root; None where it needs real data."""
+    names = [WORLD_OF.format(scale=read) for read in reversed(scales_read(scale))]
+    return next((name for name in names if (ROOT / name).is_file()), None)
+
+
+def sections_of(path: Path) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The lines of a gin file, each with the scales of the section that it is in (EVERY above the first).
+
+    Headers become empty lines.
 
     Raises:
-        ConfigError: a section is not named after a scale.
+        ConfigError: a section is not named after scales.
     """
-    section = ""
+    section = EVERY
     for line in read_gin(path).splitlines(keepends=True):
         header = SECTION.match(line)
         if header:
-            section = header[1]
-            if section not in SCALES:
-                raise ConfigError(f"{path}: [{section}]: expected one of {', '.join(f'[{name}]' for name in SCALES)}")
+            section = tuple(name.strip() for name in header["scales"].split(","))
+            for name in section:
+                if name not in SCALES:
+                    raise ConfigError(
+                        f"{path}: [{header['scales']}]: expected one of {', '.join(f'[{scale}]' for scale in SCALES)}, "
+                        "or several as in [micro, small]"
+                    )
         yield section, "\n" if header else line
 
 
@@ -130,8 +141,8 @@ def text_at(path: Path, scale: str) -> str:
     Raises:
         ConfigError: a section is not named after a scale.
     """
-    read = ("", *scales_read(scale))
-    return "".join(line if section in read else "\n" for section, line in sections_of(path))
+    read = set(scales_read(scale))
+    return "".join(line if section == EVERY or read & {*section} else "\n" for section, line in sections_of(path))
 
 
 def resolve_includes(scale: str) -> None:
@@ -342,6 +353,36 @@ def values_by_path(text: str) -> dict[str, object]:
     return found
 
 
+def final_values(path: Path, bindings: Sequence[str] = ()) -> dict[str, object]:
+    """The values of a gin file and its includes, macros among them, by full dotted names; imports nothing.
+
+    Args:
+        path: a file without sections.
+        bindings: further ones, like "STEPS = 10".
+
+    Raises:
+        ConfigError: a file is missing or cannot be parsed.
+    """
+    text = "\n".join([pasted(path), *bindings])
+    try:
+        macros = {name: value for name, value in bindings_of(text).items() if "." not in name}
+        return macros | values_by_path(text)
+    except SyntaxError as error:
+        raise ConfigError(f"{path}: {first_line(error)}") from error
+
+
+def pasted(path: Path) -> str:
+    """A gin file's text with that of its includes in their places."""
+    lines = []
+    for line in read_gin(path).splitlines():
+        include = INCLUDE.match(line)
+        included = find_include(include["path"], "micro") if include else None
+        if include and included is None:
+            raise ConfigError(f"{path}: include {include['path']!r}: no such gin file")
+        lines.append(pasted(included) if included else line)
+    return "\n".join(lines)
+
+
 class Setting(NamedTuple):
     """A line of a gin file that gives a name a value.
 
@@ -353,7 +394,7 @@ class Setting(NamedTuple):
     value: str
     file: Path
     line: int
-    section: str
+    section: tuple[str, ...]
     default: bool
 
     def __str__(self) -> str:
@@ -392,12 +433,18 @@ def refuse_overwritten(path: Path, scale: str, default: bool = False) -> dict[st
             new = Setting(written, repr(statement.value), path, line, section, default)
             if key in last:
                 apart = section and not last[key].section
-                refuse_second(last[key], new, path, section, MOVE[section] if apart else "keep one of them")
+                refuse_second(last[key], new, path, section, move(section) if apart else "keep one of them")
             last[key] = new
     return last
 
 
-def refuse_second(first: Setting, second: Setting, path: Path, section: str, fix: str) -> None:
+def move(section: Collection[str]) -> str:
+    """Where a value belongs that a section replaces: below the scales that do not read the section."""
+    others = [name for name in SCALES if not {*scales_read(name)} & {*section} and name != "smoke"]
+    return f"move the first below {' and '.join(f'[{name}]' for name in others)}"
+
+
+def refuse_second(first: Setting, second: Setting, path: Path, section: tuple[str, ...], fix: str) -> None:
     """Raise ConfigError if `second` replaces a value that `path` itself sets, or if a default replaces what is not one.
 
     Args:
@@ -405,7 +452,7 @@ def refuse_second(first: Setting, second: Setting, path: Path, section: str, fix
         fix: what to do.
     """
     protected = first.file == path or (second.default and not first.default)
-    smaller = (first.section, section) == ("micro", "smoke")
+    smaller = "micro" in first.section and section == ("smoke",)
     if protected and not smaller and first.value != second.value:
         raise ConfigError(
             f"{first}: {first.name} = {first.value} has no effect, as {second} sets {second.name} = {second.value} after it; "

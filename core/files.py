@@ -129,11 +129,6 @@ def file_digest(path: Path, edge: int = 1 << 20) -> str:
     return digest.hexdigest()[:16]
 
 
-def files_digest(named: Iterable[str]) -> str:
-    """Digests of those of the names that are files."""
-    return " ".join(file_digest(path) for path in map(in_repository, named) if path.is_file())
-
-
 def append_json(path: Path, entry: dict[str, Any]) -> None:
     """Add one line to a file of JSON lines."""
     with named_errors(path), path.open("a") as lines:

@@ -14,7 +14,7 @@ from reports.collect.peers import read_peers
 from reports.collect.predictions import IMAGE, problems_of, read_predictions
 from reports.collect.published import fill_averages, read_published
 from reports.collect.runs import check_protocols, facts, read_runs
-from reports.layout import RENDERED, Column, absent, columns_of, read_layout
+from reports.layout import Column, absent, columns_of, is_rendered, read_layout
 from reports.render.notes import notes_of
 from reports.stats import intervals
 from reports.stats.compare import Comparison, compare, comparison
@@ -40,7 +40,7 @@ def build(table: str, results: Path, folder: Path) -> Table:
     scored = {row: read_predictions(results, run) for row, run in runs.iterrows() if has_scores and not run.reason}
     first = runs.iloc[0]
     benchmarks = sorted(set().union(*(frame.benchmark for frame in scored.values())))
-    columns = columns_of(layout, first.data == RENDERED, benchmarks)
+    columns = columns_of(layout, is_rendered(first.data), benchmarks)
     cells = make_cells(results, runs, columns, scored, published, others)
     averaged = averaged_columns(columns, cells)
     compared = comparison(layout, runs, scored, averaged, results)

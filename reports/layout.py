@@ -6,13 +6,13 @@ from pathlib import Path
 
 import yaml
 
-from core.data.benchmarks import AVERAGES, FAMILIES, MICRO_AVERAGES, MICRO_WORLD, absence
+from core.data.benchmarks import AVERAGES, FAMILIES, MICRO_AVERAGES, MICRO_WORLD, PUBLISHED, absence
 from core.errors import ReportError
 from core.experiment.sweep import Sweep, read_sweeps, swept_numbers
 from core.files import ROOT
 from reports.figures import FIGURES
 
-RENDERED = "rendered micro world"  # the name of the data that the plan renders itself
+WORLDS = sorted(path.parent.name for path in (ROOT / "ablations").glob("*/world.gin"))
 FACTS = {  # columns that are not an accuracy, and how many decimals they show
     "params_M": 1,  # all parameters of the model, millions
     "frozen_M": 1,
@@ -39,8 +39,10 @@ KEYS = {  # of table.yaml, with the type of each value
     "noise_sd": (dict, "points, df, source"),
     "world": (str, "the path of a gin file"),
     "alone": (bool, "true or false"),
+    "only_with": (str, "a setting of the workflow: photos_train"),
     "sweep": ((dict, list), "knobs with their values, like {DROPOUT: [0.0, 0.1, 0.3]}"),
 }
+PHOTOS_TRAIN = "photos_train"  # what `only_with` may name
 REQUIRED = {"title", "about", "columns"}
 COLUMN_KEYS = {"name", "paper", "micro", "average", "fact", "higher_is_better"}
 
@@ -73,7 +75,7 @@ class Column:
         if self.average:
             return f"{self.name} ({self.average if self.benchmarks == AVERAGES[self.average] else 'families'})"
         filled = self.benchmarks[0] if len(self.benchmarks) == 1 else f"{len(self.benchmarks)} sets pooled"
-        return self.name if self.name == filled else f"{self.name} ({filled})"
+        return self.name if filled in self.name.split() else f"{self.name} ({filled})"
 
     @property
     def decimals(self) -> int:
@@ -110,6 +112,8 @@ class Layout:
         world: gin file of a rendered world of its own, such as words of another language; None is the one of all other tables.
         alone: made only where it is asked for by name, and part of no report; a table with a world of its own always is.
         sweeps: rows that table.yaml spans itself, beside those that are files.
+        only_with: "photos_train" for a table of photographs: it is there with that setting alone, and its columns are real test
+            sets at every scale.
     """
 
     table: str
@@ -127,12 +131,23 @@ class Layout:
     world: str | None = None
     alone: bool = False
     sweeps: tuple[Sweep, ...] = ()
+    only_with: str = ""
 
     @property
     def rows(self) -> list[str]:
         """Names of the table's gin files, sorted, then of the rows of its sweeps."""
         files = sorted(path.stem for path in self.path.parent.glob("[!.]*.gin"))
         return [*files, *(name for sweep in self.sweeps for name in sweep.points)]
+
+
+def rendered_name(world_file: str) -> str:
+    """The name of the data of a rendered world, by its gin file."""
+    return f"rendered {Path(world_file).parent.name} world"
+
+
+def is_rendered(data: str) -> bool:
+    """Whether a name of data is that of a world that the plan renders itself."""
+    return data in {rendered_name(f"{world}/world.gin") for world in WORLDS}
 
 
 def read_layout(table: str) -> Layout:
@@ -175,6 +190,7 @@ def read_layout(table: str) -> Layout:
         world=content.get("world"),
         alone=bool(content.get("alone") or content.get("world")),
         sweeps=sweeps,
+        only_with=content.get("only_with", ""),
     )
 
 
@@ -191,6 +207,8 @@ def check_values(path: Path, content: dict) -> None:
     for key, (kind, expected) in KEYS.items():
         if key in content and not isinstance(content[key], kind):
             raise ReportError(f"{path}: {key} is {content[key]!r}; expected {expected}")
+    if content.get("only_with", PHOTOS_TRAIN) != PHOTOS_TRAIN:
+        raise ReportError(f"{path}: only_with is {content['only_with']!r}; expected {PHOTOS_TRAIN}")
     if not content["columns"]:
         raise ReportError(f"{path}: columns is empty; name at least one, like {{name: SVT, paper: SVT}}")
     if "world" in content and not (ROOT / content["world"]).is_file():
@@ -245,6 +263,8 @@ def drawable(layout: Layout, measured: Collection[str]) -> list[str]:
 def columns_of(layout: Layout, rendered: bool, evaluated: list[str]) -> list[Column]:
     """The published columns under the data in use, then whatever else was evaluated, families of the rendered world aside.
 
+    So photographs beside a rendered world are columns of every table, and take no part in means and comparisons.
+
     On the rendered world a column is filled by its stand-in family (or families; `micro` may be left out: there is
     none), on real data by the benchmark itself (or several, image by image). A column of `micro` alone is one of our own: it is
     shown on the rendered world, and takes no part in means and comparisons. Families that stand for benchmarks of other tables
@@ -253,14 +273,17 @@ def columns_of(layout: Layout, rendered: bool, evaluated: list[str]) -> list[Col
     Args:
         evaluated: benchmarks that were evaluated.
     """
-    entries = [entry for entry in layout.columns if rendered or "micro" not in entry or "paper" in entry]
-    columns = [one_column(entry, rendered) for entry in entries]
+    by_families = rendered and not layout.only_with
+    entries = [entry for entry in layout.columns if by_families or "micro" not in entry or "paper" in entry]
+    columns = [one_column(entry, by_families) for entry in entries]
     if all(column.fact for column in columns):
         return columns
     taken = {column.benchmarks[0] for column in columns if len(column.benchmarks) == 1}
     names = {column.name for column in columns}
     others = [name for name in evaluated if name not in taken and not (rendered and name in FAMILIES)]
-    return columns + [Column(f"{name} (here)" if name in names else name, (name,), published=False) for name in others]
+    where, named = ("photographs", {*PUBLISHED, *names}) if rendered else ("here", names)
+    called = {name: f"{name} ({where})" if name in named else name for name in others}
+    return columns + [Column(called[name], (name,), published=False) for name in others]
 
 
 def one_column(entry: dict, rendered: bool) -> Column:
@@ -288,7 +311,7 @@ def absent(column: Column, evaluated: Collection[str], problems: Mapping[str, st
         problems: by benchmark, why one that is there cannot be read or scored.
     """
     if not column.benchmarks:
-        return "no family of the micro world stands for it"
+        return "no family of the rendered world stands for it"
     missing = [name for name in column.benchmarks if name not in evaluated]
     return "; ".join(f"{name}: {problems[name]}" if name in problems else absence(name) for name in missing)
 

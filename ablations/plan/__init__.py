@@ -11,13 +11,14 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
 from ablations.marks import Marks, Parts
+from ablations.photos import ADDED
+from ablations.plan.wanted import own_world, replicate_seeds, tables_for, usual_seeds
 from ablations.row_config import PlanCache, RowConfig
 from ablations.rows import (
     TABLES,
@@ -26,26 +27,22 @@ from ablations.rows import (
     evaluations_of,
     plan_row,
     refuse_baseline,
-    refuse_name,
     row_files,
-    table_names,
     with_starts,
 )
 from ablations.source import Source, data_source
 from ablations.sweeps import distinct, sweep_rows
-from core.data.micro import WORLD
 from core.errors import ConfigError
 from core.evaluate.done import DONE, settle_done
-from core.files import ROOT, write_if_changed
-from reports.layout import Layout, drawable, read_layout
+from core.files import ROOT, in_repository, write_if_changed
+from core.weights.made import is_made_here
+from reports.layout import Layout, drawable, read_layout, rendered_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MICRO_TOWERS = ("clip", "clip_large", "clip_more", "classes_50", "classes_1000")  # made by ablations/micro/<name>.gin
+TOWERS = ("clip", "clip_large", "clip_more", "classes_50", "classes_1000")  # made by ablations/<micro or small>/<name>.gin
 SCHEMA = yaml.safe_load((TABLES / "workflow.schema.yaml").read_text())
-WHOLE = ("report", "claims")  # targets that weigh all tables together, and have more seeds for it
-MICRO_REPLICATES = 3  # trainings of a baseline where rows have one seed: noise that tables state is of the paper's scale
 PEERS = tuple(SCHEMA["properties"]["peers"]["items"]["enum"])  # those of core.peers, which needs torch to say so
 
 
@@ -71,7 +68,31 @@ class Plan:
     @cached_property
     def inputs_of_data(self) -> Parts | Marks:
         """The data inputs of jobs (`ablations.marks`)."""
-        return Parts(self.data) if self.rendered else Marks(self.results / "data", self.source)
+        if self.rendered:
+            return Parts(self.data, self.source.world.names, self.source.photos)
+        return Marks(self.results / "data", self.source)
+
+    @property
+    def tests(self) -> Path:
+        """The data root that evaluations read."""
+        return self.inputs_of_data.lasting if self.source.photos else self.data
+
+    def towers(self, named: Sequence[str], checkout: str = "") -> list[str]:
+        """Weights among the names of a row's files that are made by a rule when they are missing.
+
+        Args:
+            checkout: what leads from the working directory to the checkout's files, see the Snakefile.
+        """
+        return [f"{checkout}{name}" for name in named if is_made_here(in_repository(name))]
+
+    def towers_of(self, run: str, checkout: str = "") -> list[str]:
+        """`towers` of a run; none for one that this plan does not know."""
+        return self.towers(self.asked[run][0][1].config.named, checkout) if run in self.asked else []
+
+    def baseline_towers(self, checkout: str = "") -> list[str]:
+        """`towers` of figures, which show the scale's own."""
+        world = Path(self.source.world_file).parent
+        return self.towers([f"{world.as_posix()}/{TOWERS[0]}.safetensors"], checkout) if self.rendered else []
 
     def trained_on(self, run: str) -> list[Path]:
         """The data that a training reads: all of it for a run that this plan does not know."""
@@ -94,9 +115,10 @@ class Plan:
 
     @property
     def study(self) -> str:
-        """Names the results of other studies than micro scale on the rendered world, whose name is empty."""
+        """Names the results of other studies than micro scale on its rendered world, whose name is empty."""
         if self.rendered:
-            return "" if self.scale == "micro" else self.scale
+            photos = self.source.photos
+            return "-".join(filter(None, ["" if self.scale == "micro" else self.scale, photos.name if photos else ""]))
         return f"{self.scale}-{self.data.name if self.source.published else self.inputs_of_data.study}"
 
     @property
@@ -229,6 +251,11 @@ class Plan:
             for seed in self.seeds_of(run):
                 settle_done(self.seed_folder(run, seed), evaluations)
 
+    @property
+    def data_name(self) -> str:
+        """The name of the data in tables: the rendered world's, or the folder's."""
+        return rendered_name(self.source.world_file) if self.rendered else self.inputs_of_data.lasting.name
+
     def listed(self, table: str, rows: list[Row]) -> "pd.DataFrame":
         """The content of `<table>.runs.csv`: a table's rows with the runs that reports read."""
         import pandas as pd  # nothing else of a plan needs it, and `--help` need not wait for it
@@ -255,7 +282,7 @@ class Plan:
                 "scale": self.scale,
                 "seeds": " ".join(map(str, self.seeds)),
                 "replicates": " ".join(map(str, self.replicates)) if row == replicated else "",
-                "data": "rendered micro world" if self.rendered else root.name,
+                "data": self.data_name,
                 "data_root": root.as_posix(),
                 "peers": self.peers_folder.as_posix() if self.peers(table) else "",
                 "labels": (root / "labels" / labels).as_posix() if labels else "",
@@ -270,24 +297,30 @@ def named_after(asking: list[tuple[str, Row]]) -> dict:
     return {"rows": rows, "name": f"{rows[0]['table']}/{rows[0]['row']}"}
 
 
-def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = False) -> Plan:
+def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = False, targets: Collection[str] = ()) -> Plan:
     """The plan of a workflow configuration (see ablations/workflow.schema.yaml).
 
     Args:
-        wanted: tables; all of them when left out.
+        wanted: tables; where left out, those for `targets`, the words of a command line (`ablations.plan.wanted`).
         published: see `ablations.source.data_source`.
 
     Raises:
         ConfigError, ReportError, DataError: naming file, key and fix.
     """
     scale, results = settings["scale"], Path(settings["results"])
-    names = list(wanted) if wanted else tables_for(())
-    source = data_source(settings.get("data"), scale, results, published, world_of(names))
+    names = list(wanted) if wanted else tables_for(targets)
+    photos, trained = settings.get("photos"), settings.get("photos_train", False)
+    source = data_source(settings.get("data"), scale, results, published, photos, trained, own_world(names))
     cache = plan_cache(results)
     tables, layouts, doubles = {}, {}, {}
     for table in names:
         layouts[table] = read_layout(table)
         layout = layouts[table]
+        if layout.only_with and not (source.photos and source.photos.trained):
+            if wanted or table in targets:
+                raise ConfigError(f"{layout.path}: this table is for photographs: add {ADDED}")
+            del layouts[table]
+            continue
         generated, at_paper = (
             sweep_rows(layout.path, layout.sweeps, layout.baseline or "", results / "sweeps" / at / table, at, cache)
             for at in (scale, "paper")
@@ -311,67 +344,6 @@ def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = 
         wanted_peers=list(settings.get("peers", [])),
         replicates=replicate_seeds(settings.get("replicates"), seeds, layouts, scale),
     )
-
-
-def tables_for(targets: Collection[str]) -> list[str]:
-    """The tables to plan for targets of the workflow: all but those that are made alone, or some of these that targets name.
-
-    Args:
-        targets: words of a command line, such as table_VI or results/tables/cyrillic.md.
-    """
-    alone = [table for table in table_names() if read_layout(table).alone]
-    stems = [Path(target).stem for target in targets]
-    named = [table for table in alone if any(stem == table or stem.endswith(f"_{table}") for stem in stems)]
-    common = [table for table in table_names() if table not in alone]
-    whole = not named or any(target in stems for target in WHOLE)
-    return named + [table for table in common if whole or table in stems]
-
-
-def world_of(tables: Sequence[str]) -> str:
-    """The gin file of the one rendered world that tables are made on.
-
-    Raises:
-        ConfigError: there is no such table, or they are of different worlds.
-    """
-    for table in tables:
-        if not (TABLES / table / "table.yaml").is_file():
-            raise ConfigError(f"no table {table!r}: there are {', '.join(table_names())}")
-        refuse_name(table)
-    worlds = {read_layout(table).world or WORLD: table for table in reversed(tables)}
-    if len(worlds) > 1:
-        raise ConfigError(f"tables {', '.join(worlds.values())} are of different words: ask for one of them at a time")
-    return next(iter(worlds), WORLD)
-
-
-def usual_seeds(targets: Collection[str]) -> list[int]:
-    """The seeds of every row where the configuration names none."""
-    return [0, 1, 2] if set(targets) & set(WHOLE) else [0]
-
-
-def replicate_seeds(wanted: int | str | None, seeds: list[int], layouts: dict[str, Layout], scale: str) -> list[int]:
-    """The seeds of a baseline that is trained `wanted` times: those of all rows, then the smallest others, sorted.
-
-    None wants MICRO_REPLICATES at micro scale where rows have one seed, and no others elsewhere; so does 1 everywhere.
-
-    Raises:
-        ConfigError: they would be no more than the seeds of all rows, or no table has a baseline.
-    """
-    with_baseline = any(layout.baseline for layout in layouts.values())
-    if wanted is None:
-        wanted = MICRO_REPLICATES if scale == "micro" and len(seeds) == 1 and with_baseline else 1
-    where, count = TABLES / "workflow.yaml", int(wanted)
-    if count == 1:
-        return []
-    if count <= len(seeds):
-        raise ConfigError(
-            f"{where}: replicates is {count}, which adds nothing to the {len(seeds)} of seeds; give {len(seeds) + 1} or more, "
-            "or 1"
-        )
-    if not with_baseline:
-        path = next(iter(layouts.values())).path
-        raise ConfigError(f"{where}: replicates is {count}, but {path} has no 'baseline' to train again; name one there")
-    others = (seed for seed in range(count) if seed not in seeds)
-    return sorted([*seeds, *islice(others, count - len(seeds))])
 
 
 def plan_cache(results: Path) -> PlanCache:

@@ -15,14 +15,18 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m ablations.plan",
         description="Print what tables would train, before anything starts: rows, the runs they share, what exists already, "
         "and what the rest costs.",
-        epilog="At paper scale hours come from the model's own operations; at micro and smoke scale models are too small "
-        "for that, so hours need --probe (or --device, to have the formula nevertheless).",
+        epilog="At paper and small scale hours come from the model's own operations; at micro and smoke scale models are too "
+        "small for that, so hours need --probe (or --device, to have the formula nevertheless).",
     )
     parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"some of {', '.join(table_names())} (default: all)")
     parser.add_argument("--all", action="store_true", help="all tables (the default)")
     add_scale(parser, None, "the workflow's")
-    parser.add_argument("--data", help="folder of real LMDBs (default: the workflow's, or the rendered micro world; "
+    parser.add_argument("--data", help="folder of real LMDBs (default: the workflow's, or the scale's rendered world; "
                         "paper scale without it counts with the sizes the paper prints)")  # fmt: skip
+    about = "folder of real test sets shown beside rendered words (default: the workflow's)"
+    parser.add_argument("--photos", metavar="DIR", help=about)
+    about = "its training words are a training set too, and there is a table of them"
+    parser.add_argument("--photos-train", action="store_true", help=about)
     parser.add_argument("--results", help="folder of results (default: the workflow's)")
     parser.add_argument("--replicates", type=int, metavar="N",
                         help="train the baseline of each table with N seeds (default: the workflow's)")  # fmt: skip

@@ -21,7 +21,7 @@ if PLAN.rendered:
         params:
             data=PLAN.data,
         message:
-            "render the micro world's training set {wildcards.set}"
+            f"render the {PLAN.data_name}: training set {{wildcards.set}}"
         shell:
             "python -m core.data.micro {input:q} {params.data:q} --parts train/{wildcards.set:q} --workers {threads}"
             " > {log:q} 2>&1"
@@ -40,14 +40,14 @@ if PLAN.rendered:
         params:
             data=PLAN.data,
         message:
-            "render the micro world's benchmarks"
+            f"render the {PLAN.data_name}: benchmarks"
         shell:
             "python -m core.data.micro {input:q} {params.data:q} --parts val test --workers {threads} > {log:q} 2>&1"
 
 
 rule micro_towers:
     input:
-        expand(f"{PLAN.results}/towers/{{towers}}.safetensors", towers=planning.MICRO_TOWERS),
+        expand(f"{PLAN.results}/towers/{{towers}}.safetensors", towers=planning.TOWERS),
 
 
 rule pretrain:
@@ -64,6 +64,31 @@ rule pretrain:
         "pretrain the micro towers {wildcards.towers} (25 to 45 minutes on a core; ablations/micro/ has them already)"
     shell:
         "python -m core.pretrain {input:q} {output:q} --threads {threads} > {log:q} 2>&1"
+
+
+rule small_towers:
+    input:
+        expand(f"{CHECKOUT}ablations/small/{{towers}}.safetensors", towers=planning.TOWERS),
+
+
+rule towers:
+    input:
+        ancient(f"{CHECKOUT}ablations/{{world}}/{{towers}}.gin"),
+    output:
+        f"{CHECKOUT}ablations/{{world}}/{{towers}}.safetensors",
+    log:
+        f"{PLAN.results}/logs/pretrain-{{world}}-{{towers}}.log",
+    priority: 2  # all cores at once, which trainings would never leave free
+    conda:
+        "../environment.yaml"
+    threads: workflow.cores
+    resources:
+        gpu=1,
+        gpu_share=config["gpu_share"],
+    message:
+        "pretrain the {wildcards.world} towers {wildcards.towers}, once (python -m ablations.plan says how long; {log})"
+    shell:
+        f"{LEASE} core.pretrain {{input:q}} {{output:q}} --threads {{threads}} > {{log:q}} 2>&1"
 
 
 rule doctor:

@@ -27,7 +27,7 @@ rule evaluate:
     shell:
         f"{TOGETHER} core.evaluate"
         " {input.model:q} {input.gin:q}"
-        f" --data {ROOT}"
+        f" --data {TESTED}"
         " --update --threads {threads} > {log:q} 2>&1"
 
 
@@ -78,5 +78,5 @@ rule peer:
         "read every benchmark with {wildcards.peer}, an outside reader ({log})"
     shell:
         "python -m core.peers {wildcards.peer:q}"
-        f" --data {ROOT}"
+        f" --data {TESTED}"
         " --out {params.out:q} --state {params.state:q} --threads {threads} > {log:q} 2>&1"

@@ -3,7 +3,8 @@
 
 rule zero_shot:
     input:
-        ancient(f"{CHECKOUT}ablations/figures/zero_shot.gin"),
+        gin=ancient(f"{CHECKOUT}ablations/figures/zero_shot.gin"),
+        towers=ancient(PLAN.baseline_towers(CHECKOUT)),
     output:
         directory(f"{PLAN.results}/maps/{PLAN.scale}/figure_1"),
     log:
@@ -20,12 +21,13 @@ rule zero_shot:
         "classify a picture with a word sticker on it"
     shell:
         f"{LEASE} core.figures.zero_shot"
-        " {input:q} --out {output:q} --scale {params.scale:q} --threads {threads} > {log:q} 2>&1"
+        " {input.gin:q} --out {output:q} --scale {params.scale:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule attention:
     input:
         gin=ancient(f"{CHECKOUT}ablations/figures/attention.gin"),
+        towers=ancient(PLAN.baseline_towers(CHECKOUT)),
         data=ancient(TESTS),
     output:
         directory(f"{PLAN.results}/maps/{PLAN.tested}/figure_2"),

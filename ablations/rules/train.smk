@@ -6,6 +6,7 @@ rule train:
         gin=ancient(f"{PLAN.results}/runs/{{run}}/train.gin"),
         data=lambda wildcards: ancient(PLAN.trained_on(wildcards.run)),
         start=lambda wildcards: ancient(PLAN.start_of(wildcards.run, wildcards.seed)),
+        towers=lambda wildcards: ancient(PLAN.towers_of(wildcards.run, CHECKOUT)),
     output:
         f"{RUN}/model.safetensors",
         f"{RUN}/model.json",
@@ -39,6 +40,7 @@ rule trial:
     input:
         gin=ancient(f"{PLAN.searches}/{{run}}/train.gin"),
         data=lambda wildcards: ancient(SEARCH.data),
+        towers=lambda wildcards: ancient(SEARCH.towers(CHECKOUT)),
     output:
         touch(f"{PLAN.searches}/{{run}}/seed{{seed}}/trial.done"),
     log:

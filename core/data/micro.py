@@ -1,4 +1,4 @@
-"""The embedded micro world: rendered words in the LMDB layout that real data comes in.
+"""Rendered worlds, micro's and small's: words in the LMDB layout that real data comes in.
 
     python -m core.data.micro ablations/micro/world.gin results/data/micro
     python -m core.data.micro ablations/micro/world.gin results/data/micro --parts train/more
@@ -12,6 +12,7 @@ them; labels/cleaned/<family>.csv has them right (section V-G).
 import argparse
 import csv
 import io
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -29,8 +30,10 @@ from core.data.lmdb import write_lmdb
 from core.data.render.drawing import numbered
 from core.data.render.family import Family
 from core.data.render.fonts import font_digest, missing_letters
-from core.data.render.lexicon import LONGEST, lexicon, split_unseen
+from core.data.render.lexicon import LONGEST, WordList, lexicon, split_unseen
 from core.data.render.page import Page
+from core.data.render.scene import SCENES
+from core.data.render.texts import TEXTS, Texts
 from core.data.render.word import RENDERER, render, written
 from core.errors import DataError, UserError, user_errors
 from core.files import atomic_folder, in_repository, lines_digest
@@ -43,10 +46,11 @@ STAGES = {"train": 0, "val": 1, "test": 2, "pretrain": 3, "more": 4, "synth": 5,
 
 @dataclass(frozen=True)
 class World:
-    """Sizes, words and looks of the micro world.
+    """Sizes, words and looks of a rendered world.
 
     Args:
         families: one benchmark each; their order decides which random numbers they draw; one is named REGULAR.
+        texts: what is shown besides words of the lexicon; None: what families make of those.
         page: image size and fonts of all words.
         synthetic: the family of train/synth, no benchmark; None takes the regular one.
         synthetic_page: image size and fonts of its words; None takes `page`.
@@ -79,6 +83,7 @@ class World:
     test: int
     seed: int
     families: tuple[Family, ...]
+    texts: Texts | None
     page: Page
     synthetic: Family | None
     synthetic_page: Page | None
@@ -100,7 +105,7 @@ class World:
         """The families' names, which are the benchmarks' too."""
         return tuple(family.name for family in self.families)
 
-    def words(self) -> tuple[list[str], list[str]]:
+    def words(self) -> tuple[WordList, WordList]:
         """(words that training may show, words kept for testing).
 
         Raises:
@@ -127,16 +132,16 @@ class World:
             if missing := missing_letters(font, letters):
                 raise DataError(f"{source}: {font} cannot draw {' '.join(missing[:20])}; take the font out of Page.fonts")
 
-    def choose(self, words: list[str], family: Family | None, rng: np.random.Generator) -> tuple[str, Family]:
-        """One of the words as it is written, and what will happen to it; without a family, one of the training mixture."""
-        word = words[rng.integers(len(words))]
+    def choose(self, words: WordList, family: Family | None, rng: np.random.Generator) -> tuple[str, Family]:
+        """A text as it is written, and what will happen to it; without a family, one of the training mixture."""
+        word = self.texts.draw(words, rng) if self.texts else words[rng.integers(len(words))]
         if family is None:
             regular = rng.random() < self.regular
             trained = [family for family in self.families if family.trained]
             family = self.families[self.names.index(REGULAR)] if regular else trained[rng.integers(len(trained))]
         return written(word, family, rng), family.bent(self.distortion)
 
-    def draw(self, stage: str, family: str | None, index: int, words: list[str]) -> tuple[Image.Image, str]:
+    def draw(self, stage: str, family: str | None, index: int, words: WordList) -> tuple[Image.Image, str]:
         """The image and label number `index` of a stage, the same in any process.
 
         Args:
@@ -152,7 +157,7 @@ class World:
         label, look = self.choose(words, look, rng)
         return render(label, look, page, rng), label
 
-    def draw_png(self, stage: str, family: str | None, index: int, words: list[str]) -> tuple[bytes, str]:
+    def draw_png(self, stage: str, family: str | None, index: int, words: WordList) -> tuple[bytes, str]:
         """`draw`, as the bytes of a PNG."""
         image, label = self.draw(stage, family, index, words)
         png = io.BytesIO()
@@ -178,19 +183,25 @@ class World:
         lines = [f"fonts {' '.join(map(font_digest, self.page.fonts))}"]
         if self.synthetic_page:
             lines.append(f"synthetic fonts {' '.join(map(font_digest, self.synthetic_page.fonts))}")
-        return "\n".join([*lines, f"words {' '.join(map(lines_digest, self.words()))}", f"renderer {RENDERER}"])
+        lines += [f"words {' '.join(map(lines_digest, self.words()))}", f"renderer {RENDERER}"]
+        if any(family.scenic or family.compression for family in self.families):
+            lines.append(f"scenes {SCENES}")
+        return "\n".join([*lines, f"texts {TEXTS}"] if self.texts else lines)
 
 
-def render_world(world: World, out: Path, workers: int, parts: Sequence[str] = PARTS) -> None:
+def render_world(world: World, out: Path, workers: int, parts: Sequence[str] = PARTS) -> int:
     """Write train/<set>, val/, test/<family> and labels/ below `out`; each appears when all of it is there.
+
+    Returns the number of images.
 
     Args:
         parts: some of PARTS; their images do not depend on which.
     """
-    train_words, unseen = world.words()
+    (train_words, unseen), images = world.words(), 0
     for part in parts:
         if part == "test":
-            render_tests(world, out, train_words + unseen, workers)
+            images += world.test * len(world.families)
+            render_tests(world, out, WordList([*train_words, *unseen]), workers)
             continue
         stage, family, count = {
             "train/real": ("train", None, world.train),
@@ -198,12 +209,14 @@ def render_world(world: World, out: Path, workers: int, parts: Sequence[str] = P
             "train/synth": ("synth", REGULAR, world.synth),
             "val": ("val", None, world.val),
         }[part]
+        images += count
         with atomic_folder(out / part) as folder:
             lmdb = folder / "micro" if part == "val" else folder
             write_lmdb(lmdb, drawn(world, stage, family, train_words, count, workers, part))
+    return images
 
 
-def render_tests(world: World, out: Path, words: list[str], workers: int) -> None:
+def render_tests(world: World, out: Path, words: WordList, workers: int) -> None:
     """Every family's benchmark, and the labels without its mistakes."""
     with atomic_folder(out / "labels") as labels, atomic_folder(out / "test") as tests:
         for family in world.names:
@@ -214,7 +227,7 @@ def render_tests(world: World, out: Path, words: list[str], workers: int) -> Non
 
 
 def drawn(
-    world: World, stage: str, family: str | None, words: list[str], count: int, workers: int, name: str
+    world: World, stage: str, family: str | None, words: WordList, count: int, workers: int, name: str
 ) -> Iterator[tuple[bytes, str]]:
     """Images 0, ..., count - 1 of a stage as they are made, with a bar of this name."""
     return track(numbered(partial(world.draw_png, stage, family, words=words), count, workers), name, total=count)
@@ -231,15 +244,22 @@ def write_labels(path: Path, words: list[str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m core.data.micro", description="Render the micro world as LMDBs (train/, val/, test/<family>/)."
+        prog="python -m core.data.micro", description="Render a world as LMDBs (train/, val/, test/<family>/)."
     )
-    parser.add_argument("world", help="gin file that binds micro.World, e.g. ablations/micro/world.gin")
+    parser.add_argument("world", help="gin file that binds micro.World: ablations/micro/world.gin or ablations/small/world.gin")
     parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to render (default: everything)")
     add_workers(parser)
     arguments = parser.parse_args()
     with user_errors():
-        render_world(config.build(World, arguments.world), arguments.out, arguments.workers, arguments.parts)
+        world = config.build(World, arguments.world)
+        start = time.monotonic()
+        images = render_world(world, arguments.out, arguments.workers, arguments.parts)
+        seconds = time.monotonic() - start
+        print(
+            f"{images:,} images in {len(world.page.fonts)} fonts, {images / seconds:.0f} a second by {arguments.workers} "
+            f"processes: {images / seconds / arguments.workers:.0f} a second and process"
+        )
 
 
 if __name__ == "__main__":

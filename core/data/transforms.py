@@ -38,11 +38,12 @@ class ToTensor:
         height, width = self.image_size
         return as_pixels(image.resize((width, height), Image.Resampling.BICUBIC))
 
-    def batch(self, pixels: np.ndarray) -> Tensor:
-        """Grey images B H W (uint8) of the right size, to normalised B 3 H W."""
-        grey = torch.from_numpy(pixels).float()[:, None] / 255
-        mean, std = (torch.tensor(values)[:, None, None] for values in NORMALISATIONS[self.normalisation])
-        return (grey - mean) / std
+    def batch(self, pixels: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+        """Grey images B H W or RGB ones B H W 3 (uint8) of the right size, to normalised B 3 H W on `device`."""
+        whole = torch.from_numpy(pixels).to(device).float() / 255
+        levels = whole[:, None] if whole.dim() == 3 else whole.permute(0, 3, 1, 2)
+        mean, std = (torch.tensor(values, device=device)[:, None, None] for values in NORMALISATIONS[self.normalisation])
+        return (levels - mean) / std
 
 
 def as_pixels(image: Image.Image) -> Tensor:

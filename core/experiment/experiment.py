@@ -14,8 +14,9 @@ from core.errors import ConfigError, UserError
 from core.experiment.identity import training_identity
 from core.experiment.optim import Optimisation
 from core.experiment.protocol import Protocol
-from core.files import files_digest, in_repository
+from core.files import in_repository
 from core.model.clip4str import CLIP4STR
+from core.weights.made import weights_digest
 from core.weights.start import KINDS, ROW, Start, start_file
 
 CHARSETS = ("CLIP4STR.charset", "CLIP4STR.caption_charset", "Protocol.scoring_charset")  # arguments that name a file of one
@@ -91,7 +92,7 @@ class Loaded:
     def starting_from(self, trained: str) -> "Loaded":
         """The same with a trained model in place of START, which may name the row that trains it."""
         named = [*self.named, start_file(trained)]
-        return replace(self, experiment=replace(self.experiment, start=trained), named=named, files=files_digest(named))
+        return replace(self, experiment=replace(self.experiment, start=trained), named=named, files=weights_digest(named))
 
     def check_start(self, planned: bool = False) -> None:
         """Read the START, if there is one, and compare it with the model.
@@ -165,4 +166,4 @@ def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -
     named = [str(model.towers.arch), str(model.towers.weights)]
     if experiment.start is not None and not experiment.start.endswith(ROW):
         named.append(start_file(experiment.start))
-    return Loaded(experiment, protocol, training, config.operative(), named, files_digest(named), model, scale)
+    return Loaded(experiment, protocol, training, config.operative(), named, weights_digest(named), model, scale)

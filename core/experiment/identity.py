@@ -37,6 +37,8 @@ CAME_LATER = {
     "core.model.timm_tower.TimmTower.sizes": None,
     "core.data.micro.World.synthetic": None,
     "core.data.micro.World.synthetic_page": None,
+    "core.data.micro.World.texts": None,
+    "core.data.render.page.Page.oversampling": 1,
     "core.data.render.family.Family.trained": True,
     "core.data.render.family.Family.upper": 0.0,
     "core.data.render.family.Family.capitalised": 0.0,
@@ -46,6 +48,11 @@ CAME_LATER = {
     "core.data.render.family.Family.least_arc": 0.5,
     "core.data.render.family.Family.patches": 0,
     "core.data.render.family.Family.least_patches": 0.5,
+    "core.data.render.family.Family.colour": 0.0,
+    "core.data.render.family.Family.texture": 0.0,
+    "core.data.render.family.Family.outline": 0.0,
+    "core.data.render.family.Family.shade": 0.0,
+    "core.data.render.family.Family.compression": 0.0,
 }
 
 

@@ -1,1 +1,1 @@
-"""Pretrain the micro world's towers (`python -m core.pretrain`): words with captions, or pictures with classes."""
+"""Pretrain a rendered world's towers (`python -m core.pretrain`): words with captions, or pictures with classes."""

@@ -1,4 +1,4 @@
-"""Pretrain the micro world's towers: on words and captions, or on pictures with classes.
+"""Pretrain a rendered world's towers, on a GPU if there is one: on words and captions, or on pictures with classes.
 
 python -m core.pretrain ablations/micro/clip.gin ablations/micro/clip.safetensors
 
@@ -19,8 +19,9 @@ from core.errors import user_errors
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m core.pretrain",
-        description="Pretrain towers of the micro world. On one core with bfloat16, contrastive ones take 35 to 45 minutes, "
-        "classification ones 25 to 30; without bfloat16 about three times as long.",
+        description="Pretrain towers of a rendered world. On one core with bfloat16, micro's contrastive ones take 35 to 45 "
+        "minutes, its classification ones 25 to 30; without bfloat16 about three times as long. What those of small scale take "
+        "is estimated by python -m ablations.plan --scale small.",
     )
     parser.add_argument("plan", help="gin file that binds pretrain.Pretraining, e.g. ablations/micro/clip.gin")
     parser.add_argument("out", type=Path, help="weights file to write (.safetensors)")
@@ -35,8 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import torch
 
     from core import config
+    from core.files import in_repository
     from core.pretrain.pretraining import Pretraining, pretrain
     from core.train.state import Interrupted
+    from core.weights.made import recipe_digest
 
     with user_errors():
         threads = options.threads or os.cpu_count() or 1
@@ -46,7 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         identity = config.digest(config.values_of(config.operative()))
         try:
             accuracy = pretrain(
-                plan, options.out, threads, save_every=options.save_every, keep_every=options.keep_every, identity=identity
+                plan,
+                options.out,
+                threads,
+                save_every=options.save_every,
+                keep_every=options.keep_every,
+                identity=identity,
+                recipe=recipe_digest(in_repository(options.plan), tuple(options.set)),
             )
         except Interrupted as stop:
             print(stop, file=sys.stderr)

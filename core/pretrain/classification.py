@@ -37,7 +37,7 @@ class Classification:
         targets = logits.new_tensor(classes).long()
         return F.cross_entropy(logits, targets), (logits.argmax(1) == targets).float().mean().item()
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, metadata: dict[str, str] | None) -> None:
         """The tower alone, in half precision; the classifier is not kept."""
         tensors = self.tower.visual.state_dict(prefix="visual.")
-        save_file({name: tensor.half().contiguous() for name, tensor in tensors.items()}, path)
+        save_file({name: tensor.half().contiguous() for name, tensor in tensors.items()}, path, metadata)

@@ -14,7 +14,7 @@ from open_clip.loss import ClipLoss
 from torch import Tensor
 
 from core.data.micro import World
-from core.data.render.lexicon import lexicon
+from core.data.render.lexicon import WordList, lexicon
 from core.errors import UserError
 from core.model.captions import CaptionTokenizer
 from core.model.memory import text_tokens
@@ -40,7 +40,7 @@ class Contrastive:
         self.network, self.spelled = towers, spelled
         unseen = set(world.words()[1])
         known = lexicon(lexicon_size, world.min_letters, world.max_letters)
-        self.words = [word for word in known if word not in unseen]
+        self.words = WordList(word for word in known if word not in unseen)
         self.draw = partial(world.draw, "pretrain", None, words=self.words)
         self.image_size = towers.image_size
         self.tokenize = CaptionTokenizer(towers.context_length)
@@ -69,16 +69,16 @@ class Contrastive:
         with torch.no_grad():
             clip.logit_scale.clamp_(0, LARGEST_SCALE)
         captions = [" ".join(word) if rng.random() < self.spelled else word for word in map(str.lower, words)]
-        ids = self.tokenize(captions)
+        ids = self.tokenize(captions).to(images.device)
         self.network.trained_rows[ids.unique()] = True
         images, texts = self.network.encode_image(images)[:, 0], text_tokens(self.network, ids)
         with torch.autocast(images.device.type, enabled=False):  # logits of up to 100 have no place after the point in bfloat16
             image_features = F.normalize(images.float(), dim=-1)
-            text_features = F.normalize(texts[torch.arange(len(ids)), ids.argmax(1)].float(), dim=-1)
+            text_features = F.normalize(texts[torch.arange(len(ids), device=ids.device), ids.argmax(1)].float(), dim=-1)
             loss = self.contrast(image_features, text_features, clip.logit_scale.exp())
         best = (image_features @ text_features.T).argmax(1)
-        return loss, (best == torch.arange(len(best))).float().mean().item()
+        return loss, (best == torch.arange(len(best), device=best.device)).float().mean().item()
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, metadata: dict[str, str] | None) -> None:
         """Both towers, without the token embeddings that no caption used."""
-        save_sparse(self.network.clip, self.network.trained_rows.nonzero()[:, 0], path)
+        save_sparse(self.network.clip, self.network.trained_rows.nonzero()[:, 0], path, metadata)

@@ -1,4 +1,4 @@
-"""The training loop for pretraining the micro world's towers, whatever the task (`python -m core.pretrain`)."""
+"""The training loop for pretraining a rendered world's towers, whatever the task (`python -m core.pretrain`)."""
 
 import json
 import math
@@ -19,8 +19,10 @@ from torch import Tensor, nn
 
 from core.data.transforms import ToTensor
 from core.files import append_json, atomic_file
+from core.runtime.compute import pick_device
 from core.runtime.precision import autocast, fit_for
 from core.train.state import Interrupted, Stopper, drop_after, resume, run_lock, save_state
+from core.weights.made import RECIPE
 
 LOG_EVERY = 20  # steps
 
@@ -38,7 +40,7 @@ class Task(Protocol):
     def loss(self, images: Tensor, labels: list, rng: np.random.Generator) -> tuple[Tensor, float]:
         """The loss in float32, and an accuracy to watch; called under the autocast of the configured precision."""
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, metadata: dict[str, str] | None) -> None:
         """Write what the study uses of the network."""
 
 
@@ -49,7 +51,7 @@ class Pretraining:
     Args:
         images: rendered once; `steps` of `batch` pass over them.
         normalisation: normalisation of the images.
-        precision: "no" (float32) or "bf16", which is float32 where the processor has no instructions for it.
+        precision: "no" (float32) or "bf16", which is float32 where the device has no instructions for it.
     """
 
     task: Task
@@ -74,17 +76,27 @@ def draw_small(draw: Callable, image_size: tuple[int, int], index: int) -> tuple
 
 
 def render_all(plan: Pretraining, workers: int) -> tuple[np.ndarray, list]:
-    """Grey images N H W (uint8) and their labels."""
+    """Images N H W, or N H W 3 in colour (uint8), and their labels."""
     draw = partial(draw_small, plan.task.draw, plan.task.image_size)
-    draw(0)  # here, so that the processes inherit what the first image has to look for: words, fonts, fractals
+    first, _ = draw(0)  # here, so that the processes inherit what the first image has to look for: words, fonts, fractals
+    images, labels = np.empty((plan.images, *first.shape), np.uint8), []
     with get_context("fork").Pool(workers) as pool:
         drawn = pool.imap(draw, range(plan.images), chunksize=256)
-        pairs = list(track(drawn, "rendering", total=plan.images))
-    return np.stack([pixels for pixels, _ in pairs]), [label for _, label in pairs]
+        for number, (pixels, label) in enumerate(track(drawn, "rendering", total=plan.images)):
+            images[number] = pixels
+            labels.append(label)
+    return images, labels
 
 
 def pretrain(
-    plan: Pretraining, out: Path, workers: int, *, save_every: int = 500, keep_every: int = 0, identity: str = ""
+    plan: Pretraining,
+    out: Path,
+    workers: int,
+    *,
+    save_every: int = 500,
+    keep_every: int = 0,
+    identity: str = "",
+    recipe: str = "",
 ) -> float:
     """Train the network and write it; returns the mean accuracy over the last tenth of the steps.
 
@@ -96,17 +108,21 @@ def pretrain(
         save_every: steps between states.
         keep_every: steps between copies of the network as it is then; 0 keeps none.
         identity: identity of the configuration; a state with another one is refused.
+        recipe: digest of the recipe (`core.weights.made`), which identifies the file; without one its content does.
 
     Raises:
         Interrupted: a signal asked to stop, and the state is saved.
         UserError: the state there is of another configuration, or damaged.
     """
-    folder, precision = out.with_suffix(".pretraining"), fit_for("cpu", plan.precision)
+    folder, device = out.with_suffix(".pretraining"), pick_device()
+    precision, metadata = fit_for(device, plan.precision), {RECIPE: recipe} if recipe else None
+    if precision == "fp16":  # needs a scaled loss, which is not worth it for towers this small
+        precision = "no"
     folder.mkdir(parents=True, exist_ok=True)
     belongs_to, log = {"configuration": identity, "precision": precision}, folder / "metrics.jsonl"
     with run_lock(folder):
         images = render_all(plan, workers)  # before signals are caught, by which its processes are ended
-        network = plan.task.network.train()
+        network = plan.task.network.train().to(device)
         optimiser = torch.optim.AdamW(
             network.parameters(), lr=plan.lr, betas=plan.betas, eps=1e-6, weight_decay=plan.weight_decay, fused=True
         )
@@ -114,13 +130,13 @@ def pretrain(
         done = resume(parts, folder, belongs_to)
         drop_after(log, done)
         with Stopper() as stopper:
-            for step in train(plan, done, images, optimiser, precision, folder, keep_every):
+            for step in train(plan, done, images, optimiser, precision, folder, keep_every, metadata):
                 if step < plan.steps and (stopper.asked() or step % save_every < LOG_EVERY):
                     save_state(parts, folder, step, belongs_to)
                     if stopper.asked():
                         raise Interrupted(stopper.asked(), step)
         with atomic_file(out) as partial_file:
-            plan.task.save(partial_file)
+            plan.task.save(partial_file, metadata)
         shutil.rmtree(folder / "state", ignore_errors=True)
     entries = map(json.loads, log.read_text().splitlines())
     return float(np.mean([entry["accuracy"] for entry in entries if entry["step"] > 0.9 * plan.steps]))
@@ -134,6 +150,7 @@ def train(
     precision: str,
     folder: Path,
     keep_every: int,
+    metadata: dict[str, str] | None,
 ) -> Iterator[int]:
     """All steps after `done`; yields a step's number after each line of the log.
 
@@ -146,7 +163,7 @@ def train(
             since.append(train_step(plan, step, *data, optimiser, precision))
             if keep_every and step % keep_every == 0:
                 with atomic_file(folder / f"step-{step:06d}.safetensors") as copy:
-                    plan.task.save(copy)
+                    plan.task.save(copy, metadata)
             if step % LOG_EVERY and step < plan.steps:
                 continue
             (loss, accuracy), seconds = np.mean(since, axis=0).tolist(), time.monotonic() - began
@@ -170,8 +187,9 @@ def train_step(
     """
     rng = np.random.default_rng([plan.seed, step])
     chosen = plan.task.choose(labels, plan.batch, rng)
-    pixels = ToTensor(plan.task.image_size, plan.normalisation).batch(images[chosen])
-    with autocast("cpu", precision):
+    device = next(plan.task.network.parameters()).device
+    pixels = ToTensor(plan.task.image_size, plan.normalisation).batch(images[chosen], device)
+    with autocast(device, precision):
         loss, accuracy = plan.task.loss(pixels, [labels[i] for i in chosen], rng)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()

@@ -58,7 +58,10 @@ def find_clip(arch: str, weights: str) -> Path:
 
 def existing(path: Path, written: str) -> Path:
     if not path.is_file():
-        raise UserError(f"weights file {written} does not exist (paths count from the repository root)")
+        recipe = Path(written).with_suffix(".gin")
+        made = in_repository(str(recipe)).is_file()
+        fix = f"; make it: python -m core.pretrain {recipe} {written}" if made else " (paths count from the repository root)"
+        raise UserError(f"weights file {written} does not exist{fix}")
     return path
 
 
@@ -134,12 +137,16 @@ def fill_rows(embedding: Tensor, rows: Tensor, kept: Tensor, path: Path) -> Tens
     return whole
 
 
-def save_sparse(clip: nn.Module, rows: Tensor, path: Path) -> None:
-    """Write the towers in half precision with only the given rows of the token embedding (the trained ones)."""
+def save_sparse(clip: nn.Module, rows: Tensor, path: Path, metadata: dict[str, str] | None) -> None:
+    """Write the towers in half precision with only the given rows of the token embedding (the trained ones).
+
+    Args:
+        metadata: kept in the file.
+    """
     tensors = {name: tensor.half().contiguous() for name, tensor in clip.state_dict().items()}
     tensors["token_embedding.weight"] = tensors["token_embedding.weight"][rows].contiguous()
     tensors[ROWS] = rows.int()
-    save_file(tensors, path)
+    save_file(tensors, path, metadata)
 
 
 def resample(tensors: dict[str, Tensor], visual: nn.Module, trained_at: TrainedAt) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from reports.collect.predictions import read_predictions
 from reports.collect.runs import evaluation_folder, read_runs
-from reports.layout import RENDERED, Column, Layout, columns_of, read_layout
+from reports.layout import Column, Layout, columns_of, is_rendered, read_layout
 from reports.stats.compare import Comparison, comparison
 
 
@@ -58,7 +58,7 @@ class TableResults:
 
     @cached_property
     def columns(self) -> list[Column]:
-        return columns_of(self.layout, self.runs.data.iloc[0] == RENDERED, [])
+        return columns_of(self.layout, is_rendered(self.runs.data.iloc[0]), [])
 
     def lacking(self, row: str) -> str:
         """Why a row has no predictions; empty where it has."""

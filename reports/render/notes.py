@@ -12,7 +12,7 @@ from reports.collect.predictions import read_benchmarks
 from reports.collect.published import images_of
 from reports.collect.runs import precisions, reading_cost, reading_time, timing_file
 from reports.collect.stored import damaged
-from reports.layout import RENDERED
+from reports.layout import is_rendered
 from reports.table import CENTRES, Table
 
 TIMED = {  # conditions of a timing in reading_time.json, and how the note says them
@@ -65,7 +65,7 @@ def average(table: Table) -> str:
         if column.average:
             text.append(f"{column.name}: all images of {', '.join(column.benchmarks)} together")
             paper = f"the paper's {column.average}, {images_of(column.average):,} images"
-            text[-1] += f" ({paper})" if table.data != RENDERED else f" (for {paper})"
+            text[-1] += f" (for {paper})" if is_rendered(table.data) else f" ({paper})"
     if len(table.averaged) > 1:
         names = [*CENTRES]
         over = ", ".join(column.heading for column in table.averaged_columns)
@@ -281,4 +281,4 @@ def ordering(table: Table) -> str:
     text += "."
     if table.scale == "paper":
         return text
-    return text + " Compare micro results with the paper in ordering only, never cell by cell."
+    return text + f" Compare {table.scale} results with the paper in ordering only, never cell by cell."

@@ -33,7 +33,7 @@ def labels(folder):
 
 
 def test_the_words_are_part_of_the_world_and_their_file_is_not(tmp_path):
-    identity = rendered_world(world_file=WORLD)[1]
+    identity = rendered_world(path=WORLD)[1]
     words = (ROOT / "ablations/micro/cyrillic.txt").read_text()
     moved, other = tmp_path / "moved.txt", tmp_path / "other.txt"
     moved.write_text(words)
@@ -65,4 +65,4 @@ def test_a_table_on_a_world_of_its_own_is_planned_where_it_is_named(tmp_path):
     plan, other = planning.make(settings, ["cyrillic"]), planning.make(settings, ["table_VI"])
     assert plan.source.world_file == WORLD and plan.data != other.data and len(plan.rows) == 4
     with pytest.raises(ConfigError, match="table_VI.*cyrillic are of different words: ask for one of them at a time"):
-        planning.make(settings, planning.tables_for(["cyrillic", "table_VI"]))
+        planning.make(settings, targets=["cyrillic", "table_VI"])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ablations.plan import MICRO_TOWERS
+from ablations.plan import TOWERS
 from core import config
 from core.data.micro import World
 from core.data.render.fractals import Fractals, System, density, search
@@ -75,7 +75,7 @@ def test_fractals_that_cannot_be_drawn_are_refused(world, knob, value):
 
 
 def test_all_pretrainings_show_equally_many_images_to_one_architecture():
-    plans = {name: config.build(Pretraining, f"ablations/micro/{name}.gin") for name in MICRO_TOWERS}
+    plans = {name: config.build(Pretraining, f"ablations/micro/{name}.gin") for name in TOWERS}
     assert len({(plan.steps, plan.batch, plan.lr) for plan in plans.values()}) == 1
     (images,) = {plan.images for name, plan in plans.items() if name != "clip_more"}
     assert plans["clip_more"].images > 2 * images  # more of them is what it is about
@@ -135,7 +135,7 @@ def test_captions_are_lower_case_whatever_the_image_shows():
     assert [caption.replace(" ", "") for caption in seen] == [label.lower() for label in labels[:4]]
 
 
-@pytest.mark.parametrize("name", MICRO_TOWERS)
+@pytest.mark.parametrize("name", TOWERS)
 def test_a_short_pretraining_makes_a_file_that_loads(name, tmp_path):
     plan = short_plan(name)
     before = tower(plan).visual.conv1.weight.detach().clone()
@@ -147,7 +147,7 @@ def test_a_short_pretraining_makes_a_file_that_loads(name, tmp_path):
     torch.testing.assert_close(loaded.visual.conv1.weight, tower(plan).visual.conv1.weight, atol=1e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", MICRO_TOWERS)
+@pytest.mark.parametrize("name", TOWERS)
 def test_the_shipped_towers_are_whole(name):
     tensors = load_file(f"ablations/micro/{name}.safetensors")
     assert all(torch.isfinite(tensor.float()).all() for tensor in tensors.values())

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from ablations.plan import MICRO_TOWERS
+from ablations.plan import TOWERS
 from ablations.rows import row_files, table_names
 from core import config
 from core.choices import SCALES
@@ -27,11 +27,12 @@ def test_every_row_builds_at_every_scale(row, scale):
 
 
 def test_the_other_gin_files_build():
-    config.build(World, "ablations/micro/world.gin")
-    assert len({config.build(Pretraining, f"ablations/micro/{towers}.gin").steps for towers in MICRO_TOWERS}) == 1
+    for scale in ("micro", "small"):
+        config.build(World, config.world_of(scale))
+        assert len({config.build(Pretraining, f"ablations/{scale}/{towers}.gin").steps for towers in TOWERS}) == 1
 
 
-@pytest.mark.parametrize("scale", ["micro", "paper"])
+@pytest.mark.parametrize("scale", ["micro", "paper", "small"])
 def test_every_row_of_a_table_trains_or_reads_something_of_its_own(scale):
     for table in table_names():
         rows = {row.stem: load(row.relative_to(ROOT), scale) for row in row_files(read_layout(table))}
@@ -39,7 +40,7 @@ def test_every_row_of_a_table_trains_or_reads_something_of_its_own(scale):
         assert len(set(asked.values())) == len(asked), asked
 
 
-@pytest.mark.parametrize("scale", ["micro", "paper"])
+@pytest.mark.parametrize("scale", ["micro", "paper", "small"])
 def test_ways_of_decoding_train_nothing(scale):
     rows = {row.stem: load(row.relative_to(ROOT), scale) for row in row_files(read_layout("table_IX"))}
     baseline = load(BASELINE, scale)
@@ -105,7 +106,7 @@ def test_what_a_replaced_class_would_have_read_may_go_unread_but_not_in_the_row_
 
 
 def test_unknown_scale_and_missing_file():
-    with pytest.raises(ConfigError, match="scale 'huge': expected one of micro, paper, smoke"):
+    with pytest.raises(ConfigError, match="scale 'huge': expected one of micro, paper, small, smoke"):
         load(BASELINE, "huge")
     with pytest.raises(ConfigError, match="nowhere.gin: no such gin file"):
         load("ablations/nowhere.gin")
@@ -129,14 +130,33 @@ def test_lines_below_a_scale_in_brackets_count_at_that_scale(tmp_path):
     lines = ["[paper]", "DROPOUT = 0.2", "[micro]  # a comment", "DROPOUT = 0.3", "EPS = 1e-7", "[smoke]"]
     path = variant(tmp_path, *lines, "DROPOUT = 0.4")
     values = {scale: config.bindings_of(load(path, scale).operative) for scale in SCALES}
-    assert {scale: found["DROPOUT"] for scale, found in values.items()} == {"micro": 0.3, "paper": 0.2, "smoke": 0.4}
-    assert {scale: found["EPS"] for scale, found in values.items()} == {"micro": 1e-7, "paper": 1e-6, "smoke": 1e-7}
+    dropout = {"micro": 0.3, "paper": 0.2, "small": 0.1, "smoke": 0.4}
+    assert {scale: found["DROPOUT"] for scale, found in values.items()} == dropout
+    eps = {"micro": 1e-7, "paper": 1e-6, "small": 1e-6, "smoke": 1e-7}
+    assert {scale: found["EPS"] for scale, found in values.items()} == eps
     path.write_text(path.read_text() + "\nDROPOTU = 1\n")
     with pytest.raises(ConfigError, match="nothing reads DROPOTU"):
         load(path, "smoke")
     load(path, "paper")  # what is not read is not wrong either
-    with pytest.raises(ConfigError, match=r"\[huge\]: expected one of \[micro\], \[paper\], \[smoke\]"):
+    with pytest.raises(ConfigError, match=r"\[huge\]: expected one of \[micro\], \[paper\], \[small\], \[smoke\]"):
         load(variant(tmp_path, "[huge]", "DROPOUT = 0.4"), "paper")
+
+
+def test_a_section_may_be_of_several_scales(tmp_path):
+    """Smoke reads what micro reads, and a section of its own replaces it; elsewhere no section replaces another."""
+    path = variant(tmp_path, "[paper, small]", "DROPOUT = 0.2", "[ micro,small ]", "EPS = 1e-7", "[smoke]", "EPS = 1e-8")
+    found = {scale: config.bindings_of(load(path, scale).operative) for scale in SCALES}
+    values = {scale: (bindings["DROPOUT"], bindings["EPS"]) for scale, bindings in found.items()}
+    assert values == {"micro": (0.0, 1e-7), "paper": (0.2, 1e-6), "small": (0.2, 1e-7), "smoke": (0.0, 1e-8)}
+    path = variant(tmp_path, "[micro, small]", "EPS = 1e-7", "[small]", "EPS = 1e-8")
+    with pytest.raises(ConfigError, match=r"row.gin:3: EPS = 1e-07 has no effect, as .*row.gin:5 sets .*; keep one of them"):
+        load(path, "small")
+    load(path, "micro")
+    path = variant(tmp_path, "DROPOUT = 0.3", "[micro, small]", "DROPOUT = 0.4")
+    with pytest.raises(ConfigError, match=r"row.gin:2: DROPOUT .*; move the first below \[paper\]$"):
+        load(path, "small")
+    with pytest.raises(ConfigError, match=r"\[micro, huge\]: expected one of .*, or several as in \[micro, small\]"):
+        load(variant(tmp_path, "[micro, huge]", "DROPOUT = 0.4"), "paper")
 
 
 @pytest.mark.parametrize(

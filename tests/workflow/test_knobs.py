@@ -15,7 +15,7 @@ from tests.support.checkout import BASELINE
 ROWS = [(table, row.stem) for table in table_names() for row in row_files(read_layout(table))]
 
 
-@pytest.mark.parametrize("scale", ["micro", "paper"])
+@pytest.mark.parametrize("scale", ["micro", "paper", "small"])
 @pytest.mark.parametrize(("table", "row"), ROWS)
 def test_every_row_differs_from_its_baseline(table, row, scale):
     layout = read_layout(table)

@@ -108,7 +108,7 @@ def study(tmp_path, monkeypatch):
 
     def reader(gin, scale):
         read.append(gin)
-        return made_up((tmp_path / gin).read_text(), ["weights.bin"], row_config.files_digest(["weights.bin"]))
+        return made_up((tmp_path / gin).read_text(), ["weights.bin"], row_config.weights_digest(["weights.bin"]))
 
     def ask():
         cache = PlanCache(tmp_path / "kept.json", reader)

@@ -4,8 +4,6 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
@@ -14,8 +12,8 @@ import yaml
 from ablations import plan
 from core.errors import ConfigError
 from core.files import ROOT
+from tests.support.checkout import copied_checkout, jobs_of, snakemake
 
-PARTS = ("core", "ablations", "adapters", "reports", "Snakefile")
 KEPT_ROWS = ("image0-text6", "image12-text6", "image0-token")
 SETTINGS = {"scale": "smoke", "data": None, "seeds": [0], "results": "results", "threads": 1, "peers": []}
 
@@ -29,17 +27,8 @@ def ledger(title: str, table: str) -> dict:
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
     """A checkout with Table VI alone, of three rows, whose world is small."""
-    folder = tmp_path_factory.mktemp("checkout")
-    for part in PARTS:
-        source = ROOT / part
-        if source.is_dir():
-            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, folder / part)
+    folder = copied_checkout(tmp_path_factory.mktemp("checkout"), ("table_VI",))
     table = folder / "ablations" / "table_VI"
-    for other in folder.glob("ablations/*/table.yaml"):
-        if other.parent != table:
-            shutil.rmtree(other.parent)
     for row in table.glob("*.gin"):
         if row.stem not in KEPT_ROWS:
             row.unlink()
@@ -51,27 +40,7 @@ def copy(tmp_path_factory):
     lines = published.read_text().splitlines(keepends=True)
     published.write_text("".join(line for line in lines if line.split(",")[0] in ("row", *KEPT_ROWS)))
     (folder / "ablations" / "claims.yaml").write_text(yaml.safe_dump(ledger("What the paper claims", "table_VI")))
-    world = folder / "ablations" / "micro" / "world.gin"
-    text = world.read_text()
-    for name, count in (("train", 64), ("synth", 8), ("more", 8), ("val", 8), ("test", 12)):
-        text = re.sub(rf"World\.{name} = \d+", f"World.{name} = {count}", text)
-    world.write_text(text)
     return folder
-
-
-def snakemake(folder, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "snakemake", "-j2", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env=None,
-    )
-
-
-def jobs_of(output: str) -> dict[str, int]:
-    """The job counts Snakemake announces."""
-    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)}
 
 
 def test_a_results_folder_of_any_name_is_one_word_of_every_command(copy):

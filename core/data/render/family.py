@@ -28,6 +28,11 @@ class Family:
         patches: number of opaque patches, each of up to a third of the image's height and a tenth of its width.
         blur: Gaussian radius, pixels.
         noise: standard deviation, grey levels.
+        colour: how colourful ink and background are; 0 draws grey images.
+        texture: standard deviation of the background's texture at most, grey levels; the ink has half of it.
+        outline: share of the words with an outline or a cast shadow.
+        shade: share of the light that a shadow over part of the image takes.
+        compression: points of JPEG quality below 100 that are lost at most.
 
     Raises:
         ValueError: a value out of its range.
@@ -58,10 +63,15 @@ class Family:
     least_blur: float
     noise: float
     least_noise: float
+    colour: float
+    texture: float
+    outline: float
+    shade: float
+    compression: float
 
     def __post_init__(self):
-        shares = ("upper", "capitalised", "numbers", "signs", "occlusion", "opacity")
-        limits = {"contrast": (0, 127), "downscale": (1, 32), "arc": (0, 180), "patches": (0, 100)}
+        shares = ("upper", "capitalised", "numbers", "signs", "occlusion", "opacity", "colour", "outline", "shade")
+        limits = {"contrast": (0, 127), "downscale": (1, 32), "arc": (0, 180), "patches": (0, 100), "compression": (0, 95)}
         limits |= dict.fromkeys(shares, (0, 1))
         for field in fields(self)[2:]:
             low, high = limits.get(field.name, (0, 1) if field.name.startswith("least_") else (0, float("inf")))
@@ -70,6 +80,11 @@ class Family:
                 raise ValueError(f"Family.{field.name} = {value} of family {self.name!r}: it lies in [{low}, {high}]")
         if self.upper + self.capitalised > 1:
             raise ValueError(f"Family.upper + Family.capitalised of family {self.name!r}: more than all words")
+
+    @property
+    def scenic(self) -> bool:
+        """Whether its words have more around them than grey levels (`core.data.render.scene`)."""
+        return bool(self.colour or self.texture or self.outline or self.shade)
 
     def bent(self, distortion: float) -> "Family":
         """The same family with its geometry (perspective, curvature, arc, rotation) times `distortion`."""

@@ -15,7 +15,7 @@ SUFFIXES = (".otf", ".ttc", ".ttf")
 OTHER_SIGNS = {"cmss10.ttf": '"<>\\_{|}'}  # TeX's own encoding: at these code points it draws other signs
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def load_font(name: str, size: int) -> ImageFont.FreeTypeFont:
     """A font file by its path, or by file name where matplotlib ships it, at a size in pixels per em.
 

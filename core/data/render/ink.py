@@ -72,13 +72,15 @@ def turn(mask: Image.Image, angle: float) -> Image.Image:
 
 def project(mask: Image.Image, page: Page, strength: float, rng: np.random.Generator) -> Image.Image:
     """Stretch the ink over the whole page, its corners moved inwards from the margin at random (a homography)."""
+    width, height = page.width * page.oversampling, page.height * page.oversampling
     margin = rng.uniform(page.margin, page.margin + strength, size=(4, 2))
     inward = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) + inward * margin
-    target = corners * (page.width, page.height)
+    target = corners * (width, height)
     source = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * (mask.width, mask.height)
     coefficients = homography(target, source)
-    return mask.transform((page.width, page.height), Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR)
+    laid = mask.transform((width, height), Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR)
+    return laid if page.oversampling == 1 else laid.resize((page.width, page.height), Image.Resampling.BOX)
 
 
 def homography(source: np.ndarray, target: np.ndarray) -> list[float]:
@@ -126,6 +128,7 @@ def occlude(pixels: np.ndarray, share: float, opacity: float, rng: np.random.Gen
     """Paint a bar over part of the word, in place, as the WOST and HOST sets do (one grey level, full height).
 
     Args:
+        pixels: rows x columns, or rows x columns x 3 colours.
         share: share of the image's width that the bar covers.
     """
     width = max(2, round(share * pixels.shape[1]))
@@ -137,7 +140,7 @@ def occlude(pixels: np.ndarray, share: float, opacity: float, rng: np.random.Gen
 
 def cover(pixels: np.ndarray, count: int, rng: np.random.Generator) -> None:
     """Lay opaque patches over an image, in place, each of a grey level of its own, as leaves, wires and rails do."""
-    height, width = pixels.shape
+    height, width = pixels.shape[:2]
     for _ in range(count):
         high = max(2, round(height * rng.uniform(1 / 6, 1 / 3)))
         wide = max(2, round(width * rng.uniform(1 / 20, 1 / 10)))

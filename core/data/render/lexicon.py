@@ -5,7 +5,8 @@ The vocabulary ships inside open_clip, so the micro world needs no word list of 
 
 import gzip
 import unicodedata
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +19,18 @@ BPE_FILE = "bpe_simple_vocab_16e6.txt.gz"
 LONGEST = 25  # characters a label may have (section IV-A)
 RIGHT_TO_LEFT = {"R", "AL"}  # Unicode's bidirectional classes
 MERGES = 49152 - 256 - 2  # what CLIP's tokenizer keeps of the file: merges 1 .. 48,894
+
+
+class WordList(list):
+    """Words in an order of their own, those of each length at hand."""
+
+    @cached_property
+    def by_length(self) -> Mapping[int, list[str]]:
+        """The words of every length there is, in their order."""
+        groups: dict[int, list[str]] = {}
+        for word in self:
+            groups.setdefault(len(word), []).append(word)
+        return groups
 
 
 @lru_cache(maxsize=1)
@@ -50,12 +63,12 @@ def lexicon(size: int, min_letters: int, max_letters: int, source: Path | None =
     return words[:size]
 
 
-def split_unseen(words: list[str], fraction: float, seed: int) -> tuple[list[str], list[str]]:
+def split_unseen(words: list[str], fraction: float, seed: int) -> tuple[WordList, WordList]:
     """Split into (words training may use, words kept for testing), deterministic in `seed`."""
     order = np.random.default_rng([seed, len(words)]).permutation(len(words))
     unseen = set(order[: round(fraction * len(words))].tolist())
-    seen = [word for i, word in enumerate(words) if i not in unseen]
-    return seen, [words[i] for i in sorted(unseen)]
+    seen = WordList(word for i, word in enumerate(words) if i not in unseen)
+    return seen, WordList(words[i] for i in sorted(unseen))
 
 
 def read_words(path: Path) -> tuple[str, ...]:

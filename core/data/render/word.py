@@ -14,6 +14,7 @@ from core.data.render.family import Family
 from core.data.render.fonts import load_font
 from core.data.render.ink import arch, bend, cover, draw_mask, occlude, paint, paint_over, project, shrink, to_bytes, turn
 from core.data.render.page import Page
+from core.data.render.scene import compressed, paint_scene
 
 # The version of what no gin file says: the order of the steps and of their random draws, the formulas and filters behind
 # the values, CLIP's words taken for the lexicon, wrong labels. Raise it with every change (also of Pillow or numpy) after
@@ -49,7 +50,7 @@ def added(family: Family) -> str:
 
 
 def render(word: str, family: Family, page: Page, rng: np.random.Generator, backgrounds: Sequence[str] = ()) -> Image.Image:
-    """One grey image of `word`, page.height x page.width.
+    """One image of `word`, page.height x page.width: grey, or RGB where the family is scenic and there are no backgrounds.
 
     Args:
         word: printable, not empty.
@@ -63,6 +64,8 @@ def render(word: str, family: Family, page: Page, rng: np.random.Generator, back
     if backgrounds:
         behind = patch(backgrounds[rng.integers(len(backgrounds))], page, rng)
         pixels = paint_over(ink, behind, family.contrast, rng)
+    elif family.scenic:
+        pixels = paint_scene(ink, family, rng)
     else:
         pixels = paint(ink, family.contrast, family.gradient, rng)
     return photographed(pixels, family, rng)
@@ -84,7 +87,11 @@ def shaped(word: str, family: Family, page: Page, rng: np.random.Generator) -> I
 
 
 def photographed(pixels: np.ndarray, family: Family, rng: np.random.Generator) -> Image.Image:
-    """Grey levels, rows x columns (changed in place), as the family's camera sees them: hidden in part, blurred, noisy."""
+    """Pixels as the family's camera sees them: hidden in part, blurred, noisy.
+
+    Args:
+        pixels: rows x columns, or rows x columns x 3 colours; changed in place.
+    """
     if family.occlusion:
         occlude(pixels, family.occlusion * rng.uniform(family.least_occlusion, 1), family.opacity, rng)
     if family.patches:
@@ -94,4 +101,5 @@ def photographed(pixels: np.ndarray, family: Family, rng: np.random.Generator) -
         blurred = Image.fromarray(to_bytes(pixels)).filter(ImageFilter.GaussianBlur(radius))
         pixels = np.asarray(blurred, dtype=np.float32)
     pixels = pixels + rng.normal(0, family.noise * rng.uniform(family.least_noise, 1), pixels.shape)
-    return Image.fromarray(to_bytes(pixels))
+    image = Image.fromarray(to_bytes(pixels))
+    return compressed(image, family.compression, rng) if family.compression else image

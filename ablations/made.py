@@ -1,0 +1,78 @@
+"""What a plan makes before its first training: rendered sets and pretrained towers, and what they take."""
+
+from pathlib import Path
+
+from ablations.assumptions import Assumptions
+from ablations.plan import Plan
+from ablations.price import HOUR
+from ablations.row_config import PlanCache, Work
+from core.data.micro import PARTS
+from core.errors import ConfigError
+from core.files import in_repository
+from core.weights.made import recipe_beside, recipe_digest
+
+
+def made_first(plan: Plan, cache: PlanCache, assumptions: Assumptions, estimated: bool) -> list[str]:
+    """Lines about rendered sets and towers that are missing; empty where there are none.
+
+    Args:
+        estimated: whether hours are estimated by the formula.
+    """
+    return [*rendering(plan, assumptions), *(pretraining(plan, cache, assumptions) if estimated else ())]
+
+
+def rendering(plan: Plan, assumptions: Assumptions) -> list[str]:
+    """Processor hours of the rendered sets that are missing, as far as rows ask for them."""
+    if not plan.rendered:
+        return []
+    source, world = plan.source, Path(plan.source.world_file).parent.name
+    sets = {name for row in plan.rows for name in row.config.train_data if f"train/{name}" in PARTS}
+    images = sum(source.train_images([name]) for name in sets if not (source.root / "train" / name).is_dir())
+    if not (source.root / "test").is_dir():
+        images += source.world.val + source.world.test * len(source.world.families)
+    if not images:
+        return []
+    rate = assumptions.drawn_per_second[world]
+    return [
+        f"Rendering first: {images:,} images in {len(source.world.page.fonts)} fonts, {images / rate / HOUR:.1f} processor "
+        f"hours at {rate:g} images a second and core."
+    ]
+
+
+def pretraining(plan: Plan, cache: PlanCache, assumptions: Assumptions) -> list[str]:
+    """Device hours of the towers that are missing, and processor hours of their images."""
+    named = {name for row in plan.rows for name in plan.towers(row.config.named)}
+    missing = sorted(name for name in named if not in_repository(name).is_file())
+    lines, hours, images = [], 0.0, 0
+    for name in missing:
+        recipe = recipe_beside(in_repository(name))
+        work, drawn = cost_of(recipe, cache)
+        seconds = work / (assumptions.device.peak["bf16"] * assumptions.utilisation)
+        hours, images = hours + seconds / HOUR, images + drawn
+        lines.append(f"{Path(name).stem} {seconds / HOUR:.2g} h")
+    if not lines:
+        return []
+    rate = assumptions.drawn_per_second[Path(plan.source.world_file).parent.name]
+    return [
+        f"Towers first, once for all tables: {hours:.2g} h of {assumptions.device.name} by formula ({', '.join(lines)}), and "
+        f"{images / rate / HOUR:.1f} processor hours to draw their {images:,} images."
+    ]
+
+
+def cost_of(recipe: Path, cache: PlanCache) -> tuple[float, int]:
+    """Operations of a whole pretraining, and the images that it draws, counted now or taken from the cache.
+
+    Raises:
+        ConfigError: the gin file cannot be read.
+    """
+
+    def count() -> Work:
+        from ablations.blueprint import count_pretraining
+
+        work, images = count_pretraining(recipe)
+        return Work(train=work, encode=images, decode=0, saved=0, saved_once=0)
+
+    found = cache.work(f"pretraining {recipe_digest(recipe)}", count)
+    if found.train <= 0:
+        raise ConfigError(f"{recipe}: no operations were counted")
+    return found.train, int(found.encode)

@@ -1,0 +1,73 @@
+"""What a command asks for: tables, the world they are made on, seeds."""
+
+from collections.abc import Collection, Sequence
+from itertools import islice
+from pathlib import Path
+
+from ablations.rows import TABLES, refuse_name, table_names
+from core.errors import ConfigError
+from reports.layout import Layout, read_layout
+
+WHOLE = ("report", "claims")  # targets that weigh all tables together, and have more seeds for it
+REPLICATES = 3  # trainings of a baseline where rows have one seed: noise that tables state is of the paper's scale
+
+
+def tables_for(targets: Collection[str]) -> list[str]:
+    """The tables to plan for targets of the workflow: all but those that are made alone, or some of these that targets name.
+
+    Args:
+        targets: words of a command line, such as table_VI or results/tables/cyrillic.md.
+    """
+    alone = [table for table in table_names() if read_layout(table).alone]
+    stems = [Path(target).stem for target in targets]
+    named = [table for table in alone if any(stem == table or stem.endswith(f"_{table}") for stem in stems)]
+    common = [table for table in table_names() if table not in alone]
+    whole = not named or any(target in stems for target in WHOLE)
+    return named + [table for table in common if whole or table in stems]
+
+
+def own_world(tables: Sequence[str]) -> str | None:
+    """The gin file of the rendered world that tables are made on, where they name one.
+
+    Raises:
+        ConfigError: there is no such table, or they are of different worlds.
+    """
+    for table in tables:
+        if not (TABLES / table / "table.yaml").is_file():
+            raise ConfigError(f"no table {table!r}: there are {', '.join(table_names())}")
+        refuse_name(table)
+    worlds = {read_layout(table).world: table for table in reversed(tables)}
+    if len(worlds) > 1:
+        raise ConfigError(f"tables {', '.join(worlds.values())} are of different words: ask for one of them at a time")
+    return next(iter(worlds), None)
+
+
+def usual_seeds(targets: Collection[str]) -> list[int]:
+    """The seeds of every row where the configuration names none."""
+    return [0, 1, 2] if set(targets) & set(WHOLE) else [0]
+
+
+def replicate_seeds(wanted: int | str | None, seeds: list[int], layouts: dict[str, Layout], scale: str) -> list[int]:
+    """The seeds of a baseline that is trained `wanted` times: those of all rows, then the smallest others, sorted.
+
+    None wants REPLICATES at micro and small scale where rows have one seed, and no others elsewhere; so does 1 everywhere.
+
+    Raises:
+        ConfigError: they would be no more than the seeds of all rows, or no table has a baseline.
+    """
+    with_baseline = any(layout.baseline for layout in layouts.values())
+    if wanted is None:
+        wanted = REPLICATES if (TABLES / scale / "world.gin").is_file() and len(seeds) == 1 and with_baseline else 1
+    where, count = TABLES / "workflow.yaml", int(wanted)
+    if count == 1:
+        return []
+    if count <= len(seeds):
+        raise ConfigError(
+            f"{where}: replicates is {count}, which adds nothing to the {len(seeds)} of seeds; give {len(seeds) + 1} or more, "
+            "or 1"
+        )
+    if not with_baseline:
+        path = next(iter(layouts.values())).path
+        raise ConfigError(f"{where}: replicates is {count}, but {path} has no 'baseline' to train again; name one there")
+    others = (seed for seed in range(count) if seed not in seeds)
+    return sorted([*seeds, *islice(others, count - len(seeds))])

@@ -1,0 +1,136 @@
+"""The small world: all characters and lengths, colour, the fonts at hand."""
+
+import hashlib
+import shutil
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ablations.source import rendered_world
+from core import config
+from core.charset import CHARSET_94
+from core.data.benchmarks import FAMILIES
+from core.data.render import font_search
+from core.data.render.fonts import font_path, fonts_in
+from core.data.render.lexicon import WordList
+from core.data.render.scene import LUMINANCE, coloured
+from core.data.render.texts import RULES, Texts
+from core.errors import UserError
+
+FONTS = ("DejaVuSans.ttf", "STIXGeneral.ttf")
+FIXED = [f"page.Page.fonts = {FONTS}", f"synthetic/page.Page.fonts = {FONTS}"]
+PINNED = "6230439c5802eb1e"  # of images of both fonts; raise SCENES, TEXTS or RENDERER where code makes others
+
+
+@pytest.fixture(scope="module")
+def world():
+    return rendered_world(FIXED, config.world_of("small"))[0]
+
+
+def test_the_same_seed_gives_the_same_bytes(world):
+    words, digest = world.words()[0], hashlib.sha256()
+    for family in (None, *FAMILIES):
+        for index in range(3):
+            image, label = world.draw("test" if family else "train", family, index, words)
+            assert image.mode == "RGB" and image.size == (128, 32)
+            digest.update(image.tobytes() + label.encode())
+    assert digest.hexdigest()[:16] == PINNED
+    assert world.draw_png("train", None, 7, words) == world.draw_png("train", None, 7, WordList(words))
+
+
+def test_texts_have_all_characters_all_lengths_and_the_case_of_benchmarks(world):
+    words, rng = world.words()[0], np.random.default_rng(0)
+    labels = [world.choose(words, world.families[0], rng)[0] for _ in range(20000)]
+    lengths = Counter(map(len, labels))
+    assert {*"".join(labels)} == {*CHARSET_94} and {*range(1, 25)} <= {*lengths} <= {*range(1, 26)}
+    shares = {length: count / len(labels) for length, count in lengths.items()}
+    assert shares[3] == pytest.approx(0.16, abs=0.02) and shares[4] == pytest.approx(0.20, abs=0.02)
+    assert sum(share for length, share in shares.items() if length > 12) == pytest.approx(0.03, abs=0.01)
+    letters = [label for label in labels if label.isalpha()]
+    assert sum(map(str.isupper, letters)) / len(letters) == pytest.approx(0.56, abs=0.03)
+    assert sum(map(str.islower, letters)) / len(letters) == pytest.approx(0.18, abs=0.03)
+    plain = sum(label.isdigit() for label in labels) / len(labels)
+    assert plain == pytest.approx(0.04, abs=0.02)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_writes_short_printable_texts(rule):
+    words, rng = WordList(["table", "of", "photograph"]), np.random.default_rng(1)
+    for _ in range(500):
+        text = RULES[rule](int(rng.integers(1, 25)), words, rng)
+        assert text and {*text} <= {*CHARSET_94}
+
+
+def test_lengths_that_the_lexicon_lacks_are_made_of_two_words(world):
+    only = replace(world.texts, lengths=(0,) * 22 + (1,), **dict.fromkeys(RULES, 0.0))
+    words = WordList(["table", "twelveletter", "reading"])
+    drawn = {only.draw(words, np.random.default_rng(seed)) for seed in range(60)}
+    assert len(drawn) > 10 and max(map(len, drawn)) <= 24
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"numbers": -0.1}, "Texts.numbers: shares are not negative"),
+        ({"numbers": 0.9}, "Texts.numbers, ...: shares are .*at most 1 in all"),
+        ({"lengths": ()}, "Texts.lengths = .*expected 1 to 24 numbers"),
+        ({"lengths": (0, 0)}, "Texts.lengths = "),
+    ],
+)
+def test_shares_that_cannot_be_are_refused(world, changed, message):
+    with pytest.raises(UserError, match=message):
+        replace(world.texts, **changed)
+
+
+def test_a_colour_keeps_its_grey_level():
+    rng = np.random.default_rng(0)
+    for level in (0.0, 30.0, 128.0, 255.0):
+        colours = [coloured(level, 1.0, rng) for _ in range(50)]
+        assert all(
+            colour @ LUMINANCE == pytest.approx(level) and -1e-6 <= colour.min() <= colour.max() < 255.001 for colour in colours
+        )
+    assert np.ptp(coloured(128.0, 0.0, rng)) == 0
+
+
+def test_the_world_is_what_its_fonts_texts_and_scenes_are(world, tmp_path):
+    path = config.world_of("small")
+    one = rendered_world(FIXED, path)[1]
+    for name in FONTS:
+        shutil.copy(font_path(name), tmp_path)
+    moved = tuple(str(tmp_path / name) for name in FONTS)
+    assert rendered_world([f"page.Page.fonts = {moved}", FIXED[1]], path)[1] == one
+    others = (
+        "texts.Texts.codes = 0.05",
+        "family.Family.texture = 5.0",
+        "page.Page.oversampling = 1",
+        f"page.Page.fonts = {FONTS[:1]}",
+    )
+    assert len({one, *(rendered_world([*FIXED, other], path)[1] for other in others)}) == 1 + len(others)
+    assert world.materials().endswith("texts 1") and "scenes 1" in world.materials()
+    assert world.names == FAMILIES and isinstance(world.texts, Texts)
+
+
+def test_fonts_at_hand_are_those_that_draw_all_characters_each_content_once(tmp_path, monkeypatch):
+    shipped = font_path("cmr10.ttf").parent
+    usable = [name for name in fonts_in(shipped) if font_search.draws_all(shipped / name)]
+    assert {"DejaVuSans.ttf", "STIXGeneral.ttf"} <= {name.rsplit("/", 1)[1] for name in usable}
+    assert not {"cmr10.ttf", "cmsy10.ttf", "cmex10.ttf", "LastResortHE-Regular.ttf"} & {
+        name.rsplit("/", 1)[1] for name in usable
+    }
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(font_path("DejaVuSans.ttf"), tmp_path / folder / f"{folder}.ttf")
+    content = bytearray(font_path("DejaVuSans.ttf").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "two" / "other.ttf").write_bytes(content)
+    (tmp_path / "two" / "broken.ttf").write_text("no font")
+    found = {}
+    for name, folders in (("none", ()), ("two", (str(tmp_path), str(tmp_path / "missing")))):
+        monkeypatch.setattr(font_search, "FOLDERS", folders)
+        monkeypatch.setattr(font_search, "entry_points", lambda group: [])
+        font_search.every_font.cache_clear()
+        found[name] = font_search.every_font()
+    font_search.every_font.cache_clear()
+    assert len(found["none"]) == len(usable) and len(found["two"]) == len(usable) + 1
