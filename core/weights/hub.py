@@ -46,14 +46,16 @@ def fetch_file(repository: str, names: Sequence[str], revision: str | None = Non
         Exception: of the hub's client, where it is neither in the cache nor can it be downloaded.
     """
     from huggingface_hub import hf_hub_download  # not before it is needed: it reads HF_ENDPOINT and its like when imported
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     missing = []
     # One that is here first: without a network the client tries half a minute before it says that another one is not.
     for name in [name for name in names if is_cached(repository, name, revision)] or names:
         try:
             return checked(Path(hf_hub_download(repository, name, revision=revision)), repository)
-        except EntryNotFoundError as error:  # also of a file that is not in the cache, without a network
+        except LocalEntryNotFoundError:  # there is no network, and no other one is in the cache either
+            raise
+        except EntryNotFoundError as error:
             missing.append(error)
     raise missing[0]
 
