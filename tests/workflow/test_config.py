@@ -35,7 +35,9 @@ def test_the_other_gin_files_build():
 @pytest.mark.parametrize("scale", ["micro", "paper", "small"])
 def test_every_row_of_a_table_trains_or_reads_something_of_its_own(scale):
     for table in table_names():
-        rows = {row.stem: load(row.relative_to(ROOT), scale) for row in row_files(read_layout(table))}
+        layout = read_layout(table)
+        files = [row for row in row_files(layout) if scale == "paper" or row.stem not in layout.not_at_micro]
+        rows = {row.stem: load(row.relative_to(ROOT), scale) for row in files}
         asked = {name: (row.digest, row.protocol.settings, row.protocol.output) for name, row in rows.items()}
         assert len(set(asked.values())) == len(asked), asked
 
