@@ -163,7 +163,7 @@ def test_a_damaged_list_of_runs_is_named(results):
 
 
 def test_an_empty_cell_says_why():
-    assert absent(Column("SVT"), set(), {}) == "no family of the micro world stands for it"
+    assert absent(Column("SVT"), set(), {}) == "no family of the rendered world stands for it"
     assert absent(Column("Avg.", ("SVT", "COCO")), {"SVT"}, {}) == "no folder test/COCO (nor COCOv1.4, COCO_Text)"
     reason = "no folder test/IC15_1811 (nor IC15 with 1,811 images)"
     assert absent(Column("Avg.", ("SVT", "IC15_1811")), set(), {"SVT": "cut off"}) == f"SVT: cut off; {reason}"

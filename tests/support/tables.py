@@ -16,7 +16,7 @@ from reports.stats.orderings import Agreement
 from reports.table import Table
 
 IMAGES = 600
-NO_FAMILY = "no family of the micro world stands for it"
+NO_FAMILY = "no family of the rendered world stands for it"
 TOO_LARGE = "needs a tower that micro has none of"
 
 COLUMNS = (
