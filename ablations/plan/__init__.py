@@ -27,7 +27,9 @@ from ablations.rows import (
     evaluations_of,
     plan_row,
     refuse_baseline,
+    refuse_name,
     row_files,
+    table_names,
     with_starts,
 )
 from ablations.source import Source, data_source
@@ -310,11 +312,15 @@ def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = 
     scale, results = settings["scale"], Path(settings["results"])
     names = list(wanted) if wanted else tables_for(targets)
     photos, trained = settings.get("photos"), settings.get("photos_train", False)
-    source = data_source(settings.get("data"), scale, results, published, photos, trained, own_world(names))
-    cache = plan_cache(results)
-    tables, layouts, doubles = {}, {}, {}
     for table in names:
-        layouts[table] = read_layout(table)
+        if not (TABLES / table / "table.yaml").is_file():
+            raise ConfigError(f"no table {table!r}: there are {', '.join(table_names())}")
+        refuse_name(table)
+    layouts = {table: read_layout(table) for table in names}
+    source = data_source(settings.get("data"), scale, results, published, photos, trained, own_world(layouts))
+    cache = plan_cache(results)
+    tables, doubles = {}, {}
+    for table in names:
         layout = layouts[table]
         if layout.only_with and not (source.photos and source.photos.trained):
             if wanted or table in targets:

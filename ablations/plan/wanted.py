@@ -1,10 +1,10 @@
 """What a command asks for: tables, the world they are made on, seeds."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from itertools import islice
 from pathlib import Path
 
-from ablations.rows import TABLES, refuse_name, table_names
+from ablations.rows import TABLES, table_names
 from core.errors import ConfigError
 from reports.layout import Layout, read_layout
 
@@ -26,17 +26,13 @@ def tables_for(targets: Collection[str]) -> list[str]:
     return named + [table for table in common if whole or table in stems]
 
 
-def own_world(tables: Sequence[str]) -> str | None:
+def own_world(layouts: Mapping[str, Layout]) -> str | None:
     """The gin file of the rendered world that tables are made on, where they name one.
 
     Raises:
-        ConfigError: there is no such table, or they are of different worlds.
+        ConfigError: they are of different worlds.
     """
-    for table in tables:
-        if not (TABLES / table / "table.yaml").is_file():
-            raise ConfigError(f"no table {table!r}: there are {', '.join(table_names())}")
-        refuse_name(table)
-    worlds = {read_layout(table).world: table for table in reversed(tables)}
+    worlds = {layout.world: table for table, layout in reversed(layouts.items())}
     if len(worlds) > 1:
         raise ConfigError(f"tables {', '.join(worlds.values())} are of different words: ask for one of them at a time")
     return next(iter(worlds), None)

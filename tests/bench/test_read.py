@@ -209,10 +209,11 @@ def test_a_trained_model_is_timed_on_test_images_under_each_row(run_folder, worl
 
 
 def test_the_sampled_images_are_seeded_and_of_all_benchmarks(model, world_folder, capsys):
-    images, labels = trained.sample_images(model, world_folder, "clip", 40)
-    again, _ = trained.sample_images(model, world_folder, "clip", 40)
+    protocol = load(ROW, "smoke").protocol
+    images, labels = trained.sample_images(model, world_folder, protocol, 40)
+    again, _ = trained.sample_images(model, world_folder, protocol, 40)
     assert torch.equal(images, again) and len(labels) == 40
-    everything, labels = trained.sample_images(model, world_folder, "clip", 1000)
+    everything, labels = trained.sample_images(model, world_folder, protocol, 1000)
     assert torch.equal(everything[:40], images)
     stored = [sample.label for path in find_lmdbs(world_folder / "test") for sample in WordLmdb(path).samples]
     assert sorted(labels) == sorted(stored) and labels != stored
@@ -220,7 +221,7 @@ def test_the_sampled_images_are_seeded_and_of_all_benchmarks(model, world_folder
     (broken / "test" / "broken").mkdir(parents=True)
     (broken / "test" / "broken" / "data.mdb").write_bytes(b"no database")
     (broken / "test" / "regular").symlink_to(world_folder / "test" / "regular")
-    assert len(trained.sample_images(model, broken, "clip", 1000)[1]) == 8
+    assert len(trained.sample_images(model, broken, protocol, 1000)[1]) == 8
     assert "broken: left out" in capsys.readouterr().err
 
 

@@ -53,13 +53,13 @@ def test_the_published_adaptations(capsys, row, learnable):
 @pytest.mark.parametrize("name", sorted(path.stem for path in ROOT.glob("ablations/backbones/*.gin")))
 def test_every_backbone_builds(name, tmp_path):
     """On the meta device, at the size of its scale; the tag exists in the library that would fetch it."""
-    scale = "micro" if name.startswith("micro") else "paper"
+    scale = name.partition("_")[0] if name.startswith(("micro_", "small_")) else "paper"
     text = (ROOT / f"ablations/backbones/{name}.gin").read_text()
-    alone = "import timm_tower" in text or name.startswith(("micro_classes", "micro_vit"))
+    alone = "import timm_tower" in text or name.partition("_")[2].startswith(("classes", "vit")) and scale != "paper"
     includes = ["base.gin", *["variants/visual.gin"] * alone, f"backbones/{name}.gin"]
     row = tmp_path / "row.gin"
     row.write_text("".join(f"include 'ablations/{part}'\n" for part in includes))
-    bindings = ["PATCH_SIZE = (8, 8)"] if name == "micro_vit_s" else []
+    bindings = ["PATCH_SIZE = (8, 8)"] if name in ("micro_vit_s", "small_vit_s") else []
     bindings += ["IMAGE_SIZE = (32, 128)", "PATCH_SIZE = (4, 8)"] if name == "vit_s_4x8" else []
     model = load(row, scale, bindings).blueprint
     towers = model.towers

@@ -272,7 +272,10 @@ def test_times_are_judged_by_the_spread_of_their_repeats(tmp_path, paper):
     ("changes", "message"),
     [
         ({"rows": ["+table_VI/image5", f"-table_VI/{BASELINE}"]}, "contrast 1: unknown row 'image5' of table_VI; there are"),
-        ({"rows": ["+table_L/a", "-table_L/b"]}, "contrast 1: unknown table 'table_L' in table_L/a; there are method_choices"),
+        (
+            {"rows": ["+table_L/a", "-table_L/b"]},
+            "contrast 1: unknown table 'table_L' in table_L/a; there are cyrillic, finetune, method_choices",
+        ),
         ({"rows": ["table_VI/a", "-table_VI/b"]}, r"claim 1, contrast 1, row 1: 'table_VI/a'; write a row with its sign, like"),
         ({"rows": [f"+table_VI/{OTHER}", f"+table_VI/{BASELINE}"]}, "are not a difference; give as many with"),
         ({"rows": [f"+table_VI/{OTHER}", f"-table_VI/{OTHER}"]}, "are not a difference"),

@@ -99,7 +99,7 @@ def test_a_column_that_the_paper_lacks_is_shown_and_counts_in_nothing():
     ("changes", "message"),
     [
         ({"columns": [{"name": "A", "fact": "hours", "micro": "regular"}]}, "'micro' stands beside 'fact'"),
-        ({"baselin": "x"}, r"table_X/table.yaml: unknown key 'baselin'; the keys are about, baseline, columns, figures"),
+        ({"baselin": "x"}, r"table_X/table.yaml: unknown key 'baselin'; the keys are about, alone, baseline, columns, figures"),
         ({"title": None}, "key 'title' is missing"),
         ({"baseline": None}, "key 'baseline' is missing; name the row that the others are compared with"),
         ({"columns": [{"name": "SVT", "papr": "SVT"}]}, "column 'SVT': unknown key 'papr'"),

@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 
+from core.charset import CHARSET_36
 from core.errors import ReportError
 from reports.build import build
 from reports.collect.peers import one_reader
@@ -52,7 +53,7 @@ def test_an_average_that_counts_images_twice_is_as_wide_for_outside_readers(tmp_
     frame = pd.DataFrame({"benchmark": benchmarks, "index": range(70), "label": "word"})
     frame.assign(reading=["word"] * 50 + [""] * 20).to_parquet(tmp_path / "predictions.parquet")
     (tmp_path / "metrics.json").write_text(json.dumps({"reader": {"name": "reader", "version": "1"}}))
-    line = one_reader(tmp_path, [Column("Avg.", ("IC15_1811", "IC15_2077"))], 36, frame.assign(lmdb="."))
+    line = one_reader(tmp_path, [Column("Avg.", ("IC15_1811", "IC15_2077"))], CHARSET_36, frame.assign(lmdb="."))
     assert line["Avg."] == accuracy(50, 70, 70**2 / (40 + 3 * 30))
 
 

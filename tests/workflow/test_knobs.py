@@ -19,6 +19,8 @@ ROWS = [(table, row.stem) for table in table_names() for row in row_files(read_l
 @pytest.mark.parametrize(("table", "row"), ROWS)
 def test_every_row_differs_from_its_baseline(table, row, scale):
     layout = read_layout(table)
+    if scale != "paper" and row in layout.not_at_micro:
+        pytest.skip(f"no row at this scale: {layout.not_at_micro[row]}")
     baseline = layout.baseline or layout.order[0]
     found = compare(f"ablations/{table}/{row}.gin", f"ablations/{table}/{baseline}.gin", scale, [])
     assert found.empty == (row == baseline), found.text(row, baseline)

@@ -13,7 +13,9 @@ from tests.support.checkout import ROOT
 
 FOLDERS = ("core", "adapters", "reports", "ablations")
 SHELL = re.compile(r"^( +)shell:\n((?:\1 +.*\n)+)", re.MULTILINE)
-QUOTED = re.compile(r"^(threads|resources.attempt|LEASE|TOGETHER|ROOT|(input|output|log|params|wildcards)[\w.]*(\[\d+\])?:q)$")
+QUOTED = re.compile(
+    r"^(threads|resources.attempt|LEASE|TOGETHER|ROOT|TESTED|(input|output|log|params|wildcards)[\w.]*(\[\d+\])?:q)$"
+)
 UNSAFE = {
     "eval",
     "exec",
