@@ -1,6 +1,6 @@
 """The workflow from any folder: `python -m ablations`, or `clip4str-ablations` where the package is installed.
 
-    clip4str-ablations -j2 table_VI --config results=/data/me/results
+    clip4str-ablations -j2 table_VI --config results="$HOME/results"
 
 is `snakemake -s CHECKOUT/Snakefile` with the same arguments: results and Snakemake's records lie in the working directory.
 """
