@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.errors import DataError, UserError
+from core.files import read_utf8
 
 DIGITS = "0123456789"
 LOWER = "abcdefghijklmnopqrstuvwxyz"
@@ -58,12 +59,7 @@ def read_charset(path: Path) -> str:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such charset file; expected one character or range like U+0410..U+044F per line")
-    raw = path.read_bytes()
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}, line {line}: byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8") from error
+    text = read_utf8(path)
     lines: dict[str, int] = {}
     for number, line in enumerate(text.split("\n"), start=1):
         for character in characters_of(f"{path}, line {number}", line):

@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all, and digests of them."""
+"""Files and folders that are written whole or not at all, their digests, and text in UTF-8."""
 
 import contextlib
 import glob
@@ -116,6 +116,20 @@ def write_if_changed(path: Path, text: str) -> None:
     if not path.is_file() or path.read_text() != text:
         with atomic_file(path) as partial:
             partial.write_text(text)
+
+
+def read_utf8(path: Path) -> str:
+    """The text of a file in UTF-8, with or without a mark of it at the beginning.
+
+    Raises:
+        DataError: it is not UTF-8, naming line and byte.
+    """
+    raw = path.read_bytes()
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise DataError(f"{path}, line {line}: byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8") from error
 
 
 def file_digest(path: Path, edge: int = 1 << 20) -> str:

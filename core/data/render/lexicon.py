@@ -14,6 +14,7 @@ import numpy as np
 
 from core.charset import RejectedLabel, problem_of, read_label, spelled
 from core.errors import DataError, UserError
+from core.files import read_utf8
 
 BPE_FILE = "bpe_simple_vocab_16e6.txt.gz"
 LONGEST = 25  # characters a label may have (section IV-A)
@@ -79,12 +80,7 @@ def read_words(path: Path) -> tuple[str, ...]:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such word list; expected a text file with one word per line")
-    raw = path.read_bytes()
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}, line {line}: byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8") from error
+    text = read_utf8(path)
     lines = enumerate(unicodedata.normalize("NFC", text).split("\n"), start=1)  # fonts draw a letter and its accent as one
     words = [(number, line.strip()) for number, line in lines]
     words = [(number, word) for number, word in words if word]
