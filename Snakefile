@@ -15,6 +15,7 @@ min_version("9.0")
 sys.path.insert(0, workflow.basedir)
 
 from ablations import claimed, lr_search, machine, place, plan as planning
+from ablations.plan.plan import TOWERS
 from reports.render import FORMATS
 
 
@@ -72,7 +73,7 @@ wildcard_constraints:
     run=r"[a-z]+-[0-9a-f]{8}",
     seed=r"\d+",
     set="real|more|synth",
-    towers="|".join(planning.TOWERS),
+    towers="|".join(TOWERS),
     world="small",  # whose towers are made when they are missing
     table="|".join(PLAN.tables),
     figure="[a-z]+",

@@ -16,5 +16,5 @@
     claimed.py                inputs of the ledger of claims (claims.yaml)
 
 The gin files: base.gin (CLIP4STR-B and every knob), table_*/ (rows), and what rows include: scale/, backbones/, variants/,
-adapters/. Lines below [paper], [small], [micro] or [smoke] in them count at that scale only (core/config.py).
+adapters/. Lines below [paper], [small], [micro] or [smoke] in them count at that scale only (core/config).
 """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ablations.assumptions import Assumptions
-from ablations.plan import Plan
+from ablations.plan.plan import Plan
 from ablations.price import HOUR
 from ablations.row_config import Work
 from core.files import ROOT

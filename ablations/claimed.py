@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ablations.plan import Plan
+from ablations.plan.plan import Plan
 from reports.claims.claim import ledger_paths, read_ledger
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from ablations.source import Source
 from core.data.benchmarks import PUBLISHED, BenchmarkFolder, unknown
 from reports.collect.labels import unlabelled
-from reports.layout import Column, Layout, absent, columns_of
+from reports.columns import Column, absent, columns_of
+from reports.layout import Layout
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import yaml
 from ablations import plan as planning
 from ablations.rows import TABLES, refuse_start, run_of
 from ablations.sweeps import own_values, sweep_rows
-from core.config import bindings_of
+from core.config.gin_text import bindings_of
 from core.errors import ConfigError
 from core.experiment.sweep import one_sweep
 from core.files import write_if_changed

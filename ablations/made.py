@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ablations.assumptions import Assumptions
-from ablations.plan import Plan
+from ablations.plan.plan import Plan
 from ablations.price import HOUR
 from ablations.row_config import PlanCache, Work
 from core.data.micro import PARTS

@@ -16,8 +16,8 @@ from ablations.photos import TRAINED, Photographs
 from ablations.source import Source
 from core import config
 from core.data.folders import files_below, lmdbs_below
-from core.data.lmdb import fingerprint, train_roots
 from core.data.micro import PARTS
+from core.data.sets import fingerprint, train_roots
 from core.files import atomic_file, file_digest, write_if_changed
 
 SHORT = 4  # hex digits of a fingerprint in a name that people read

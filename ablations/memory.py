@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ablations.assumptions import Assumptions
-from ablations.plan import Plan
+from ablations.plan.plan import Plan
 from ablations.row_config import RowConfig, Work
 from ablations.rows import Row
 

@@ -9,13 +9,14 @@ from ablations.assumptions import Assumptions
 from ablations.calibration import DEVICES, Check, utilisation
 from ablations.columns import Filling
 from ablations.memory import Fit
-from ablations.plan import Plan
+from ablations.plan.plan import Plan
 from ablations.price import Job, best_gpus_per_run, disk_peak, elapsed
 from ablations.progress import missing, wanted
 from ablations.row_config import MACHINE
 from ablations.rows import Row
 from core.data.benchmarks import BenchmarkFolder
-from core.data.lmdb import WHOLE, say_copies
+from core.data.lmdb import WHOLE
+from core.data.sets import say_copies
 
 
 def grid(*columns: str, title: str) -> Grid:

@@ -12,7 +12,7 @@ from pathlib import Path
 from core import config
 from core.data.benchmarks import benchmarks_of
 from core.data.folders import lmdbs_below
-from core.data.lmdb import fingerprint
+from core.data.sets import fingerprint
 from core.errors import ConfigError
 
 TRAINED = "photographs"  # the training set's name in TRAIN_DATA, and its folder below train/

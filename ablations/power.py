@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ablations.page import hours
-from ablations.plan import Plan
+from ablations.plan.plan import Plan
 from ablations.price import Job
 from core.data.benchmarks import INSIDE
 from core.errors import ConfigError
 from reports.claims.results import StudyResults
-from reports.layout import Column, Layout, columns_of, mean_columns
+from reports.columns import Column, columns_of, mean_columns
+from reports.layout import Layout
 from reports.stats.compare import weights_of
 from reports.stats.intervals import LEVEL, POWER, image_limit, seeds_needed
 from reports.stats.noise import Noise, noise_of_replicates

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from heapq import heapify, heapreplace
 
 from ablations.assumptions import Assumptions
-from ablations.plan import Plan
+from ablations.plan.plan import Plan
 from ablations.progress import Missing, missing, wanted
 from ablations.row_config import RowConfig, Work
 from ablations.rows import Row
 from ablations.source import Source
-from core.data.lmdb import sample_labels, train_roots
+from core.data.lmdb import sample_labels
+from core.data.sets import train_roots
 from core.errors import UserError
 
 HOUR = 3600

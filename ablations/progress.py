@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablations.plan import Plan
+from ablations.plan.plan import Plan
 from core.evaluate.done import MODEL, is_current, undone
 
 TIMES = "reading_time.json"

@@ -13,7 +13,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
 from ablations.row_config import INCLUDE
-from core import config
+from core.config import gin_files, gin_text
 from core.errors import ConfigError, UserError
 from core.experiment.experiment import Loaded, load
 from core.experiment.optim import one_cycle
@@ -111,7 +111,7 @@ def lines_of(section: dict) -> Iterator[Line]:
         ConfigError: a line names a value that the row does not have, or its departure and its values do not agree.
     """
     loaded = loaded_row(section["row"])
-    values = config.values_by_path(loaded.operative)
+    values = gin_text.values_by_path(loaded.operative)
     for entry in section["lines"]:
         key = entry["ours"]
         if key not in FACTS and key not in values:
@@ -169,9 +169,9 @@ def last_assignment(row: str, pattern: str) -> tuple[str, str]:
 
 def read_in_order(path: Path) -> Iterator[tuple[Path, str]]:
     """The lines of a gin file, includes in their place."""
-    for line in config.text_at(path, SCALE).splitlines():
+    for line in gin_files.text_at(path, SCALE).splitlines():
         include = INCLUDE.match(line)
-        below = config.find_include(include["path"], SCALE) if include else None
+        below = gin_files.find_include(include["path"], SCALE) if include else None
         if below:
             yield from read_in_order(ROOT / below)
         else:

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from core.charset import SUFFIX
-from core.config import INCLUDE, find_include, text_at
+from core.config.gin_files import INCLUDE, find_include, text_at
 from core.experiment.identity import UNDECISIVE, training_identity
 from core.files import ROOT, atomic_file, file_digest, in_repository
 from core.weights.made import weights_digest

@@ -28,7 +28,8 @@ from ablations.page import (
     swept,
     trained,
 )
-from ablations.plan import Plan, make, plan_cache
+from ablations.plan import make, plan_cache
+from ablations.plan.plan import Plan
 from ablations.plan.wanted import WHOLE, usual_seeds
 from ablations.power import answer, question
 from ablations.price import Pace, configuration, formula, jobs, longest_word, mean_longest

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from ablations.photos import ADDED, TRAINED, Photographs, photographs_of
 from core import config
+from core.config import gin_files
 from core.data.benchmarks import PUBLISHED, TRAINING, BenchmarkFolder, benchmarks_of, count, count_lmdb
 from core.data.folders import lmdbs_below
-from core.data.lmdb import find_lmdbs, fingerprint, stored_samples, train_roots
+from core.data.lmdb import stored_samples
 from core.data.micro import WORLD, World
+from core.data.sets import find_lmdbs, fingerprint, train_roots
 from core.errors import ConfigError, DataError
 from core.experiment.identity import world_identity
 
@@ -154,15 +156,17 @@ def data_source(
     Args:
         published: without data at paper scale, use the paper's sizes (nothing can be trained then).
         photos, photos_train: see `ablations.photos`.
-        world: gin file of a rendered world in place of the scale's, at scales that have one.
+        world: gin file of a rendered world in place of the scale's, with {scale} for its name, at scales that have one.
 
     Raises:
         DataError: the folder holds no test set, or two folders hold the same benchmark.
-        ConfigError: paper scale without data, or photographs that cannot be used.
+        ConfigError: paper scale without data, a world that the scale lacks, or photographs that cannot be used.
     """
-    world_file = config.world_of(scale)
+    world_file = gin_files.world_of(scale)
     if world and world_file:
-        world_file = world
+        world_file = gin_files.world_of(scale, world)
+        if world_file is None and not data:
+            raise ConfigError(f"scale: {scale} has no {world} ({world.replace('{scale}', scale)} is not there): write it")
     if photos and (data or world_file is None):
         place = f"below {data}/test" if data else "into the folder of data"
         raise ConfigError(f"photos: {photos} goes with rendered words; put its sets {place} instead")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ablations.row_config import PlanCache, in_root
 from ablations.rows import Row
-from core import config
+from core.config.gin_text import bindings_of
 from core.errors import ConfigError
 from core.experiment.sweep import OPTIONS, Sweep, Times, as_text, is_number, start_of
 from core.files import ROOT, write_if_changed
@@ -53,7 +53,7 @@ def sweep_rows(
 
 def own_values(start: str, scale: str, cache: PlanCache) -> dict[str, object]:
     """The knobs that a row has, and its values of them."""
-    values = config.bindings_of(cache.row(ROOT / start, scale).operative)
+    values = bindings_of(cache.row(ROOT / start, scale).operative)
     return {name: value for name, value in values.items() if "." not in name}
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from ablations.plan import Plan
+from ablations.plan.plan import Plan
 from ablations.progress import missing, wanted
-from core.config import values_of
+from core.config.gin_text import values_of
 from core.errors import ConfigError, DataError
 from core.evaluate.done import MODEL, PREDICTIONS
 from core.evaluate.staleness import stale

@@ -14,7 +14,8 @@ from reports.collect.peers import read_peers
 from reports.collect.predictions import IMAGE, problems_of, read_predictions
 from reports.collect.published import fill_averages, read_published
 from reports.collect.runs import check_protocols, facts, read_runs
-from reports.layout import Column, absent, columns_of, is_rendered, read_layout
+from reports.columns import Column, absent, columns_of
+from reports.layout import is_rendered, read_layout
 from reports.render.notes import notes_of
 from reports.stats import intervals
 from reports.stats.compare import Comparison, compare, comparison

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from reports.layout import Column, Layout
+from reports.columns import Column
+from reports.layout import Layout
 from reports.stats.orderings import Agreement
 
 CENTRES = {  # what a table shows of a row's averaged columns: a line here is a column in every format

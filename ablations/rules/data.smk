@@ -47,7 +47,7 @@ if PLAN.rendered:
 
 rule micro_towers:
     input:
-        expand(f"{PLAN.results}/towers/{{towers}}.safetensors", towers=planning.TOWERS),
+        expand(f"{PLAN.results}/towers/{{towers}}.safetensors", towers=TOWERS),
 
 
 rule pretrain:
@@ -68,7 +68,7 @@ rule pretrain:
 
 rule small_towers:
     input:
-        expand(f"{CHECKOUT}ablations/small/{{towers}}.safetensors", towers=planning.TOWERS),
+        expand(f"{CHECKOUT}ablations/small/{{towers}}.safetensors", towers=TOWERS),
 
 
 rule towers:

@@ -4,27 +4,25 @@ No sample is dropped silently: labels that the rules reject and images that cann
 database that is missing or damaged raises DataError; the message names file, key and fix.
 """
 
-import hashlib
 import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, takewhile
 from pathlib import Path
-from shlex import quote
 from typing import NamedTuple
 
 import lmdb
 from PIL import Image
 
 from core.data.environments import close, close_replaced, environment
-from core.data.folders import lmdbs_below
 from core.data.images import decode_image
 from core.data.index import SMALLEST, content_key, load, save
 from core.data.labels import PUBLISHED_RULES, Rules, name_of, one_label, scan
 from core.data.samples import Ledger, Samples
+from core.data.sets import find_lmdbs
 from core.errors import DataError, UnreadableImage
-from core.files import atomic_folder, file_digest
+from core.files import atomic_folder
 
 COUNT_KEY = b"num-samples"
 FIRST_MAP = 64 << 20  # bytes; the map doubles when it is full
@@ -32,7 +30,6 @@ LOOK_EVERY = 1.0  # seconds between checks that the file is still there
 WHOLE = "."  # the name of an LMDB that is a whole set
 NINE_DIGITS = re.compile(rb"(image|label)-[0-9]{9}")
 LOOKED_AT, FORMS_SHOWN = 10_000, 4  # keys, to tell how an LMDB's keys look
-SECOND_ROOTS = {"rbu": "str_dataset_ub"}  # training sets that are released as a data root of their own
 
 
 class RawSample(NamedTuple):
@@ -232,64 +229,6 @@ def sample_labels(roots: Sequence[Path], most: int) -> list[str]:
                 raw = database.value(transaction, name_of(index))
                 labels.append(one_label(PUBLISHED_RULES, bytes(raw or b""), index, Ledger()).decode())
     return [label for label in labels if label]
-
-
-def find_lmdbs(root: Path) -> list[Path]:
-    """Every folder at or below `root` that holds a data.mdb, sorted by path; DataError where there is none."""
-    folders = lmdbs_below(Path(root))
-    if not folders:
-        raise DataError(f"{root}: no data.mdb at or below this folder; expected train/**/, val/**/ and test/<benchmark>/")
-    return folders
-
-
-def copies_among(folders: Iterable[Path]) -> list[tuple[Path, Path]]:
-    """LMDBs whose data.mdb is that of an earlier one (by size and ends), and which: each of their images counts twice."""
-    first: dict[str, Path] = {}
-    pairs = [(folder, first.setdefault(file_digest(folder / "data.mdb"), folder)) for folder in folders]
-    return [(folder, original) for folder, original in pairs if folder != original]
-
-
-def say_copies(folders: Iterable[Path]) -> list[str]:
-    """A line for each copy among the LMDBs of one set."""
-    return [
-        f"{copy} holds the same as {original}, so that each of its images counts twice: move one of them away"
-        for copy, original in copies_among(folders)
-    ]
-
-
-def train_roots(data: Path, names: Sequence[str]) -> list[Path]:
-    """The folders (or links) below data/train that a run learns from; if one is missing, the DataError says how to link it."""
-    roots = [Path(data) / "train" / name for name in names]
-    for root in roots:
-        if not root.is_dir():
-            there = [path.name for path in sorted(root.parent.glob("[!.]*")) if path.is_dir()] if root.parent.is_dir() else []
-            raise DataError(
-                f"{root} is missing: TRAIN_DATA = {tuple(names)!r} names folders below {root.parent}, which holds "
-                f"{', '.join(there) or 'none'}; {how_to_link(root) or 'put or link the LMDBs there'}"
-            )
-    return roots
-
-
-def how_to_link(root: Path) -> str:
-    """The command that links data/train/<set> to the data root it was released as; empty if that root is not nearby."""
-    data = root.parents[1].resolve()
-    second = SECOND_ROOTS.get(root.name, "")
-    for place in (data, data.parent) if second else ():
-        if (place / second).is_dir():
-            inner = place / second / "train"
-            target = os.path.relpath(inner if inner.is_dir() else inner.parent, data / "train")
-            return f"link it: mkdir -p {quote(str(root.parent))} && ln -s {quote(target)} {quote(str(root))}"
-    return ""
-
-
-def fingerprint(*roots: Path) -> str:
-    """16 hex digits that change when the set of LMDBs below the folders, their sizes or their ends change."""
-    digest = hashlib.sha256()
-    for root in roots:
-        for folder in find_lmdbs(root):
-            line = f"{folder.relative_to(root).as_posix()} {file_digest(folder / 'data.mdb')}\n"
-            digest.update(os.fsencode(line))  # a folder's name need not be UTF-8
-    return digest.hexdigest()[:16]
 
 
 def write_lmdb(path: Path, samples: Iterable[tuple[bytes, str]]) -> int:

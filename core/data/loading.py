@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from core.data.augment import RandAugment
-from core.data.lmdb import WHOLE, WordLmdb, find_lmdbs
+from core.data.lmdb import WHOLE, WordLmdb
 from core.data.samples import Ledger, Sample, left_out_text
+from core.data.sets import find_lmdbs
 from core.data.transforms import ToTensor, as_pixels, normalise
 from core.errors import DataError, UnreadableImage
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from core.data.lmdb import fingerprint
+from core.data.sets import fingerprint
 from core.errors import DataError, UserError
 from core.evaluate.done import PREDICTIONS
 from core.evaluate.readings import COLUMNS

@@ -11,8 +11,8 @@ import torch
 
 from core.data.benchmarks import benchmarks_of, canonical
 from core.data.labels import name_of
-from core.data.lmdb import fingerprint, say_copies
 from core.data.loading import Words, open_words
+from core.data.sets import fingerprint, say_copies
 from core.data.transforms import ToTensor
 from core.errors import DataError, UserError
 from core.evaluate.done import PREDICTIONS, undone, write_done

@@ -8,14 +8,14 @@ from pathlib import Path
 from core.data.benchmarks import benchmarks_of
 from core.data.environments import environment
 from core.data.folders import folders_below
-from core.data.lmdb import find_lmdbs, fingerprint, train_roots
+from core.data.sets import find_lmdbs, fingerprint, train_roots
 from core.errors import DataError
 
 
 def stale(run_folder: Path, data: Path) -> str:
     """Why a run's results no longer belong to the data below `data`; empty while they do.
 
-    Compared is `core.data.lmdb.fingerprint`, which the run recorded: names of the LMDBs, size, first and last megabyte of
+    Compared is `core.data.sets.fingerprint`, which the run recorded: names of the LMDBs, size, first and last megabyte of
     each data.mdb. Whatever is written through LMDB changes its first pages, so that shows every such change; a byte that
     a bad disk flips in the middle of a large file goes unseen.
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from core import config
+from core.config import gin_text
 from core.experiment.experiment import Loaded, load
 from core.experiment.optim import Optimisation
 from core.model.clip4str import CLIP4STR
@@ -87,7 +87,7 @@ def difference(here: Loaded, there: Loaded) -> Difference:
 
 def bindings(text: str) -> dict[str, str]:
     """A gin text as names and values, continued lines joined."""
-    joined = re.sub(r"\\\n\s*|(?<=[\[({,])\n\s*", "", config.values_of(text))
+    joined = re.sub(r"\\\n\s*|(?<=[\[({,])\n\s*", "", gin_text.values_of(text))
     lines = (line.partition(" = ") for line in joined.splitlines() if " = " in line)
     return {name.strip(): value.strip() for name, _, value in lines}
 

@@ -6,7 +6,7 @@ are left out, so changing them trains nothing again.
 
 from collections.abc import Collection
 
-from core import config
+from core.config import gin_text
 from core.moved import with_first_names
 
 UNDECISIVE = frozenset(  # settings of the machine: recorded with a run, but not part of its identity
@@ -81,7 +81,7 @@ def decisive(text: str, left_out: Collection[str]) -> list[str]:
 
     Import lines, names of macros, comments and order do not count, only the final value of each argument.
     """
-    values = config.values_by_path(text)
+    values = gin_text.values_by_path(text)
     return sorted(with_first_names(f"{name} = {value!r}") for name, value in values.items() if counts(name, value, left_out))
 
 

@@ -14,8 +14,8 @@ from rich.progress import track
 from core.charset import CHARSET_36, CHARSET_94, RejectedLabel, normalise_label
 from core.data.benchmarks import benchmarks_of
 from core.data.labels import PUBLISHED_RULES, name_of
-from core.data.lmdb import fingerprint
 from core.data.loading import Words, in_order, open_words
+from core.data.sets import fingerprint
 from core.errors import DataError
 from core.evaluate.metrics import images_left_out, score, unscored
 from core.files import atomic_file, atomic_folder, write_json

@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import torch
 
     from core import config
+    from core.config.gin_text import values_of
     from core.files import in_repository
     from core.pretrain.pretraining import Pretraining, pretrain
     from core.train.state import Interrupted
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         torch.set_num_threads(threads)
         torch.manual_seed(0)
         plan = config.build(Pretraining, options.plan, bindings=options.set)
-        identity = config.digest(config.values_of(config.operative()))
+        identity = config.digest(values_of(config.operative()))
         try:
             accuracy = pretrain(
                 plan,

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
-from core.data.lmdb import Ledger, say_copies
+from core.data.lmdb import Ledger
 from core.data.loading import Words
 from core.data.samples import left_out_text
+from core.data.sets import say_copies
 from core.errors import TrainingError
 from core.experiment.experiment import Loaded
 from core.model.clip4str import CLIP4STR

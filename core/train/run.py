@@ -9,8 +9,8 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch.optim.swa_utils import AveragedModel
 
 from core.choices import LOG_EVERY
-from core.data.lmdb import fingerprint, train_roots
 from core.data.loading import Words, open_words
+from core.data.sets import fingerprint, train_roots
 from core.data.transforms import ToTensor
 from core.errors import TrainingError
 from core.experiment.experiment import Loaded

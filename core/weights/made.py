@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from core import config
+from core.config import gin_text
 from core.data.micro import World
 from core.files import file_digest, in_repository
 
@@ -55,7 +56,7 @@ def recipe_digest(recipe: Path, bindings: Sequence[str] = ()) -> str:
     Raises:
         ConfigError: a file cannot be read.
     """
-    values = config.final_values(recipe, bindings)
+    values = gin_text.final_values(recipe, bindings)
     with config.set_aside():
         config.parse(recipe.parent / "world.gin")
         materials = config.construct(World, recipe.parent / "world.gin").materials()

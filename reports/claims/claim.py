@@ -16,7 +16,8 @@ from jsonschema.exceptions import best_match
 
 from core.errors import ReportError
 from core.files import ROOT
-from reports.layout import Column, Layout, columns_of, mean_columns, read_layout
+from reports.columns import Column, columns_of, mean_columns
+from reports.layout import Layout, read_layout
 
 TABLES = ROOT / "ablations"
 SCHEMA = TABLES / "claims.schema.yaml"

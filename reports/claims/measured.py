@@ -10,7 +10,7 @@ from reports.claims.printed import printed, published_noise, unscored
 from reports.claims.results import StudyResults
 from reports.claims.verdict import Effect
 from reports.collect.runs import reading_cost
-from reports.layout import Column, absent, columns_of
+from reports.columns import Column, absent, columns_of
 from reports.stats.compare import Comparison, strata_of, wide
 from reports.stats.intervals import Paired
 

@@ -17,7 +17,7 @@ from reports.claims.claim import Contrast, layout_of
 from reports.claims.verdict import Effect
 from reports.collect.published import PUBLISHED as FOLDER
 from reports.collect.published import fill_averages, read_csv, read_published
-from reports.layout import Column, columns_of
+from reports.columns import Column, columns_of
 from reports.stats.intervals import effective_images
 from reports.stats.noise import Noise
 

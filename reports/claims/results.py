@@ -7,7 +7,8 @@ import pandas as pd
 
 from reports.collect.predictions import read_predictions
 from reports.collect.runs import evaluation_folder, read_runs
-from reports.layout import Column, Layout, columns_of, is_rendered, read_layout
+from reports.columns import Column, columns_of
+from reports.layout import Layout, is_rendered, read_layout
 from reports.stats.compare import Comparison, comparison
 
 

@@ -16,7 +16,8 @@ from core.data.benchmarks import benchmarks_of
 from core.data.environments import environment
 from core.data.folders import lmdbs_below
 from core.data.images import decode_image
-from core.data.lmdb import WHOLE, fingerprint
+from core.data.lmdb import WHOLE
+from core.data.sets import fingerprint
 from core.errors import DataError, UnreadableImage, UserError
 from reports.collect.predictions import IMAGE, read_benchmarks, read_predictions
 from reports.table import Table

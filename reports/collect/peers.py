@@ -8,7 +8,7 @@ from core.errors import ReportError
 from reports.collect.predictions import IMAGE, read_images, scored
 from reports.collect.runs import protocol_of
 from reports.collect.stored import damaged, read_json
-from reports.layout import Column
+from reports.columns import Column
 from reports.stats import intervals
 
 AGAIN = "delete its folder and run python -m core.peers again"

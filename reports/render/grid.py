@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from reports.layout import Column
+from reports.columns import Column
 from reports.render.text import number, probability, shortened, signed
 from reports.stats.intervals import LEVEL
 from reports.table import CENTRES, Table

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from reports.layout import Column
+from reports.columns import Column
 
 MISSING = "–"
 

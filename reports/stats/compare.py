@@ -16,7 +16,8 @@ import pandas as pd
 from core.data.benchmarks import INSIDE, distinct
 from core.errors import ReportError
 from reports.collect.predictions import IMAGE, read_predictions
-from reports.layout import Column, Layout
+from reports.columns import Column
+from reports.layout import Layout
 from reports.stats import intervals as stats
 from reports.stats.noise import Noise, beside, combined, noise_of_replicates, noise_of_rows
 from reports.stats.strata import Strata

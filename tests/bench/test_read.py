@@ -13,7 +13,8 @@ from core.bench.forced_outputs import forced_outputs, other
 from core.bench.measure import Seconds, compare
 from core.bench.read import Way, branch, reading, tower_forward, way_of
 from core.bench.words import GUESSES, IIIT5K_TEST, draw_words, mean_letters, typical_lengths
-from core.data.lmdb import WordLmdb, find_lmdbs
+from core.data.lmdb import WordLmdb
+from core.data.sets import find_lmdbs
 from core.experiment.experiment import load
 from core.weights.checkpoint import save_model
 

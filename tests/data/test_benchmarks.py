@@ -17,7 +17,8 @@ from ablations.page import data_lines, lmdbs_grid, not_run
 from ablations.source import data_source
 from core.data.benchmarks import PUBLISHED, absence, benchmarks_of, canonical, count, distinct, unknown
 from core.data.doctor.diagnosis import examine
-from core.data.lmdb import train_roots, write_lmdb
+from core.data.lmdb import write_lmdb
+from core.data.sets import train_roots
 from core.errors import DataError
 from core.evaluate.run import evaluate
 from core.experiment.experiment import load

@@ -10,11 +10,12 @@ from PIL import Image
 
 from core import config
 from core.data.benchmarks import FAMILIES
-from core.data.lmdb import WordLmdb, environment, find_lmdbs, fingerprint, write_lmdb
+from core.data.lmdb import WordLmdb, environment, write_lmdb
 from core.data.loading import InOrder, ShuffledBatches, Words, collate, in_order, open_words
 from core.data.micro import PARTS, WORLD, World, render_world
 from core.data.render.lexicon import lexicon, split_unseen
 from core.data.render.word import render
+from core.data.sets import find_lmdbs, fingerprint
 from core.data.transforms import ToTensor
 from core.errors import DataError, UnreadableImage
 from tests.support.checkout import small_world

@@ -15,7 +15,8 @@ from core.data.doctor.diagnosis import examine
 from core.data.doctor.duplicates import across, candidates_inside, copies_inside
 from core.data.doctor.report import as_text, sections_of
 from core.data.doctor.scan import BLOCK_SIZE, SAMPLE, look_of, scan_all
-from core.data.lmdb import fingerprint, write_lmdb
+from core.data.lmdb import write_lmdb
+from core.data.sets import fingerprint
 
 
 def picture(seed, size=(60, 24), mode="RGB") -> Image.Image:

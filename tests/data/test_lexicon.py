@@ -3,7 +3,7 @@
 import pytest
 
 from ablations import plan as planning
-from ablations.source import rendered_world
+from ablations.source import data_source, rendered_world
 from core.charset import read_charset
 from core.data.lmdb import ImageLmdb
 from core.data.micro import render_world
@@ -16,8 +16,9 @@ SETTINGS = {"scale": "smoke", "data": None, "seeds": [0], "threads": 1, "peers":
 SMALL = [f"micro.World.{name} = {size}" for name, size in (("train", 40), ("val", 10), ("test", 6), ("mislabelled", 1.0))]
 
 
-def test_words_images_and_wrong_labels_are_of_the_script(tmp_path):
-    world, _ = rendered_world(SMALL, WORLD)
+@pytest.mark.parametrize("path", [WORLD, "ablations/small/cyrillic.gin"])
+def test_words_images_and_wrong_labels_are_of_the_script(path, tmp_path):
+    world, _ = rendered_world(SMALL, path)
     render_world(world, tmp_path, 1, ["train/real", "val", "test"])
     stored = [label for part in ("train/real", "val/micro", "test/rotated") for label in labels(tmp_path / part)]
     assert len(stored) == 56 and all(set(label) <= CYRILLIC for label in stored)
@@ -64,5 +65,11 @@ def test_a_table_on_a_world_of_its_own_is_planned_where_it_is_named(tmp_path):
         assert planning.tables_for(["-j2", target]) == ["cyrillic"]
     plan, other = planning.make(settings, ["cyrillic"]), planning.make(settings, ["table_VI"])
     assert plan.source.world_file == WORLD and plan.data != other.data and len(plan.rows) == 4
+    assert planning.make({**settings, "scale": "small"}, ["cyrillic"]).source.world_file == "ablations/small/cyrillic.gin"
     with pytest.raises(ConfigError, match="table_VI.*cyrillic are of different words: ask for one of them at a time"):
         planning.make(settings, targets=["cyrillic", "table_VI"])
+
+
+def test_a_scale_that_lacks_a_world_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="scale: small has no ablations/{scale}/ours.gin .ablations/small/ours.gin is not"):
+        data_source(None, "small", tmp_path, world="ablations/{scale}/ours.gin")

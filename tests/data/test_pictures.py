@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ablations.plan import TOWERS
+from ablations.plan.plan import TOWERS
 from core import config
 from core.data.micro import World
 from core.data.render.fractals import Fractals, System, density, search

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ablations.source import rendered_world
-from core import config
 from core.charset import CHARSET_94
+from core.config import gin_files
 from core.data.benchmarks import FAMILIES
 from core.data.render import font_search
 from core.data.render.fonts import font_path, fonts_in
@@ -26,7 +26,7 @@ PINNED = "6230439c5802eb1e"  # of images of both fonts; raise SCENES, TEXTS or R
 
 @pytest.fixture(scope="module")
 def world():
-    return rendered_world(FIXED, config.world_of("small"))[0]
+    return rendered_world(FIXED, gin_files.world_of("small"))[0]
 
 
 def test_the_same_seed_gives_the_same_bytes(world):
@@ -95,7 +95,7 @@ def test_a_colour_keeps_its_grey_level():
 
 
 def test_the_world_is_what_its_fonts_texts_and_scenes_are(world, tmp_path):
-    path = config.world_of("small")
+    path = gin_files.world_of("small")
     one = rendered_world(FIXED, path)[1]
     for name in FONTS:
         shutil.copy(font_path(name), tmp_path)

@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 
 from core.charset import CHARSET_36
-from core.data.lmdb import WordLmdb, find_lmdbs, fingerprint, write_lmdb
+from core.data.lmdb import WordLmdb, write_lmdb
 from core.data.loading import InOrder, Words, collate, open_words
+from core.data.sets import find_lmdbs, fingerprint
 from core.data.transforms import ToTensor
 from core.errors import DataError, UnreadableImage
 
@@ -156,7 +157,7 @@ def test_a_link_to_a_folder_above_counts_no_sample_twice(tmp_path):
 LIST = """
 import os, sys
 from pathlib import Path
-from core.data.lmdb import find_lmdbs
+from core.data.sets import find_lmdbs
 if os.geteuid() == 0:
     os.setuid(int(sys.argv[2]))
 find_lmdbs(Path(sys.argv[1]))

@@ -7,9 +7,10 @@ from core.data.benchmarks import benchmarks_of, count
 from core.data.environments import close_all
 from core.data.folders import files_below, lmdbs_below
 from core.data.labels import PUBLISHED_RULES
-from core.data.lmdb import ImageLmdb, copies_among, say_copies, write_lmdb
+from core.data.lmdb import ImageLmdb, write_lmdb
 from core.data.loading import Words, open_words
 from core.data.samples import left_out_text
+from core.data.sets import copies_among, say_copies
 from core.errors import DataError
 from tests.support.formats import picture, put
 

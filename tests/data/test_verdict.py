@@ -12,7 +12,8 @@ from core.data.doctor.run import stale_runs
 from core.data.doctor.scan import scan_all
 from core.data.doctor.suspicious import doubts
 from core.data.doctor.verdict import judge, read_needs
-from core.data.lmdb import WordLmdb, fingerprint, write_lmdb
+from core.data.lmdb import WordLmdb, write_lmdb
+from core.data.sets import fingerprint
 from core.errors import ConfigError, DataError, ReportError
 from core.evaluate.staleness import stale
 from core.files import ROOT, write_json

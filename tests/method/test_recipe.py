@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from ablations import recipe_page as recipe
-from core import config
+from core.config import gin_text
 from core.errors import ConfigError
 from core.experiment.experiment import load
 from core.experiment.parameters import summarise
@@ -111,6 +111,6 @@ def test_the_identity_reads_values_and_neither_imports_nor_macros():
     other = (
         "import core.experiment.optim as o\n# moved\no.Optimisation.averaging = @o.Averaging()\no.Optimisation.eps = 1e-06\n"
     )
-    assert config.values_by_path(text) == config.values_by_path(other)
-    assert config.values_by_path(text)["core.experiment.optim.Optimisation.averaging"] == "@core.experiment.optim.Averaging()"
-    assert config.values_by_path(text) != config.values_by_path(text.replace("1e-6", "1e-7"))
+    assert gin_text.values_by_path(text) == gin_text.values_by_path(other)
+    assert gin_text.values_by_path(text)["core.experiment.optim.Optimisation.averaging"] == "@core.experiment.optim.Averaging()"
+    assert gin_text.values_by_path(text) != gin_text.values_by_path(text.replace("1e-6", "1e-7"))

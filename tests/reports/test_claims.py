@@ -21,8 +21,9 @@ from reports.claims.printed import BENCHMARKS, SECOND, mean_of, printed_effect, 
 from reports.claims.results import StudyResults
 from reports.claims.shown import write_claims
 from reports.claims.verdict import CONTRADICTED, NOT_RUN, SAME, SUPPORTED, UNDECIDED, Effect, Verdict, judge, together
+from reports.columns import columns_of
 from reports.figures.claims import claims_figure
-from reports.layout import columns_of, read_layout
+from reports.layout import read_layout
 from tests.reports.test_figures import overlaps_note
 from tests.reports.test_latex import PROBLEMS, compiled
 from tests.support.checkout import shared_or_skip

@@ -10,7 +10,8 @@ from core.errors import ReportError
 from core.moved import with_new_settings
 from reports.collect.predictions import problems_of, read_predictions
 from reports.collect.runs import check_protocols, facts, read_runs
-from reports.layout import Column, absent, read_layout
+from reports.columns import Column, absent
+from reports.layout import read_layout
 from reports.render.appendix import appendix
 from tests.support.results import PROTOCOL, write_results, write_run
 

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from core.data.lmdb import fingerprint, write_lmdb
+from core.data.lmdb import write_lmdb
+from core.data.sets import fingerprint
 from core.errors import UnreadableImage
 from reports.collect.flips import data_uri, flips_of, stored_images
 from tests.support.tables import coloured, readings

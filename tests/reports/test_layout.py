@@ -12,7 +12,8 @@ from core.errors import ReportError
 from core.experiment.experiment import load
 from core.experiment.parameters import summarise
 from reports.collect.published import fill_averages, images_of, published_average, read_published
-from reports.layout import columns_of, mean_columns, read_layout
+from reports.columns import columns_of, mean_columns
+from reports.layout import read_layout
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from core.errors import ReportError
 from reports import layout as layouts
 from reports.build import build
 from reports.claims.printed import published_noise
-from reports.layout import columns_of, read_layout
+from reports.columns import columns_of
+from reports.layout import read_layout
 from reports.render.markdown import markdown
 from tests.support.results import write_results, write_run
 

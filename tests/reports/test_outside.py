@@ -9,7 +9,7 @@ from core.charset import CHARSET_36
 from core.errors import ReportError
 from reports.build import build
 from reports.collect.peers import one_reader
-from reports.layout import Column
+from reports.columns import Column
 from reports.render.html import html
 from reports.render.latex import latex
 from reports.render.markdown import markdown

@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from ablations.rows import TABLES
-from core import config
+from core.config import gin_text
 from core.data.convert import iiit5k
 from core.data.convert.source import ReadOptions
 from core.errors import ConfigError, DataError
@@ -53,7 +53,7 @@ def test_the_gin_text_of_a_model_names_our_classes_or_is_refused(asked, added, t
 
 @pytest.mark.parametrize("row", sorted(TABLES.glob("table_*/*.gin")), ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_model_of_ours_may_be_loaded(row):
-    config.refuse_foreign(load(row, "smoke").training, row)
+    gin_text.refuse_foreign(load(row, "smoke").training, row)
 
 
 def test_a_gin_file_of_the_user_is_a_program(tmp_path):

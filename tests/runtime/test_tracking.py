@@ -14,7 +14,7 @@ import wandb
 from safetensors.torch import load_file
 from wandb.proto.wandb_internal_pb2 import Record
 
-from core import config
+from core.config import gin_text
 from core.experiment.experiment import load
 from core.runtime.tracking import run_info
 from core.runtime.tracking.client import Tracking, is_off, recorded, tracking_for
@@ -65,7 +65,7 @@ def record(run, *more, **options):
 
 def test_the_configuration_is_what_gin_text_binds():
     text = "from core import optim\nA = 1\nB = (2, 'x')\noptim.Optimisation.steps = %A\ntrain/optim.Optimisation.lr = @f()\n"
-    found = config.bindings_of(text)
+    found = gin_text.bindings_of(text)
     assert found == {"A": 1, "B": (2, "x"), "optim.Optimisation.steps": 1, "train/optim.Optimisation.lr": "@f()"}
     assert run_info.nested(found)["optim"] == {"Optimisation": {"steps": 1}}
 

@@ -9,7 +9,8 @@ from PIL import Image
 
 from reports.build import centres, ranks
 from reports.collect.flips import Flips, flips_of
-from reports.layout import Column, Layout, read_layout
+from reports.columns import Column
+from reports.layout import Layout, read_layout
 from reports.stats import intervals
 from reports.stats.intervals import Interval
 from reports.stats.orderings import Agreement

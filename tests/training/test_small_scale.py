@@ -3,7 +3,7 @@
 import json
 
 from ablations.source import rendered_world
-from core import config
+from core.config import gin_files
 from core.data.benchmarks import FAMILIES
 from core.data.micro import render_world
 from core.evaluate.run import evaluate
@@ -19,7 +19,7 @@ MACHINE = [f"optim.Optimisation.{name}" for name in ("workers = 0", "validate_ev
 
 
 def test_the_baseline_trains_on_the_small_world_and_reads_its_families(tmp_path):
-    world, _ = rendered_world([*TINY, *FONTS], config.world_of("small"))
+    world, _ = rendered_world([*TINY, *FONTS], gin_files.world_of("small"))
     assert render_world(world, tmp_path / "world", workers=1) == 24 + 2 + 2 + 4 + 2 * len(FAMILIES)
     row = tmp_path / "row.gin"
     row.write_text(

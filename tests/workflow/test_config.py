@@ -4,10 +4,11 @@ import sys
 
 import pytest
 
-from ablations.plan import TOWERS
+from ablations.plan.plan import TOWERS
 from ablations.rows import row_files, table_names
 from core import config
 from core.choices import SCALES
+from core.config import gin_files, gin_text
 from core.data.micro import World
 from core.errors import ConfigError
 from core.experiment.experiment import load
@@ -28,7 +29,7 @@ def test_every_row_builds_at_every_scale(row, scale):
 
 def test_the_other_gin_files_build():
     for scale in ("micro", "small"):
-        config.build(World, config.world_of(scale))
+        config.build(World, gin_files.world_of(scale))
         assert len({config.build(Pretraining, f"ablations/{scale}/{towers}.gin").steps for towers in TOWERS}) == 1
 
 
@@ -57,7 +58,7 @@ def test_the_operative_config_parses_back_to_itself(scale, tmp_path):
     (tmp_path / "operative.gin").write_text(first.operative)
     second = load(tmp_path / "operative.gin", "smoke")
     assert second.digest == first.digest and second.protocol == first.protocol
-    assert config.values_of(second.operative) == config.values_of(first.operative)
+    assert gin_text.values_of(second.operative) == gin_text.values_of(first.operative)
 
 
 def variant(tmp_path, *lines):
@@ -131,7 +132,7 @@ def test_the_command_line_says_it_in_one_line(tmp_path):
 def test_lines_below_a_scale_in_brackets_count_at_that_scale(tmp_path):
     lines = ["[paper]", "DROPOUT = 0.2", "[micro]  # a comment", "DROPOUT = 0.3", "EPS = 1e-7", "[smoke]"]
     path = variant(tmp_path, *lines, "DROPOUT = 0.4")
-    values = {scale: config.bindings_of(load(path, scale).operative) for scale in SCALES}
+    values = {scale: gin_text.bindings_of(load(path, scale).operative) for scale in SCALES}
     dropout = {"micro": 0.3, "paper": 0.2, "small": 0.1, "smoke": 0.4}
     assert {scale: found["DROPOUT"] for scale, found in values.items()} == dropout
     eps = {"micro": 1e-7, "paper": 1e-6, "small": 1e-6, "smoke": 1e-7}
@@ -147,7 +148,7 @@ def test_lines_below_a_scale_in_brackets_count_at_that_scale(tmp_path):
 def test_a_section_may_be_of_several_scales(tmp_path):
     """Smoke reads what micro reads, and a section of its own replaces it; elsewhere no section replaces another."""
     path = variant(tmp_path, "[paper, small]", "DROPOUT = 0.2", "[ micro,small ]", "EPS = 1e-7", "[smoke]", "EPS = 1e-8")
-    found = {scale: config.bindings_of(load(path, scale).operative) for scale in SCALES}
+    found = {scale: gin_text.bindings_of(load(path, scale).operative) for scale in SCALES}
     values = {scale: (bindings["DROPOUT"], bindings["EPS"]) for scale, bindings in found.items()}
     assert values == {"micro": (0.0, 1e-7), "paper": (0.2, 1e-6), "small": (0.2, 1e-7), "smoke": (0.0, 1e-8)}
     path = variant(tmp_path, "[micro, small]", "EPS = 1e-7", "[small]", "EPS = 1e-8")
@@ -213,14 +214,14 @@ def test_values_that_survive_are_not_errors(tmp_path):
     """The same value twice, an include that is overridden, a smaller micro, and the command line."""
     lines = ["DROPOUT = 0.3", "DROPOUT = 0.3", "[micro]", "EPS = 1e-7", "[smoke]", "EPS = 1e-8"]
     loaded = load(variant(tmp_path, *lines), "smoke", ["DROPOUT = 0.5"])
-    values = config.bindings_of(loaded.operative)
+    values = gin_text.bindings_of(loaded.operative)
     assert (values["DROPOUT"], values["EPS"]) == (0.5, 1e-8)
 
 
 def test_a_byte_order_mark_is_read_and_another_encoding_is_named(tmp_path):
     text = f"include '{BASELINE}'\nDROPOUT = 0.3\n"
     (tmp_path / "row.gin").write_text(text, encoding="utf-8-sig")
-    assert config.bindings_of(load(tmp_path / "row.gin", "smoke").operative)["DROPOUT"] == 0.3
+    assert gin_text.bindings_of(load(tmp_path / "row.gin", "smoke").operative)["DROPOUT"] == 0.3
     (tmp_path / "row.gin").write_text("DROPUOT = 0.3\n" + text, encoding="utf-8-sig")
     with pytest.raises(ConfigError, match="nothing reads DROPUOT"):
         load(tmp_path / "row.gin", "smoke")
@@ -237,11 +238,11 @@ def test_a_row_is_three_files_deep_and_base_gin_is_one():
 
 
 def depth(path, scale):
-    includes = re.findall(r"^include '(.+)'", config.text_at(path, scale), re.MULTILINE)
-    return 1 + max((depth(config.find_include(name, scale), scale) for name in includes), default=0)
+    includes = re.findall(r"^include '(.+)'", gin_files.text_at(path, scale), re.MULTILINE)
+    return 1 + max((depth(gin_files.find_include(name, scale), scale) for name in includes), default=0)
 
 
 def test_the_default_towers_at_paper_scale_are_a_backbone_file():
     ours = load(BASELINE, "paper")
     path = "ablations/backbones/clip_b16.gin"
-    assert config.bindings_of((ROOT / path).read_text()).items() <= config.bindings_of(ours.operative).items()
+    assert gin_text.bindings_of((ROOT / path).read_text()).items() <= gin_text.bindings_of(ours.operative).items()

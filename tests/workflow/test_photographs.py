@@ -13,7 +13,8 @@ from core.data.benchmarks import FAMILIES
 from core.data.lmdb import write_lmdb
 from core.data.micro import WORLD, World
 from core.errors import ConfigError, DataError
-from reports.layout import columns_of, read_layout
+from reports.columns import columns_of
+from reports.layout import read_layout
 from tests.support.checkout import copied_checkout, jobs_of, snakemake
 
 SETS = {"test/IIIT5k": 6, "test/SVT": 5, "train/real/IIIT5k": 12, "train/real/SVT": 8}

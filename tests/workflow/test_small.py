@@ -2,10 +2,11 @@
 
 import re
 
-from ablations.plan import TOWERS
+from ablations.plan.plan import TOWERS
 from core import config
 from core.choices import SCALES
-from core.config import world_of
+from core.config import gin_text
+from core.config.gin_files import world_of
 from core.files import ROOT
 from core.pretrain.pretraining import Pretraining
 from tests.support.checkout import copied_checkout, jobs_of, snakemake
@@ -19,7 +20,7 @@ def test_scales_that_render_have_a_world_of_their_own_or_anothers():
 
 
 def test_the_towers_of_small_scale_differ_in_what_their_names_say():
-    plans = {name: config.final_values(ROOT / f"ablations/small/{name}.gin") for name in TOWERS}
+    plans = {name: gin_text.final_values(ROOT / f"ablations/small/{name}.gin") for name in TOWERS}
     schedule = {name.rpartition(".")[2]: "" for name in plans["clip"] if ".Pretraining." in name} | {"STEPS": ""}
     images = {name: values["IMAGES"] for name, values in plans.items()}
     assert images["clip_more"] == 2.5 * images["clip"] and len({*images.values()}) == 2

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from core.data.convert.source import Item, LeftOut, Listing, ReadOptions
 from core.data.labels import name_of
-from core.data.lmdb import ImageLmdb, RawSample, find_lmdbs, stored_samples
+from core.data.lmdb import ImageLmdb, RawSample, stored_samples
 from core.data.samples import BEYOND
+from core.data.sets import find_lmdbs
 from core.errors import DataError
 from core.runtime.crash_safe import WorkerCrash, crash_safe_map
 

@@ -11,7 +11,7 @@ from core.data.doctor.scan import Advance, Scan, scan_all
 from core.data.doctor.verdict import Needs, Verdict, judge
 from core.data.folders import SPLITS, lmdbs_below
 from core.data.labels import PUBLISHED_RULES, Rules
-from core.data.lmdb import fingerprint
+from core.data.sets import fingerprint
 from core.errors import DataError
 
 NO_IMAGES = "no data.mdb below train/, val/ or test/; a data root holds train/<set>/**/, val/**/ and test/<benchmark>/"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core import config
+from core.config import gin_text
 from core.errors import DataError
 from core.evaluate.staleness import read_record
 from core.files import write_json
@@ -62,7 +63,7 @@ def of_training(run: Path, row: str = "") -> RunInfo:
     provenance, gin = read_record(run / "provenance.json"), (run / "operative.gin").read_text()
     rows = tuple(rows_of(run, row))
     seed, data = provenance.get("seed"), provenance.get("data_fingerprint")
-    run_identity = config.digest(f"{config.values_of(gin)}{seed}{data}")
+    run_identity = config.digest(f"{gin_text.values_of(gin)}{seed}{data}")
     known = {name: provenance.get(name) for name in ("seed", "data", "data_fingerprint", "commit", "device", "packages")}
     return RunInfo(
         folder=run,
@@ -72,7 +73,7 @@ def of_training(run: Path, row: str = "") -> RunInfo:
         rows=rows,
         name=f"{title(run, rows)}-seed{seed}",
         tags=tags(rows, seed),
-        config={"gin": nested(config.bindings_of(gin)), **known, "rows": list(rows), "run": "/".join(run.parts[-2:])},
+        config={"gin": nested(gin_text.bindings_of(gin)), **known, "rows": list(rows), "run": "/".join(run.parts[-2:])},
     )
 
 

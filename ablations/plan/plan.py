@@ -1,0 +1,277 @@
+"""What a plan knows: the rows and runs of the wanted tables, where their results go, and the files that jobs read."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ablations.marks import Marks, Parts
+from ablations.rows import Row, decoding_differs_from_validation, evaluations_of
+from ablations.source import Source
+from core.evaluate.done import DONE, settle_done
+from core.files import ROOT, in_repository, write_if_changed
+from core.weights.made import is_made_here
+from reports.layout import Layout, drawable, rendered_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TOWERS = ("clip", "clip_large", "clip_more", "classes_50", "classes_1000")  # made by ablations/<micro or small>/<name>.gin
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All rows of the wanted tables under one workflow configuration."""
+
+    tables: dict[str, list[Row]]
+    layouts: dict[str, Layout]
+    doubles: dict[str, dict[str, str]]  # rows of a table's sweeps that are another row already, and that row
+    source: Source
+    results: Path
+    scale: str
+    seeds: list[int]
+    rendered: bool  # the data root is made by a rule of ours
+    wanted_peers: list[str]  # outside readers to check the harness with
+    replicates: list[int]  # seeds that the baseline of each table is trained with, to measure noise; empty: no more than others
+
+    @property
+    def data(self) -> Path:
+        return self.source.root
+
+    @cached_property
+    def inputs_of_data(self) -> Parts | Marks:
+        """The data inputs of jobs (`ablations.marks`)."""
+        if self.rendered:
+            return Parts(self.data, self.source.world.names, self.source.photos)
+        return Marks(self.results / "data", self.source)
+
+    @property
+    def tests(self) -> Path:
+        """The data root that evaluations read."""
+        return self.inputs_of_data.lasting if self.source.photos else self.data
+
+    def towers(self, named: Sequence[str], checkout: str = "") -> list[str]:
+        """Weights among the names of a row's files that are made by a rule when they are missing.
+
+        Args:
+            checkout: what leads from the working directory to the checkout's files, see the Snakefile.
+        """
+        return [f"{checkout}{name}" for name in named if is_made_here(in_repository(name))]
+
+    def towers_of(self, run: str, checkout: str = "") -> list[str]:
+        """`towers` of a run; none for one that this plan does not know."""
+        return self.towers(self.asked[run][0][1].config.named, checkout) if run in self.asked else []
+
+    def baseline_towers(self, checkout: str = "") -> list[str]:
+        """`towers` of figures, which show the scale's own."""
+        world = Path(self.source.world_file).parent
+        return self.towers([f"{world.as_posix()}/{TOWERS[0]}.safetensors"], checkout) if self.rendered else []
+
+    def trained_on(self, run: str) -> list[Path]:
+        """The data that a training reads: all of it for a run that this plan does not know."""
+        if run not in self.asked:
+            return self.inputs_of_data.everything
+        return self.inputs_of_data.train(self.asked[run][0][1].config.train_data)
+
+    def start_of(self, run: str, seed: str) -> list[Path]:
+        """The model that a training begins with, of its own seed; none for most."""
+        start = self.asked[run][0][1].start if run in self.asked else ""
+        return [self.seed_folder(start, int(seed)) / "model.safetensors"] if start else []
+
+    @property
+    def peers_folder(self) -> Path:
+        return self.results / "peers" / self.tested
+
+    def peers(self, table: str) -> list[Path]:
+        """Predictions of outside readers, which stand in Table III."""
+        return [self.peers_folder / peer / "predictions.parquet" for peer in self.wanted_peers if table == "table_III"]
+
+    @property
+    def study(self) -> str:
+        """Names the results of other studies than micro scale on its rendered world, whose name is empty."""
+        if self.rendered:
+            photos = self.source.photos
+            return "-".join(filter(None, ["" if self.scale == "micro" else self.scale, photos.name if photos else ""]))
+        return f"{self.scale}-{self.data.name if self.source.published else self.inputs_of_data.study}"
+
+    @property
+    def tested(self) -> str:
+        """Names the results that only test words decide: predictions of outside readers, attention maps."""
+        if self.rendered or self.source.published:
+            return self.study or self.scale
+        return f"{self.scale}-{self.inputs_of_data.name}"
+
+    @property
+    def tables_folder(self) -> Path:
+        """Where tables go: those of other studies into a folder of their own."""
+        return self.results / "tables" / self.study
+
+    @property
+    def figures_folder(self) -> Path:
+        return self.results / "figures" / self.study
+
+    @property
+    def searches(self) -> Path:
+        """Where a search keeps its trials: for real data by what they learn from and val/; other test words change nothing."""
+        marks = [] if self.rendered else self.inputs_of_data.learned
+        return self.results / "searches" / "-".join([self.scale, *(mark.stem for mark in marks)])
+
+    @property
+    def report(self) -> Path:
+        """Where the report goes, without its suffix."""
+        return self.results / "-".join(filter(None, ("report", self.study)))
+
+    @property
+    def figures(self) -> list[str]:
+        """Names of the tables' figures, as <figure>_<table>."""
+        drawn = []
+        for table, layout in self.layouts.items():
+            measured = [row.name for row in self.tables[table] if row.runnable]
+            drawn += [f"{figure}_{table}" for figure in drawable(layout, measured)]
+        return drawn
+
+    @property
+    def rows(self) -> list[Row]:
+        """Every row that can be run."""
+        return [row for rows in self.tables.values() for row in rows if row.runnable]
+
+    @property
+    def asked(self) -> dict[str, list[tuple[str, Row]]]:
+        """Every run, and the rows that ask for it, each with its table."""
+        found: dict[str, list[tuple[str, Row]]] = {}
+        for table, rows in self.tables.items():
+            for row in rows:
+                if row.runnable:
+                    found.setdefault(row.run, []).append((table, row))
+        return found
+
+    def seed_folder(self, run: str, seed: int) -> Path:
+        return self.results / "runs" / run / f"seed{seed}"
+
+    def replicated(self, table: str) -> Row | None:
+        """The row that is trained with the seeds of `replicates`: the table's baseline, where it can be run."""
+        baseline = self.layouts[table].baseline
+        rows = [row for row in self.tables[table] if row.name == baseline and row.runnable]
+        return rows[0] if rows and self.replicates else None
+
+    def seeds_of(self, run: str) -> list[int]:
+        """Every seed that some table asks of a run."""
+        rows = [row for table in self.tables if (row := self.replicated(table))]
+        return list(dict.fromkeys([*self.seeds, *(self.replicates if run in {row.run for row in rows} else [])]))
+
+    def drawn_from(self, figure: str, table: str) -> list[Path]:
+        """Every file a figure of a table needs."""
+        return self.models(table) if figure == "curves" else self.inputs(table)
+
+    def models(self, table: str) -> list[Path]:
+        """The trained models of a table, one per run and seed."""
+        runs = dict.fromkeys(row.run for row in self.tables[table] if row.runnable)
+        return [self.seed_folder(run, seed) / "model.safetensors" for run in runs for seed in self.seeds]
+
+    def inputs(self, table: str) -> list[Path]:
+        """Every list of evaluations the table is counted from, and every timing it shows."""
+        rows = [row for row in self.tables[table] if row.runnable]
+        folders = [self.seed_folder(row.run, seed) for row in rows for seed in self.seeds]
+        if row := self.replicated(table):
+            folders += [self.seed_folder(row.run, seed) for seed in self.replicates if seed not in self.seeds]
+        evaluated = list(dict.fromkeys(folder / DONE for folder in folders))
+        made = evaluated if self.layouts[table].baseline else self.models(table)
+        times = {self.seed_folder(row.run, self.seeds[0]) / "reading_time.json" for row in rows if self.is_timed(table)}
+        return made + sorted(times)
+
+    def words_of(self, table: str, checkout: str = "") -> list[Path]:
+        """Published values and the mark of label files that the table is made with, where there are some.
+
+        Args:
+            checkout: what leads from the working directory to the checkout's files, see the Snakefile.
+        """
+        published = Path(f"{checkout}reports/published") / f"{table}.csv"
+        labels = self.inputs_of_data.labels if self.layouts[table].labels else []
+        return [*([published] if (ROOT / published).is_file() else []), *labels]
+
+    def is_timed(self, table: str) -> bool:
+        return any(entry.get("fact") == "milliseconds" for entry in self.layouts[table].columns)
+
+    @property
+    def timed(self) -> dict[str, list[str]]:
+        """Runs whose reading is timed, and the evaluations of each."""
+        return evaluations_of(row for table in self.tables if self.is_timed(table) for row in self.tables[table])
+
+    @property
+    def evaluations(self) -> dict[str, list[str]]:
+        """Runs whose predictions some table is counted from, and the evaluations (ways of decoding) of each."""
+        return evaluations_of(row for table in self.tables if self.layouts[table].baseline for row in self.tables[table])
+
+    def write(self) -> None:
+        """Put down what the jobs are called with: each run's flat gin files and each table's list of runs.
+
+        A file whose content would not change is left alone, so nothing is remade because of it.
+        """
+        rows = sorted(self.rows, key=decoding_differs_from_validation, reverse=True)
+        for row in {row.run: row for row in rows}.values():  # again where DEVICE_BATCH or its like changed: no other run
+            write_if_changed(self.results / "runs" / row.run / "train.gin", row.config.operative)
+        for row in reversed(rows):
+            path = self.results / "runs" / row.run / f"{row.evaluation}.gin"
+            # Rows that share an evaluation keep the first one's file, but not a file that lacks what this code reads.
+            if not path.is_file() or bound(path.read_text()) != bound(row.config.operative):
+                write_if_changed(path, row.config.operative)
+        for run, asking in self.asked.items():
+            write_if_changed(self.results / "runs" / run / "rows.json", json.dumps(named_after(asking), indent=2) + "\n")
+        self.inputs_of_data.write({tuple(row.config.train_data) for row in self.rows})
+        for table, rows in self.tables.items():
+            write_if_changed(self.tables_folder / f"{table}.runs.csv", self.listed(table, rows).to_csv(index=False))
+        for run, evaluations in self.evaluations.items():
+            for seed in self.seeds_of(run):
+                settle_done(self.seed_folder(run, seed), evaluations)
+
+    @property
+    def data_name(self) -> str:
+        """The name of the data in tables: the rendered world's, or the folder's."""
+        return rendered_name(self.source.world_file) if self.rendered else self.inputs_of_data.lasting.name
+
+    def listed(self, table: str, rows: list[Row]) -> "pd.DataFrame":
+        """The content of `<table>.runs.csv`: a table's rows with the runs that reports read."""
+        import pandas as pd  # nothing else of a plan needs it, and `--help` need not wait for it
+
+        labels, replicated = self.layouts[table].labels, self.replicated(table)
+        root = self.inputs_of_data.lasting
+        return pd.DataFrame(
+            {
+                "row": row.name,
+                "gin": row.gin,
+                "run": row.run,
+                "reason": row.skip_reason,
+                "protocol": row.config.protocol,
+                "output": row.config.output,
+                "evaluation": row.evaluation,
+                "params": row.counts.encoders_trainable,
+                "params_paper": row.counts_paper.encoders_trainable,
+                "total": row.counts.total,
+                "frozen": row.counts.frozen,
+                "total_paper": row.counts_paper.total,
+                "frozen_paper": row.counts_paper.frozen,
+                "layers": row.config.layers,
+                "batch": row.config.batch,
+                "scale": self.scale,
+                "seeds": " ".join(map(str, self.seeds)),
+                "replicates": " ".join(map(str, self.replicates)) if row == replicated else "",
+                "data": self.data_name,
+                "data_root": root.as_posix(),
+                "peers": self.peers_folder.as_posix() if self.peers(table) else "",
+                "labels": (root / "labels" / labels).as_posix() if labels else "",
+            }
+            for row in rows
+        )
+
+
+def named_after(asking: list[tuple[str, Row]]) -> dict:
+    """Who asks for a run (`rows.json`), for trackers and people; nothing depends on it."""
+    rows = [{"table": table, "row": row.name, "evaluation": row.evaluation} for table, row in asking]
+    return {"rows": rows, "name": f"{rows[0]['table']}/{rows[0]['row']}"}
+
+
+def bound(text: str) -> set[str]:
+    """The names to which a flat gin text gives values."""
+    return {line.partition(" = ")[0] for line in text.splitlines() if " = " in line}

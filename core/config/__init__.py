@@ -1,0 +1,209 @@
+"""The only package that imports gin: parses gin files, builds objects from them, and raises an error for unused bindings.
+
+gin files bind constructor arguments by their Python names. Scales and sections are not plain gin (`core.config.gin_files`),
+nor is the error for a value that is overwritten (`core.config.overwritten`).
+"""
+
+import contextlib
+import hashlib
+import importlib
+import io
+import re
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import gin
+
+from core.choices import SCALES
+from core.config.gin_files import find_include, read_gin, text_at
+from core.config.gin_text import first_line, refuse_foreign
+from core.config.overwritten import refuse_overwritten
+from core.errors import ConfigError
+from core.files import ROOT
+from core.moved import with_new_names
+
+Built = TypeVar("Built")
+
+
+def parse(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -> None:
+    """Forget any earlier configuration and read `path`, then single bindings like "TRAIN_STEPS = 10".
+
+    Raises:
+        ConfigError: the file does not exist or does not parse, a required value is missing, a value of a file is set again
+            below it, or the scale is unknown.
+    """
+    if scale not in SCALES:
+        raise ConfigError(f"scale {scale!r}: expected one of {', '.join(SCALES)}")
+    path = Path(path)
+    if not path.is_file() and not (ROOT / path).is_file():
+        raise ConfigError(f"{path}: no such gin file")
+    gin.clear_config()
+    resolve_includes(scale)
+    try:
+        gin.parse_config_files_and_bindings([str(path)], list(bindings), finalize_config=False)
+    except (SyntaxError, NameError, AttributeError, ImportError, ValueError, OSError) as error:
+        raise ConfigError(f"{path}: {first_line(error)}") from error
+    refuse_overwritten(path if path.is_file() else ROOT / path, scale)
+    for (scope, selector), bound in gin.config._CONFIG.items():
+        for name, value in bound.items():
+            if value is gin.REQUIRED or repr(value) == "%gin.REQUIRED":
+                key = scope if selector == "gin.macro" else f"{selector}.{name}"
+                raise ConfigError(f"{path}: {key} is required here and has no value; add a line like `{key} = ...`")
+
+
+def replace_values(arguments: Collection[str], replace: Callable[[str, object], object]) -> None:
+    """Replace values of the parsed configuration before anything is built; where a macro carries one, the macro's.
+
+    Args:
+        arguments: like "CLIP4STR.charset".
+        replace: from the name that has the value, a macro's or the argument's, and the value, to the new value.
+    """
+    bound = gin.config._CONFIG
+    places = [
+        (key, name) for key, values in bound.items() for name in values if f"{key[1].rpartition('.')[2]}.{name}" in arguments
+    ]
+    for key, name in places:
+        value, called = bound[key][name], f"{key[1].rpartition('.')[2]}.{name}"
+        while repr(value).startswith("%") and (macro := (repr(value)[1:], "gin.macro")) in bound:  # a macro may name a macro
+            key, name, called, value = macro, "value", macro[0], bound[macro]["value"]
+        if not repr(value).startswith("%"):  # a macro that is not set: gin says so when it is used
+            bound[key][name] = replace(called, value)
+
+
+def resolve_includes(scale: str) -> None:
+    """Let gin read files as `find_include` and `text_at` do."""
+    gin.config._LOCATION_PREFIXES[:] = [""]
+    gin.config._FILE_READERS[:] = [
+        (
+            lambda name: io.StringIO(text_at(find_include(name, scale), scale)),
+            lambda name: find_include(name, scale) is not None,
+        )
+    ]
+
+
+@contextlib.contextmanager
+def set_aside() -> Iterator[None]:
+    """Put what is parsed so far aside: whatever is parsed inside is forgotten afterwards, and the first is there again."""
+    stores = (gin.config._CONFIG, gin.config._IMPORTS, gin.config._SINGLETONS, gin.config._OPERATIVE_CONFIG)
+    before = [store.copy() for store in stores]
+    try:
+        yield
+    finally:
+        gin.clear_config()
+        for store, content in zip(stores, before, strict=True):
+            store.update(content)
+
+
+def construct(cls: type[Built], path: Path | str) -> Built:
+    """An instance of `cls` from the parsed configuration; `path` is for the message.
+
+    Raises:
+        ConfigError: an argument has no value, or its class refuses it.
+    """
+    return construct_with(gin.get_configurable(importable(cls)), path)
+
+
+def importable(cls: type[Built]) -> type[Built]:
+    """The class as gin files import it, when its module is the one being run (`python -m`)."""
+    if cls.__module__ != "__main__":
+        return cls
+    return getattr(importlib.import_module(sys.modules["__main__"].__spec__.name), cls.__qualname__)
+
+
+def construct_with(make: Callable[[], Built], path: Path | str) -> Built:
+    """`make()`, with its errors raised as ConfigError."""
+    try:
+        return make()
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: {explain(error)}") from error
+
+
+def explain(error: Exception) -> str:
+    """gin's error as one sentence: the problem and the class that was being built."""
+    text = str(error)
+    unset = re.search(r"(\w+)\(\) missing \d+ required \S+ arguments?: ([^\n]+)", text)
+    if unset:
+        return f"{unset[1].removesuffix('.__init__')} needs a value for {unset[2]}"
+    return first_line(error)
+
+
+def refuse_unread(path: Path | str, bindings: Sequence[str] = ()) -> None:
+    """Raise ConfigError if a binding or macro was not used in building the objects (mostly a misspelt name).
+
+    Bindings of an included file may go unused if the row replaced the class that they are for (an image tower instead of
+    both towers, for example). Bindings of the row itself or of the command line may not.
+
+    Raises:
+        ConfigError: naming them all.
+    """
+    read = gin.config._OPERATIVE_CONFIG
+    built = {selector for _, selector in read}
+    own = own_names(path, bindings)
+    replaced_macros, unread, unread_macros = set(), [], []
+    for (scope, selector), bound in gin.config._CONFIG.items():
+        used = [values for (s, sel), values in read.items() if sel == selector and (s == scope or s.endswith("/" + scope))]
+        if not scope:
+            used = [values for (_, sel), values in read.items() if sel == selector]
+        for name, value in bound.items():
+            key = f"{scope + '/' if scope else ''}{selector}.{name}"
+            mine = any(key == ours or key.endswith("." + ours) for ours in own)
+            if any(name in values and (not mine or repr(values[name]) == repr(value)) for values in used):
+                continue
+            if selector == "gin.macro":
+                unread_macros.append(scope)
+            elif selector in built or mine:
+                unread.append(key)
+            else:
+                replaced_macros.add(repr(value))
+    unread += [name for name in unread_macros if name in own or f"%{name}" not in replaced_macros]
+    if unread:
+        known = sorted(scope for scope, selector in read if selector == "gin.macro")
+        raise ConfigError(
+            f"{path}: nothing reads {', '.join(sorted(unread))}. Check the spelling; macros in use: {', '.join(known)}"
+        )
+
+
+def own_names(path: Path | str, bindings: Sequence[str]) -> set[str]:
+    """Names of the macros and parameters that a gin file itself (without includes) or the command line binds."""
+    path = Path(path)
+    text = read_gin(path if path.is_file() else ROOT / path)
+    return set(re.findall(r"^\s*([\w./]+)\s*=", "\n".join([text, *bindings]), re.MULTILINE))
+
+
+def build(cls: type[Built], path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -> Built:
+    """Parse, construct one object, raise ConfigError for unused bindings."""
+    parse(path, scale, bindings)
+    built = construct(cls, path)
+    refuse_unread(path, bindings)
+    return built
+
+
+def maker_from_text(cls: type[Built], text: str, source: Path) -> Callable[..., Built]:
+    """A factory of `cls` from the gin text of a saved model; `source` is the file that it came from, for messages."""
+    gin.clear_config()
+    text = with_new_names(text)
+    try:
+        refuse_foreign(text, source)
+        gin.parse_config(text)
+    except ConfigError:
+        raise
+    except (SyntaxError, NameError, AttributeError, ImportError, ValueError) as error:
+        raise ConfigError(f"{source}: {first_line(error)}") from error
+    return gin.get_configurable(importable(cls))
+
+
+def operative() -> str:
+    """Everything read so far, defaults included, as a gin file that parses back."""
+    return gin.operative_config_str(max_line_length=120)
+
+
+def digest(text: str) -> str:
+    """Eight hex digits of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def macro(name: str) -> object:
+    """The value of a macro of the parsed configuration."""
+    return gin.query_parameter(f"{name}/gin.macro.value")
