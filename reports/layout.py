@@ -74,7 +74,7 @@ class Layout:
         not_at_micro: rows that have no stand-in at micro scale, and why.
         figures: the table's figures, keys of FIGURES.
         noise_sd: training noise known from elsewhere; None where nothing is stated.
-        world: gin file of a rendered world of its own, such as words of another language, with {scale} for the name of the scale;
+        world: gin file of a rendered world of its own, such as words of another language, with {scale} for the scale's name;
             None is the one of all other tables.
         alone: made only where it is asked for by name, and part of no report; a table with a world of its own always is.
         sweeps: rows that table.yaml spans itself, beside those that are files.

@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from core.charset import CHARSET_36, read_charset
 from core.cli import add_data, add_threads
 from core.errors import user_errors
 from core.peers.registry import READERS
@@ -27,13 +28,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write predictions.parquet and metrics.json into")
     about = "folder that keeps every benchmark that was read, by its content, for this and other --out (default: OUT/state)"
     parser.add_argument("--state", type=Path, help=about)
+    about = "file of the characters that are scored, like ablations/charsets/greek.txt (default: the published 36)"
+    parser.add_argument("--charset", type=Path, metavar="FILE", help=about)
     add_threads(parser)
     options = parser.parse_args(arguments)
 
     from core.peers.run import read_benchmarks
 
     with user_errors():
-        read_benchmarks(READERS[options.reader](options.threads), options.data, options.out, options.state)
+        scored = read_charset(options.charset) if options.charset else CHARSET_36
+        read_benchmarks(READERS[options.reader](options.threads), options.data, options.out, options.state, scored)
         print(f"written to {options.out}")
 
 

@@ -72,7 +72,7 @@ def draw_panel(axes: Axes, swept: pd.DataFrame, level: float | None) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short(x)))
     if lines != [""]:
-        axes.legend(loc="best")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1))  # above the panel, where no point is
 
 
 def explanation(table: Table, points: pd.DataFrame) -> str:

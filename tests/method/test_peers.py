@@ -5,6 +5,7 @@ import io
 import json
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import lmdb
@@ -13,9 +14,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from core.charset import read_charset
 from core.data.environments import close_all
+from core.data.labels import PUBLISHED_RULES
 from core.data.lmdb import WordLmdb, write_lmdb
 from core.errors import DataError, ReaderUnavailable
+from core.files import ROOT
 from core.peers import rapidocr
 from core.peers import run as peers
 from core.peers.__main__ import main
@@ -80,7 +84,22 @@ def test_readings_pass_label_rules_and_scoring(data, tmp_path):
     ("reading", "rule"), [("CAFÉ au lait", "CAFEaulait"), ("ＤＥFY", "DEFY"), ("国", ""), ("x" * 40, "x" * 40)]
 )
 def test_readings_as_labels_are(reading, rule):
-    assert peers.as_labels_are(reading) == rule
+    assert peers.as_labels_are(reading, PUBLISHED_RULES) == rule
+
+
+def test_another_script_is_read_scored_and_kept_by_its_charset(data, tmp_path):
+    out, seen, script = tmp_path / "out", [], read_charset(ROOT / "ablations/charsets/cyrillic.txt")
+    write_lmdb(data / "test/B", [(picture(1), "хлеб"), (picture(2), "w2")])
+    published = peers.read_benchmarks(made_up(seen), data, out)["benchmarks"]["B"]
+    assert published["n"] == 1 and list(published["left_out"]) == ["no supported character"]
+    seen.clear()
+    reader = replace(made_up(seen), read=lambda image: seen.append(image) or Reading("хлеб", 1.0))
+    ours = peers.read_benchmarks(reader, data, out, scored=script)
+    assert len(seen) == 6 and ours["scoring_charset"] == script
+    assert (ours["benchmarks"]["B"]["n"], ours["benchmarks"]["B"]["correct"]) == (2, 1)
+    for charset in ("", script):  # both are kept side by side
+        peers.read_benchmarks(reader, data, out, **({"scored": charset} if charset else {}))
+    assert len(seen) == 6
 
 
 def test_an_interrupted_run_goes_on(data, tmp_path):
