@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m core.pretrain",
         description="Pretrain towers of a rendered world. On one core with bfloat16, micro's contrastive ones take 35 to 45 "
-        "minutes, its classification ones 25 to 30; without bfloat16 about three times as long. What those of small scale take "
+        "minutes, its classification ones 20 to 30; without bfloat16 about three times as long. What those of small scale take "
         "is estimated by python -m ablations.plan --scale small.",
     )
     parser.add_argument("plan", help="gin file that binds pretrain.Pretraining, e.g. ablations/micro/clip.gin")
