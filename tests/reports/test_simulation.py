@@ -80,6 +80,13 @@ def test_simulated_rows_read_as_much_as_they_should():
     assert 0.99 > one_row > two_rows + 0.02 > 0.75
 
 
+def test_trainings_that_would_read_more_than_everything_read_nearly_everything():
+    strata = strata_of(600)
+    correct = simulated.simulated(Case("equal", 200.0, 600), strata, np.random.default_rng(0))
+    shares = strata.mean(100 * correct.reshape(600, -1).astype(float))
+    assert 0.4 < (shares > 98).mean() < 0.6 and 0.2 < (shares < 2).mean() < 0.4  # of the rest a deviation is within its range
+
+
 def test_simulated_trainings_vary_as_stated():
     deviation = []
     for seed in range(40):
