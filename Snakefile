@@ -38,15 +38,16 @@ if config["tracking"] != "auto":  # through the environment: no rule's text chan
     os.environ.update(WANDB_MODE={"off": "disabled", False: "disabled"}.get(config["tracking"], config["tracking"]))
 if workflow.is_main_process and (problem := place.not_writable(config["results"])):
     sys.exit(problem)
-if workflow.is_main_process and (note := place.others(config["results"])):
-    print(note, file=sys.stderr)
+BUSY = place.others(config["results"])  # with another workflow, or the one whose job this process is
+if workflow.is_main_process and BUSY:
+    print(BUSY, file=sys.stderr)
 # before the checkout's files: nothing in the checkout itself, where a file's name must stay or all that reads it is made again
 CHECKOUT = place.leads_to(workflow.basedir)
 os.environ.update(place.imports_from(workflow.basedir))
 ASKED = place.asked_for(workflow.is_main_process)
 config["seeds"] = config["seeds"] or planning.usual_seeds(ASKED)
 PLAN = planning.make(config, targets=ASKED)
-PLAN.write()
+PLAN.write(shared=bool(BUSY))
 SEARCH = lr_search.Search(PLAN)
 if not workflow.deployment_settings.deployment_method:
     shell.prefix(f"export PATH={quote(str(Path(sys.executable).parent))}:$PATH; ")  # jobs run under this Python

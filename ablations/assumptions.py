@@ -8,6 +8,7 @@ import yaml
 from ablations.rows import TABLES
 from core.choices import PRECISIONS
 from core.errors import ConfigError
+from core.files import read_utf8
 from reports.layout import WORLDS
 
 DEVICES = TABLES / "devices.yaml"
@@ -54,7 +55,7 @@ def read_assumptions(device: str | None = None, path: Path = DEVICES) -> Assumpt
         ConfigError: naming file, key and value.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(read_utf8(path))
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read ({error}); see {DEVICES} for what it should say") from error
     expected = {"default", "paper", "devices", "drawn_per_second", "word_lengths", *NUMBERS}

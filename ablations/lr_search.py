@@ -15,7 +15,7 @@ from ablations.sweeps import own_values, sweep_rows
 from core.config.gin_text import bindings_of
 from core.errors import ConfigError
 from core.experiment.sweep import one_sweep
-from core.files import write_if_changed
+from core.files import read_utf8, write_if_changed
 
 SEARCH = TABLES / "lr_search.yaml"
 
@@ -38,7 +38,11 @@ class Search:
         Raises:
             ConfigError, ReportError: the file asks for something else than one knob with positive numbers, or there is no val/.
         """
-        plan, sweep = self.plan, one_sweep(self.path, yaml.safe_load(self.path.read_text()))
+        try:
+            written = yaml.safe_load(read_utf8(self.path))
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{self.path} is not valid YAML: {error}") from error
+        plan, sweep = self.plan, one_sweep(self.path, written)
         knobs = {knob for point in sweep.points.values() for knob in point}
         if len(knobs) != 1 or not sweep.start:
             raise ConfigError(f"{self.path}: expected `from`, a gin file, and one knob; it names {', '.join(sorted(knobs))}")

@@ -18,7 +18,7 @@ from core import config
 from core.data.folders import files_below, lmdbs_below
 from core.data.micro import PARTS
 from core.data.sets import fingerprint, train_roots
-from core.files import atomic_file, file_digest, write_if_changed
+from core.files import atomic_file, file_digest, write_if_changed, write_if_missing
 
 SHORT = 4  # hex digits of a fingerprint in a name that people read
 
@@ -74,21 +74,26 @@ class Parts:
         """Where evaluations and reports find the test sets: with photographs, a folder of links to them all."""
         return self.root.parent / f"{self.root.name}-photos-{self.photos.test}" if self.photos else self.root
 
-    def write(self, trained: Iterable[Sequence[str]]) -> None:
-        """Put down the marks of photographs, and the links to them; rules make the rendered parts."""
+    def write(self, trained: Iterable[Sequence[str]], shared: bool = False) -> None:
+        """Put down the marks of photographs, and the links to them; rules make the rendered parts.
+
+        Args:
+            shared: another workflow is at work here: what is there stays.
+        """
+        put, lead = (write_if_missing, link_if_missing) if shared else (write_if_changed, link)
         learned = self.root / "train" / TRAINED
-        if self.photos is None or not self.photos.trained:
+        if self.photos is not None and self.photos.trained:
+            lead(learned, self.photos.root / "train")
+            put(self.mark("train", self.photos.train), sizes_of(self.photos.root, "train"))
+        elif not shared:
             learned.unlink(missing_ok=True)
-        else:
-            link(learned, self.photos.root / "train")
-            write_if_changed(self.mark("train", self.photos.train), sizes_of(self.photos.root, "train"))
         if self.photos is None:
             return
-        write_if_changed(self.mark("test", self.photos.test), sizes_of(self.photos.root, "test"))
+        put(self.mark("test", self.photos.test), sizes_of(self.photos.root, "test"))
         for path in (*(self.root / "test" / name for name in self.families), *self.photos.folders.values()):
-            link(self.lasting / "test" / path.name, path)
+            lead(self.lasting / "test" / path.name, path)
         for name in ("val", "labels"):
-            link(self.lasting / name, self.root / name)
+            lead(self.lasting / name, self.root / name)
 
 
 @dataclass(frozen=True)
@@ -170,19 +175,21 @@ class Marks:
         """A link to the folder, for reports: they show its images, read its label files, and stay as they are if it moves."""
         return self.folder / self.study
 
-    def write(self, trained: Iterable[Sequence[str]]) -> None:
+    def write(self, trained: Iterable[Sequence[str]], shared: bool = False) -> None:
         """Put the marks down, and the link to where the data lies now.
 
         Args:
             trained: the training sets of every run.
+            shared: another workflow is at work here: what is there stays.
         """
+        put, lead = (write_if_missing, link_if_missing) if shared else (write_if_changed, link)
         marks = self.learned_files | self.label_files | dict.fromkeys(self.test, databases(self.root / "test"))
         for names in trained:
             files = [file for root in train_roots(self.root, names) for file in databases(root)]
             marks |= dict.fromkeys(self.train(names), files)
         for mark, files in marks.items():
-            write_if_changed(mark, self.content(files))
-        link(self.lasting, self.root)
+            put(mark, self.content(files))
+        lead(self.lasting, self.root)
 
     def content(self, files: Iterable[Path]) -> str:
         """The content of a mark, for people: the sizes of the files that it stands for. The test set's also holds its name."""
@@ -195,6 +202,11 @@ def link(place: Path, target: Path) -> None:
     if not place.is_symlink() or place.resolve() != target.resolve():
         with atomic_file(place) as partial:
             partial.symlink_to(target.resolve())
+
+
+def link_if_missing(place: Path, target: Path) -> None:
+    if not place.is_symlink():
+        link(place, target)
 
 
 def sizes_of(root: Path, part: str) -> str:

@@ -42,6 +42,8 @@ def not_writable(results: Path | str) -> str:
             f"error: {Path.cwd()} cannot be written, and Snakemake keeps its records there, in {records}: "
             "add --directory DIR, a folder of yours, in which results will lie too"
         )
+    if results.is_symlink() and not results.exists():
+        return f"error: {results} is a link to {results.readlink()}, which is not there: mount or make it, or remove the link"
     if not writable(results):
         return f"error: {results} cannot be written: add --config results=DIR, a folder of yours"
     return ""

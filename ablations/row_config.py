@@ -25,6 +25,7 @@ CODE = ("core", "adapters")  # packages whose Python decides what a gin file mea
 LIBRARIES = ("gin-config", "torch", "open_clip_torch", "timm", "peft")
 MOST = 2000  # entries, of about 10 kB
 CHARSET = re.compile(rf"""(['"])(?P<path>[^'"]+{re.escape(SUFFIX)})\1""")
+START = re.compile(r"""^START\s*=\s*(['"])(?P<path>[^'"]+\.gin)\1""")
 IMPORT = re.compile(r"^\s*(?:from|import)\s+(?P<package>\w+)")
 
 
@@ -136,12 +137,13 @@ def version_of(library: str) -> str:
         return ""
 
 
-def content_of(path: Path, scale: str) -> list | None:
-    """A gin file at a scale without its comments, all it includes and digests of the charset files it names.
+def content_of(path: Path, scale: str, before: frozenset[Path] = frozenset()) -> list | None:
+    """A gin file at a scale without comments, all it includes, the row it starts from, digests of the charset files it names.
 
-    None where that cannot be told from the text.
+    None where that cannot be told from the text: for an include without a plain path, or where Python of elsewhere is imported.
 
-    That is so for an include without a plain path, or where Python of elsewhere is imported.
+    Args:
+        before: rows that start from this one, which is refused where the row is planned.
     """
     lines = [line for line in text_at(path, scale).splitlines() if line.strip() and not line.lstrip().startswith("#")]
     content: list = ["\n".join(lines)]
@@ -150,11 +152,17 @@ def content_of(path: Path, scale: str) -> list | None:
         if imported and imported["package"] not in (*CODE, "__gin__"):
             return None
         content += [file_digest(file) for name in CHARSET.finditer(line) if (file := in_repository(name["path"])).is_file()]
+        start = START.match(line)
+        if start and (row := in_repository(start["path"])).is_file() and row.resolve() not in before:
+            started = content_of(row, scale, before | {path.resolve(), row.resolve()})
+            if started is None:
+                return None
+            content.append(started)
         if not line.lstrip().startswith("include"):
             continue
         include = INCLUDE.match(line)
         below = find_include(include["path"], scale) if include else None
-        included = content_of(below, scale) if below else None
+        included = content_of(below, scale, before) if below else None
         if included is None:
             return None
         content.append(included)

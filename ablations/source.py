@@ -50,6 +50,7 @@ class Source:
         """
         if self.recipe:
             self.refuse_photographs(names)
+            self.size_of(names, self.sizes)
             return f"{self.recipe}\nphotographs {self.photos.train}" if TRAINED in names else self.recipe
         if self.published:
             return f"published {self.train_images(names)} of {' '.join(names)}"
@@ -71,16 +72,21 @@ class Source:
         """
         if self.world is not None:
             self.refuse_photographs(names)
-            sizes = {"real": self.world.train, "synth": self.world.synth, "more": self.world.more}
-            if TRAINED in names:
-                sizes[TRAINED] = stored(self.photos.root / "train")
-        elif self.published:
-            sizes = TRAINING
-        else:
-            return stored(*train_roots(self.root, names))
+            return self.size_of(names, self.sizes)
+        return self.size_of(names, TRAINING) if self.published else stored(*train_roots(self.root, names))
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """Images of the training sets beside a rendered world."""
+        rendered = {"real": self.world.train, "synth": self.world.synth, "more": self.world.more}
+        photographed = self.photos is not None and self.photos.trained
+        return rendered | ({TRAINED: stored(self.photos.root / "train")} if photographed else {})
+
+    def size_of(self, names: Sequence[str], sizes: dict[str, int]) -> int:
+        """The sum of the sizes of training sets; DataError where one is none of them."""
         unknown = [name for name in names if name not in sizes]
         if unknown:
-            raise DataError(f"TRAIN_DATA names {unknown[0]!r}, whose size is not known; known are {', '.join(sizes)}")
+            raise DataError(f"TRAIN_DATA names {unknown[0]!r}, of which nothing is known; known are {', '.join(sizes)}")
         return sum(sizes[name] for name in names)
 
     @cached_property

@@ -10,7 +10,7 @@ from ablations.progress import missing, wanted
 from core.config.gin_text import values_of
 from core.errors import ConfigError, DataError
 from core.evaluate.done import MODEL, PREDICTIONS
-from core.evaluate.staleness import stale
+from core.evaluate.staleness import compare_training, read_record
 
 MOST_CHANGES = 12  # differing values that are listed
 LONGEST = 160  # characters shown of one of them: a charset may have thousands
@@ -69,12 +69,11 @@ def reasons(folder: Path, untrained: str, data: Path) -> Iterator[str]:
     elif not (folder / MODEL).is_file():
         yield "its model is gone, and no missing output needs it"
     if (folder / "provenance.json").is_file() and data.is_dir():
-        try:
-            changed = stale(folder, data)
+        try:  # test sets aside: evaluations are named by their content
+            if changed := compare_training(folder, read_record(folder / "provenance.json"), data):
+                yield f"stale: {changed}; delete {folder} to make it again"
         except DataError as error:
-            changed = f"what it was trained on cannot be compared: {error}"
-        if changed:
-            yield f"stale: {changed}; delete {folder} to make it again"
+            yield f"what it was trained on cannot be compared: {error}"
 
 
 def lack(folder: Path, evaluation: str) -> str:

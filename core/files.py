@@ -79,6 +79,15 @@ def atomic_file(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def sync(path: Path) -> None:
+    """Wait until a file is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def machine() -> str:
     """8 hex digits of where this process's number means something: the host and, in a container, its own numbers."""
     numbers = Path("/proc/self/ns/pid")
@@ -118,6 +127,12 @@ def write_if_changed(path: Path, text: str) -> None:
             partial.write_text(text)
 
 
+def write_if_missing(path: Path, text: str) -> None:
+    """Write a file unless there is one."""
+    if not path.is_file():
+        write_if_changed(path, text)
+
+
 def read_utf8(path: Path) -> str:
     """The text of a file in UTF-8, with or without a mark of it at the beginning.
 
@@ -145,10 +160,12 @@ def file_digest(path: Path, edge: int = 1 << 20) -> str:
 
 def append_json(path: Path, entry: dict[str, Any]) -> None:
     """Add one line to a file of JSON lines."""
-    with named_errors(path), path.open("a") as lines:
+    with named_errors(path), path.open("a", encoding="utf-8", errors="backslashreplace") as lines:  # as write_json
         print(json.dumps(entry, ensure_ascii=False), file=lines)
 
 
 def write_json(path: Path, content: Any) -> None:
+    """JSON in UTF-8; bytes of a file name that are not UTF-8 become JSON's escapes, which read back as the same name."""
     with atomic_file(path) as partial:
-        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -9,7 +9,7 @@ import yaml
 from core.data.benchmarks import AVERAGES, FAMILIES, MICRO_WORLD
 from core.errors import ReportError
 from core.experiment.sweep import Sweep, read_sweeps, swept_numbers
-from core.files import ROOT
+from core.files import ROOT, read_utf8
 from reports.figures import FIGURES
 
 WORLDS = sorted(path.parent.name for path in (ROOT / "ablations").glob("*/world.gin"))
@@ -120,7 +120,7 @@ def read_layout(table: str) -> Layout:
     """The layout of ablations/<table>/table.yaml."""
     path = ROOT / "ablations" / table / "table.yaml"
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(read_utf8(path))
     except yaml.YAMLError as error:
         raise ReportError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):

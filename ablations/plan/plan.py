@@ -11,7 +11,7 @@ from ablations.marks import Marks, Parts
 from ablations.rows import Row, decoding_differs_from_validation, evaluations_of
 from ablations.source import Source
 from core.evaluate.done import DONE, settle_done
-from core.files import ROOT, in_repository, write_if_changed
+from core.files import ROOT, in_repository, write_if_changed, write_if_missing
 from core.weights.made import is_made_here
 from reports.layout import Layout, drawable, rendered_name
 
@@ -204,25 +204,26 @@ class Plan:
         """Runs whose predictions some table is counted from, and the evaluations (ways of decoding) of each."""
         return evaluations_of(row for table in self.tables if self.layouts[table].baseline for row in self.tables[table])
 
-    def write(self) -> None:
+    def write(self, shared: bool = False) -> None:
         """Put down what the jobs are called with: each run's flat gin files and each table's list of runs.
 
         A file whose content would not change is left alone, so nothing is remade because of it.
+
+        Args:
+            shared: another workflow is at work in these results: write what is missing, and change nothing that is there.
         """
+        put = write_if_missing if shared else write_if_changed
         rows = sorted(self.rows, key=decoding_differs_from_validation, reverse=True)
         for row in {row.run: row for row in rows}.values():  # again where DEVICE_BATCH or its like changed: no other run
-            write_if_changed(self.results / "runs" / row.run / "train.gin", row.config.operative)
-        for row in reversed(rows):
-            path = self.results / "runs" / row.run / f"{row.evaluation}.gin"
-            # Rows that share an evaluation keep the first one's file, but not a file that lacks what this code reads.
-            if not path.is_file() or bound(path.read_text()) != bound(row.config.operative):
-                write_if_changed(path, row.config.operative)
+            put(self.results / "runs" / row.run / "train.gin", row.config.operative)
+        for row in {(row.run, row.evaluation): row for row in reversed(rows)}.values():  # those who share one keep the first's
+            put(self.results / "runs" / row.run / f"{row.evaluation}.gin", row.config.operative)
         for run, asking in self.asked.items():
-            write_if_changed(self.results / "runs" / run / "rows.json", json.dumps(named_after(asking), indent=2) + "\n")
-        self.inputs_of_data.write({tuple(row.config.train_data) for row in self.rows})
+            put(self.results / "runs" / run / "rows.json", json.dumps(named_after(asking), indent=2) + "\n")
+        self.inputs_of_data.write({tuple(row.config.train_data) for row in self.rows}, shared)
         for table, rows in self.tables.items():
-            write_if_changed(self.tables_folder / f"{table}.runs.csv", self.listed(table, rows).to_csv(index=False))
-        for run, evaluations in self.evaluations.items():
+            put(self.tables_folder / f"{table}.runs.csv", self.listed(table, rows).to_csv(index=False))
+        for run, evaluations in self.evaluations.items() if not shared else ():
             for seed in self.seeds_of(run):
                 settle_done(self.seed_folder(run, seed), evaluations)
 
@@ -270,8 +271,3 @@ def named_after(asking: list[tuple[str, Row]]) -> dict:
     """Who asks for a run (`rows.json`), for trackers and people; nothing depends on it."""
     rows = [{"table": table, "row": row.name, "evaluation": row.evaluation} for table, row in asking]
     return {"rows": rows, "name": f"{rows[0]['table']}/{rows[0]['row']}"}
-
-
-def bound(text: str) -> set[str]:
-    """The names to which a flat gin text gives values."""
-    return {line.partition(" = ")[0] for line in text.splitlines() if " = " in line}

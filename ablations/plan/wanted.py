@@ -22,7 +22,7 @@ def tables_for(targets: Collection[str]) -> list[str]:
     stems = [Path(target).stem for target in targets]
     named = [table for table in alone if any(stem == table or stem.endswith(f"_{table}") for stem in stems)]
     common = [table for table in table_names() if table not in alone]
-    whole = not named or any(target in stems for target in WHOLE)
+    whole = not named or asks_for_all(targets)
     return named + [table for table in common if whole or table in stems]
 
 
@@ -38,9 +38,14 @@ def own_world(layouts: Mapping[str, Layout]) -> str | None:
     return next(iter(worlds), None)
 
 
+def asks_for_all(targets: Collection[str]) -> bool:
+    """Whether a target weighs all tables together, by its own name or as a file such as results/report-small.html."""
+    return any(stem == whole or stem.startswith(f"{whole}-") for stem in (Path(t).stem for t in targets) for whole in WHOLE)
+
+
 def usual_seeds(targets: Collection[str]) -> list[int]:
     """The seeds of every row where the configuration names none."""
-    return [0, 1, 2] if set(targets) & set(WHOLE) else [0]
+    return [0, 1, 2] if asks_for_all(targets) else [0]
 
 
 def replicate_seeds(wanted: int | str | None, seeds: list[int], layouts: dict[str, Layout], scale: str) -> list[int]:

@@ -17,14 +17,26 @@ def folders_below(root: Path) -> Iterator[tuple[Path, list[str]]]:
 
     A link to a folder above itself is not followed, so that the walk ends and no file comes twice.
     """
-    chains = {root: (root.resolve(),)}  # for each folder, the folders that lead to it, links resolved
+    chains = {root: (resolved(root),)}  # for each folder, the folders that lead to it, links resolved
     for where, below, files in os.walk(root, onerror=refuse, followlinks=True):
         chain = chains.pop(Path(where))
         below[:] = [name for name in below if not name.startswith(".")]  # first: a .Trash-1000 may belong to somebody else
-        real = {name: Path(where, name).resolve() for name in below}
+        real = {name: resolved(Path(where, name)) for name in below}
         below[:] = sorted(name for name in below if not any(above.is_relative_to(real[name]) for above in chain))
         chains |= {Path(where, name): (*chain, real[name]) for name in below}
         yield Path(where), sorted(files)
+
+
+def resolved(path: Path) -> Path:
+    """A path with its links followed.
+
+    Raises:
+        DataError: they lead in a circle.
+    """
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # RuntimeError before Python 3.13
+        raise DataError(f"{path} is a link that leads to itself: remove it") from error
 
 
 def refuse(error: OSError) -> None:

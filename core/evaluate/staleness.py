@@ -45,11 +45,24 @@ def runs_on(runs: Path, data: Path) -> tuple[list[Path], list[Path]]:
 
 
 def training_change(run_folder: Path, record: dict, data: Path) -> str:
+    """`compare_training`, or why it cannot be done."""
     try:
-        roots = train_roots(data, train_data(run_folder / "operative.gin"))
-        now = fingerprint(*roots)
+        return compare_training(run_folder, record, data)
     except DataError as error:
         return f"its training data cannot be compared: {error}"
+
+
+def compare_training(run_folder: Path, record: dict, data: Path) -> str:
+    """What changed in the training sets of a run since; empty for nothing.
+
+    Args:
+        record: its provenance.json.
+
+    Raises:
+        DataError: they are not there, or the run does not say which they were.
+    """
+    roots = train_roots(data, train_data(run_folder / "operative.gin"))
+    now = fingerprint(*roots)
     expected = record.get("data_fingerprint")
     if now == expected:
         return ""

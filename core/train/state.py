@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -107,20 +107,36 @@ def resume(parts: Mapping[str, Stateful], out: Path, expected: dict) -> int:
     if not states:
         return 0
     newest = states[-1]
-    saved = json.loads((newest / "run_identity.json").read_text())
+    saved = read_or_refuse(newest / "run_identity.json", lambda path: json.loads(path.read_text()))
     for key, value in expected.items():
         if saved.get(key, value) != value:  # states from before a key was recorded lack it
             raise UserError(
                 f"{newest} was saved with {key} {saved.get(key)}, this run has {value}: "
                 f"delete {out / 'state'} to start over, or choose another --out"
             )
-    try:
-        content = read_pickle(newest / STATE)
+
+    def load(path: Path) -> None:
+        content = read_pickle(path)
         for name, part in parts.items():
             part.load_state_dict(content[name])
-    except Exception as error:  # damaged bytes make the unpickler raise nearly anything
-        raise UserError(f"{newest / STATE} cannot be read ({error}): delete {out / 'state'} to start over") from error
+
+    read_or_refuse(newest / STATE, load)
     return int(newest.name.removeprefix("step-"))
+
+
+def read_or_refuse(path: Path, read: Callable[[Path], Any]) -> Any:
+    """What `read` makes of a file of a state; one that it cannot make sense of is damaged.
+
+    Raises:
+        UserError: it is damaged.
+        OSError, MemoryError, torch.OutOfMemoryError: the disk or the memory fails, and the state may be whole.
+    """
+    try:
+        return read(path)
+    except (OSError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # damaged bytes make the unpickler raise nearly anything
+        raise UserError(f"{path} cannot be read ({error}): delete {path.parents[1]} to start over") from error
 
 
 def drop_after(log: Path, step: int) -> None:

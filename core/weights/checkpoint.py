@@ -11,7 +11,7 @@ from torch import Tensor
 
 from core import config
 from core.errors import UserError
-from core.files import atomic_file, file_digest, in_repository, write_json
+from core.files import atomic_file, file_digest, in_repository, sync, write_json
 from core.model.clip4str import CLIP4STR
 from core.weights.hub import CONFIG, WEIGHTS, fetch, is_on_hub
 from core.weights.pickles import read_pickle
@@ -42,6 +42,7 @@ def save_model(model: CLIP4STR, training: str, identity: dict, folder: Path) -> 
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in kept.items()}  # VeRA's share memory
     with atomic_file(folder / WEIGHTS) as partial:
         safetensors.torch.save_file(tensors, partial)
+        sync(partial)  # before it has its name: whoever resumes deletes the state that it was made from
 
 
 def load_model(path: Path | str) -> CLIP4STR:

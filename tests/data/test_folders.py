@@ -1,9 +1,12 @@
 """Linked folders are walked, and no link is followed round in a circle."""
 
+import pytest
+
 from core.data.benchmarks import benchmarks_of
 from core.data.convert.source import ImageFinder
 from core.data.folders import folders_below, lmdbs_below
 from core.data.render.fonts import font_path, fonts_in
+from core.errors import DataError
 from tests.support.formats import put
 
 
@@ -35,3 +38,11 @@ def test_linked_benchmarks_fonts_and_images_are_found(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "linked").symlink_to(tmp_path / "pictures")
     assert ImageFinder(tmp_path / "images").find("two") == tmp_path / "images" / "linked" / "b" / "two.png"
+
+
+@pytest.mark.parametrize("walk", [benchmarks_of, lambda root: lmdbs_below(root / "test" / "IIIT5k")])
+def test_a_link_to_itself_is_named(tmp_path, walk):
+    put(tmp_path / "test" / "SVT" / "data.mdb", "x")
+    (tmp_path / "test" / "IIIT5k").symlink_to("IIIT5k")
+    with pytest.raises(DataError, match="test/IIIT5k is a link that leads to itself: remove it"):
+        walk(tmp_path)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from core.files import atomic_file, is_alive, write_json
+from core.files import append_json, atomic_file, is_alive, write_json
 
 WRITER = """
 import sys, time
@@ -94,3 +94,12 @@ def test_who_is_alive():
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     assert not is_alive(ended.pid)
+
+
+def test_names_that_are_not_utf8_are_written_and_read_back(tmp_path):
+    content = {"path": os.fsdecode(b"caf\xe9"), "label": "Café Привет"}
+    write_json(tmp_path / "whole.json", content)
+    append_json(tmp_path / "lines.jsonl", content)
+    for path in sorted(tmp_path.iterdir()):
+        text = path.read_text(encoding="utf-8")
+        assert json.loads(text) == content and "Café Привет" in text

@@ -13,6 +13,8 @@ from core.data.benchmarks import FAMILIES
 from core.data.lmdb import write_lmdb
 from core.data.micro import WORLD, World
 from core.errors import ConfigError, DataError
+from core.evaluate.done import DONE
+from core.files import write_json
 from reports.columns import columns_of
 from reports.layout import read_layout
 from tests.support.checkout import copied_checkout, jobs_of, snakemake
@@ -63,6 +65,22 @@ def test_photographs_that_are_only_read_train_nothing_again(results, photos):
     assert one.run == two.run and one.evaluation != two.evaluation
     assert without.trained_on(one.run) == beside.trained_on(two.run) and without.tests == without.data
     assert set(beside.source.benchmarks) == {*FAMILIES, "IIIT5k", "SVT"}
+
+
+def test_a_plan_beside_a_workflow_at_work_changes_nothing_of_its(tmp_path, photos):
+    """Not its seeds, its list of evaluations or its link to photographs; what is missing is written."""
+    mine = planned(tmp_path, photos, "yes", ("table_X",), seeds=[0, 1])
+    mine.write()
+    write_json(mine.seed_folder(mine.rows[0].run, 0) / DONE, {})
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file() and "cache" not in path.parts}
+    learned = mine.data / "train/photographs"
+    other = planned(tmp_path, None, tables=("table_X", "table_XI"))
+    other.write(shared=True)
+    planned(tmp_path, photos, "yes", ("table_X",)).write(shared=True)
+    assert learned.is_symlink() and before == {path: path.read_bytes() for path in before}
+    assert (other.tables_folder / "table_XI.runs.csv").is_file()
+    other.write()
+    assert not learned.is_symlink()
 
 
 def test_links_lead_to_all_test_sets_and_go_with_the_setting(results, photos):

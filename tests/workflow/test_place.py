@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from ablations import place
+from ablations import claimed, place
+from ablations import plan as planning
 from ablations.__main__ import main
 from core.files import ROOT
 
@@ -52,6 +53,8 @@ def test_what_cannot_be_written_is_named_with_the_option(tmp_path, monkeypatch):
     assert place.not_writable("results") == "" and not list(tmp_path.iterdir())
     (tmp_path / "file").write_text("")  # nobody can write below it, root neither
     assert place.not_writable("file/results").endswith("cannot be written: add --config results=DIR, a folder of yours")
+    (tmp_path / "gone").symlink_to(tmp_path / "unmounted")
+    assert f"gone is a link to {tmp_path / 'unmounted'}, which is not there" in place.not_writable("gone")
     (tmp_path / ".snakemake").write_text("")
     assert "add --directory DIR" in place.not_writable(tmp_path / "results")
 
@@ -85,3 +88,11 @@ def test_jobs_learn_what_was_asked_for(monkeypatch):
     assert place.asked_for(True) == ["-j2", "report"]
     monkeypatch.setattr("sys.argv", ["snakemake", "--target-jobs", "table:table=table_VI"])
     assert place.asked_for(False) == ["-j2", "report"]
+
+
+def test_claims_are_made_from_another_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = {"scale": "smoke", "data": None, "seeds": [0], "results": str(tmp_path / "results")}
+    needed = claimed.claimed_results(planning.make(settings, ["table_VI"]), place.leads_to(ROOT))
+    published = [path for path in needed if path.suffix == ".csv"]
+    assert published == [ROOT / "reports/published/table_VI.csv"] and published[0].is_file()

@@ -13,8 +13,9 @@ from ablations import rows
 from ablations.page import same_as_baseline
 from ablations.row_config import Counts, PlanCache, RowConfig, content_of
 from ablations.why import why
+from core.data.sets import fingerprint
 from core.errors import ConfigError
-from core.files import ROOT
+from core.files import ROOT, write_json
 from reports.layout import read_layout
 from tests.support.formats import put
 
@@ -214,7 +215,13 @@ def test_why_compares_the_data(plan, world_folder):
     (folder / "operative.gin").write_text("TRAIN_DATA = ('real',)\n")
     assert "seed 0: stale: training data changed since" in "\n".join(why(real, run))
     (folder / "provenance.json").write_text("{")
-    assert "cannot be compared" in "\n".join(why(real, run))
+    said = "\n".join(why(real, run))
+    assert "cannot be compared" in said and "delete" not in said
+    now = fingerprint(world_folder / "train/real")
+    (folder / "provenance.json").write_text(json.dumps({"data": str(world_folder), "data_fingerprint": now}))
+    old = {"benchmarks": {"regular": {"fingerprint": "of other words"}}}  # evaluations are named by their test words
+    write_json(folder / "evaluations/01234567/metrics.json", old)
+    assert "delete" not in "\n".join(why(real, run))
 
 
 @pytest.mark.parametrize("name", ["smoke-ffffffff", "table_VII/nothing", ""])
@@ -266,19 +273,22 @@ def test_one_seed_at_micro_scale_comes_with_replicates_and_the_report_with_three
     assert planning.make({**micro, "seeds": [0, 1]}, ["table_VII"]).replicates == []
     assert with_replicates(results, None).replicates == []
     assert planning.usual_seeds(["-j2", "report"]) == planning.usual_seeds(["claims"]) == [0, 1, 2]
-    assert planning.usual_seeds(["-j2", "table_VI"]) == [0]
+    assert planning.usual_seeds(["-j2", "table_VI"]) == planning.usual_seeds(["results/tables/table_VI.md"]) == [0]
+    for target in ("results/report.md", "results/report-small.html", "results/tables/claims.html"):
+        assert planning.usual_seeds([target]) == [0, 1, 2]
 
 
-def test_the_file_of_an_evaluation_from_an_older_version_is_written_again(tmp_path):
-    """One that lacks a value which the code reads now would end the evaluation; others are left alone."""
+def test_the_file_of_an_evaluation_says_what_its_row_says(tmp_path):
+    """One of an older version lacks a value that the code reads, or has another batch; others are left alone."""
     settings = {**SETTINGS, "results": str(tmp_path)}
     planning.make(settings, ["table_IX"]).write()
     kept, old = sorted(tmp_path.glob("runs/*/*[0-9a-f].gin"))[:2]
     text = old.read_text()
-    old.write_text("".join(line for line in text.splitlines(keepends=True) if "ALGORITHM" not in line))
+    lines = [line for line in text.splitlines(keepends=True) if "ALGORITHM" not in line]
+    old.write_text("".join(lines).replace("protocol.Protocol.batch = 256", "protocol.Protocol.batch = 64"))
     before = kept.stat().st_mtime_ns
     planning.make(settings, ["table_IX"]).write()
-    assert "optim.Optimisation.algorithm = %ALGORITHM" in old.read_text()
+    assert old.read_text() == text and "optim.Optimisation.algorithm = %ALGORITHM" in text
     assert kept.stat().st_mtime_ns == before
 
 
@@ -321,3 +331,24 @@ def test_hidden_files_are_no_rows_and_a_row_that_is_the_baseline_is_told(table, 
         "mine/idea trains and is scored exactly as the baseline base: its file changes nothing here"
     ]
     assert same_as_baseline(table(text="DROPOUT = 0.2\n")) == []
+
+
+def test_a_training_set_that_does_not_exist_is_the_row_s_problem_alone(table):
+    made = table("mine", "misspelt", "TRAIN_DATA = ('reel',)")
+    (row,) = [row for row in made.tables["mine"] if row.name == "misspelt"]
+    assert row.skip_reason.startswith(
+        "not run: TRAIN_DATA names 'reel', of which nothing is known; known are real, synth, more"
+    )
+
+
+def test_a_row_is_read_again_when_the_row_that_it_starts_from_changes(tmp_path):
+    first, second = tmp_path / "first.gin", tmp_path / "second.gin"
+    first.write_text("include 'ablations/base.gin'\n")
+    second.write_text(f"include 'ablations/base.gin'\nSTART = '{first}'\n")
+    before = content_of(second, "smoke")
+    first.write_text("include 'ablations/base.gin'\n# no change\n")
+    assert content_of(second, "smoke") == before
+    first.write_text("include 'ablations/base.gin'\nDECODER_DEPTH = 2\n")
+    assert content_of(second, "smoke") != before
+    first.write_text(f"include 'ablations/base.gin'\nSTART = '{second}'\n")  # refused where it is planned
+    assert content_of(second, "smoke") != before
