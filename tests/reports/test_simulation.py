@@ -80,6 +80,12 @@ def test_simulated_rows_read_as_much_as_they_should():
     assert 0.99 > one_row > two_rows + 0.02 > 0.75
 
 
+def test_every_kind_of_study_is_simulated_once_and_without_noise_of_one_shape():
+    made = simulated.cases([600, 1200])
+    assert len(set(made)) == len(made) == 2 * (1 + len(SHAPES) * (len(NOISES) - 1)) and 0.0 in NOISES
+    assert [case.shape for case in made if not case.points] == ["equal", "equal"]
+
+
 def test_trainings_that_would_read_more_than_everything_read_nearly_everything():
     strata = strata_of(600)
     correct = simulated.simulated(Case("equal", 200.0, 600), strata, np.random.default_rng(0))
