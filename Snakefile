@@ -48,6 +48,11 @@ ASKED = place.asked_for(workflow.is_main_process)
 config["seeds"] = config["seeds"] or planning.usual_seeds(ASKED)
 PLAN = planning.make(config, targets=ASKED)
 PLAN.write(shared=bool(BUSY))
+if workflow.is_main_process:
+    for note in PLAN.outdated_towers():
+        print(note, file=sys.stderr)
+    if problem := place.towers_not_writable([name for run in PLAN.asked for name in PLAN.towers_of(run, CHECKOUT)]):
+        sys.exit(problem)
 SEARCH = lr_search.Search(PLAN)
 if not workflow.deployment_settings.deployment_method:
     shell.prefix(f"export PATH={quote(str(Path(sys.executable).parent))}:$PATH; ")  # jobs run under this Python

@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -46,6 +47,17 @@ def not_writable(results: Path | str) -> str:
         return f"error: {results} is a link to {results.readlink()}, which is not there: mount or make it, or remove the link"
     if not writable(results):
         return f"error: {results} cannot be written: add --config results=DIR, a folder of yours"
+    return ""
+
+
+def towers_not_writable(towers: Iterable[str]) -> str:
+    """Why towers that are still to be made cannot be; empty if they can."""
+    for path in map(Path, towers):
+        if not path.is_file() and not writable(path.parent):
+            return (
+                f"error: {path} is to be made, and {path.parent} cannot be written: make it once in a checkout that can be "
+                f"(python -m core.pretrain {path.with_suffix('.gin')} {path})"
+            )
     return ""
 
 

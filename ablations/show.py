@@ -67,7 +67,7 @@ def show(plan: Plan, settings: dict, options: argparse.Namespace) -> None:
     first: dict[str, str] = {}
     for table, rows in plan.tables.items():
         console.print(rows_grid(table, rows, plan, first))
-    print_lines(console, swept(plan) + same_as_baseline(plan) + not_run(plan))
+    print_lines(console, swept(plan) + same_as_baseline(plan) + not_run(plan) + [*plan.outdated_towers()])
     if not plan.source.published:
         console.print(columns_grid(fillings(plan.layouts, plan.source)))
         if not plan.rendered:

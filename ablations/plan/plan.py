@@ -1,18 +1,19 @@
 """What a plan knows: the rows and runs of the wanted tables, where their results go, and the files that jobs read."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablations.marks import Marks, Parts
+from ablations.row_config import content_of, digest_of
 from ablations.rows import Row, decoding_differs_from_validation, evaluations_of
 from ablations.source import Source
 from core.evaluate.done import DONE, settle_done
 from core.files import ROOT, in_repository, write_if_changed, write_if_missing
-from core.weights.made import is_made_here
+from core.weights.made import is_made_here, is_outdated, weights_digest
 from reports.layout import Layout, drawable, rendered_name
 
 if TYPE_CHECKING:
@@ -64,10 +65,28 @@ class Plan:
         """`towers` of a run; none for one that this plan does not know."""
         return self.towers(self.asked[run][0][1].config.named, checkout) if run in self.asked else []
 
-    def baseline_towers(self, checkout: str = "") -> list[str]:
-        """`towers` of figures, which show the scale's own."""
+    @property
+    def shown_towers(self) -> list[str]:
+        """The towers that figures show: those of the scale's world; none of our own where data is real."""
         world = Path(self.source.world_file).parent
-        return self.towers([f"{world.as_posix()}/{TOWERS[0]}.safetensors"], checkout) if self.rendered else []
+        return [f"{world.as_posix()}/{TOWERS[0]}.safetensors"] if self.rendered else []
+
+    def baseline_towers(self, checkout: str = "") -> list[str]:
+        """`towers` of figures."""
+        return self.towers(self.shown_towers, checkout)
+
+    def figure_identity(self, gin: str) -> str:
+        """Changes with what a figure's gin file says and with the towers that it shows.
+
+        Args:
+            gin: the file, as counted from the repository root.
+        """
+        return digest_of([content_of(ROOT / gin, self.scale), weights_digest(self.shown_towers)])
+
+    def outdated_towers(self) -> Iterator[str]:
+        """A line for each weights file that was made from an earlier recipe or world; rows use it as it is."""
+        for name in sorted({name for row in self.rows for name in row.config.named if is_outdated(in_repository(name))}):
+            yield f"note: {name} was made from an earlier recipe or world, and is used as it is: delete it to have it made anew"
 
     def trained_on(self, run: str) -> list[Path]:
         """The data that a training reads: all of it for a run that this plan does not know."""

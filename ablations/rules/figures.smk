@@ -17,6 +17,7 @@ rule zero_shot:
         gpu_share=config["gpu_share"],
     params:
         scale=PLAN.scale,
+        identity=PLAN.figure_identity("ablations/figures/zero_shot.gin"),  # a change of it makes the figure again
     message:
         "classify a picture with a word sticker on it"
     shell:
@@ -41,6 +42,7 @@ rule attention:
         gpu_share=config["gpu_share"],
     params:
         scale=PLAN.scale,
+        identity=PLAN.figure_identity("ablations/figures/attention.gin"),
     message:
         "where the image tower looks on test words"
     shell:

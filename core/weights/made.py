@@ -31,6 +31,13 @@ def is_made_here(weights: Path) -> bool:
     return recipe_beside(weights) is not None and (not weights.is_file() or bool(recorded_recipe(weights)))
 
 
+def is_outdated(weights: Path) -> bool:
+    """Whether a weights file was made from another recipe or world than those beside it now."""
+    recipe = recipe_beside(weights) if weights.is_file() else None
+    recorded = recorded_recipe(weights) if recipe else ""
+    return bool(recorded) and recorded != recipe_digest(recipe)
+
+
 def recorded_recipe(weights: Path) -> str:
     """The digest of the recipe that a weights file was made from; empty where it holds none."""
     if weights.suffix != SUFFIX:

@@ -8,7 +8,7 @@ from core.errors import UserError
 from core.experiment.experiment import load
 from core.files import ROOT, file_digest
 from core.pretrain.__main__ import main
-from core.weights.made import RECIPE, digest_of, is_made_here, recipe_digest, recorded_recipe, weights_digest
+from core.weights.made import RECIPE, digest_of, is_made_here, is_outdated, recipe_digest, recorded_recipe, weights_digest
 from core.weights.pretrained import find_clip
 from tests.support.checkout import BASELINE
 
@@ -30,6 +30,10 @@ def test_a_file_is_identified_by_its_recipe_before_and_after_it_is_made(recipe):
     assert before == f"made-{recipe_digest(recipe)}" and is_made_here(weights)
     save_file({"a": torch.zeros(2)}, weights, {RECIPE: recipe_digest(recipe)})
     assert digest_of(weights) == before and is_made_here(weights)
+    assert not is_outdated(weights) and not is_outdated(recipe)
+    save_file({"a": torch.zeros(2)}, weights, {RECIPE: "01234567"})
+    assert is_outdated(weights)
+    save_file({"a": torch.zeros(2)}, weights, {RECIPE: recipe_digest(recipe)})
     recipe.unlink()
     assert digest_of(weights) == before and not is_made_here(weights)  # what lies there is what it was made from
     save_file({"a": torch.zeros(2)}, weights)

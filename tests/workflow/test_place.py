@@ -11,6 +11,7 @@ from ablations import claimed, place
 from ablations import plan as planning
 from ablations.__main__ import main
 from core.files import ROOT
+from tests.support.formats import put
 
 HOLD = "import pathlib, sys; from ablations import place; place.hold(pathlib.Path(sys.argv[1])); print('held', flush=True)"
 
@@ -96,3 +97,10 @@ def test_claims_are_made_from_another_folder(tmp_path, monkeypatch):
     needed = claimed.claimed_results(planning.make(settings, ["table_VI"]), place.leads_to(ROOT))
     published = [path for path in needed if path.suffix == ".csv"]
     assert published == [ROOT / "reports/published/table_VI.csv"] and published[0].is_file()
+
+
+def test_towers_that_cannot_be_made_where_they_belong_are_named(tmp_path):
+    put(tmp_path / "file", "")
+    there, missing = ROOT / "ablations/micro/clip.safetensors", tmp_path / "file/towers/clip.safetensors"
+    assert place.towers_not_writable([str(there), str(tmp_path / "clip.safetensors")]) == ""
+    assert f"{missing} is to be made, and {missing.parent} cannot be written" in place.towers_not_writable([str(missing)])

@@ -352,3 +352,13 @@ def test_a_row_is_read_again_when_the_row_that_it_starts_from_changes(tmp_path):
     assert content_of(second, "smoke") != before
     first.write_text(f"include 'ablations/base.gin'\nSTART = '{second}'\n")  # refused where it is planned
     assert content_of(second, "smoke") != before
+
+
+def test_a_figure_is_made_again_when_its_gin_file_says_something_else(plan, tmp_path):
+    gin = tmp_path / "figure.gin"
+    gin.write_text("include 'ablations/figures/zero_shot.gin'\n")
+    before = plan.figure_identity(str(gin))
+    gin.write_text("# A comment.\ninclude 'ablations/figures/zero_shot.gin'\n")
+    assert plan.figure_identity(str(gin)) == before
+    gin.write_text("include 'ablations/figures/zero_shot.gin'\nSEED = 1\n")
+    assert plan.figure_identity(str(gin)) != before
