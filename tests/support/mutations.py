@@ -87,7 +87,7 @@ class Mutant:
 def mutants_of(path: Path) -> Iterator[tuple[tuple, Mutant]]:
     """Every mutant of a module, each with its site: the place in the file and the kind of change."""
     source = path.read_text()
-    tree, untouched = get_ast(source), annotations(source)
+    tree, untouched = get_ast(source), deciding_nothing(source)
     for name in plugins.operator_names():
         operator = plugins.get_operator(name)
         if operator.arguments():  # operators that need to be told names
@@ -99,9 +99,11 @@ def mutants_of(path: Path) -> Iterator[tuple[tuple, Mutant]]:
                 yield (str(path), start, kind), Mutant(str(path), name, occurrence, start[0])
 
 
-def annotations(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Where the types stand, which decide nothing."""
-    nodes = [getattr(node, field, None) for node in ast.walk(ast.parse(source)) for field in ("annotation", "returns")]
+def deciding_nothing(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Where the types stand, and the `strict` of zip, which only tells of a bug elsewhere."""
+    tree = ast.parse(source)
+    nodes = [getattr(node, field, None) for node in ast.walk(tree) for field in ("annotation", "returns")]
+    nodes += [node.value for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "strict"]
     return [((node.lineno, node.col_offset), (node.end_lineno, node.end_col_offset)) for node in nodes if node]
 
 
