@@ -47,6 +47,8 @@ os.environ.update(place.imports_from(workflow.basedir))
 ASKED = place.asked_for(workflow.is_main_process)
 config["seeds"] = config["seeds"] or planning.usual_seeds(ASKED)
 PLAN = planning.make(config, targets=ASKED)
+if PLAN.rendered and (problem := place.other_world(PLAN.data.name, workflow.is_main_process)):
+    sys.exit(problem)
 PLAN.write(shared=bool(BUSY))
 if workflow.is_main_process:
     for note in PLAN.outdated_towers():

@@ -35,6 +35,26 @@ def asked_for(main: bool) -> list[str]:
     return os.environ.get("CLIP4STR_TARGETS", "").split()
 
 
+def other_world(world: str, main: bool) -> str:
+    """Why a job's process must not work here: its machine renders another world than that which the workflow has planned.
+
+    Worlds follow from the fonts of the machine (`core.data.render.font_search`), which nodes of a cluster need not share.
+
+    Args:
+        world: the name of the world's folder.
+        main: whether this is the workflow's own process, which tells the others.
+    """
+    if main:
+        os.environ["CLIP4STR_WORLD"] = world
+    planned = os.environ.get("CLIP4STR_WORLD", world)
+    if planned == world:
+        return ""
+    return (
+        f"error: {platform.node()} would render {world}, and the workflow has planned {planned}: its fonts or versions differ; "
+        "give all nodes the same, or list fonts in the page.Page.fonts of the scale's world.gin"
+    )
+
+
 def not_writable(results: Path | str) -> str:
     """Why a workflow cannot write what it must, and the option that helps; empty if it can."""
     records, results = Path(".snakemake"), Path(results)

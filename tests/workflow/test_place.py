@@ -104,3 +104,13 @@ def test_towers_that_cannot_be_made_where_they_belong_are_named(tmp_path):
     there, missing = ROOT / "ablations/micro/clip.safetensors", tmp_path / "file/towers/clip.safetensors"
     assert place.towers_not_writable([str(there), str(tmp_path / "clip.safetensors")]) == ""
     assert f"{missing} is to be made, and {missing.parent} cannot be written" in place.towers_not_writable([str(missing)])
+
+
+def test_a_node_with_other_fonts_is_refused(monkeypatch):
+    monkeypatch.setenv("CLIP4STR_WORLD", "")
+    assert place.other_world("small-01234567", main=True) == place.other_world("small-01234567", main=False) == ""
+    assert "would render small-89abcdef, and the workflow has planned small-01234567" in place.other_world(
+        "small-89abcdef", False
+    )
+    monkeypatch.delenv("CLIP4STR_WORLD")
+    assert place.other_world("small-89abcdef", main=False) == ""  # a process that nobody told
