@@ -192,11 +192,11 @@ def test_every_column_is_filled_from_the_released_layout(released, tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("index,label\n1,word0\n2,word1\n")
     plan = planned(released, tmp_path, None)
-    assert not_run(plan) == [] and len(plan.rows) == 97
+    assert not_run(plan) == [] and len(plan.rows) == 87
     assert set(same_in_plan_and_tables(plan).values()) == {""}
     coco = next(found for found in fillings(plan.layouts, plan.source) if found.column == "COCO")
     assert (coco.filled_by, coco.stored, coco.published) == ("test/COCOv1.4", 2, 9825)
-    assert coco.tables == ("table_IV", "table_VI", "table_VII", "table_VIII", "finetune", "method_choices", "recipe_choices")
+    assert coco.tables == ("table_IV", "table_VI", "table_VII", "table_VIII", "method_choices", "recipe_choices")
 
 
 def test_columns_that_nothing_fills_say_the_same_in_plan_and_table(tmp_path):
