@@ -24,11 +24,8 @@ def measured_effect(contrast: Contrast, study: StudyResults) -> Effect:
     columns = measured_columns(contrast, study)
     if not columns:
         return Effect(reason=f"no column of {contrast.tables[0]} was measured on this data")
-    for name, row in contrast.weights:
-        read = study.table(name).benchmarks(row)
-        for column in columns:
-            if not column.benchmarks or not read >= set(column.benchmarks):
-                return Effect(reason=f"{column.name}: {absent(column, read, {})}")
+    if reason := unread(contrast, study, columns):
+        return Effect(reason=reason)
     paired = across(contrast, study, columns) if len(contrast.tables) > 1 else within(contrast, study, columns)
     taken = ("value", "image_se", "training_se", "df", "seeds", "seed_variance", "seed_df", "floor_variance")
     reason = "" if paired.knows_training else "one training per row cannot tell"
@@ -43,6 +40,21 @@ def lacking(contrast: Contrast, study: StudyResults) -> str:
             return f"{name} is not in this study"
         if reason := table.lacking(row) or table.lacking(table.layout.baseline):
             return reason
+    return ""
+
+
+def unread(contrast: Contrast, study: StudyResults, columns: list[Column]) -> str:
+    """Which column a row of a contrast did not read, and why; empty where all read all.
+
+    Rows of one table are compared by its baseline's images, so it has to have read them, too.
+    """
+    alone = len(contrast.tables) == 1
+    for name, row in [*contrast.weights, *((name, study.table(name).layout.baseline) for name in contrast.tables if alone)]:
+        read, problems = study.table(name).benchmarks(row), study.table(name).problems(row)
+        for column in columns:
+            if not column.benchmarks or not read >= set(column.benchmarks):
+                whose = f"{row}, " if problems.keys() & set(column.benchmarks) else ""
+                return f"{whose}{column.name}: {absent(column, read, problems)}"
     return ""
 
 

@@ -32,6 +32,7 @@ def notes_of(table: Table) -> tuple[str, ...]:
             accuracy,
             average,
             paired,
+            uncompared,
             training_noise,
             scored,
             parameters,
@@ -86,6 +87,15 @@ def paired(table: Table) -> str:
         f"any correction, such a study finds differences of {span_of(rows.detectable, 1)} points in 80 of 100 cases; smaller "
         "ones may be missed. Pooled, where it differs: on all images together, each once, so weighted by images."
     )
+
+
+def uncompared(table: Table) -> str:
+    """Why no row has a difference, where the baseline was read and lacks a column of the mean."""
+    baseline = table.layout.baseline
+    lacking = [column.name for column in table.averaged_columns if np.isnan(table.cell(baseline, column.name).value)]
+    if table.rows.reason[baseline] or not lacking:
+        return ""
+    return f"No row is compared: the baseline {baseline} has no numbers of {', '.join(lacking)}, which the mean is over."
 
 
 def training_noise(table: Table) -> str:

@@ -132,17 +132,18 @@ def compare(layout: Layout, runs: pd.DataFrame, compared: Comparison | None) -> 
 def comparison(
     layout: Layout, runs: pd.DataFrame, scored: dict[str, pd.DataFrame], averaged: list[Column], results: Path
 ) -> Comparison | None:
-    """The rows that have numbers, ready to be compared; None where the baseline has none.
+    """The rows that read all benchmarks of the mean, ready to be compared; None where the baseline did not.
 
     Args:
         scored: predictions by row, see `reports.collect.predictions.read_predictions`.
         averaged: the columns that the table's mean is over.
     """
     benchmarks = {benchmark for column in averaged for benchmark in column.benchmarks}
-    correct = {row: wide(layout, row, rows[rows.benchmark.isin(benchmarks)]) for row, rows in scored.items()}
-    baseline = correct.get(layout.baseline)
-    if baseline is None or baseline.empty:
+    whole = {row: rows for row, rows in scored.items() if benchmarks <= set(rows.benchmark.unique())}
+    if not benchmarks or layout.baseline not in whole:
         return None
+    correct = {row: wide(layout, row, rows[rows.benchmark.isin(benchmarks)]) for row, rows in whole.items()}
+    baseline = correct[layout.baseline]
     for row, frame in correct.items():
         check_same_images(layout, row, frame, baseline)
     strata = strata_of(baseline.index, averaged)

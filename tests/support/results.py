@@ -43,3 +43,13 @@ def write_results(results: Path, table: str, scores: dict[str, list[int]], seeds
     (results / "tables").mkdir(parents=True, exist_ok=True)
     runs.to_csv(results / "tables" / f"{table}.runs.csv", index=False)
     return results
+
+
+def lose(results: Path, run: str, benchmark: str, seed: int = 0) -> None:
+    """A run's evaluation as it is left where a benchmark could not be opened."""
+    (folder,) = results.glob(f"runs/{run}/seed{seed}/evaluations/*")
+    frame = pd.read_parquet(folder / "predictions.parquet")
+    frame[frame.benchmark != benchmark].to_parquet(folder / "predictions.parquet")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics["benchmarks"][benchmark] = {"error": "data.mdb is cut off"}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
