@@ -28,6 +28,7 @@ class Effect:
             are is nan where it is not known.
         spread: ends of a time's repeats, in place of an interval; None for accuracies, and where no spread is known.
         reason: why there is no value, or no interval that a verdict could rest on; empty where there is.
+        unshared: images that not all rows scored, so that the effect is without them.
     """
 
     value: float = np.nan
@@ -40,6 +41,7 @@ class Effect:
     floor_variance: float = np.nan
     spread: tuple[float, float] | None = None
     reason: str = ""
+    unshared: int = 0
 
     def interval(self, confidence: float) -> Interval | None:
         """Two-sided; over images alone where training noise is not known. A time's is its spread at any confidence."""

@@ -234,18 +234,6 @@ def test_a_contrast_of_four_rows_is_the_sum_of_its_differences(tmp_path):
     assert two.interval(0.95)[1:] == pytest.approx((pair.paired(OTHER, BASELINE).low, pair.paired(OTHER, BASELINE).high))
 
 
-def test_rows_of_two_tables_are_compared_on_shared_images(tmp_path, paper):
-    """Claim 24 on IC15: the same run, scored with other labels in Table X."""
-    write_results(tmp_path, "table_III", {"clip4str-b": [1, 1, 0, 0]})
-    labels = tmp_path / "labels"
-    labels.mkdir()
-    pd.DataFrame({"index": range(1, 5), "label": ["w0", "w1", "no", "w3"]}).to_csv(labels / "incidental.csv", index=False)
-    runs = pd.read_csv(tmp_path / "tables/table_III.runs.csv", dtype=str, keep_default_na=False).assign(labels=str(labels))
-    runs.to_csv(tmp_path / "tables/table_X.runs.csv", index=False)
-    found = measured_effect(contrast_of(paper, 24, 4), StudyResults(tmp_path, tmp_path / "tables"))
-    assert found.value == pytest.approx(25) and found.seeds == 1 and not found.decidable
-
-
 def test_a_margin_keeps_its_share_of_the_baselines_errors(tmp_path):
     """Table VI's baseline reads 90.6 % of IC15 in the paper, and 75 % here: half a point of 9.4 is 1.33 of 25."""
     study = study_of(tmp_path, {BASELINE: [[1, 1, 1, 0]], OTHER: [[1, 1, 0, 0]]})
