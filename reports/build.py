@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from core.errors import ReportError
+from reports.collect.images import check_images
 from reports.collect.peers import read_peers
 from reports.collect.predictions import IMAGE, problems_of, read_predictions
 from reports.collect.published import fill_averages, read_published
@@ -42,6 +43,7 @@ def build(table: str, results: Path, folder: Path) -> Table:
     first = runs.iloc[0]
     benchmarks = sorted(set().union(*(frame.benchmark for frame in scored.values())))
     columns = columns_of(layout, is_rendered(first.data), benchmarks)
+    check_images(layout, scored, {name for column in columns for name in column.benchmarks})
     cells = make_cells(results, runs, columns, scored, published, others)
     averaged = averaged_columns(columns, cells)
     compared = comparison(layout, runs, scored, averaged, results)
