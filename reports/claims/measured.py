@@ -1,13 +1,12 @@
 """The effects of a claim's contrasts in the study's own results."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from reports.claims.claim import Contrast
-from reports.claims.printed import printed, published_noise, unscored
+from reports.claims.printed import printed
 from reports.claims.results import StudyResults
 from reports.claims.verdict import Effect
 from reports.collect.runs import protocol_of, reading_cost
@@ -94,17 +93,8 @@ def measured_columns(contrast: Contrast, study: StudyResults) -> list[Column]:
 
 
 def within(contrast: Contrast, study: StudyResults, columns: list[Column]) -> Paired:
-    """A contrast of rows of one table, with the training noise that this table knows of.
-
-    Noise that is stated is of the table's mean and says nothing of single columns. For these the authors' second trainings
-    stand in, at their scale.
-    """
-    table = study.table(contrast.tables[0])
-    compared = table.comparison(columns)
-    if contrast.columns and not table.runs.loc[table.layout.baseline].replicates:
-        stated = table.layout.noise_sd
-        known = stated and stated.scale == table.scale == "paper" and not unscored(columns)
-        compared = replace(compared, outside=published_noise(columns) if known else None)
+    """A contrast of rows of one table, with the training noise that this table knows of for the mean of these columns."""
+    compared = study.table(contrast.tables[0]).comparison(columns)
     return compared.contrast({row: weight for (_, row), weight in contrast.weights.items()})
 
 

@@ -13,6 +13,7 @@ from reports.collect.published import images_of
 from reports.collect.runs import precisions, reading_cost, reading_time, timing_file
 from reports.collect.stored import damaged
 from reports.layout import is_rendered
+from reports.stats.second_training import stated_noise
 from reports.table import CENTRES, Table
 
 TIMED = {  # conditions of a timing in reading_time.json, and how the note says them
@@ -122,7 +123,18 @@ def training_noise(table: Table) -> str:
             f"The interval{which} is about these two models, not their configurations: one training of each does not show how "
             "much another training would differ, so there is no p. More seeds or --config replicates=5 would show it."
         )
-    return " ".join(text)
+        text.append(stated_of_more(table) if len(known) == 0 else "")
+    return " ".join(filter(None, text))
+
+
+def stated_of_more(table: Table) -> str:
+    """That the noise which table.yaml states is not of the columns measured here."""
+    stated, over = table.layout.noise_sd, ", ".join(table.averaged)
+    if not stated or stated.scale != table.scale:
+        return ""
+    if stated_noise(table.layout, table.scale, is_rendered(table.data), table.averaged_columns):
+        return ""
+    return f"noise_sd in table.yaml is of the mean over all columns; of {over} alone no noise is known."
 
 
 def several_seeds(table: Table) -> bool:

@@ -17,9 +17,10 @@ from core.data.benchmarks import INSIDE, distinct
 from core.errors import ReportError
 from reports.collect.predictions import IMAGE, read_predictions
 from reports.columns import Column
-from reports.layout import Layout
+from reports.layout import Layout, is_rendered
 from reports.stats import intervals as stats
 from reports.stats.noise import Noise, beside, combined, noise_of_replicates, noise_of_rows
+from reports.stats.second_training import stated_noise
 from reports.stats.strata import Strata
 
 
@@ -146,9 +147,8 @@ def comparison(
     baseline = correct[layout.baseline]
     for row, frame in correct.items():
         check_same_images(layout, row, frame, baseline)
-    strata = strata_of(baseline.index, averaged)
-    noise = noise_elsewhere(layout, runs, results, baseline, strata)
-    return Comparison(correct, strata, runs.run.to_dict(), noise)
+    noise = noise_elsewhere(layout, runs, results, baseline, averaged)
+    return Comparison(correct, strata_of(baseline.index, averaged), runs.run.to_dict(), noise)
 
 
 def strata_of(images: pd.MultiIndex, averaged: list[Column]) -> Strata:
@@ -191,16 +191,15 @@ def check_same_images(layout: Layout, row: str, frame: pd.DataFrame, baseline: p
         raise ReportError(f"{where}: they were not evaluated on the same images; evaluate both again on the same data")
 
 
-def noise_elsewhere(layout: Layout, runs: pd.DataFrame, results: Path, baseline: pd.DataFrame, strata: Strata) -> Noise | None:
-    """Training noise from replicates of the baseline or, without them, as stated in table.yaml; None without either."""
+def noise_elsewhere(
+    layout: Layout, runs: pd.DataFrame, results: Path, baseline: pd.DataFrame, averaged: list[Column]
+) -> Noise | None:
+    """Training noise from replicates of the baseline or, without them, `stated_noise`; None without either."""
     run = runs.loc[layout.baseline]
     if run.replicates:
         scored = read_predictions(results, run.replace({run.seeds: run.replicates}))
         name = f"{layout.baseline} (replicates)"
         frame = wide(layout, name, scored[scored.benchmark.isin(baseline.index.unique("benchmark"))])
         check_same_images(layout, name, frame[baseline.columns], baseline)
-        return noise_of_replicates(frame, strata)
-    stated = layout.noise_sd
-    if stated and stated.scale == runs.scale.iloc[0]:
-        return Noise(stated.points**2, stated.df, stated.source)
-    return None
+        return noise_of_replicates(frame, strata_of(baseline.index, averaged))
+    return stated_noise(layout, run.scale, is_rendered(run.data), averaged)

@@ -17,13 +17,14 @@ from reports.claims.__main__ import main
 from reports.claims.claim import TABLES, read_ledger
 from reports.claims.judged import NOT_PUBLISHED, judge_claim, judge_printed
 from reports.claims.measured import measured_effect, measured_margin
-from reports.claims.printed import BENCHMARKS, SECOND, mean_of, printed_effect, printed_margin, published_noise, trainings
+from reports.claims.printed import printed_effect, printed_margin
 from reports.claims.results import StudyResults
 from reports.claims.shown import write_claims
 from reports.claims.verdict import CONTRADICTED, NOT_RUN, SAME, SUPPORTED, UNDECIDED, Effect, Verdict, judge, together
 from reports.columns import columns_of
 from reports.figures.claims import claims_figure
 from reports.layout import read_layout
+from reports.stats.second_training import BENCHMARKS, SECOND, mean_of, published_noise, trainings
 from tests.reports.test_figures import overlaps_note
 from tests.reports.test_latex import PROBLEMS, compiled
 from tests.support.checkout import shared_or_skip
