@@ -26,6 +26,10 @@ def read_runs(tables: Path, table: str) -> pd.DataFrame:
         raise ReportError(f"{path} is missing; `snakemake -n {table}` writes it")
     with damaged(path, f"delete it, and `snakemake -n {table}` writes it again"):
         frame = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False)
+        if frame.empty:
+            raise ValueError("it lists no row")
+        for row in frame.row[frame.row.duplicated()]:
+            raise ValueError(f"it lists row {row} twice")
         frame["replicates"] = frame.get("replicates", "")  # lists of earlier versions have none
         return frame.set_index("row", drop=False)
 
