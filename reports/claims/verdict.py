@@ -85,33 +85,35 @@ def judge(kind: str, margin: float | None, effect: Effect, contrasts: int = 1) -
         return Verdict(NOT_RUN, effect.reason)
     if not effect.decidable:
         return Verdict(UNDECIDED, effect.reason)
-    usual, wide, narrow = (effect.interval(1 - level) for level in (LEVEL, LEVEL / contrasts, 2 * LEVEL))
+    against = LEVEL / contrasts
+    usual, wide, narrow = (effect.interval(1 - level) for level in (LEVEL, against, 2 * LEVEL))
     inside = margin is not None and -margin < narrow.low and narrow.high < margin
     if kind == "same":
         if inside:
             return Verdict(SUPPORTED)
-        outside = wide.low > margin or wide.high < -margin
-        return Verdict(CONTRADICTED) if outside else Verdict(UNDECIDED, needed(effect, margin))
+        if wide.low > margin or wide.high < -margin:
+            return Verdict(CONTRADICTED)
+        left = margin - abs(effect.value)
+        return Verdict(UNDECIDED, needed(effect, abs(left), EQUIVALENCE_LEVEL if left > 0 else against))
     sign = 1 if kind == "more" else -1
     if min(sign * usual.low, sign * usual.high) > 0:
         return Verdict(SUPPORTED)
     if max(sign * wide.low, sign * wide.high) < 0:
         return Verdict(CONTRADICTED)
-    return Verdict(SAME) if inside else Verdict(UNDECIDED, needed(effect, None))
+    if inside:
+        return Verdict(SAME)
+    return Verdict(UNDECIDED, needed(effect, abs(effect.value), LEVEL if sign * effect.value > 0 else against))
 
 
-def needed(effect: Effect, margin: float | None) -> str:
+def needed(effect: Effect, distance: float, level: float) -> str:
     """The number of seeds that would decide the claim, if true effect and noise are as observed.
 
     Args:
-        margin: the margin of a claim of equivalence; None for a direction.
+        distance: from the effect to what it is tested against: zero, or the margin of a claim of equivalence.
+        level: of the test that decides on the effect's side.
     """
     if effect.spread:
         return "the spread of the times is too wide"
-    distance, level = abs(effect.value), LEVEL
-    if margin is not None:
-        distance = abs(margin - abs(effect.value))
-        level = EQUIVALENCE_LEVEL if abs(effect.value) < margin else LEVEL
     seeds = seeds_needed(distance, effect.seed_variance, effect.seed_df, np.nan_to_num(effect.floor_variance), level)
     if seeds is None:
         return "no number of seeds decides it on these images"
