@@ -114,6 +114,8 @@ def needed(effect: Effect, distance: float, level: float) -> str:
     """
     if effect.spread:
         return "the spread of the times is too wide"
+    if np.isclose(distance, 0):
+        return "the value lies on the boundary: no number of seeds tells on which side"
     seeds = seeds_needed(distance, effect.seed_variance, effect.seed_df, np.nan_to_num(effect.floor_variance), level)
     if seeds is None:
         return "no number of seeds decides it on these images"

@@ -67,6 +67,17 @@ def test_the_seeds_that_would_decide_are_counted_at_the_level_that_decides(kind,
     assert seeds == 5 or value == 1.8
 
 
+@pytest.mark.parametrize(
+    ("kind", "margin", "value"),
+    [("more", None, 0.0), ("less", None, 0.0), ("same", 0.5, 0.5), ("same", 90.8 - 90.3, -0.5), ("same", 0.5, 90.8 - 90.3)],
+)
+def test_no_seeds_tell_on_which_side_a_value_on_the_boundary_lies(kind, margin, value):
+    assert (
+        judge(kind, margin, effect(value, 1.0)).why == "the value lies on the boundary: no number of seeds tells on which side"
+    )
+    assert "on these images" in judge(kind, margin, effect(value + 0.01, 1.0)).why
+
+
 def test_a_claim_of_several_contrasts():
     """Supported if each is; contradicted if one is, for which its interval is wider."""
     yes, no, open_, same, gone = (Verdict(word) for word in (SUPPORTED, CONTRADICTED, UNDECIDED, SAME, NOT_RUN))
