@@ -42,6 +42,13 @@ def evaluation_folder(results: Path, run: pd.Series, seed: str) -> Path:
     return seed_folder(results, run.run, seed) / "evaluations" / run.evaluation
 
 
+def twins(runs: pd.DataFrame, row: str) -> list[str]:
+    """Other rows that are trained and scored exactly as `row` is, so that they cannot differ from it."""
+    what = ["run", "evaluation", "output"]
+    same = (runs[what] == runs.loc[row, what]).all(axis=1) & (runs.reason == "") & (runs.index != row)
+    return runs.index[same].tolist()
+
+
 def protocol_of(run: pd.Series) -> dict:
     """The settings of the row's protocol, as they are called now."""
     return with_new_settings(json.loads(run.protocol))

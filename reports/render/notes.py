@@ -10,7 +10,7 @@ from core.data.samples import BEYOND
 from core.evaluate.metrics import images_left_out
 from reports.collect.predictions import read_benchmarks
 from reports.collect.published import images_of
-from reports.collect.runs import precisions, reading_cost, reading_time, timing_file
+from reports.collect.runs import precisions, reading_cost, reading_time, timing_file, twins
 from reports.collect.stored import damaged
 from reports.layout import is_rendered
 from reports.stats.second_training import stated_noise
@@ -113,8 +113,8 @@ def training_noise(table: Table) -> str:
         text.append(f"Training noise{which}: {measured}; one training varies by {span_of(rows.noise_sd, 2)} points (sd).")
     if not several_seeds(table) and len(known):
         text.append("Every row is assumed to vary by that much from one training to the next.")
-    if len(known):
-        text.append(f"p: two-sided, from the same t, after Holm's correction for {len(known)} rows.")
+    if tested := len(known.index.difference(twins(table.runs, table.layout.baseline))):
+        text.append(f"p: two-sided, from the same t, after Holm's correction for {tested} rows.")
     if known.seeds_needed.notna().any():
         text.append("Seeds: per row, with which 80 of 100 such studies would find a true difference as large as this one.")
     if len(unknown):
@@ -245,9 +245,8 @@ def relabelled(table: Table, name: str, entry: dict) -> dict[str, dict]:
 
 def same(table: Table) -> str:
     """Rows that cannot differ from the baseline."""
-    baseline, what = table.layout.baseline, ["run", "evaluation", "output"]
-    twins = table.runs.index[(table.runs[what] == table.runs.loc[baseline, what]).all(axis=1) & (table.runs.reason == "")]
-    names = [row for row in twins if row != baseline]
+    baseline = table.layout.baseline
+    names = twins(table.runs, baseline)
     return f"Trained and scored exactly as {baseline}, so no measurement of its own: {', '.join(names)}." if names else ""
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 from core.data.benchmarks import INSIDE, distinct
 from core.errors import ReportError
 from reports.collect.predictions import IMAGE, read_predictions
+from reports.collect.runs import twins
 from reports.columns import Column
 from reports.layout import Layout, is_rendered
 from reports.stats import intervals as stats
@@ -110,6 +111,8 @@ COMPARED = (*STATISTICS, "p_holm", "seeds_needed")  # the last two depend on how
 def compare(layout: Layout, runs: pd.DataFrame, compared: Comparison | None) -> pd.DataFrame:
     """Each row against the baseline, with Holm's correction in the table; `noise` is the source of training noise.
 
+    Rows that are the baseline itself under another name are no tests, and the correction is not for them.
+
     Returns:
         The columns COMPARED and `noise`, indexed by row; nan for rows that were not compared.
     """
@@ -123,7 +126,9 @@ def compare(layout: Layout, runs: pd.DataFrame, compared: Comparison | None) -> 
         frame.loc[row, list(STATISTICS)] = [value(paired, compared, row, baseline) for value in STATISTICS.values()]
         noise = compared.noise({row: 1, baseline: -1})
         frame.loc[row, "noise"] = noise.source if noise else ""
-    tested = frame.index[frame.p.notna()]
+    same = twins(runs, baseline)  # of the same models and readings: p is 1 whatever is true, which tests nothing
+    frame.loc[same, "p_holm"] = frame.loc[same, "p"]
+    tested = frame.index[frame.p.notna() & ~frame.index.isin(same)]
     frame.loc[tested, "p_holm"] = stats.holm(frame.loc[tested, "p"].tolist())
     for row in tested[frame.loc[tested, "p_holm"] >= stats.LEVEL]:
         frame.loc[row, "seeds_needed"] = pairs[row].seeds_needed(stats.LEVEL / len(tested)) or np.inf
