@@ -123,7 +123,9 @@ def ranks(cells: pd.DataFrame, columns: list[Column], what: str, beside: pd.Data
     """
     place = pd.Series(0, index=cells.index)
     for column in columns:
-        values = cells.loc[cells.column == column.name, what].astype(float).round(2 if what == "published" else column.decimals)
+        decimals = 2 if what == "published" else column.decimals
+        values = cells.loc[cells.column == column.name, what].astype(float)
+        values = values.map(lambda value, decimals=decimals: float(f"{value:.{decimals}f}"))  # `round` differs at 99.65
         if beside is not None and column.name in beside:
             values = pd.concat([values, beside[column.name].astype(float)])
         values = values.dropna()
