@@ -1,7 +1,7 @@
 """Differences of a table's rows from its baseline: value, interval, p-value, Holm's correction, seeds needed.
 
-The difference is that of the printed mean. Training noise comes from the rows' own seeds, from replicates of the baseline, or
-from table.yaml, whichever the study has. A new statistic is a line of STATISTICS; a column for it is added in
+The difference is that of the printed mean. Training noise comes from the rows' own seeds, for one seed from replicates of the
+baseline, or from table.yaml, whichever the study has. A new statistic is a line of STATISTICS; a column for it is added in
 reports/render/grid.py. Raises ReportError for rows that were not evaluated on the baseline's images and seeds.
 """
 
@@ -199,9 +199,13 @@ def check_same_images(layout: Layout, row: str, frame: pd.DataFrame, baseline: p
 def noise_elsewhere(
     layout: Layout, runs: pd.DataFrame, results: Path, baseline: pd.DataFrame, averaged: list[Column]
 ) -> Noise | None:
-    """Training noise from replicates of the baseline or, without them, `stated_noise`; None without either."""
+    """Training noise from replicates of the baseline or, without them, `stated_noise`; None without either.
+
+    Where rows have several seeds of their own, replicates are left out: the baseline's seeds are among them and would count
+    twice, and a baseline that is quieter than the rows would make these seem surer than their own seeds show.
+    """
     run = runs.loc[layout.baseline]
-    if run.replicates:
+    if run.replicates and baseline.shape[1] == 1:
         scored = read_predictions(results, run.replace({run.seeds: run.replicates}))
         name = f"{layout.baseline} (replicates)"
         frame = wide(layout, name, scored[scored.benchmark.isin(baseline.index.unique("benchmark"))])

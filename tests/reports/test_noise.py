@@ -113,6 +113,19 @@ def test_replicates_judge_rows_of_one_seed(results):
     assert "Training noise: 5 trainings of the baseline" in markdown(table)
 
 
+def test_replicates_take_no_part_beside_several_seeds(results):
+    """They hold the baseline's seeds, which count in the rows' own spread, and say nothing of the other rows."""
+    for run in range(3):
+        train_again(results, run, [1])
+    train_again(results, 0, [2, 3, 4])
+    change(results, seeds="0 1")
+    without = built(results).rows
+    change(results, replicates={"image0-text6": "0 1 2 3 4"})
+    rows = built(results).rows
+    pd.testing.assert_frame_equal(rows, without)
+    assert (rows.p.notna().sum(), rows.df.notna().sum()) == (2, 2) and not rows.noise.str.contains("of the baseline").any()
+
+
 def test_several_seeds_pool_the_noise_of_all_rows(results):
     for run in range(3):
         train_again(results, run, [1])
