@@ -17,6 +17,7 @@ from reports.layout import Layout
 from reports.stats.compare import weights_of
 from reports.stats.intervals import LEVEL, POWER, image_limit, seeds_needed
 from reports.stats.noise import Noise, noise_of_replicates
+from reports.stats.second_training import stated_noise
 from reports.stats.strata import Strata
 
 KNOWN = 1000  # degrees of freedom of a training noise that is given as known
@@ -73,31 +74,34 @@ def question(plan: Plan, table: str, points: float, noise_sd: float | None, disc
         INSIDE,
     )
     rows = sum(row.runnable for row in plan.tables[table]) - 1
-    noise = Noise(noise_sd**2, KNOWN, "--noise") if noise_sd else known_noise(plan, layout)
+    noise = Noise(noise_sd**2, KNOWN, "--noise") if noise_sd else known_noise(plan, layout, columns)
     variance = 100**2 * discordant * float(strata.factors.sum())
     return Question(points, tuple(columns), noise, len(strata.codes), discordant, variance, rows)
 
 
-def known_noise(plan: Plan, layout: Layout) -> Noise:
+def known_noise(plan: Plan, layout: Layout, columns: list[Column]) -> Noise:
     """Training noise from replicates or seeds of the baseline, or as table.yaml states it.
+
+    Args:
+        columns: that the mean is over.
 
     Raises:
         ConfigError: there is none.
     """
     study = StudyResults(plan.results, plan.tables_folder).table(layout.table)
     if study and layout.baseline in study.scored:
-        columns = mean_columns(study.columns, study.benchmarks(layout.baseline))
-        found = study.comparison(columns)
+        found = study.comparison(mean_columns(study.columns, study.benchmarks(layout.baseline)))
         correct = found.correct[layout.baseline]
         noise = noise_of_replicates(correct, found.strata) if correct.shape[1] > 1 else found.outside
         if noise:
             return noise
-    stated = layout.noise_sd
-    if stated and stated.scale == plan.scale:
-        return Noise(stated.points**2, stated.df, stated.source)
+    if stated := stated_noise(layout, plan.scale, plan.rendered, columns):
+        return stated
+    elsewhere = layout.noise_sd and layout.noise_sd.scale == plan.scale
+    of = f" for the mean over {', '.join(column.name for column in columns)} alone" if elsewhere else ""
     raise ConfigError(
-        f"{layout.table}: no training noise is known at {plan.scale} scale; give --noise POINTS (the standard deviation of one "
-        f"training), measure it with --config replicates=5, or state noise_sd in {layout.path}"
+        f"{layout.table}: no training noise is known at {plan.scale} scale{of}; give --noise POINTS (the standard deviation of "
+        f"one training), measure it with --config replicates=5, or state noise_sd in {layout.path}"
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from core.errors import ReportError
+from reports.collect.images import check_images
 from reports.collect.peers import read_peers
 from reports.collect.predictions import IMAGE, problems_of, read_predictions
 from reports.collect.published import fill_averages, read_published
@@ -42,6 +43,7 @@ def build(table: str, results: Path, folder: Path) -> Table:
     first = runs.iloc[0]
     benchmarks = sorted(set().union(*(frame.benchmark for frame in scored.values())))
     columns = columns_of(layout, is_rendered(first.data), benchmarks)
+    check_images(layout, scored, {name for column in columns for name in column.benchmarks})
     cells = make_cells(results, runs, columns, scored, published, others)
     averaged = averaged_columns(columns, cells)
     compared = comparison(layout, runs, scored, averaged, results)
@@ -121,7 +123,9 @@ def ranks(cells: pd.DataFrame, columns: list[Column], what: str, beside: pd.Data
     """
     place = pd.Series(0, index=cells.index)
     for column in columns:
-        values = cells.loc[cells.column == column.name, what].astype(float).round(2 if what == "published" else column.decimals)
+        decimals = 2 if what == "published" else column.decimals
+        values = cells.loc[cells.column == column.name, what].astype(float)
+        values = values.map(lambda value, decimals=decimals: float(f"{value:.{decimals}f}"))  # `round` differs at 99.65
         if beside is not None and column.name in beside:
             values = pd.concat([values, beside[column.name].astype(float)])
         values = values.dropna()

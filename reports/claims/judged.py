@@ -29,6 +29,7 @@ class Judged:
         numbers = {"value": effect.value, "low": low, "high": high, "image_se": effect.image_se}
         numbers |= {"training_se": effect.training_se, "df": effect.df, "margin": self.margin}
         known = {key: None if value is None or np.isnan(value) else float(value) for key, value in numbers.items()}
+        known |= {"unshared_images": effect.unshared} if effect.unshared else {}
         return known | {"seeds": effect.seeds} | self.verdict.record()
 
 

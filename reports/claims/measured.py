@@ -1,15 +1,15 @@
 """The effects of a claim's contrasts in the study's own results."""
 
-from dataclasses import replace
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
 from reports.claims.claim import Contrast
-from reports.claims.printed import printed, published_noise, unscored
+from reports.claims.printed import printed
 from reports.claims.results import StudyResults
 from reports.claims.verdict import Effect
-from reports.collect.runs import reading_cost
+from reports.collect.runs import protocol_of, reading_cost
 from reports.columns import Column, absent, columns_of
 from reports.stats.compare import Comparison, strata_of, wide
 from reports.stats.intervals import Paired
@@ -17,22 +17,20 @@ from reports.stats.intervals import Paired
 
 def measured_effect(contrast: Contrast, study: StudyResults) -> Effect:
     """The measured difference of a contrast, or why there is none."""
-    if reason := lacking(contrast, study):
+    if reason := lacking(contrast, study) or apart(contrast, study):
         return Effect(reason=reason)
     if contrast.of_time:
         return time_effect(contrast, study)
     columns = measured_columns(contrast, study)
     if not columns:
         return Effect(reason=f"no column of {contrast.tables[0]} was measured on this data")
-    for name, row in contrast.weights:
-        read = study.table(name).benchmarks(row)
-        for column in columns:
-            if not column.benchmarks or not read >= set(column.benchmarks):
-                return Effect(reason=f"{column.name}: {absent(column, read, {})}")
-    paired = across(contrast, study, columns) if len(contrast.tables) > 1 else within(contrast, study, columns)
+    if reason := unread(contrast, study, columns):
+        return Effect(reason=reason)
+    alone = len(contrast.tables) == 1
+    paired, unshared = (within(contrast, study, columns), 0) if alone else across(contrast, study, columns)
     taken = ("value", "image_se", "training_se", "df", "seeds", "seed_variance", "seed_df", "floor_variance")
     reason = "" if paired.knows_training else "one training per row cannot tell"
-    return Effect(*(getattr(paired, name) for name in taken), reason=reason)
+    return Effect(*(getattr(paired, name) for name in taken), reason=reason, unshared=unshared)
 
 
 def lacking(contrast: Contrast, study: StudyResults) -> str:
@@ -46,6 +44,48 @@ def lacking(contrast: Contrast, study: StudyResults) -> str:
     return ""
 
 
+def apart(contrast: Contrast, study: StudyResults) -> str:
+    """How the rows of several tables were planned unlike each other, so that they cannot be compared; empty where alike.
+
+    Two tables that were planned at different times may differ in seeds, scale, data or protocol. Labels are another matter: a
+    claim may be about them. So are the settings that one of the tables `varies`.
+    """
+    (first, row), *others = contrast.weights
+    for name, other in others:
+        here, there = study.table(first), study.table(name)
+        varied = {*here.layout.varies, *there.layout.varies}
+        for what, ours, theirs in unlike(here.runs.loc[row], there.runs.loc[other], varied):
+            return (
+                f"{what} is {ours} for {first}/{row} and {theirs} for {name}/{other}, which were planned apart; "
+                f"`snakemake {first} {name}` with one set of settings makes both anew"
+            )
+    return ""
+
+
+def unlike(here: pd.Series, there: pd.Series, varied: set[str]) -> Iterator[tuple[str, str, str]]:
+    """What two lines of lists of runs must have in common and do not: its name and both values."""
+    seeds = [" ".join(sorted(run.seeds.split(), key=int)) for run in (here, there)]
+    settings, others = protocol_of(here), protocol_of(there)
+    pairs = {"seeds": seeds} | {name: (here[name], there[name]) for name in ("scale", "data_root")}
+    pairs |= {name: (settings.get(name), others.get(name)) for name in sorted({*settings, *others} - varied)}
+    return ((name, str(ours), str(theirs)) for name, (ours, theirs) in pairs.items() if ours != theirs)
+
+
+def unread(contrast: Contrast, study: StudyResults, columns: list[Column]) -> str:
+    """Which column a row of a contrast did not read, and why; empty where all read all.
+
+    Rows of one table are compared by its baseline's images, so it has to have read them, too.
+    """
+    alone = len(contrast.tables) == 1
+    for name, row in [*contrast.weights, *((name, study.table(name).layout.baseline) for name in contrast.tables if alone)]:
+        read, problems = study.table(name).benchmarks(row), study.table(name).problems(row)
+        for column in columns:
+            if not column.benchmarks or not read >= set(column.benchmarks):
+                whose = f"{row}, " if problems.keys() & set(column.benchmarks) else ""
+                return f"{whose}{column.name}: {absent(column, read, problems)}"
+    return ""
+
+
 def measured_columns(contrast: Contrast, study: StudyResults) -> list[Column]:
     """The columns that the difference is over: those named, or those of the table's mean that were measured."""
     table = study.table(contrast.tables[0])
@@ -53,35 +93,29 @@ def measured_columns(contrast: Contrast, study: StudyResults) -> list[Column]:
 
 
 def within(contrast: Contrast, study: StudyResults, columns: list[Column]) -> Paired:
-    """A contrast of rows of one table, with the training noise that this table knows of.
-
-    Noise that is stated is of the table's mean and says nothing of single columns. For these the authors' second trainings
-    stand in, at their scale.
-    """
-    table = study.table(contrast.tables[0])
-    compared = table.comparison(columns)
-    if contrast.columns and not table.runs.loc[table.layout.baseline].replicates:
-        stated = table.layout.noise_sd
-        known = stated and stated.scale == table.scale == "paper" and not unscored(columns)
-        compared = replace(compared, outside=published_noise(columns) if known else None)
+    """A contrast of rows of one table, with the training noise that this table knows of for the mean of these columns."""
+    compared = study.table(contrast.tables[0]).comparison(columns)
     return compared.contrast({row: weight for (_, row), weight in contrast.weights.items()})
 
 
-def across(contrast: Contrast, study: StudyResults, columns: list[Column]) -> Paired:
-    """A contrast of rows of several tables, on the images that all of them scored (labels may drop some)."""
+def across(contrast: Contrast, study: StudyResults, columns: list[Column]) -> tuple[Paired, int]:
+    """A contrast of rows of several tables, on the images that all of them scored, and how many not all did (by their labels).
+
+    The rows have the same seeds, see `apart`.
+    """
     benchmarks = {name for column in columns for name in column.benchmarks}
     correct: dict[tuple[str, str], pd.DataFrame] = {}
     for name, row in contrast.weights:
         table = study.table(name)
         scored = table.scored[row]
         correct[name, row] = wide(table.layout, row, scored[scored.benchmark.isin(benchmarks)])
-    shared = next(iter(correct.values())).index
+    shared = every = next(iter(correct.values())).index
     for frame in correct.values():
-        shared = shared.intersection(frame.index)
+        shared, every = shared.intersection(frame.index), every.union(frame.index)
     shared = shared.sort_values()
     runs = {key: study.table(key[0]).runs.run[key[1]] for key in correct}
     compared = Comparison({key: frame.loc[shared] for key, frame in correct.items()}, strata_of(shared, columns), runs)
-    return compared.contrast(contrast.weights)
+    return compared.contrast(contrast.weights), len(every) - len(shared)
 
 
 def time_effect(contrast: Contrast, study: StudyResults) -> Effect:

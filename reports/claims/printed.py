@@ -15,29 +15,12 @@ import pandas as pd
 from core.data.benchmarks import PUBLISHED, distinct
 from reports.claims.claim import Contrast, layout_of
 from reports.claims.verdict import Effect
-from reports.collect.published import PUBLISHED as FOLDER
-from reports.collect.published import fill_averages, read_csv, read_published
+from reports.collect.published import fill_averages, read_published
 from reports.columns import Column, columns_of
 from reports.stats.intervals import effective_images
-from reports.stats.noise import Noise
+from reports.stats.second_training import published_noise, unscored
 
 STEP = 0.1  # points: accuracies are printed to a tenth
-SECOND = FOLDER / "second_training.csv"
-FIRST = ("table_III.csv", "table_IV.csv")  # where the paper prints the first training of the same models
-BENCHMARKS = {  # by the columns of these files
-    "IIIT5K": "IIIT5k",
-    "SVT": "SVT",
-    "IC13": "IC13_1015",
-    "IC15 (1811)": "IC15_1811",
-    "IC15": "IC15_2077",
-    "SVTP": "SVTP",
-    "CUTE": "CUTE80",
-    "HOST": "HOST",
-    "WOST": "WOST",
-    "COCO": "COCO",
-    "ArT": "ArT",
-    "Uber": "Uber",
-}
 
 
 def printed_effect(contrast: Contrast) -> Effect:
@@ -106,40 +89,3 @@ def image_variance(contrast: Contrast, columns: list[Column]) -> float:
             single = 100**2 * share * (1 - share) / effective_images(images, twice) + STEP**2 / 12
             variance += (weight / len(columns)) ** 2 * single
     return variance
-
-
-def unscored(columns: list[Column]) -> list[str]:
-    """Benchmarks of `columns` on which no model's second training was scored."""
-    return sorted({name for column in columns for name in column.benchmarks} - set(trainings()[1].columns))
-
-
-def published_noise(columns: list[Column]) -> Noise:
-    """Noise of the mean of `columns` at paper scale, in points squared.
-
-    Two trainings of one configuration differ by d, whose variance is twice that of one training. The mean of d is known to be
-    zero, so m models give m degrees of freedom: variance = sum of d^2 / 2m.
-
-    Args:
-        columns: whose benchmarks were all scored (`unscored`).
-    """
-    first, second = trainings()
-    apart = mean_of(second, columns) - mean_of(first, columns)
-    return Noise(float((apart**2).mean() / 2), len(apart), f"a second training of {len(apart)} models by the authors")
-
-
-@cache
-def trainings() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Word accuracies as first and second training: one row per model trained twice, one column per benchmark."""
-    second = read_csv(SECOND).set_index("row")
-    first = pd.concat([read_csv(FOLDER / name).set_index("row") for name in FIRST], axis=1)
-    both = (frame.loc[second.index, list(BENCHMARKS)].astype(float) for frame in (first, second))
-    return tuple(frame.rename(columns=BENCHMARKS) for frame in both)
-
-
-def mean_of(scores: pd.DataFrame, columns: list[Column]) -> pd.Series:
-    """Plain mean over columns of what each column's benchmarks pool to, image by image; one value per model."""
-    pooled = []
-    for column in columns:
-        sizes = pd.Series({name: PUBLISHED[name] for name in column.benchmarks})
-        pooled.append((scores[list(column.benchmarks)] * sizes).sum(axis=1, skipna=False) / sizes.sum())
-    return pd.concat(pooled, axis=1).mean(axis=1)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from reports.collect.predictions import read_predictions
+from reports.collect.predictions import problems_of, read_predictions
 from reports.collect.runs import evaluation_folder, read_runs
 from reports.columns import Column, columns_of
 from reports.layout import Layout, is_rendered, read_layout
@@ -79,6 +79,10 @@ class TableResults:
         if names not in self.comparisons:
             self.comparisons[names] = comparison(self.layout, self.runs, self.scored, columns, self.results)
         return self.comparisons[names]
+
+    def problems(self, row: str) -> dict[str, str]:
+        """Benchmarks that a scored row could not read, and why, see `problems_of`."""
+        return problems_of(self.results, self.runs.loc[row])
 
     def benchmarks(self, row: str) -> set[str]:
         """Benchmarks that a scored row was evaluated on."""

@@ -151,4 +151,5 @@ def effect_text(contrast: JudgedContrast, side: str) -> str:
     text = signed(effect.value, decimals)
     if interval := effect.interval(CONFIDENCE):
         text += f" [{signed(interval.low, decimals)}, {signed(interval.high, decimals)}]"
+    text += f"; images left out, as not all rows scored them: {effect.unshared:,}" if effect.unshared else ""
     return text + (" ms" if contrast.contrast.of_time else "")

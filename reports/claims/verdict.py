@@ -28,6 +28,7 @@ class Effect:
             are is nan where it is not known.
         spread: ends of a time's repeats, in place of an interval; None for accuracies, and where no spread is known.
         reason: why there is no value, or no interval that a verdict could rest on; empty where there is.
+        unshared: images that not all rows scored, so that the effect is without them.
     """
 
     value: float = np.nan
@@ -40,6 +41,7 @@ class Effect:
     floor_variance: float = np.nan
     spread: tuple[float, float] | None = None
     reason: str = ""
+    unshared: int = 0
 
     def interval(self, confidence: float) -> Interval | None:
         """Two-sided; over images alone where training noise is not known. A time's is its spread at any confidence."""
@@ -83,33 +85,37 @@ def judge(kind: str, margin: float | None, effect: Effect, contrasts: int = 1) -
         return Verdict(NOT_RUN, effect.reason)
     if not effect.decidable:
         return Verdict(UNDECIDED, effect.reason)
-    usual, wide, narrow = (effect.interval(1 - level) for level in (LEVEL, LEVEL / contrasts, 2 * LEVEL))
+    against = LEVEL / contrasts
+    usual, wide, narrow = (effect.interval(1 - level) for level in (LEVEL, against, 2 * LEVEL))
     inside = margin is not None and -margin < narrow.low and narrow.high < margin
     if kind == "same":
         if inside:
             return Verdict(SUPPORTED)
-        outside = wide.low > margin or wide.high < -margin
-        return Verdict(CONTRADICTED) if outside else Verdict(UNDECIDED, needed(effect, margin))
+        if wide.low > margin or wide.high < -margin:
+            return Verdict(CONTRADICTED)
+        left = margin - abs(effect.value)
+        return Verdict(UNDECIDED, needed(effect, abs(left), EQUIVALENCE_LEVEL if left > 0 else against))
     sign = 1 if kind == "more" else -1
     if min(sign * usual.low, sign * usual.high) > 0:
         return Verdict(SUPPORTED)
     if max(sign * wide.low, sign * wide.high) < 0:
         return Verdict(CONTRADICTED)
-    return Verdict(SAME) if inside else Verdict(UNDECIDED, needed(effect, None))
+    if inside:
+        return Verdict(SAME)
+    return Verdict(UNDECIDED, needed(effect, abs(effect.value), LEVEL if sign * effect.value > 0 else against))
 
 
-def needed(effect: Effect, margin: float | None) -> str:
+def needed(effect: Effect, distance: float, level: float) -> str:
     """The number of seeds that would decide the claim, if true effect and noise are as observed.
 
     Args:
-        margin: the margin of a claim of equivalence; None for a direction.
+        distance: from the effect to what it is tested against: zero, or the margin of a claim of equivalence.
+        level: of the test that decides on the effect's side.
     """
     if effect.spread:
         return "the spread of the times is too wide"
-    distance, level = abs(effect.value), LEVEL
-    if margin is not None:
-        distance = abs(margin - abs(effect.value))
-        level = EQUIVALENCE_LEVEL if abs(effect.value) < margin else LEVEL
+    if np.isclose(distance, 0):
+        return "the value lies on the boundary: no number of seeds tells on which side"
     seeds = seeds_needed(distance, effect.seed_variance, effect.seed_df, np.nan_to_num(effect.floor_variance), level)
     if seeds is None:
         return "no number of seeds decides it on these images"

@@ -26,6 +26,10 @@ def read_runs(tables: Path, table: str) -> pd.DataFrame:
         raise ReportError(f"{path} is missing; `snakemake -n {table}` writes it")
     with damaged(path, f"delete it, and `snakemake -n {table}` writes it again"):
         frame = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False)
+        if frame.empty:
+            raise ValueError("it lists no row")
+        for row in frame.row[frame.row.duplicated()]:
+            raise ValueError(f"it lists row {row} twice")
         frame["replicates"] = frame.get("replicates", "")  # lists of earlier versions have none
         return frame.set_index("row", drop=False)
 
@@ -36,6 +40,13 @@ def seed_folder(results: Path, run: str, seed: str) -> Path:
 
 def evaluation_folder(results: Path, run: pd.Series, seed: str) -> Path:
     return seed_folder(results, run.run, seed) / "evaluations" / run.evaluation
+
+
+def twins(runs: pd.DataFrame, row: str) -> list[str]:
+    """Other rows that are trained and scored exactly as `row` is, so that they cannot differ from it."""
+    what = ["run", "evaluation", "output"]
+    same = (runs[what] == runs.loc[row, what]).all(axis=1) & (runs.reason == "") & (runs.index != row)
+    return runs.index[same].tolist()
 
 
 def protocol_of(run: pd.Series) -> dict:

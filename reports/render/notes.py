@@ -10,9 +10,10 @@ from core.data.samples import BEYOND
 from core.evaluate.metrics import images_left_out
 from reports.collect.predictions import read_benchmarks
 from reports.collect.published import images_of
-from reports.collect.runs import precisions, reading_cost, reading_time, timing_file
+from reports.collect.runs import precisions, reading_cost, reading_time, timing_file, twins
 from reports.collect.stored import damaged
 from reports.layout import is_rendered
+from reports.stats.second_training import stated_noise
 from reports.table import CENTRES, Table
 
 TIMED = {  # conditions of a timing in reading_time.json, and how the note says them
@@ -32,6 +33,7 @@ def notes_of(table: Table) -> tuple[str, ...]:
             accuracy,
             average,
             paired,
+            uncompared,
             training_noise,
             scored,
             parameters,
@@ -88,6 +90,15 @@ def paired(table: Table) -> str:
     )
 
 
+def uncompared(table: Table) -> str:
+    """Why no row has a difference, where the baseline was read and lacks a column of the mean."""
+    baseline = table.layout.baseline
+    lacking = [column.name for column in table.averaged_columns if np.isnan(table.cell(baseline, column.name).value)]
+    if table.rows.reason[baseline] or not lacking:
+        return ""
+    return f"No row is compared: the baseline {baseline} has no numbers of {', '.join(lacking)}, which the mean is over."
+
+
 def training_noise(table: Table) -> str:
     """Where the training noise in the intervals is from, how large it is, and where there is none."""
     compared = table.rows[table.rows.image_se.notna()]
@@ -102,8 +113,8 @@ def training_noise(table: Table) -> str:
         text.append(f"Training noise{which}: {measured}; one training varies by {span_of(rows.noise_sd, 2)} points (sd).")
     if not several_seeds(table) and len(known):
         text.append("Every row is assumed to vary by that much from one training to the next.")
-    if len(known):
-        text.append(f"p: two-sided, from the same t, after Holm's correction for {len(known)} rows.")
+    if tested := len(known.index.difference(twins(table.runs, table.layout.baseline))):
+        text.append(f"p: two-sided, from the same t, after Holm's correction for {tested} rows.")
     if known.seeds_needed.notna().any():
         text.append("Seeds: per row, with which 80 of 100 such studies would find a true difference as large as this one.")
     if len(unknown):
@@ -112,7 +123,18 @@ def training_noise(table: Table) -> str:
             f"The interval{which} is about these two models, not their configurations: one training of each does not show how "
             "much another training would differ, so there is no p. More seeds or --config replicates=5 would show it."
         )
-    return " ".join(text)
+        text.append(stated_of_more(table) if len(known) == 0 else "")
+    return " ".join(filter(None, text))
+
+
+def stated_of_more(table: Table) -> str:
+    """That the noise which table.yaml states is not of the columns measured here."""
+    stated, over = table.layout.noise_sd, ", ".join(table.averaged)
+    if not stated or stated.scale != table.scale:
+        return ""
+    if stated_noise(table.layout, table.scale, is_rendered(table.data), table.averaged_columns):
+        return ""
+    return f"noise_sd in table.yaml is of the mean over all columns; of {over} alone no noise is known."
 
 
 def several_seeds(table: Table) -> bool:
@@ -223,9 +245,8 @@ def relabelled(table: Table, name: str, entry: dict) -> dict[str, dict]:
 
 def same(table: Table) -> str:
     """Rows that cannot differ from the baseline."""
-    baseline, what = table.layout.baseline, ["run", "evaluation", "output"]
-    twins = table.runs.index[(table.runs[what] == table.runs.loc[baseline, what]).all(axis=1) & (table.runs.reason == "")]
-    names = [row for row in twins if row != baseline]
+    baseline = table.layout.baseline
+    names = twins(table.runs, baseline)
     return f"Trained and scored exactly as {baseline}, so no measurement of its own: {', '.join(names)}." if names else ""
 
 

@@ -1,7 +1,7 @@
 """Differences of a table's rows from its baseline: value, interval, p-value, Holm's correction, seeds needed.
 
-The difference is that of the printed mean. Training noise comes from the rows' own seeds, from replicates of the baseline, or
-from table.yaml, whichever the study has. A new statistic is a line of STATISTICS; a column for it is added in
+The difference is that of the printed mean. Training noise comes from the rows' own seeds, for one seed from replicates of the
+baseline, or from table.yaml, whichever the study has. A new statistic is a line of STATISTICS; a column for it is added in
 reports/render/grid.py. Raises ReportError for rows that were not evaluated on the baseline's images and seeds.
 """
 
@@ -16,10 +16,12 @@ import pandas as pd
 from core.data.benchmarks import INSIDE, distinct
 from core.errors import ReportError
 from reports.collect.predictions import IMAGE, read_predictions
+from reports.collect.runs import twins
 from reports.columns import Column
-from reports.layout import Layout
+from reports.layout import Layout, is_rendered
 from reports.stats import intervals as stats
 from reports.stats.noise import Noise, beside, combined, noise_of_replicates, noise_of_rows
+from reports.stats.second_training import stated_noise
 from reports.stats.strata import Strata
 
 
@@ -109,6 +111,8 @@ COMPARED = (*STATISTICS, "p_holm", "seeds_needed")  # the last two depend on how
 def compare(layout: Layout, runs: pd.DataFrame, compared: Comparison | None) -> pd.DataFrame:
     """Each row against the baseline, with Holm's correction in the table; `noise` is the source of training noise.
 
+    Rows that are the baseline itself under another name are no tests, and the correction is not for them.
+
     Returns:
         The columns COMPARED and `noise`, indexed by row; nan for rows that were not compared.
     """
@@ -122,7 +126,9 @@ def compare(layout: Layout, runs: pd.DataFrame, compared: Comparison | None) -> 
         frame.loc[row, list(STATISTICS)] = [value(paired, compared, row, baseline) for value in STATISTICS.values()]
         noise = compared.noise({row: 1, baseline: -1})
         frame.loc[row, "noise"] = noise.source if noise else ""
-    tested = frame.index[frame.p.notna()]
+    same = twins(runs, baseline)  # of the same models and readings: p is 1 whatever is true, which tests nothing
+    frame.loc[same, "p_holm"] = frame.loc[same, "p"]
+    tested = frame.index[frame.p.notna() & ~frame.index.isin(same)]
     frame.loc[tested, "p_holm"] = stats.holm(frame.loc[tested, "p"].tolist())
     for row in tested[frame.loc[tested, "p_holm"] >= stats.LEVEL]:
         frame.loc[row, "seeds_needed"] = pairs[row].seeds_needed(stats.LEVEL / len(tested)) or np.inf
@@ -132,22 +138,22 @@ def compare(layout: Layout, runs: pd.DataFrame, compared: Comparison | None) -> 
 def comparison(
     layout: Layout, runs: pd.DataFrame, scored: dict[str, pd.DataFrame], averaged: list[Column], results: Path
 ) -> Comparison | None:
-    """The rows that have numbers, ready to be compared; None where the baseline has none.
+    """The rows that read all benchmarks of the mean, ready to be compared; None where the baseline did not.
 
     Args:
         scored: predictions by row, see `reports.collect.predictions.read_predictions`.
         averaged: the columns that the table's mean is over.
     """
     benchmarks = {benchmark for column in averaged for benchmark in column.benchmarks}
-    correct = {row: wide(layout, row, rows[rows.benchmark.isin(benchmarks)]) for row, rows in scored.items()}
-    baseline = correct.get(layout.baseline)
-    if baseline is None or baseline.empty:
+    whole = {row: rows for row, rows in scored.items() if benchmarks <= set(rows.benchmark.unique())}
+    if not benchmarks or layout.baseline not in whole:
         return None
+    correct = {row: wide(layout, row, rows[rows.benchmark.isin(benchmarks)]) for row, rows in whole.items()}
+    baseline = correct[layout.baseline]
     for row, frame in correct.items():
         check_same_images(layout, row, frame, baseline)
-    strata = strata_of(baseline.index, averaged)
-    noise = noise_elsewhere(layout, runs, results, baseline, strata)
-    return Comparison(correct, strata, runs.run.to_dict(), noise)
+    noise = noise_elsewhere(layout, runs, results, baseline, averaged)
+    return Comparison(correct, strata_of(baseline.index, averaged), runs.run.to_dict(), noise)
 
 
 def strata_of(images: pd.MultiIndex, averaged: list[Column]) -> Strata:
@@ -190,16 +196,19 @@ def check_same_images(layout: Layout, row: str, frame: pd.DataFrame, baseline: p
         raise ReportError(f"{where}: they were not evaluated on the same images; evaluate both again on the same data")
 
 
-def noise_elsewhere(layout: Layout, runs: pd.DataFrame, results: Path, baseline: pd.DataFrame, strata: Strata) -> Noise | None:
-    """Training noise from replicates of the baseline or, without them, as stated in table.yaml; None without either."""
+def noise_elsewhere(
+    layout: Layout, runs: pd.DataFrame, results: Path, baseline: pd.DataFrame, averaged: list[Column]
+) -> Noise | None:
+    """Training noise from replicates of the baseline or, without them, `stated_noise`; None without either.
+
+    Where rows have several seeds of their own, replicates are left out: the baseline's seeds are among them and would count
+    twice, and a baseline that is quieter than the rows would make these seem surer than their own seeds show.
+    """
     run = runs.loc[layout.baseline]
-    if run.replicates:
+    if run.replicates and baseline.shape[1] == 1:
         scored = read_predictions(results, run.replace({run.seeds: run.replicates}))
         name = f"{layout.baseline} (replicates)"
         frame = wide(layout, name, scored[scored.benchmark.isin(baseline.index.unique("benchmark"))])
         check_same_images(layout, name, frame[baseline.columns], baseline)
-        return noise_of_replicates(frame, strata)
-    stated = layout.noise_sd
-    if stated and stated.scale == runs.scale.iloc[0]:
-        return Noise(stated.points**2, stated.df, stated.source)
-    return None
+        return noise_of_replicates(frame, strata_of(baseline.index, averaged))
+    return stated_noise(layout, run.scale, is_rendered(run.data), averaged)

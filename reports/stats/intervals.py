@@ -15,6 +15,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from core.data.benchmarks import distinct
+from core.errors import ReportError
 from reports.stats.noise import Noise
 from reports.stats.strata import Strata
 
@@ -99,8 +100,14 @@ def pooled_accuracy(scored: pd.DataFrame, seeds: int = 1) -> Interval:
     """Word accuracy on all images together; those that lie in two of the benchmarks widen the interval.
 
     Args:
-        scored: `benchmark` and `correct`, one line per image and seed.
+        scored: `benchmark` and `correct`, one line per image and seed; with several seeds also `seed`.
+
+    Raises:
+        ReportError: the seeds have unlike numbers of images.
     """
+    if seeds > 1 and (counts := scored.groupby("seed").size()).nunique() > 1:
+        seen = ", ".join(f"{count} with seed {seed}" for seed, count in counts.items())
+        raise ReportError(f"an accuracy over seeds is of the same images, but {seen} were read; evaluate them again")
     twice = int((~scored.benchmark.isin(distinct(scored.benchmark))).sum()) // seeds
     images = len(scored) // seeds
     return accuracy(scored.correct.sum() / seeds, images, effective_images(images, twice))

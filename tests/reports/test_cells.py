@@ -9,11 +9,13 @@ import pytest
 
 from core.data.benchmarks import INSIDE
 from core.errors import ReportError
-from reports.build import build
+from reports.build import build, ranks
+from reports.columns import Column
 from reports.figures import FIGURES
 from reports.render import FORMATS
 from reports.render.frames import tidy
 from reports.render.markdown import markdown
+from reports.render.text import number as printed
 from reports.render.text import probability, shortened
 from reports.stats.compare import STATISTICS
 from reports.tables import main
@@ -68,6 +70,14 @@ def test_best_and_second_best_are_ranked_as_printed(table):
     assert [table.cell(row, "IC15")["rank"] for row in ROWS] == [1, 2, 0]
     assert [table.cell(row, "HOST")["rank"] for row in ROWS] == [0, 0, 0]
     assert [table.cell(row, "IC15").published_rank for row in ROWS] == [1, 2, 0]
+
+
+def test_values_that_are_printed_alike_share_a_rank():
+    """1,993 and 1,994 of 2,000, 99.65 and 99.7: a 99.7 is printed for both, but pandas rounds to 99.6 and 99.7."""
+    column = Column("IC15", ("incidental",))
+    values = [100 * right / 2000 for right in (1993, 1994, 1900)]
+    assert [printed(value, column) for value in values] == ["99.7", "99.7", "95.0"]
+    assert ranks(pd.DataFrame({"column": "IC15", "value": values}), [column], "value").tolist() == [1, 1, 2]
 
 
 def test_missing_cells_say_why(table):

@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,13 +16,14 @@ from reports.claims.__main__ import main
 from reports.claims.claim import TABLES, read_ledger
 from reports.claims.judged import NOT_PUBLISHED, judge_claim, judge_printed
 from reports.claims.measured import measured_effect, measured_margin
-from reports.claims.printed import BENCHMARKS, SECOND, mean_of, printed_effect, printed_margin, published_noise, trainings
+from reports.claims.printed import printed_effect, printed_margin
 from reports.claims.results import StudyResults
 from reports.claims.shown import write_claims
-from reports.claims.verdict import CONTRADICTED, NOT_RUN, SAME, SUPPORTED, UNDECIDED, Effect, Verdict, judge, together
+from reports.claims.verdict import CONTRADICTED, NOT_RUN, SAME, SUPPORTED, UNDECIDED, Verdict, judge
 from reports.columns import columns_of
 from reports.figures.claims import claims_figure
 from reports.layout import read_layout
+from reports.stats.second_training import BENCHMARKS, SECOND, mean_of, published_noise, trainings
 from tests.reports.test_figures import overlaps_note
 from tests.reports.test_latex import PROBLEMS, compiled
 from tests.support.checkout import shared_or_skip
@@ -123,57 +123,6 @@ def test_verdicts_by_the_published_numbers_alone(paper):
     assert printed_margin(contrast_of(paper, 20)) == pytest.approx(0.2 * 3.03)
 
 
-def effect(value: float, error: float, seeds: int = 3, **changes) -> Effect:
-    known = Effect(value, image_se=error / 2**0.5, training_se=error / 2**0.5, df=1e6, seeds=seeds)
-    return replace(known, seed_variance=seeds * error**2 / 2, seed_df=1e6, floor_variance=error**2 / 100, **changes)
-
-
-@pytest.mark.parametrize(
-    ("kind", "margin", "value", "word"),
-    [
-        ("more", None, 1.97, SUPPORTED),
-        ("more", None, 1.95, UNDECIDED),
-        ("more", None, -1.97, CONTRADICTED),
-        ("less", None, -1.97, SUPPORTED),
-        ("less", None, 1.97, CONTRADICTED),
-        ("more", 3.0, 1.2, SAME),  # the 90 % interval reaches 1.645 further
-        ("more", 3.0, 1.4, UNDECIDED),
-        ("more", 9.0, 2.0, SUPPORTED),  # small, but what was claimed
-        ("same", 3.0, 1.35, SUPPORTED),
-        ("same", 3.0, 1.36, UNDECIDED),
-        ("same", 3.0, 4.9, UNDECIDED),
-        ("same", 3.0, -4.97, CONTRADICTED),
-        ("same", 0.5, 0.0, UNDECIDED),  # no difference is seen, and none is shown to be small
-    ],
-)
-def test_the_rules(kind, margin, value, word):
-    assert judge(kind, margin, effect(value, 1.0)).word == word
-
-
-def test_what_is_not_decided_says_why():
-    assert judge("more", None, effect(1.0, 1.0)).why == "13 seeds per row would decide it"  # 1.5 / K + 0.01 <= (1 / 2.80)^2
-    assert "no number of seeds" in judge("more", None, effect(0.1, 1.0)).why
-    unknown = effect(9.0, 1.0, training_se=np.nan, reason="one training per row cannot tell")
-    assert judge("more", None, unknown) == judge("same", 9.0, unknown) == Verdict(UNDECIDED, unknown.reason)
-    assert judge("same", 1.0, Effect(reason="not yet")) == Verdict(NOT_RUN, "not yet")
-    seeds = int(judge("same", 1.0, effect(0.0, 1.0)).why.split()[0])
-    errors = [np.sqrt(1.5 / k + 0.01) for k in (seeds - 1, seeds)]
-    power = [2 * t.cdf(1.0 / error - t.ppf(0.95, 1e6), 1e6) - 1 for error in errors]
-    assert power[0] < 0.8 <= power[1]
-
-
-def test_a_claim_of_several_contrasts():
-    """Supported if each is; contradicted if one is, for which its interval is wider."""
-    yes, no, open_, same, gone = (Verdict(word) for word in (SUPPORTED, CONTRADICTED, UNDECIDED, SAME, NOT_RUN))
-    assert together([yes, yes]).word == SUPPORTED and together([yes, open_]).word == UNDECIDED
-    assert together([yes, open_, no]) == Verdict(CONTRADICTED, "1 of 3 contrasts")
-    assert together([yes, same]).word == SAME and together([gone, gone]).word == NOT_RUN
-    assert together([yes, gone]) == Verdict(UNDECIDED, "contrasts: 1 supported, 1 not run")
-    assert judge("more", None, effect(-2.2, 1.0)).word == CONTRADICTED
-    assert judge("more", None, effect(-2.2, 1.0), contrasts=10).word == UNDECIDED
-    assert judge("more", None, effect(2.2, 1.0), contrasts=10).word == SUPPORTED
-
-
 @pytest.mark.parametrize(
     ("kind", "margin", "share", "word"),
     [
@@ -232,18 +181,6 @@ def test_a_contrast_of_four_rows_is_the_sum_of_its_differences(tmp_path):
     )
     two = measured_effect(contrast_of(ledger_of(tmp_path), 1), study)
     assert two.interval(0.95)[1:] == pytest.approx((pair.paired(OTHER, BASELINE).low, pair.paired(OTHER, BASELINE).high))
-
-
-def test_rows_of_two_tables_are_compared_on_shared_images(tmp_path, paper):
-    """Claim 24 on IC15: the same run, scored with other labels in Table X."""
-    write_results(tmp_path, "table_III", {"clip4str-b": [1, 1, 0, 0]})
-    labels = tmp_path / "labels"
-    labels.mkdir()
-    pd.DataFrame({"index": range(1, 5), "label": ["w0", "w1", "no", "w3"]}).to_csv(labels / "incidental.csv", index=False)
-    runs = pd.read_csv(tmp_path / "tables/table_III.runs.csv", dtype=str, keep_default_na=False).assign(labels=str(labels))
-    runs.to_csv(tmp_path / "tables/table_X.runs.csv", index=False)
-    found = measured_effect(contrast_of(paper, 24, 4), StudyResults(tmp_path, tmp_path / "tables"))
-    assert found.value == pytest.approx(25) and found.seeds == 1 and not found.decidable
 
 
 def test_a_margin_keeps_its_share_of_the_baselines_errors(tmp_path):

@@ -163,6 +163,15 @@ def test_a_damaged_list_of_runs_is_named(results):
             read_runs(results / "tables", "table_VI")
 
 
+def test_a_list_without_rows_or_with_a_row_twice_is_named(results):
+    path = results / "tables" / "table_VI.runs.csv"
+    head, *rows = path.read_text().splitlines()
+    for lines, message in (([head], "it lists no row"), ([head, *rows, rows[1]], "it lists row image6-text6 twice")):
+        path.write_text("\n".join(lines))
+        with pytest.raises(ReportError, match=rf"table_VI.runs.csv cannot be read \({message}\); delete it, and `snakemake -n"):
+            read_runs(results / "tables", "table_VI")
+
+
 def test_an_empty_cell_says_why():
     assert absent(Column("SVT"), set(), {}) == "no family of the rendered world stands for it"
     assert absent(Column("Avg.", ("SVT", "COCO")), {"SVT"}, {}) == "no folder test/COCO (nor COCOv1.4, COCO_Text)"

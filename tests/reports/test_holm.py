@@ -63,6 +63,21 @@ def test_what_is_printed_and_marked_is_the_corrected_p(results):
     assert all(columns["p"][name].number == rows.p_holm[name] for name in uncertain)
 
 
+def test_the_baseline_under_another_name_is_no_test(results):
+    before = build("table_VI", results, results / "tables")
+    path = results / "tables" / "table_VI.runs.csv"
+    runs = pd.read_csv(path, dtype=str, keep_default_na=False)
+    twin = runs[runs.row == ROWS[0]].assign(row="image0-token")
+    pd.concat([runs, twin]).to_csv(path, index=False)
+    table = build("table_VI", results, results / "tables")
+    assert table.rows.p_holm[list(ROWS)].equals(before.rows.p_holm[list(ROWS)]) and table.rows.p_holm["image0-token"] == 1
+    assert table.rows.seeds_needed[list(ROWS)].equals(before.rows.seeds_needed[list(ROWS)])
+    assert np.isnan(table.rows.seeds_needed["image0-token"])
+    for notes in (" ".join(built.notes) for built in (before, table)):
+        assert "after Holm's correction for 3 rows." in notes
+    assert "Trained and scored exactly as image0-text6, so no measurement of its own: image0-token." in table.notes
+
+
 def test_a_table_of_two_protocols_is_refused(results):
     path = results / "tables" / "table_VI.runs.csv"
     runs = pd.read_csv(path)

@@ -10,6 +10,7 @@ from ablations.power import answer, known_noise, question
 from ablations.price import Pace, jobs
 from core.data.benchmarks import PUBLISHED
 from core.errors import ConfigError
+from reports.columns import columns_of
 from reports.layout import StatedNoise, read_layout
 from tests.support.results import write_results, write_run
 
@@ -60,13 +61,17 @@ def test_noise_is_measured_or_stated_or_asked_for(tmp_path):
     layout = read_layout(TABLE)
     stated = StatedNoise(points=0.7, df=3, source="elsewhere", scale="smoke")
     object.__setattr__(layout, "noise_sd", stated)
-    assert known_noise(micro, layout).variance == pytest.approx(0.49) and known_noise(micro, layout).df == 3
+    columns = columns_of(layout, True, [])
+    known = known_noise(micro, layout, columns)
+    assert known.variance == pytest.approx(0.49) and known.df == 3
+    with pytest.raises(ConfigError, match="is known at smoke scale for the mean over IC15, WOST alone; give --noise POINTS"):
+        known_noise(micro, layout, columns[:2])
     write_results(tmp_path, TABLE, {BASELINE: [1, 1, 0, 0]}, seeds="0 1 2")
     for seed in (1, 2):
         write_run(tmp_path, "micro-00000000", [1, 1, 1, 0], seed)
     micro.tables_folder.mkdir(parents=True, exist_ok=True)
     (tmp_path / f"tables/{TABLE}.runs.csv").rename(micro.tables_folder / f"{TABLE}.runs.csv")
-    found = known_noise(micro, layout)
+    found = known_noise(micro, layout, columns)
     assert found.variance == pytest.approx(np.var([50, 75, 75], ddof=1)) and found.df == 2
 
 

@@ -37,7 +37,7 @@ LIBRARIES = (
 )
 STATS = (
     "test_stats test_stats_elsewhere test_noise test_holm test_orderings test_cells test_collect test_layout test_power "
-    "test_simulation"
+    "test_simulation test_images test_partial"
 )
 METHOD = (
     "test_reference test_decoder test_golden test_model test_permutations test_attention test_autoregressive test_decoding "

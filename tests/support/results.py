@@ -1,6 +1,7 @@
 """Made-up results in the layout that runs leave behind, for tests of reports."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,25 +17,34 @@ PROTOCOL = {
 BENCHMARKS = ("incidental", "regular")
 
 
-def write_run(results: Path, run: str, correct: list[int], seed: int = 0, evaluation: str = "0" * 8) -> None:
-    """Predictions of one seed: the same readings in both benchmarks, right where `correct` says so."""
+def write_run(
+    results: Path,
+    run: str,
+    correct: list[int],
+    seed: int = 0,
+    evaluation: str = "0" * 8,
+    benchmarks: Sequence[str] = BENCHMARKS,
+) -> None:
+    """Predictions of one seed: the same readings in all benchmarks, right where `correct` says so."""
     labels = [f"w{i}" for i in range(len(correct))]
     readings = [label.upper() if good else "no" for label, good in zip(labels, correct, strict=True)]
     columns = {"index": range(1, len(correct) + 1), "label": labels, "length": 2, "visual_ar": None, "visual": None}
     columns |= {"cross_ar": readings, "cross": readings, "confidence": 0.5}
-    frames = [pd.DataFrame({"benchmark": name, **columns}) for name in BENCHMARKS]
+    frames = [pd.DataFrame({"benchmark": name, **columns}) for name in benchmarks]
     folder = results / "runs" / run / f"seed{seed}" / "evaluations" / evaluation
     folder.mkdir(parents=True)
     pd.concat(frames).to_parquet(folder / "predictions.parquet")
     entry = {"stored": len(correct), "left_out": {}, "n": len(correct)}
-    metrics = {"protocol": PROTOCOL | {"batch": 256, "output": "cross"}, "benchmarks": dict.fromkeys(BENCHMARKS, entry)}
+    metrics = {"protocol": PROTOCOL | {"batch": 256, "output": "cross"}, "benchmarks": dict.fromkeys(benchmarks, entry)}
     (folder / "metrics.json").write_text(json.dumps(metrics))
 
 
-def write_results(results: Path, table: str, scores: dict[str, list[int]], seeds: str = "0") -> Path:
+def write_results(
+    results: Path, table: str, scores: dict[str, list[int]], seeds: str = "0", benchmarks: Sequence[str] = BENCHMARKS
+) -> Path:
     """A run a row (seed 0) and the table's list of runs; returns `results`."""
     for number, correct in enumerate(scores.values()):
-        write_run(results, f"micro-{number:08d}", correct)
+        write_run(results, f"micro-{number:08d}", correct, benchmarks=benchmarks)
     runs = pd.DataFrame({"row": list(scores), "run": [f"micro-{number:08d}" for number in range(len(scores))]})
     runs = runs.assign(gin="", reason="", protocol=json.dumps(PROTOCOL), output="cross", evaluation="0" * 8)
     runs = runs.assign(params=1_000_000, params_paper=2_000_000, total=1_100_000, frozen=100_000)
@@ -43,3 +53,13 @@ def write_results(results: Path, table: str, scores: dict[str, list[int]], seeds
     (results / "tables").mkdir(parents=True, exist_ok=True)
     runs.to_csv(results / "tables" / f"{table}.runs.csv", index=False)
     return results
+
+
+def lose(results: Path, run: str, benchmark: str, seed: int = 0) -> None:
+    """A run's evaluation as it is left where a benchmark could not be opened."""
+    (folder,) = results.glob(f"runs/{run}/seed{seed}/evaluations/*")
+    frame = pd.read_parquet(folder / "predictions.parquet")
+    frame[frame.benchmark != benchmark].to_parquet(folder / "predictions.parquet")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics["benchmarks"][benchmark] = {"error": "data.mdb is cut off"}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
