@@ -58,7 +58,7 @@ def question(plan: Plan, table: str, points: float, noise_sd: float | None, disc
         discordant: a gain is +1 or -1 on this share of images and 0 on the others.
 
     Raises:
-        ConfigError: no baseline, no images for any column, or no training noise known.
+        ConfigError: no baseline, no other row, no images for any column, or no training noise known.
     """
     layout = plan.layouts[table]
     if not layout.baseline:
@@ -73,7 +73,9 @@ def question(plan: Plan, table: str, points: float, noise_sd: float | None, disc
         weights_of(columns, {name: sizes[name] for name in names}),
         INSIDE,
     )
-    rows = sum(row.runnable for row in plan.tables[table]) - 1
+    rows = sum(row.runnable and row.name != layout.baseline for row in plan.tables[table])
+    if not rows:
+        raise ConfigError(f"{layout.path}: no row but the baseline can be run here, so there is no difference to show")
     noise = Noise(noise_sd**2, KNOWN, "--noise") if noise_sd else known_noise(plan, layout, columns)
     variance = 100**2 * discordant * float(strata.factors.sum())
     return Question(points, tuple(columns), noise, len(strata.codes), discordant, variance, rows)

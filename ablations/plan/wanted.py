@@ -49,12 +49,12 @@ def usual_seeds(targets: Collection[str]) -> list[int]:
 
 
 def replicate_seeds(wanted: int | str | None, seeds: list[int], layouts: dict[str, Layout], scale: str) -> list[int]:
-    """The seeds of a baseline that is trained `wanted` times: those of all rows, then the smallest others, sorted.
+    """The seeds of a baseline that is trained `wanted` times: that of all rows, then the smallest others, sorted.
 
     None wants REPLICATES at micro and small scale where rows have one seed, and no others elsewhere; so does 1 everywhere.
 
     Raises:
-        ConfigError: they would be no more than the seeds of all rows, or no table has a baseline.
+        ConfigError: rows have several seeds, whose own spread is used then; or no table has a baseline.
     """
     with_baseline = any(layout.baseline for layout in layouts.values())
     if wanted is None:
@@ -62,13 +62,12 @@ def replicate_seeds(wanted: int | str | None, seeds: list[int], layouts: dict[st
     where, count = TABLES / "workflow.yaml", int(wanted)
     if count == 1:
         return []
-    if count <= len(seeds):
+    if len(seeds) > 1:
         raise ConfigError(
-            f"{where}: replicates is {count}, which adds nothing to the {len(seeds)} of seeds; give {len(seeds) + 1} or more, "
-            "or 1"
+            f"{where}: replicates is {count}, and every row has {len(seeds)} seeds, whose own spread is used: leave replicates out"
         )
     if not with_baseline:
         path = next(iter(layouts.values())).path
         raise ConfigError(f"{where}: replicates is {count}, but {path} has no 'baseline' to train again; name one there")
     others = (seed for seed in range(count) if seed not in seeds)
-    return sorted([*seeds, *islice(others, count - len(seeds))])
+    return sorted([*seeds, *islice(others, count - 1)])

@@ -1,5 +1,7 @@
 """How many seeds a difference takes, against a calculation by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -44,6 +46,12 @@ def test_seeds_and_hours_by_hand(plan):
     expected = f"10 runs x {one} seeds = {10 * one} trainings, 0 of them done already; {one * steps:,} GPU-hours"
     assert f"{expected}, price {2 * one * steps:,}." in lines[3]
     assert f"any of 9 rows, after Holm's correction: {any_} seeds" in lines[4]
+
+
+def test_a_baseline_alone_shows_no_difference(plan):
+    alone = replace(plan, tables={TABLE: [row for row in plan.tables[TABLE] if row.name == BASELINE]})
+    with pytest.raises(ConfigError, match="table_VI/table.yaml: no row but the baseline can be run here"):
+        question(alone, TABLE, 0.8, 0.5, 0.05)
 
 
 def test_images_limit_what_seeds_can_show(plan):
