@@ -64,7 +64,7 @@ def replicate_seeds(wanted: int | str | None, seeds: list[int], layouts: dict[st
         return []
     if len(seeds) > 1:
         raise ConfigError(
-            f"{where}: replicates is {count}, and every row has {len(seeds)} seeds, whose own spread is used: leave replicates out"
+            f"{where}: replicates is {count}, and every row has {len(seeds)} seeds, whose own spread is used: leave it out"
         )
     if not with_baseline:
         path = next(iter(layouts.values())).path

@@ -254,7 +254,7 @@ def test_replicates_count_the_seed_of_all_rows(results):
 @pytest.mark.parametrize(
     ("replicates", "tables", "message"),
     [
-        (5, ["table_VII"], "workflow.yaml: replicates is 5, and every row has 2 seeds, whose own spread is used: leave"),
+        (5, ["table_VII"], "workflow.yaml: replicates is 5, and every row has 2 seeds, whose own spread is used: leave it out"),
         (5, ["table_II"], "workflow.yaml: replicates is 5, but .*table_II/table.yaml has no 'baseline' to train again"),
     ],
 )
