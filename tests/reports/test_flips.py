@@ -84,6 +84,9 @@ def test_an_image_is_looked_up_in_its_own_lmdb(tmp_path):
         write_lmdb(tmp_path / "test" / "twice" / name, [(picture, "a")])
     images = stored_images(tmp_path)
     assert [images("twice", name, 1).getpixel((0, 0))[0] for name in ("one", "two")] == [80, 160]
+    write_lmdb(tmp_path / "test" / "nested" / "deep" / "one", [(reds[0], "a")])  # which earlier predictions call "."
+    images = stored_images(tmp_path)
+    assert [images("nested", name, 1).getpixel((0, 0))[0] for name in (".", "deep/one")] == [80, 80]
 
 
 def test_no_image_is_shown_that_was_not_read(tmp_path):
