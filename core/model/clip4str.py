@@ -218,7 +218,7 @@ class CLIP4STR(nn.Module):
         return self.image_memory(images)
 
     @torch.inference_mode()
-    def decode(self, image_memory: Tensor, refine_steps: int = 1, decode: str = "ar", fast_cross: bool = False) -> Prediction:
+    def decode(self, image_memory: Tensor, refine_steps: int, decode: str, fast_cross: bool) -> Prediction:
         """Algorithm 1 on the image memory, with all four outputs kept (see `core.model.decoding`).
 
         Args:

@@ -56,7 +56,7 @@ ROOMS = {  # what is mutated: the test files that judge it, the fast ones of its
         "tests", "method/test_charset method/test_charset_files method/test_captions data/test_index data/test_stress"
     ),
     "core/model": within("tests/method", METHOD),
-    "core/data/labels.py core/data/samples.py": within("tests/data", "test_index test_data test_stress"),
+    "core/data/labels.py core/data/samples.py": within("tests/data", "test_index test_data test_stress test_taken"),
     "core/data/loading.py core/data/transforms.py": within("tests/data", "test_loading test_data test_stress test_stress_files")
     + " tests/training/test_draws.py",
     "core/experiment/protocol.py core/experiment/identity.py": IDENTITY,
