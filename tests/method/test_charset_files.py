@@ -26,10 +26,12 @@ WORDS = ["Москва", "ТЕАТР", "кафе", "їжак", "Ђорђе", "�
 
 def test_what_ships():
     sizes = {path.stem: len(read_charset(path)) for path in SHIPPED}
-    assert sizes == {"36": 36, "62": 62, "94": 94, "cyrillic": 140, "greek": 111}
+    assert sizes == {"36": 36, "62": 62, "94": 94, "chinese": 94 + 6763, "cyrillic": 140, "greek": 111}
     assert read_charset(ROOT / "ablations/charsets/36.txt") == CHARSET_36
     assert read_charset(ROOT / "ablations/charsets/94.txt") == CHARSET_94
     assert read_charset(ROOT / "ablations/charsets/62.txt") == CHARSET_94[:62]
+    chinese = read_charset(ROOT / "ablations/charsets/chinese.txt")
+    assert set(chinese[:94]) == set(CHARSET_94) and chinese[94:].encode("gb2312") == chinese[94:].encode("gb18030")
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
