@@ -66,7 +66,7 @@ def compare(
     images = iter(images)
     while batch := list(islice(images, BATCH)):
         names, pixels = [name for name, _ in batch], torch.stack([image for _, image in batch]).contiguous()
-        for image in pixels[: TIMED * (not agreement.images)].split(1):
+        for image in pixels[:TIMED].split(1) if not agreement.images else ():  # an empty tensor splits into an empty one
             agreement.alone.append((timed(predict, image)[1], timed(reader.logits, image)[1]))
         (expected, model_time), (given, graphs_time) = timed(predict, pixels), timed(reader.logits, pixels)
         agreement.together.append((model_time, graphs_time))

@@ -69,10 +69,9 @@ def test_both_branches_read_as_the_model(folder, tmp_path, capsys, kind):
 
 def test_the_visual_branch_alone_in_one_pass(folder, tmp_path, capsys):
     arguments = ["--format", "pt2", "--branches", "visual", "--decode", "cloze", "--refine-steps", "2"]
-    status, printed, errors = call(
-        capsys, folder / "deep.ckpt", tmp_path / "out", *arguments, "--check", folder / "images", folder / "images" / "0.png"
-    )
-    assert status == 0 and "4 images" in printed and "(cross)" not in printed, errors
+    checked = ["--check", *[folder / "images"] * 12, folder / "images" / "0.png"]  # more than are read at once
+    status, printed, errors = call(capsys, folder / "deep.ckpt", tmp_path / "out", *arguments, *checked)
+    assert status == 0 and "37 images" in printed and "(cross)" not in printed, errors
     about = json.loads((tmp_path / "out" / "reader.json").read_text())
     assert about["graphs"] == ["visual.pt2"] and about["decode"] == "cloze" and "captions" not in about
     model = load_model(folder / "deep.ckpt")
