@@ -28,10 +28,12 @@ class Agreement:
     Args:
         largest: of the differences of logits, by branch.
         different: what is read otherwise: image, the model's string, the graph's.
+        tied: images that are part of neither (`ties`).
         alone, together: milliseconds per image, the model's and the graphs', read one by one and in batches.
     """
 
     images: int = 0
+    tied: int = 0
     largest: dict[str, float] = field(default_factory=dict)
     different: list[tuple[str, str, str]] = field(default_factory=list)
     alone: list[tuple[float, float]] = field(default_factory=list)
@@ -39,7 +41,9 @@ class Agreement:
 
     @property
     def holds(self) -> bool:
-        return not self.different and all(value <= LIMIT for value in self.largest.values())  # not so of nan
+        return (
+            bool(self.largest) and not self.different and all(value <= LIMIT for value in self.largest.values())
+        )  # not so of nan
 
     def times(self, pairs: list[tuple[float, float]]) -> tuple[float, float]:
         """Medians, the model's and the graphs'."""
@@ -71,14 +75,33 @@ def compare(
         (expected, model_time), (given, graphs_time) = timed(predict, pixels), timed(reader.logits, pixels)
         agreement.together.append((model_time, graphs_time))
         agreement.images += len(names)
+        told = ~ties(expected)  # B
+        agreement.tied += int((~told).sum())
+        names = [name for name, kept in zip(names, told, strict=True) if kept]
+        if not names:
+            continue
+        expected, given = ([logits[told] for logits in both] for both in (expected, given))
         for branch, ours, theirs in zip(("visual", "cross"), expected, given, strict=False):
             ends = theirs[:, [0, -1]]  # the first pass and the last, which the model tells
             largest = torch.tensor(agreement.largest.get(branch, 0.0))
-            agreement.largest[branch] = float(torch.maximum(largest, (ours - ends).abs().max()))  # keeps nan
+            agreement.largest[branch] = float(torch.cat([(ours - ends).abs().flatten(), largest[None]]).max())  # keeps nan
             for number in range(2):
                 pairs = zip(names, *(model.tokenizer.decode(logits[:, number])[0] for logits in (ours, ends)), strict=True)
                 agreement.different += [pair for pair in pairs if pair[1] != pair[2]]
     return agreement
+
+
+def ties(logits: list[Tensor]) -> Tensor:
+    """Images of which the model finds two characters as likely as each other, within LIMIT, so that rounding decides: B.
+
+    What is read first decides what is read after it and by the other branch, so such an image says nothing of the graphs.
+
+    Args:
+        logits: of every branch, B S N C; zeros after a word's end.
+    """
+    best = [branch.topk(2, -1).values for branch in logits]  # B S N 2
+    near = [(two[..., 0] - two[..., 1] <= LIMIT) & (branch != 0).any(-1) for two, branch in zip(best, logits, strict=True)]
+    return torch.stack([one.flatten(1).any(1) for one in near]).any(0)
 
 
 def timed(read: Callable[[Tensor], list[Tensor]], pixels: Tensor) -> tuple[list[Tensor], float]:

@@ -173,6 +173,8 @@ def report(agreement: Agreement, sizes: Sequence[int], options: argparse.Namespa
         print(f"{name:8}{size / 1e6:9.1f} MB" + f"{times[0]:24.1f}{times[1]:14.1f}")
     differences = " and ".join(f"{value:.1e} ({branch})" for branch, value in agreement.largest.items())
     print(f"{agreement.images} images; largest difference of logits {differences}, allowed are {LIMIT:.0e}")
+    if agreement.tied:
+        print(f"left out: {agreement.tied}, of which two characters are equally likely to the model, so that rounding decides")
     if not agreement.holds:
         strings = [
             f"{image} is {ours!r} to the model and {theirs!r} to the graphs" for image, ours, theirs in agreement.different

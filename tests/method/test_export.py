@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from core.data.transforms import normalise
 from core.experiment.experiment import load
 from core.export import run
 from core.export.__main__ import main
+from core.export.check import compare
 from core.export.reader import ExportedReader
+from core.model.tokenizer import Tokenizer
 from core.model.towers import ClipTower
 from core.weights.checkpoint import load_model, save_model
 from tests.support.golden import random_checkpoint
@@ -123,6 +126,28 @@ def test_graphs_that_read_otherwise_are_not_kept(folder, tmp_path, capsys, monke
     assert status == 1 and not (tmp_path / "out").exists() and errors.count("\n") == 1
     assert "3 images; largest difference of logits" in printed and "all strings are equal" not in printed
     assert ("logits differ by" if wrong == "logits" else "strings differ, first: ") in errors and "toy.ckpt" in errors
+
+
+@pytest.mark.parametrize(("margin", "tied", "holds"), [(1e-6, 1, True), (0.1, 0, False)])
+def test_an_image_that_rounding_decides_is_counted_and_says_nothing(margin, tied, holds):
+    """Two images of one letter: the graphs read another letter where the model finds both as likely."""
+    tokenizer = Tokenizer("ab")
+    clear = torch.tensor([[[[0.0, 9.0, 1.0], [9.0, 1.0, 0.0]]] * 2])  # 1 S N C: a, then [E]
+    close = clear.clone()
+    close[:, :, 0] = torch.tensor([0.0, 5.0, 5.0 - margin])
+    ours = torch.cat([clear, close])
+    theirs = ours.clone()
+    theirs[1, :, 0] = torch.tensor([0.0, 5.0, 6.0])
+    found = SimpleNamespace(visual_ar=ours[:, 0], visual=ours[:, 1], cross_ar=None, cross=None)
+    one = SimpleNamespace(visual_ar=ours[:1, 0], visual=ours[:1, 1], cross_ar=None, cross=None)
+    model = SimpleNamespace(
+        normalisation="half", tokenizer=tokenizer, predict=lambda pixels, *_: found if len(pixels) == 2 else one
+    )
+    reader = SimpleNamespace(logits=lambda pixels: [theirs[: len(pixels)]])
+    images = [(name, torch.zeros(3, 4, 8, dtype=torch.uint8)) for name in ("clear", "close")]
+    agreement = compare(model, reader, images, "ar", 1)
+    assert (agreement.images, agreement.tied, agreement.holds) == (2, tied, holds)
+    assert holds or agreement.different == [("close", "a", "b")] * 2
 
 
 def test_a_tower_whose_steps_depend_on_the_image_is_named(folder, tmp_path, capsys, monkeypatch):
