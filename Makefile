@@ -18,7 +18,7 @@ help:
 	@echo "make test-gpu    what only a GPU can show: parity, repeats, leases, memory, several processes"
 	@echo "make gpu-day     everything that only a GPU can answer, in nine minutes; logs and summary.md in gpu-day/"
 	@echo "make test-slurm  run a table through a Slurm cluster started here for it (needs slurm-wlm and munge; minutes)"
-	@echo "make test-mutations  change lines one at a time and see whether a test fails (an hour and more; ARGS='--sample 50 --seed 1')"
+	@echo "make test-mutations  change lines one at a time and see whether a test fails (three minutes for ten; ARGS='--sample 50 --seed 1')"
 	@echo "make lint        ruff, snakefmt, snakemake --lint"
 	@echo "  ARGS='--config scale=paper data=DIR'   is passed on to snakemake"
 	@echo "  JOBS=8                                 jobs at once (default: all cores)"

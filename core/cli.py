@@ -59,7 +59,7 @@ def add_scale(parser: argparse.ArgumentParser, default: str | None = "micro", de
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """--set, a list of gin bindings."""
-    about = "override a macro of the gin file, repeatable"
+    about = "set a knob or an argument as a gin file does, e.g. 'DROPOUT = 0.3' or 'Optimisation.workers = 4'; repeatable"
     parser.add_argument("--set", action="append", default=[], metavar="'NAME = value'", help=about)
 
 

@@ -18,14 +18,16 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         epilog="At paper and small scale hours come from the model's own operations; at micro and smoke scale models are too "
         "small for that, so hours need --probe (or --device, to have the formula nevertheless).",
     )
-    parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"some of {', '.join(table_names())} (default: all)")
-    parser.add_argument("--all", action="store_true", help="all tables (the default)")
+    about = f"some of {', '.join(table_names())} (default: the report's)"
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help=about)
+    about = "the tables that `snakemake report` makes, with its seeds (the default); a table that is named is planned with one"
+    parser.add_argument("--all", action="store_true", help=about)
     add_scale(parser, None, "the workflow's")
     parser.add_argument("--data", help="folder of real LMDBs (default: the workflow's, or the scale's rendered world; "
                         "paper scale without it counts with the sizes the paper prints)")  # fmt: skip
     about = "folder of real test sets shown beside rendered words (default: the workflow's)"
     parser.add_argument("--photos", metavar="DIR", help=about)
-    about = "its training words are a training set too, and there is a table of them"
+    about = "the training words in --photos DIR are a training set too, and there is a table of them"
     parser.add_argument("--photos-train", action="store_true", help=about)
     parser.add_argument("--results", help="folder of results (default: the workflow's)")
     parser.add_argument("--replicates", type=int, metavar="N",
@@ -44,7 +46,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     add_power(parser)
     options = parser.parse_args(arguments)
     if options.all and options.tables:
-        parser.error("--all is all tables; name some or say --all")
+        parser.error("--all is the report's tables; name some or say --all")
     if (options.power is None) != (options.points is None) or (options.power and options.tables):
         parser.error("--power and --points go together and with no other table: --power table_VI --points 0.5")
     return options

@@ -61,7 +61,7 @@ rule pretrain:
         "../environment.yaml"
     threads: workflow.cores
     message:
-        "pretrain the micro towers {wildcards.towers} (20 to 45 minutes on a core; ablations/micro/ has them already)"
+        "pretrain the micro towers {wildcards.towers} (README: By hand; ablations/micro/ has them already)"
     shell:
         "python -m core.pretrain {input:q} {output:q} --threads {threads} > {log:q} 2>&1"
 

@@ -9,7 +9,7 @@ python -m core.bench data --data data/train/real
 python -m core.bench index --labels 3300000
 python -m core.bench captions
 python -m core.bench scaling --out scaling.json
-python -m core.bench read --model results/runs/<run>/seed0 --data results/data/micro ROW ... --out timing.json
+python -m core.bench read --model results/runs/<run>/seed0 --data my-world ROW ... --out timing.json
 """
 
 import argparse

@@ -110,7 +110,7 @@ def write_words(recipe: Recipe, out: Path, count: int, workers: int) -> None:
 
 
 def chosen(names: Sequence[str], world: World) -> tuple[Family, ...]:
-    """The families of these names.
+    """The families of these names, bent as far as the world bends them.
 
     Raises:
         DataError: the world has no family of that name, or no name is given.
@@ -118,7 +118,7 @@ def chosen(names: Sequence[str], world: World) -> tuple[Family, ...]:
     unknown = [name for name in names if name not in world.names]
     if unknown or not names:
         raise DataError(f"families {', '.join(unknown) or 'none'}: expected some of {', '.join(world.names)}")
-    return tuple(world.families[world.names.index(name)] for name in names)
+    return tuple(world.families[world.names.index(name)].bent(world.distortion) for name in names)
 
 
 def usable_fonts(words: Sequence[str], page: Page, folder: Path | None) -> tuple[str, ...]:
@@ -166,8 +166,8 @@ def main() -> None:
     with user_errors():
         words = read_words(arguments.lexicon) if arguments.lexicon else vocabulary_words()
         world = config.build(World, arguments.world)
-        named = None if arguments.families is None else arguments.families.split(",")
-        families = world.families if named is None else chosen([name.strip() for name in named if name.strip()], world)
+        named = world.names if arguments.families is None else arguments.families.split(",")
+        families = chosen([name.strip() for name in named if name.strip()], world)
         if arguments.lexicon:
             families = tuple(family.as_listed() for family in families)
         page = replace(

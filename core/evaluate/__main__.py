@@ -1,6 +1,6 @@
 """Evaluate a trained model: decode every image of every benchmark, save all four outputs as strings, and score them.
 
-python -m core.evaluate results/runs/<run>/seed0 ablations/table_VI/image0-text6.gin --data results/data/micro
+python -m core.evaluate results/runs/<run>/seed0 ablations/table_VI/image0-text6.gin --data my-world
 
 Several rows that decode one model in several ways share one pass of its image tower.
 """

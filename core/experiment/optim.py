@@ -71,7 +71,7 @@ class Optimisation:
         save_every: steps between resumable states.
         validate_every: steps between validations.
         fused: AdamW's and SGD's update of all weights in one kernel, on GPUs and on the CPU; NAdam has none.
-        compile: the towers' blocks through torch.compile, which takes a minute before the first step and pays on GPUs.
+        compile: the towers' blocks through torch.compile; on the one GPU where it was tried it did not pay (docs/gpu.md).
         graphs: the image tower's passes as CUDA graphs (`core.train.recorded`), for hosts that are slower than their GPU.
         deterministic: on a GPU the same bits every time (`core.runtime.repeatable`).
         max_loss_ratio: a loss above this many times the median of the last 100 steps (taken as at least 1) stops the run.

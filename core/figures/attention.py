@@ -1,6 +1,6 @@
 """Figure 2: what the image tower attends to in word images of each benchmark.
 
-python -m core.figures.attention ablations/figures/attention.gin --data results/data/micro --out results/figures/attention
+python -m core.figures.attention ablations/figures/attention.gin --data my-world --out results/figures/attention
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """Train one row's model.
 
-    python -m core.train ablations/table_VI/image0-text6.gin --data results/data/micro --out results/runs/mine/seed0
+    python -m core.train ablations/table_VI/image0-text6.gin --data my-world --out results/runs/mine/seed0
 
-After an interruption the same command resumes from the last saved state and ends in the same weights: data order,
-augmentation, permutations and dropout depend on nothing but the seed and the step.
+After an interruption the same command resumes from the last saved state and, on a CPU, ends in the same weights (on a GPU:
+docs/gpu.md): data order, augmentation, permutations and dropout depend on nothing but the seed and the step.
 """
 
 import argparse

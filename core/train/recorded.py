@@ -1,6 +1,6 @@
 """The image tower's forward and backward pass in training as two CUDA graphs (`Optimisation.graphs`).
 
-The host asks for them with two calls in place of some 800 (docs/gpu.md). What they keep for the backward pass stays in memory
+The host asks for each with one call in place of one per kernel. What they keep for the backward pass stays in memory
 from step to step.
 
 B batch, M image tokens, D width.

@@ -1,6 +1,6 @@
 """Hostile bytes, labels and counts: each ends as a sample, or in an error or ledger line that names file and key.
 
-    STRESS_EXAMPLES=5000 pytest tests/data/test_stress.py --hypothesis-show-statistics
+    STRESS_EXAMPLES=4000 pytest tests/data/test_stress.py --hypothesis-show-statistics
 
 tries more of each than the usual 50, and prints how they ended.
 """
