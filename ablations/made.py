@@ -32,10 +32,10 @@ def rendering(plan: Plan, assumptions: Assumptions) -> list[str]:
         images += source.world.val + source.world.test * len(source.world.families)
     if not images:
         return []
-    rate = assumptions.drawn_per_second[world]
+    rate, fonts = assumptions.drawn_per_second[world], len(set(source.world.page.fonts))
     return [
-        f"Rendering first: {images:,} images in {len(source.world.page.fonts)} fonts, {images / rate / HOUR:.1f} processor "
-        f"hours at {rate:g} images a second and core."
+        f"Rendering first: {images:,} images in {fonts} fonts, {images / rate / HOUR:.1f} processor hours at {rate:g} images a "
+        "second and core."
     ]
 
 

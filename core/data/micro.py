@@ -134,12 +134,23 @@ class World:
 
     def choose(self, words: WordList, family: Family | None, rng: np.random.Generator) -> tuple[str, Family]:
         """A text as it is written, and what will happen to it; without a family, one of the training mixture."""
-        word = self.texts.draw(words, rng) if self.texts else words[rng.integers(len(words))]
+        word = self.draw_text(words, rng) if self.texts else words[rng.integers(len(words))]
         if family is None:
             regular = rng.random() < self.regular
             trained = [family for family in self.families if family.trained]
             family = self.families[self.names.index(REGULAR)] if regular else trained[rng.integers(len(trained))]
         return written(word, family, rng), family.bent(self.distortion)
+
+    def draw_text(self, words: WordList, rng: np.random.Generator) -> str:
+        """What `texts` writes, but nothing that a reader of letters and digits alone takes for a word kept for testing."""
+        while (text := self.texts.draw(words, rng)) and bare(text) in self.kept and bare(text) not in words.known:
+            pass
+        return text
+
+    @cached_property
+    def kept(self) -> frozenset[str]:
+        """The words kept for testing."""
+        return frozenset(self.words()[1])
 
     def draw(self, stage: str, family: str | None, index: int, words: WordList) -> tuple[Image.Image, str]:
         """The image and label number `index` of a stage, the same in any process.
@@ -187,6 +198,11 @@ class World:
         if any(family.scenic or family.compression for family in self.families):
             lines.append(f"scenes {SCENES}")
         return "\n".join([*lines, f"texts {TEXTS}"] if self.texts else lines)
+
+
+def bare(text: str) -> str:
+    """Its letters and digits in lower case."""
+    return "".join(character for character in text.lower() if character.isalnum())
 
 
 def render_world(world: World, out: Path, workers: int, parts: Sequence[str] = PARTS) -> int:
@@ -257,7 +273,7 @@ def main() -> None:
         images = render_world(world, arguments.out, arguments.workers, arguments.parts)
         seconds = time.monotonic() - start
         print(
-            f"{images:,} images in {len(world.page.fonts)} fonts, {images / seconds:.0f} a second by {arguments.workers} "
+            f"{images:,} images in {len(set(world.page.fonts))} fonts, {images / seconds:.0f} a second by {arguments.workers} "
             f"processes: {images / seconds / arguments.workers:.0f} a second and process"
         )
 

@@ -39,6 +39,8 @@ CAME_LATER = {
     "core.data.micro.World.synthetic_page": None,
     "core.data.micro.World.texts": None,
     "core.data.render.page.Page.oversampling": 1,
+    "core.data.render.page.Page.slack": (0.0, 0.0),
+    "core.data.render.page.Page.widths": None,
     "core.data.render.family.Family.trained": True,
     "core.data.render.family.Family.upper": 0.0,
     "core.data.render.family.Family.capitalised": 0.0,

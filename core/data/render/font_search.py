@@ -18,15 +18,27 @@ FOLDERS = (  # of Linux, macOS and Windows
     *("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts"),
     *("/Library/Fonts", "/System/Library/Fonts", "~/Library/Fonts", "C:/Windows/Fonts"),
 )
+FAINT = re.compile(r"thin|hairline|(extra|ultra) ?light", re.IGNORECASE)  # strokes that a small image loses
 UNNAMED = re.compile(r"uni[0-9A-Fa-f]{8}|glyph\d+|gid\d+|cid\d+")  # names that say nothing of a glyph
 
 
 @lru_cache(maxsize=1)
 def every_font() -> tuple[str, ...]:
-    """The font files, each content once, in the order of their digests, which is the same wherever they lie."""
+    """The fonts at hand, those of small families several times, so that each family is drawn about as often."""
+    families: dict[str, list[str]] = {}
+    for file, (family, _) in fonts_at_hand().items():
+        families.setdefault(family, []).append(file)
+    most = max(map(len, families.values()))
+    return tuple(file for files in families.values() for file in files * round(most / len(files)))
+
+
+@lru_cache(maxsize=1)
+def fonts_at_hand() -> dict[str, tuple[str, str]]:
+    """Files with family and style: each style once, in the order of their digests, which is the same wherever they lie."""
     files = dict.fromkeys(Path(name).resolve() for place in places() for name in files_below(place, SUFFIXES))
-    usable = {font_digest(str(file)): str(file) for file in files if draws_all(file)}
-    return tuple(usable[digest] for digest in sorted(usable))
+    usable = {font_digest(str(file)): file for file in files if draws_all(file)}
+    named = {looks_of(usable[digest]): usable[digest] for digest in sorted(usable, reverse=True)}  # the first digest stays
+    return {str(file): looks for looks, file in reversed(named.items()) if not FAINT.search(looks[1])}
 
 
 def places() -> list[Path]:
@@ -36,6 +48,14 @@ def places() -> list[Path]:
                 if file.suffix.lower() in SUFFIXES]  # fmt: skip
     folders = [font_path("DejaVuSans.ttf").parent, *packaged, *(Path(name).expanduser() for name in FOLDERS)]
     return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+
+
+def looks_of(file: Path) -> tuple[str, str]:
+    """A font's family and style, as it names them."""
+    from matplotlib.ft2font import FT2Font
+
+    font = FT2Font(str(file))
+    return font.family_name, font.style_name
 
 
 def draws_all(file: Path) -> bool:

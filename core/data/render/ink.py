@@ -71,9 +71,12 @@ def turn(mask: Image.Image, angle: float) -> Image.Image:
 
 
 def project(mask: Image.Image, page: Page, strength: float, rng: np.random.Generator) -> Image.Image:
-    """Stretch the ink over the whole page, its corners moved inwards from the margin at random (a homography)."""
+    """Stretch the ink over the page less its slack, its corners moved inwards from the margin at random (a homography)."""
     width, height = page.width * page.oversampling, page.height * page.oversampling
     margin = rng.uniform(page.margin, page.margin + strength, size=(4, 2))
+    if any(page.slack):
+        (top, bottom), (left, right) = (rng.uniform(0, most, 2) for most in page.slack)
+        margin += [[left, top], [right, top], [right, bottom], [left, bottom]]
     inward = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) + inward * margin
     target = corners * (width, height)

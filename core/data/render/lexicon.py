@@ -33,6 +33,11 @@ class WordList(list):
             groups.setdefault(len(word), []).append(word)
         return groups
 
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """The words as a set."""
+        return frozenset(self)
+
 
 @lru_cache(maxsize=1)
 def vocabulary_words() -> tuple[str, ...]:

@@ -27,7 +27,7 @@ def contact_sheet(drawn: Iterable[tuple[Image.Image, str, str]], families: Seque
     for image, word, family in drawn:
         if len(rows[family]) < COLUMNS:
             rows[family].append((image, word))
-    across, down = page.width + GAP, page.height + CAPTION + GAP
+    across, down = max(page.widths or (page.width,)) + GAP, page.height + CAPTION + GAP
     sheet = Image.new("L", (MARGIN + COLUMNS * across, GAP + len(rows) * down), 255)
     pen, font = ImageDraw.Draw(sheet), load_font("DejaVuSans.ttf", 11)
     for row, (family, images) in enumerate(rows.items()):

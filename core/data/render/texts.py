@@ -14,7 +14,7 @@ from core.charset import CHARSET_94, DIGITS, LOWER
 from core.data.render.lexicon import LONGEST, WordList
 from core.errors import UserError
 
-TEXTS = 1  # the version of the rules: raise it with every change after which some text differs
+TEXTS = 2  # the version of the rules: raise it with every change after which some text differs
 MOST = LONGEST - 1  # characters of a text; a family may add a sign
 PAIRS = ("()", "[]", "{}", "<>", '""', "''", "``", "**", "//", "--", "||", "__", "~~")
 SIGNS = "".join(character for character in CHARSET_94 if not character.isalnum())
@@ -34,6 +34,7 @@ class Texts:
         names: of people, firms and possessors, like O'Word, McWord, J.Word, word's.
         codes: capitals and digits at random, as on number plates and products.
         marked: words between brackets or quotes, or with any sign in them.
+        blends: the beginning of one word and the end of another, as in names that no list has.
         arbitrary: any of the 94 characters at random, as long as words are.
 
     Raises:
@@ -49,6 +50,7 @@ class Texts:
     names: float
     codes: float
     marked: float
+    blends: float
     arbitrary: float
 
     def __post_init__(self):
@@ -178,6 +180,13 @@ def marked(length: int, words: WordList, rng: np.random.Generator) -> str:
     return word[:place] + pick(SIGNS, rng) + word[place:]
 
 
+def blend(length: int, words: WordList, rng: np.random.Generator) -> str:
+    """So many letters (two at least), from a word that long and one of any length."""
+    head, tail = nearest(max(2, length), words, rng), pick(words, rng)
+    kept = int(rng.integers(1, max(2, length)))
+    return head[:kept] + tail[-(max(2, length) - kept) :]
+
+
 def arbitrary(length: int, words: WordList, rng: np.random.Generator) -> str:
     return "".join(pick(CHARSET_94, rng) for _ in range(length))
 
@@ -191,5 +200,6 @@ RULES: dict[str, Callable[[int, WordList, np.random.Generator], str]] = {  # in 
     "names": name,
     "codes": code,
     "marked": marked,
+    "blends": blend,
     "arbitrary": arbitrary,
 }

@@ -4,6 +4,7 @@ Everything random comes from the generator passed in, so the same seed gives the
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -21,7 +22,7 @@ from core.data.render.scene import compressed, paint_scene
 # which some image or label differs; test_words.py pins images and fails then. It stands in for a digest of the source,
 # which would render and train everything anew after each renamed variable.
 RENDERER = 1
-
+STRETCH = (0.6, 1.1)  # of words that keep their own shape (Page.widths): they are seen from the side, or set in narrow fonts
 
 BEHIND, BETWEEN = "!?.,:", "-'&./"  # punctuation that the fonts of every world have, after a word and inside it
 
@@ -50,7 +51,8 @@ def added(family: Family) -> str:
 
 
 def render(word: str, family: Family, page: Page, rng: np.random.Generator, backgrounds: Sequence[str] = ()) -> Image.Image:
-    """One image of `word`, page.height x page.width: grey, or RGB where the family is scenic and there are no backgrounds.
+    """One image of `word`, page.height x page.width (or one of page.widths): grey, or RGB where the family is scenic and there
+    are no backgrounds.
 
     Args:
         word: printable, not empty.
@@ -62,7 +64,7 @@ def render(word: str, family: Family, page: Page, rng: np.random.Generator, back
     """
     ink = np.asarray(shaped(word, family, page, rng), dtype=np.float32) / 255
     if backgrounds:
-        behind = patch(backgrounds[rng.integers(len(backgrounds))], page, rng)
+        behind = patch(backgrounds[rng.integers(len(backgrounds))], replace(page, width=ink.shape[1]), rng)
         pixels = paint_over(ink, behind, family.contrast, rng)
     elif family.scenic:
         pixels = paint_scene(ink, family, rng)
@@ -79,11 +81,20 @@ def shaped(word: str, family: Family, page: Page, rng: np.random.Generator) -> I
         mask = arch(mask, rng.choice((-1, 1)) * rng.uniform(family.least_arc, 1) * family.arc)
     if family.rotation:
         mask = turn(mask, rng.choice((-1, 1)) * rng.uniform(family.least_rotation, 1) * family.rotation)
+    if page.widths:
+        page = replace(page, width=own_width(mask, page, rng))
     mask = project(mask, page, family.perspective, rng)
     if family.downscale > 1:
         least = family.least_downscale * family.downscale + (1 - family.least_downscale)
         mask = shrink(mask, rng.uniform(least, family.downscale))
     return mask
+
+
+def own_width(mask: Image.Image, page: Page, rng: np.random.Generator) -> int:
+    """Pixels across an image in which the word keeps the shape of its ink, stretched by STRETCH; within page.widths."""
+    rows, columns = ((1 - 2 * page.margin - most) for most in page.slack)  # what the word has of both sides, on average
+    width = page.height * rows * mask.width / mask.height * rng.uniform(*STRETCH) / columns
+    return int(np.clip(round(width), *page.widths))
 
 
 def photographed(pixels: np.ndarray, family: Family, rng: np.random.Generator) -> Image.Image:
