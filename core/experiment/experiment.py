@@ -158,12 +158,26 @@ def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -
         model = config.construct_with(partial(experiment.model, load_weights=False, start=None), path)
     training = config.operative()
     protocol = config.construct(Protocol, path)
-    if protocol.output == "cross" and model.cross_decoder is None:
-        raise ConfigError(f"{path}: OUTPUT = 'cross', but the model has the visual branch alone; say 'visual'")
-    if protocol.fast_cross and model.cross_decoder is None:
-        raise ConfigError(f"{path}: FAST_CROSS = True changes nothing: the model has no cross-modal branch")
+    check_decoding(path, model, protocol)
     config.refuse_unread(path, bindings)
     named = [str(model.towers.arch), str(model.towers.weights)]
     if experiment.start is not None and not experiment.start.endswith(ROW):
         named.append(start_file(experiment.start))
     return Loaded(experiment, protocol, training, config.operative(), named, weights_digest(named), model, scale)
+
+
+def check_decoding(path: Path | str, model: CLIP4STR, protocol: Protocol) -> None:
+    """Raise ConfigError if a model cannot decode as the protocol says, or was never trained to."""
+    if protocol.output == "cross" and model.cross_decoder is None:
+        raise ConfigError(f"{path}: OUTPUT = 'cross', but the model has the visual branch alone; say 'visual'")
+    if protocol.fast_cross and model.cross_decoder is None:
+        raise ConfigError(f"{path}: FAST_CROSS = True changes nothing: the model has no cross-modal branch")
+    if model.num_permutations > 1:
+        return
+    # Both read a character from those on both sides of it, or from none; left to right trains neither.
+    if protocol.refine_steps:
+        raise ConfigError(
+            f"{path}: PERMUTATIONS = 1 trains no context that REFINE_STEPS = {protocol.refine_steps} reads; set REFINE_STEPS = 0"
+        )
+    if protocol.decode == "cloze":
+        raise ConfigError(f"{path}: PERMUTATIONS = 1 trains no context that DECODE = 'cloze' reads; set DECODE = 'ar'")
