@@ -175,9 +175,8 @@ def check_decoding(path: Path | str, model: CLIP4STR, protocol: Protocol) -> Non
     if model.num_permutations > 1:
         return
     # Both read a character from those on both sides of it, or from none; left to right trains neither.
+    untrained = f"{path}: PERMUTATIONS = 1 trains no context that"
     if protocol.refine_steps:
-        raise ConfigError(
-            f"{path}: PERMUTATIONS = 1 trains no context that REFINE_STEPS = {protocol.refine_steps} reads; set REFINE_STEPS = 0"
-        )
+        raise ConfigError(f"{untrained} REFINE_STEPS = {protocol.refine_steps} reads; set REFINE_STEPS = 0")
     if protocol.decode == "cloze":
-        raise ConfigError(f"{path}: PERMUTATIONS = 1 trains no context that DECODE = 'cloze' reads; set DECODE = 'ar'")
+        raise ConfigError(f"{untrained} DECODE = 'cloze' reads; set DECODE = 'ar'")
