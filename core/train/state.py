@@ -23,6 +23,7 @@ from core.weights.pickles import read_pickle
 
 GRACE = (signal.SIGINT, signal.SIGTERM)
 STATE = "state.pt"
+CAME_LATER = {"tally"}  # parts that older states lack
 
 
 class Interrupted(Exception):
@@ -118,7 +119,8 @@ def resume(parts: Mapping[str, Stateful], out: Path, expected: dict) -> int:
     def load(path: Path) -> None:
         content = read_pickle(path)
         for name, part in parts.items():
-            part.load_state_dict(content[name])
+            if name in content or name not in CAME_LATER:
+                part.load_state_dict(content[name])
 
     read_or_refuse(newest / STATE, load)
     return int(newest.name.removeprefix("step-"))
