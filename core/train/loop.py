@@ -207,7 +207,7 @@ def train_loop(run: Run, start: int) -> None:
 
 
 def save_and_validate(run: Run, step: int, stopper: Stopper) -> float:
-    """Save the state and validate, where they are due after a step; returns the seconds of the validation.
+    """Save the state and validate, where they are due after a step; returns the seconds that this took.
 
     They are not the steps' own, and the caller leaves them out of their time.
 
@@ -215,12 +215,15 @@ def save_and_validate(run: Run, step: int, stopper: Stopper) -> float:
         Interrupted: a process was asked to stop, and the state is saved.
     """
     asked, due = max(run.team.gather(stopper.asked())), run.validation_due(step)
+    saved = asked or due or (step % run.optimisation.save_every == 0 and step < run.steps)
+    if saved:
+        run.monitor.flush()  # before the clock is read: it waits for the steps
+    began = time.perf_counter()
     # Save before validating: a run stopped between the two validates again from the state, and loses no step.
-    if asked or due or (step % run.optimisation.save_every == 0 and step < run.steps):
+    if saved:
         run.save(step)
     if step == run.steps:  # after its state: a run that resumes from it still has both
         run.take_average()
-    began = time.perf_counter()
     if due and not asked:
         run.validate(step, stopper)
     seconds = time.perf_counter() - began
