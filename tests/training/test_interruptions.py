@@ -1,6 +1,7 @@
 """What goes wrong in the middle of a run says what it was, and leaves the last good state."""
 
 import errno
+import fcntl
 import json
 import os
 import resource
@@ -329,6 +330,27 @@ def test_one_process_a_run_directory(tmp_path):
         os.waitpid(pid, 0)
     with run_lock(tmp_path, patience=0):  # what a killed one held is free
         pass
+
+
+def test_a_lock_that_its_holder_removed_meanwhile_is_not_taken(tmp_path, monkeypatch):
+    """The holder ends between this process's opening the file and locking it: what is locked must have the name."""
+    lockf, removed = fcntl.lockf, []
+
+    def late(file, operation):
+        if not removed:
+            removed.append((tmp_path / "lock").unlink())
+        lockf(file, operation)
+
+    monkeypatch.setattr("fcntl.lockf", late)
+    with run_lock(tmp_path, patience=0):
+        pid = os.fork()
+        if not pid:
+            try:
+                with run_lock(tmp_path, patience=0):
+                    os._exit(0)
+            except OSError:
+                os._exit(1)
+        assert removed and os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
