@@ -159,6 +159,7 @@ def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -
     training = config.operative()
     protocol = config.construct(Protocol, path)
     check_decoding(path, model, protocol)
+    refuse_idle(path, bindings, experiment, model)
     config.refuse_unread(path, bindings)
     named = [str(model.towers.arch), str(model.towers.weights)]
     if experiment.start is not None and not experiment.start.endswith(ROW):
@@ -180,3 +181,20 @@ def check_decoding(path: Path | str, model: CLIP4STR, protocol: Protocol) -> Non
         raise ConfigError(f"{untrained} REFINE_STEPS = {protocol.refine_steps} reads; set REFINE_STEPS = 0")
     if protocol.decode == "cloze":
         raise ConfigError(f"{untrained} DECODE = 'cloze' reads; set DECODE = 'ar'")
+
+
+def refuse_idle(path: Path | str, bindings: Sequence[str], experiment: Experiment, model: CLIP4STR) -> None:
+    """Raise ConfigError for a knob that changes nothing here: it would train the same model again under another name.
+
+    EPS and CAPTION_CHARSET are refused where the row itself or the command line sets them: a file that it includes may serve
+    other rows too. A run's operative.gin sets everything, and so chooses nothing.
+    """
+    optimisation, own = experiment.optimisation, config.own_names(path, bindings)
+    if optimisation.adapter_rate == "towers" and not model.adapter_names:
+        raise ConfigError(f"{path}: ADAPTER_RATE = 'towers' changes nothing: no adapter brings weights of its own")
+    if "experiment.Experiment.model" in own:
+        return
+    if optimisation.algorithm == "SGD" and own & {"EPS", "optim.Optimisation.eps", "Optimisation.eps"}:
+        raise ConfigError(f"{path}: EPS = {optimisation.eps} changes nothing with ALGORITHM = 'SGD'; leave it out")
+    if model.cross_decoder is None and "CAPTION_CHARSET" in own and "CHARSET" not in own:
+        raise ConfigError(f"{path}: CAPTION_CHARSET changes nothing: the model has no cross-modal branch")
