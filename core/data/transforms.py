@@ -41,7 +41,7 @@ class ToTensor:
     def batch(self, pixels: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
         """Grey images B H W or RGB ones B H W 3 (uint8) of the right size, to normalised B 3 H W on `device`.
 
-        For pretraining. It divides by 255 first, so its last bits may differ from those of `normalise`; towers were made with it.
+        For pretraining: towers were made with it. It divides by 255 first, so its last bits may differ from `normalise`.
         """
         whole = torch.from_numpy(pixels).to(device).float() / 255
         levels = whole[:, None] if whole.dim() == 3 else whole.permute(0, 3, 1, 2)
