@@ -48,6 +48,14 @@ def schedule(warmup: float) -> str:
     return "torch's OneCycleLR"
 
 
+def undecayed(loaded: Loaded) -> str:
+    """The last names of trained weights of two and more dimensions that are not decayed."""
+    names = {id(parameter): name.removesuffix(".weight") for name, parameter in loaded.blueprint.named_parameters()}
+    groups = loaded.experiment.optimisation.groups(loaded.blueprint)
+    spared = [weight for group in groups if not group["weight_decay"] for weight in group["params"]]
+    return ", ".join(sorted({names[id(weight)].rpartition(".")[2] for weight in spared if weight.squeeze().ndim >= 2}))
+
+
 FACTS: dict[str, Callable[[Loaded], object]] = {
     "characters": lambda loaded: len(loaded.blueprint.tokenizer.charset),
     "caption_characters": lambda loaded: len(loaded.blueprint.caption_charset),
@@ -57,6 +65,7 @@ FACTS: dict[str, Callable[[Loaded], object]] = {
     "invert": lambda loaded: "Invert" in loaded.experiment.augment.operations,
     "lr": lambda loaded: loaded.experiment.optimisation.lr,
     "scratch_lr": lambda loaded: loaded.experiment.optimisation.lr * loaded.experiment.optimisation.scratch_multiplier,
+    "undecayed": undecayed,
     "schedule": lambda loaded: schedule(loaded.experiment.optimisation.warmup),
     "first_lr": lambda loaded: one_cycle(0, STEPS, loaded.experiment.optimisation.warmup),
     "last_lr": lambda loaded: one_cycle(STEPS - 1, STEPS, loaded.experiment.optimisation.warmup),
@@ -76,6 +85,7 @@ SET_BY = {  # what a fact is made of
     "last_lr": "core.experiment.optim.Optimisation.warmup",
 }
 CODE = {
+    "undecayed": "core/experiment/optim.py, `UNDECAYED`",
     "schedule": "core/experiment/optim.py, `one_cycle`",
     "image_heads": "the architecture's own (open_clip)",
     "eq8": "core/model/decoding.py",

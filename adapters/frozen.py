@@ -6,12 +6,13 @@ from torch import Tensor, nn
 
 
 def require_frozen(towers: nn.Module, adapter: str) -> None:
-    """Raise ValueError if an adapter's image tower has trainable weights.
+    """Raise ValueError if an adapter's image tower has trainable weights; those that no file holds are trained always.
 
     Raises:
         ValueError: saying how to freeze it.
     """
-    if any(parameter.requires_grad for parameter in image_parameters(towers)):
+    added = {id(parameter) for parameter in towers.added()}
+    if any(parameter.requires_grad and id(parameter) not in added for parameter in image_parameters(towers)):
         raise ValueError(f"{adapter} adapts a frozen image tower: set IMAGE_FROZEN = 1.0")
 
 
@@ -32,7 +33,7 @@ def open_clip_visual(towers: nn.Module, adapter: str) -> nn.Module:
     return towers.trunk
 
 
-@torch.no_grad()
 def frozen_tokens(towers: nn.Module, images: Tensor) -> Tensor:
-    """The tower's own image tokens, nothing kept for a backward pass: B M D."""
-    return towers.encode_image(images)
+    """The tower's own image tokens, nothing kept for a backward pass but to weights that no file holds: B M D."""
+    with torch.set_grad_enabled(torch.is_grad_enabled() and bool(towers.added())):
+        return towers.encode_image(images)

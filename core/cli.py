@@ -9,6 +9,8 @@ from pathlib import Path
 from core.choices import SCALES
 from core.runtime.tracking.client import MODES
 
+LARGEST_SEED = 2**32 - 1
+
 
 def at_least(least: int) -> Callable[[str], int]:
     """A type for argparse: whole numbers of at least `least`."""
@@ -23,6 +25,13 @@ def at_least(least: int) -> Callable[[str], int]:
         return value
 
     return number
+
+
+def seed(text: str) -> int:
+    """A type for argparse: seeds that every generator of random numbers takes."""
+    if not text.isdecimal() or int(text) > LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to {LARGEST_SEED}, got {text!r}")
+    return int(text)
 
 
 def in_range(text: str, holds: Callable[[float], bool], expected: str) -> float:

@@ -1,6 +1,7 @@
 """Files and folders that are written whole or not at all, their digests, and text in UTF-8."""
 
 import contextlib
+import errno
 import glob
 import hashlib
 import json
@@ -86,6 +87,15 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk, where its file system can do that."""
+    try:
+        sync(path)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+            raise
 
 
 def machine() -> str:

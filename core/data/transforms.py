@@ -39,7 +39,10 @@ class ToTensor:
         return as_pixels(image.resize((width, height), Image.Resampling.BICUBIC))
 
     def batch(self, pixels: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
-        """Grey images B H W or RGB ones B H W 3 (uint8) of the right size, to normalised B 3 H W on `device`."""
+        """Grey images B H W or RGB ones B H W 3 (uint8) of the right size, to normalised B 3 H W on `device`.
+
+        For pretraining: towers were made with it. It divides by 255 first, so its last bits may differ from `normalise`.
+        """
         whole = torch.from_numpy(pixels).to(device).float() / 255
         levels = whole[:, None] if whole.dim() == 3 else whole.permute(0, 3, 1, 2)
         mean, std = (torch.tensor(values, device=device)[:, None, None] for values in NORMALISATIONS[self.normalisation])
@@ -52,7 +55,7 @@ def as_pixels(image: Image.Image) -> Tensor:
 
 
 def normalise(pixels: Tensor, normalisation: str, device: torch.device | str = "cpu") -> Tensor:
-    """Pixels B 3 H W, uint8, to normalised float32 on `device`; the only place where this is done.
+    """Pixels B 3 H W, uint8, to normalised float32 on `device`: of all words that are trained on, scored or read.
 
     Args:
         pixels: a tensor in any memory order; the result is contiguous.

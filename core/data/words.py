@@ -20,7 +20,7 @@ from PIL import Image
 from rich.progress import track
 
 from core import config
-from core.cli import add_workers
+from core.cli import add_workers, at_least
 from core.data.lmdb import write_lmdb
 from core.data.micro import WORLD, World
 from core.data.render.backgrounds import pictures_in
@@ -148,7 +148,7 @@ def main() -> None:
     )
     parser.add_argument("out", type=Path, help="folder to write; must not hold anything yet")
     parser.add_argument("--n", type=int, required=True, help="number of images; a larger number keeps the first ones")
-    parser.add_argument("--seed", type=int, required=True, help="seed, 0 or more; image i depends on (seed, i) only")
+    parser.add_argument("--seed", type=at_least(0), required=True, help="seed, 0 or more; image i depends on (seed, i) only")
     parser.add_argument("--world", default=WORLD, help="gin file of the families and the page (default: %(default)s)")
     parser.add_argument("--families", help="families of the world, like regular,rotated, drawn equally often (default: all)")
     parser.add_argument(

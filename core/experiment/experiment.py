@@ -158,12 +158,43 @@ def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -
         model = config.construct_with(partial(experiment.model, load_weights=False, start=None), path)
     training = config.operative()
     protocol = config.construct(Protocol, path)
-    if protocol.output == "cross" and model.cross_decoder is None:
-        raise ConfigError(f"{path}: OUTPUT = 'cross', but the model has the visual branch alone; say 'visual'")
-    if protocol.fast_cross and model.cross_decoder is None:
-        raise ConfigError(f"{path}: FAST_CROSS = True changes nothing: the model has no cross-modal branch")
+    check_decoding(path, model, protocol)
+    refuse_idle(path, bindings, experiment, model)
     config.refuse_unread(path, bindings)
     named = [str(model.towers.arch), str(model.towers.weights)]
     if experiment.start is not None and not experiment.start.endswith(ROW):
         named.append(start_file(experiment.start))
     return Loaded(experiment, protocol, training, config.operative(), named, weights_digest(named), model, scale)
+
+
+def check_decoding(path: Path | str, model: CLIP4STR, protocol: Protocol) -> None:
+    """Raise ConfigError if a model cannot decode as the protocol says, or was never trained to."""
+    if protocol.output == "cross" and model.cross_decoder is None:
+        raise ConfigError(f"{path}: OUTPUT = 'cross', but the model has the visual branch alone; say 'visual'")
+    if protocol.fast_cross and model.cross_decoder is None:
+        raise ConfigError(f"{path}: FAST_CROSS = True changes nothing: the model has no cross-modal branch")
+    if model.num_permutations > 1:
+        return
+    # Both read a character from those on both sides of it, or from none; left to right trains neither.
+    untrained = f"{path}: PERMUTATIONS = 1 trains no context that"
+    if protocol.refine_steps:
+        raise ConfigError(f"{untrained} REFINE_STEPS = {protocol.refine_steps} reads; set REFINE_STEPS = 0")
+    if protocol.decode == "cloze":
+        raise ConfigError(f"{untrained} DECODE = 'cloze' reads; set DECODE = 'ar'")
+
+
+def refuse_idle(path: Path | str, bindings: Sequence[str], experiment: Experiment, model: CLIP4STR) -> None:
+    """Raise ConfigError for a knob that changes nothing here: it would train the same model again under another name.
+
+    EPS and CAPTION_CHARSET are refused where the row itself or the command line sets them: a file that it includes may serve
+    other rows too. A run's operative.gin sets everything, and so chooses nothing.
+    """
+    optimisation, own = experiment.optimisation, config.own_names(path, bindings)
+    if optimisation.adapter_rate == "towers" and not model.adapter_names:
+        raise ConfigError(f"{path}: ADAPTER_RATE = 'towers' changes nothing: no adapter brings weights of its own")
+    if "experiment.Experiment.model" in own:
+        return
+    if optimisation.algorithm == "SGD" and own & {"EPS", "optim.Optimisation.eps", "Optimisation.eps"}:
+        raise ConfigError(f"{path}: EPS = {optimisation.eps} changes nothing with ALGORITHM = 'SGD'; leave it out")
+    if model.cross_decoder is None and "CAPTION_CHARSET" in own and "CHARSET" not in own:
+        raise ConfigError(f"{path}: CAPTION_CHARSET changes nothing: the model has no cross-modal branch")

@@ -118,6 +118,11 @@ class CLIP4STR(nn.Module):
         """Distinct captions so far that were longer than the text tower's context."""
         return 0 if self.cross_decoder is None else self.caption_tokenizer.truncated
 
+    @captions_cut.setter
+    def captions_cut(self, count: int) -> None:
+        if self.cross_decoder is not None:
+            self.caption_tokenizer.truncated = count
+
     def kept_tensors(self) -> dict[str, Tensor]:
         """The tensors to save: all, or of an adapted tower all but frozen weights that are the pretrained file's."""
         tensors = self.state_dict()

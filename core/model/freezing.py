@@ -26,7 +26,8 @@ class Freezing:
 
     0 freezes the embeddings alone ([CLASS] and positions; tokens and positions); 1 freezes the whole tower; None freezes
     nothing at all, as the released code does with the image tower where the paper says 0. On the image tower the patch
-    embedding, ln_pre, ln_post and projection are trained until the whole tower is frozen.
+    embedding, ln_pre, ln_post and projection are trained until the whole tower is frozen. What no weights file holds (the
+    towers' `added`) is random, so it is always trained.
 
     Raises:
         UserError: a fraction is outside [0, 1].
@@ -54,6 +55,8 @@ class Freezing:
             freeze(self.text, "text", text)
         elif self.text is not None:
             raise UserError(f"TEXT_FROZEN = {self.text}: {towers.arch} is used without a text tower; set it to None")
+        for parameter in towers.added():
+            parameter.requires_grad_(True)
 
 
 def frozen_blocks(fraction: float, blocks: int, tower: str) -> int:

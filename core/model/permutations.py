@@ -29,7 +29,7 @@ def sample_permutations(letters: int, count: int, mirrored: bool, generator: tor
     if count > 1 and letters > 1:
         orders.append(orders[0][::-1])
     known = {tuple(order) for order in orders}
-    wanted = min(count, math.factorial(letters)) if letters < 6 else count
+    wanted = min(count, math.factorial(letters))
     while len(orders) < wanted:
         order = torch.randperm(letters, generator=generator).tolist()
         for candidate in (order, order[::-1]) if mirrored else (order,):

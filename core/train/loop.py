@@ -14,7 +14,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from core.data.lmdb import Ledger
 from core.data.loading import Batch, ShuffledBatches, Words
 from core.experiment.experiment import Loaded
 from core.files import append_json, write_json
@@ -24,7 +23,7 @@ from core.runtime.provenance import now
 from core.train.batches import batches_of
 from core.train.loss_monitor import BadStep, LossMonitor, refuse
 from core.train.orders import Orders
-from core.train.record import identity, log_entry, state_identity, train_record
+from core.train.record import Tally, identity, log_entry, state_identity, train_record
 from core.train.state import Interrupted, Stateful, Stopper, save_state
 from core.train.step import backward, share_of, step_seed
 from core.train.validation import validate
@@ -62,14 +61,14 @@ class Run:
         self.steps = self.optimisation.total_steps(len(self.words))
         self.identity = identity(self.loaded, self.record)
         self.snapshots = frozenset() if self.average is None else self.optimisation.averaging.steps(self.steps)
-        self.ledger = Ledger()
+        self.tally = Tally(self.model)
         self.images = 0
 
     @property
     def parts(self) -> dict[str, Stateful]:
         """The resumable state by the names that saved states have (`core.train.state.save_state`)."""
         parts = {"model": self.model, "optimiser": self.optimiser, "watch": self.monitor, "average": self.average}
-        parts["scaler"] = self.accelerator.scaler
+        parts |= {"scaler": self.accelerator.scaler, "tally": self.tally}
         return {name: part for name, part in parts.items() if part is not None}
 
     def step(self, step: int, batches: Iterator[Batch], starts: Sequence[int]) -> tuple[Tensor, Tensor, float]:
@@ -88,7 +87,7 @@ class Run:
         for share in shares:
             self.images += share.words
             for reason, key in share.skipped:
-                self.ledger.add(reason, key)
+                self.tally.undecodable.add(reason, key)
         orders = Orders(seed, step, self.optimisation.block, model.num_permutations, model.mirrored)
         losses = backward(self.network, model, mine, starts, shares, self.accelerator, orders)
         norm = self.accelerator.clip_grad_norm_(self.network.parameters(), self.optimisation.clip_grad_norm)
@@ -125,7 +124,7 @@ class Run:
 
     def log_step(self, step: int, losses: Tensor, norm: Tensor, lr: float, seconds: float) -> dict:
         """The line of metrics.jsonl for the steps since the last one, which took so many seconds."""
-        entry = log_entry(step, self.steps, losses, norm, lr, self.images, seconds, self.ledger, self.monitor)
+        entry = log_entry(step, self.steps, losses, norm, lr, self.images, seconds, self.tally.undecodable, self.monitor)
         self.images = 0
         self.log(entry)
         return entry
@@ -153,9 +152,9 @@ class Run:
             content = {
                 "train": train_record(self.words, self.steps, self.model.begun),
                 "finished": now(),
-                "undecodable": self.ledger.as_dict(),
+                **self.tally.state_dict(),
+                "skipped_steps": self.monitor.skipped,
             }
-            content |= {"captions_cut": self.model.captions_cut, "skipped_steps": self.monitor.skipped}
             write_json(self.out / "provenance.json", {**self.record, **content})
             for reason, entry in content["undecodable"].items():
                 print(f"{reason}: {entry['count']:,} times while training (e.g. {entry['examples'][0]})")
@@ -208,7 +207,7 @@ def train_loop(run: Run, start: int) -> None:
 
 
 def save_and_validate(run: Run, step: int, stopper: Stopper) -> float:
-    """Save the state and validate, where they are due after a step; returns the seconds of the validation.
+    """Save the state and validate, where they are due after a step; returns the seconds that this took.
 
     They are not the steps' own, and the caller leaves them out of their time.
 
@@ -216,12 +215,15 @@ def save_and_validate(run: Run, step: int, stopper: Stopper) -> float:
         Interrupted: a process was asked to stop, and the state is saved.
     """
     asked, due = max(run.team.gather(stopper.asked())), run.validation_due(step)
+    saved = asked or due or (step % run.optimisation.save_every == 0 and step < run.steps)
+    if saved:
+        run.monitor.flush()  # before the clock is read: it waits for the steps
+    began = time.perf_counter()
     # Save before validating: a run stopped between the two validates again from the state, and loses no step.
-    if asked or due or (step % run.optimisation.save_every == 0 and step < run.steps):
+    if saved:
         run.save(step)
     if step == run.steps:  # after its state: a run that resumes from it still has both
         run.take_average()
-    began = time.perf_counter()
     if due and not asked:
         run.validate(step, stopper)
     seconds = time.perf_counter() - began

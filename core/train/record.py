@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -15,6 +16,24 @@ from core.experiment.experiment import Loaded
 from core.model.clip4str import CLIP4STR
 from core.train.loss_monitor import LossMonitor
 from core.weights.start import Taken
+
+
+@dataclass
+class Tally:
+    """Training images that could not be decoded and captions of `model` that were cut, since the run's first step.
+
+    Part of a saved state: a run that was interrupted reports what was counted before, too. A cut caption that comes again after
+    an interruption counts again, as the tokenizer's cache is not saved.
+    """
+
+    model: CLIP4STR
+    undecodable: Ledger = field(default_factory=Ledger)
+
+    def state_dict(self) -> dict:
+        return {"undecodable": self.undecodable.as_dict(), "captions_cut": self.model.captions_cut}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.undecodable, self.model.captions_cut = Ledger.from_dict(state["undecodable"]), state["captions_cut"]
 
 
 def describe(model: CLIP4STR, loaded: Loaded, words: Words, validation: Words | None, steps: int, devices: int) -> None:

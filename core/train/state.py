@@ -12,17 +12,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 import torch
 
 from core.errors import UserError
-from core.files import atomic_file, atomic_folder, write_json
+from core.files import atomic_file, atomic_folder, sync, sync_folder, write_json
 from core.runtime.distributed import launched
 from core.weights.pickles import read_pickle
 
 GRACE = (signal.SIGINT, signal.SIGTERM)
 STATE = "state.pt"
+CAME_LATER = {"tally"}  # parts that older states lack
 
 
 class Interrupted(Exception):
@@ -81,13 +82,16 @@ def save_state(parts: Mapping[str, Stateful], out: Path, step: int, run_identity
     path = out / "state" / f"step-{step:09d}"
     try:
         with atomic_folder(path) as folder:
+            write_json(folder / "run_identity.json", run_identity)
             with (folder / STATE).open("wb") as file:
                 torch.save({name: part.state_dict() for name, part in parts.items()}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            write_json(folder / "run_identity.json", run_identity)
+            # All of it before it has its name, and the name before older states go: the power may fail at any moment.
+            for written in (folder / "run_identity.json", folder / STATE):
+                sync(written)
+            sync_folder(folder)
     except RuntimeError as error:  # how torch reports a full disk
         raise OSError(f"{path} could not be written: {error}") from error
+    sync_folder(path.parent)
     for old in saved_states(out)[:-1]:
         shutil.rmtree(old, ignore_errors=True)
 
@@ -118,7 +122,8 @@ def resume(parts: Mapping[str, Stateful], out: Path, expected: dict) -> int:
     def load(path: Path) -> None:
         content = read_pickle(path)
         for name, part in parts.items():
-            part.load_state_dict(content[name])
+            if name in content or name not in CAME_LATER:
+                part.load_state_dict(content[name])
 
     read_or_refuse(newest / STATE, load)
     return int(newest.name.removeprefix("step-"))
@@ -159,25 +164,8 @@ def run_lock(out: Path, patience: float = 5) -> Iterator[None]:
     Raises:
         OSError: another process trains there.
     """
-    path, deadline = out / "lock", time.monotonic() + patience
-    with path.open("a+") as file:
-        while True:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of this process alone, not of loaders forked from it
-                break
-            except (BlockingIOError, PermissionError) as error:
-                if time.monotonic() > deadline:
-                    file.seek(0)
-                    raise OSError(
-                        f"{out} is being trained by process {file.read()}: stop it, or choose another --out"
-                    ) from error
-                time.sleep(0.2)
-            except OSError as error:  # a file system without locks
-                print(
-                    f"warning: {out} cannot be locked ({error.strerror}): nothing stops a second process from training there",
-                    file=sys.stderr,
-                )
-                break
+    path = out / "lock"
+    with lock_file(path, patience) as file:
         file.truncate(0)
         file.write(f"{os.getpid()} on {platform.node()}")
         file.flush()
@@ -185,3 +173,30 @@ def run_lock(out: Path, patience: float = 5) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+def lock_file(path: Path, patience: float) -> TextIO:
+    """The open lock file of a run directory, locked where its file system can do that; as `run_lock`."""
+    deadline = time.monotonic() + patience
+    while True:
+        file = path.open("a+")
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of this process alone, not of loaders forked from it
+        except (BlockingIOError, PermissionError) as error:
+            with file:
+                if time.monotonic() > deadline:
+                    file.seek(0)
+                    raise OSError(
+                        f"{path.parent} is being trained by process {file.read()}: stop it, or choose another --out"
+                    ) from error
+            time.sleep(0.2)
+            continue
+        except OSError as error:  # a file system without locks
+            problem = f"{path.parent} cannot be locked ({error.strerror})"
+            print(f"warning: {problem}: nothing stops a second process from training there", file=sys.stderr)
+            return file
+        # Its holder may have removed it since it was opened; then it locks nothing, as others open a new file of that name.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()

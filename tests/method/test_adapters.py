@@ -213,3 +213,16 @@ def test_a_tower_without_the_layers_is_refused():
         LadderSideTuning(timm, 4, 2, 0.1)
     with pytest.raises(ValueError, match="LadderSideTuning adapts a frozen image tower: set IMAGE_FROZEN = 1.0"):
         LadderSideTuning(clip, 4, 2, 0.1)
+
+
+@pytest.mark.parametrize("adapter", ["", "clip_adapter", "lora"])
+def test_a_random_projection_learns_whatever_is_frozen(adapter, tmp_path):
+    row, knobs = tmp_path / "row.gin", ["timm_tower.TimmTower.sizes = {'embed_dim': 48, 'depth': 2, 'num_heads': 2}"]
+    includes = ["pretraining/mae.gin", *[f"adapters/{adapter}.gin"] * bool(adapter)]
+    row.write_text("".join(f"include 'ablations/{include}'\n" for include in includes))
+    knobs += {"": ["IMAGE_FROZEN = 1.0"], "lora": ["lora.Lora.targets = ('qkv',)"]}.get(adapter, [])
+    model = build_model(load(row, "smoke", knobs), 0)
+    step(model)
+    assert model.towers.proj.weight.grad.abs().sum() > 0 and "towers.proj.weight" in model.kept_tensors()
+    moved = {name for name, parameter in model.towers.named_parameters() if parameter.grad is not None and "lora" not in name}
+    assert moved == {"proj.weight"}

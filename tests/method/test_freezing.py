@@ -47,3 +47,9 @@ def test_a_whole_tower_is_frozen(tower):
 def test_none_freezes_nothing():
     everything = {name for name, _ in load(BASELINE, "smoke").blueprint.named_parameters()}
     assert trained("smoke", "IMAGE_FROZEN = None", "TEXT_FROZEN = None") == everything
+
+
+def test_what_no_file_holds_is_never_frozen():
+    """The projection of a timm tower to the decoder's width, random at the start."""
+    model = load("ablations/pretraining/mae.gin", "paper", ["IMAGE_FROZEN = 1.0"]).blueprint
+    assert [name for name, weight in model.towers.named_parameters() if weight.requires_grad] == ["proj.weight"]

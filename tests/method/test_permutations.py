@@ -28,6 +28,11 @@ def test_every_order_is_a_distinct_permutation(letters, count):
     assert len(orders) == min(count, possible)
 
 
+@pytest.mark.parametrize(("letters", "orders"), [(3, 6), (5, 120), (6, 720)])
+def test_no_more_orders_are_asked_for_than_there_are(letters, orders):
+    assert len(sample(letters, 1000)) == orders
+
+
 def test_reverse_asks_for_the_end_first():
     assert sample(4, 6)[1].tolist() == [0, 5, 4, 3, 2, 1]
     assert all(order[-1] == 5 for order in sample(4, 6)[2:].tolist())

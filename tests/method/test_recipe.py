@@ -64,6 +64,20 @@ def test_rows_of_one_table_are_all_covered():
     assert {"table_VI/image0-text6", "table_V/vit-l", "table_IV/clip4str-h", "table_V/base-psm", "table_VIII/lst-r4"} <= rows
 
 
+@pytest.mark.parametrize(("scale", "images"), [("paper", 384), ("micro", 128)])
+def test_parseqs_rows_draw_orders_as_its_gpus_do(scale, images):
+    for row in ("table_V/base", "table_V/base-psm", "table_V/vit-b", "table_IX/parseq-s", "table_IX/parseq-b"):
+        assert load(f"ablations/{row}.gin", scale).experiment.optimisation.block == images
+    assert load("ablations/table_V/recipe.gin", scale).experiment.optimisation.block == 128
+
+
+def test_token_embeddings_that_are_trained_are_not_decayed():
+    """Unlike in the released code; only where nothing of the text tower is frozen."""
+    found = {row: recipe.undecayed(load(f"ablations/table_VI/{row}.gin", "paper")) for row in ("image0-text0", "image0-text6")}
+    assert found["image0-text6"] == "context_embedding, position_queries"
+    assert found["image0-text0"] == found["image0-text6"] + ", token_embedding"
+
+
 @pytest.mark.parametrize(("row", "learnable"), TABLE_VI.items())
 def test_learnable_parameters_of_table_vi(row, learnable):
     assert summarise(load(f"ablations/table_VI/{row}.gin", "paper").blueprint).encoders_trainable == learnable

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from core.errors import ConfigError
 from core.experiment.experiment import load
 from core.model.permutations import forward_ranks, sample_permutations
 from tests.support.checkout import BASELINE, MICRO_SIZE
@@ -43,6 +44,18 @@ def test_no_psm_learns_left_to_right_alone():
     model = loaded.experiment.model(load_weights=False)
     permutations = sample_permutations(5, model.num_permutations, model.mirrored, torch.Generator())
     assert permutations.tolist() == [list(range(7))]
+
+
+@pytest.mark.parametrize(
+    ("bindings", "fix"),
+    [
+        (["REFINE_STEPS = 1"], "REFINE_STEPS = 1 reads; set REFINE_STEPS = 0"),
+        (["REFINE_STEPS = 0", "DECODE = 'cloze'"], "DECODE = 'cloze' reads; set DECODE = 'ar'"),
+    ],
+)
+def test_what_left_to_right_never_trains_is_not_decoded(bindings, fix):
+    with pytest.raises(ConfigError, match=f"image0-text6.gin: PERMUTATIONS = 1 trains no context that {fix}"):
+        build("PERMUTATIONS = 1", *bindings)
 
 
 @pytest.mark.parametrize("count", [2, 6, 12, 24])

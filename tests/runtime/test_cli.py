@@ -5,10 +5,13 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from core import cli
 from core.errors import UserError, user_errors
 from core.files import ROOT
+from core.train.orders import Orders
+from core.train.step import step_seed
 
 HEAVY = ("torch", "pandas", "pyarrow", "scipy", "matplotlib", "transformers", "open_clip", "timm")
 SOURCES = [path for package in ("core", "ablations", "reports") for path in sorted((ROOT / package).rglob("*.py"))]
@@ -44,6 +47,7 @@ def test_help_waits_for_no_heavy_package(command):
     ("command", "arguments", "message"),
     [
         ("core.train", ["row.gin", "--data", "d", "--out", "o", "--scale", "huge"], "--scale: invalid choice: 'huge'"),
+        ("core.train", ["row.gin", "--data", "d", "--out", "o", "--seed", "-1"], "from 0 to 4294967295, got '-1'"),
         ("core.bench", ["read", "--batch", "0"], "--batch: expected a whole number of at least 1, got '0'"),
         ("core.bench", ["read", "--model", "run"], "--model also needs --data and --out"),
         ("core.data.doctor", ["data", "--confident", "2"], "--confident: expected a number from 0 to 1, got '2'"),
@@ -105,3 +109,12 @@ def test_counts_are_whole_numbers_from_the_least(text):
     with pytest.raises(cli.argparse.ArgumentTypeError, match=f"of at least 1, got '{text}'"):
         cli.at_least(1)(text)
     assert cli.at_least(1)("1") == 1
+
+
+@pytest.mark.parametrize("text", ["-1", "4294967296", "x", "1.5", ""])
+def test_seeds_are_those_that_every_generator_takes(text):
+    with pytest.raises(cli.argparse.ArgumentTypeError, match=f"from 0 to 4294967295, got '{text}'"):
+        cli.seed(text)
+    largest = cli.seed("4294967295")
+    torch.Generator().manual_seed(step_seed(largest, 10**6, 1000))
+    assert cli.seed("0") == 0 and len(Orders(largest, 1, 1, 2, True).of([0], 5)) == 2

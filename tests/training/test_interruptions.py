@@ -1,24 +1,28 @@
 """What goes wrong in the middle of a run says what it was, and leaves the last good state."""
 
 import errno
+import fcntl
 import json
 import os
 import resource
+import shutil
 import signal
 import time
 from pathlib import Path
 
+import lmdb
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from core.data.lmdb import WordLmdb
+from core.data.lmdb import Ledger, WordLmdb, put
 from core.errors import ConfigError, DataError, TrainingError
 from core.experiment.experiment import load
 from core.files import append_json
 from core.train import validation
 from core.train.loop import Run
 from core.train.loss_monitor import BadStep, LossMonitor
+from core.train.record import Tally
 from core.train.run import train
 from core.train.state import Interrupted, Stopper, resume, run_lock, save_state
 from tests.support.checkout import BASELINE
@@ -214,6 +218,38 @@ def test_a_signal_during_validation_loses_nothing(world_folder, tmp_path, monkey
     assert not (tmp_path / "state").exists() and not (tmp_path / "lock").exists()
 
 
+def test_what_was_counted_before_an_interruption_is_reported_after_it(world_folder, tmp_path, monkeypatch):
+    """Damaged images and captions that are cut, all met before the last validation, in which the run is stopped."""
+    data = shutil.copytree(world_folder, tmp_path / "data")
+    real = next((data / "train" / "real").rglob("data.mdb")).parent
+    with lmdb.open(str(real)) as database:
+        put(database, {f"image-{number:09d}".encode(): b"damaged" for number in range(1, 97, 3)})
+    loaded = load(BASELINE, "smoke", ["CONTEXT_LENGTH = 3", "optim.Optimisation.validate_every = 6"])
+    read = validation.read_words
+
+    def interrupted(*arguments, asked, **others):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return read(*arguments, asked=asked, **others)
+
+    train(loaded, data, tmp_path / "whole", 0)
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(validation, "read_words", interrupted)
+        train(loaded, data, tmp_path / "again", 0)
+    assert states(tmp_path / "again") == ["step-000000006"]
+    train(loaded, data, tmp_path / "again", 0)
+    whole, again = (json.loads((tmp_path / name / "provenance.json").read_text()) for name in ("whole", "again"))
+    assert whole["undecodable"] == again["undecodable"] != {}
+    assert again["captions_cut"] >= whole["captions_cut"] > 0
+
+
+def test_states_from_before_those_counts_were_saved_are_resumed(tmp_path):
+    layer, tally = torch.nn.Linear(2, 2), Tally(torch.nn.Linear(2, 2))
+    save_state({"model": layer}, tmp_path, 4, {"seed": 0})
+    assert resume({"model": layer, "tally": tally}, tmp_path, {"seed": 0}) == 4 and tally.undecodable == Ledger()
+    with pytest.raises(ValueError, match="state.pt cannot be read"):
+        resume({"model": layer, "optimiser": layer}, tmp_path, {"seed": 0})
+
+
 def test_signals():
     """Any number of SIGTERMs is one request; a second SIGINT does not wait."""
     with Stopper() as stopper:
@@ -294,6 +330,27 @@ def test_one_process_a_run_directory(tmp_path):
         os.waitpid(pid, 0)
     with run_lock(tmp_path, patience=0):  # what a killed one held is free
         pass
+
+
+def test_a_lock_that_its_holder_removed_meanwhile_is_not_taken(tmp_path, monkeypatch):
+    """The holder ends between this process's opening the file and locking it: what is locked must have the name."""
+    lockf, removed = fcntl.lockf, []
+
+    def late(file, operation):
+        if not removed:
+            removed.append((tmp_path / "lock").unlink())
+        lockf(file, operation)
+
+    monkeypatch.setattr("fcntl.lockf", late)
+    with run_lock(tmp_path, patience=0):
+        pid = os.fork()
+        if not pid:
+            try:
+                with run_lock(tmp_path, patience=0):
+                    os._exit(0)
+            except OSError:
+                os._exit(1)
+        assert removed and os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])

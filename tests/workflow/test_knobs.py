@@ -77,6 +77,33 @@ def test_a_knob_that_can_change_nothing_is_refused(row, binding):
         load(row, "micro", [binding])
 
 
+@pytest.mark.parametrize(
+    ("row", "bindings", "message"),
+    [
+        (BASELINE, ["ADAPTER_RATE = 'towers'"], "ADAPTER_RATE = 'towers' changes nothing: no adapter brings weights"),
+        ("ablations/table_VIII/bitfit.gin", ["ADAPTER_RATE = 'towers'"], "ADAPTER_RATE = 'towers' changes nothing"),
+        (BASELINE, ["ALGORITHM = 'SGD'", "EPS = 1e-8"], "EPS = 1e-08 changes nothing with ALGORITHM = 'SGD'; leave it out"),
+        (
+            "ablations/table_V/recipe.gin",
+            ["CAPTION_CHARSET = 'ablations/charsets/94.txt'"],
+            "CAPTION_CHARSET changes nothing: the model has no cross-modal branch",
+        ),
+    ],
+)
+def test_a_knob_that_others_leave_idle_is_refused(row, bindings, message):
+    with pytest.raises(ConfigError, match=f"{row}: {message}"):
+        load(row, "micro", bindings)
+
+
+@pytest.mark.parametrize(
+    ("row", "bindings"), [("ablations/cyrillic/visual.gin", []), ("ablations/table_V/base-psm.gin", ["ALGORITHM = 'SGD'"])]
+)
+def test_included_files_may_set_knobs_that_are_idle_here_and_a_runs_own_file_sets_all(row, bindings, tmp_path):
+    loaded = load(row, "micro", bindings)
+    (tmp_path / "operative.gin").write_text(loaded.operative)
+    assert load(tmp_path / "operative.gin", "micro").digest == loaded.digest
+
+
 def fields_of(found):
     return [name for name in found.__dataclass_fields__ if getattr(found, name)]
 

@@ -8,6 +8,7 @@ import yaml
 from ablations import plan as planning
 from ablations import rows as rows_module
 from ablations.page import swept
+from core.config import digest
 from core.errors import ConfigError, ReportError
 from core.experiment.experiment import load
 from core.experiment.sweep import Times, one_sweep, read_sweeps, values_of
@@ -219,3 +220,10 @@ def test_a_table_without_files_starts_from_clip4str_b(study):
     assert list(rows) == ["refine-steps1", "refine-steps2"] and len({row.run for row in rows.values()}) == 1
     text = (plan.results / "sweeps" / "smoke" / study.folder.name / "refine-steps2.gin").read_text()
     assert "include 'ablations/base.gin'" in text and "Cost: none, it decodes" in text
+
+
+def test_one_order_is_scored_without_refinement_and_trained_as_before(tmp_path):
+    plan = planning.make({**SETTINGS, "scale": "micro", "results": str(tmp_path)}, ["method_choices"])
+    one = next(row for row in plan.tables["method_choices"] if "permutations1-" in row.name)
+    assert load(one.gin, "micro").protocol.refine_steps == 0 and "refine_steps" in read_layout("method_choices").varies
+    assert digest(one.config.identity) == "c62cebfc"  # of the runs that were scored with refinement once
