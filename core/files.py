@@ -9,7 +9,7 @@ import platform
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +39,17 @@ def named_errors(path: Path) -> Iterator[None]:
         raise OSError(f"{path} could not be written: {error}") from error
 
 
-def refuse_existing(out: Path) -> None:
-    """Raise DataError if a folder that is to be written holds something already, or is a file."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out} exists and is not an empty folder: delete it, or name another")
+def refuse_existing(out: Path, replaced: Sequence[str] = ()) -> None:
+    """Raise DataError if a folder that is to be written is a file, or holds something already.
+
+    Args:
+        replaced: names of files that may be there, as an earlier call of the same command left them.
+    """
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out} exists and is not a folder: name another")
+    foreign = sorted(path.name for path in out.iterdir() if path.name not in replaced) if out.exists() else []
+    if foreign:
+        raise DataError(f"{out} exists and is not an empty folder, it holds {foreign[0]}: name another, or delete it")
 
 
 @contextlib.contextmanager
