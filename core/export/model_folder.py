@@ -104,6 +104,7 @@ def of_model(model: CLIP4STR) -> dict[str, Any]:
         "adapter": None if model.adapter is None else type(model.adapter).__name__,
         "parameters": f"{sum(weight.numel() for weight in model.parameters()):,}",
         "images": f"{height} x {width} pixels, normalisation {model.normalisation}",
+        "refinement steps": model.refine_steps,
         "writes": f"{len(model.tokenizer.charset)} characters, words of at most {model.max_letters}",
     }
 

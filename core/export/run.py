@@ -50,6 +50,8 @@ def export(options: argparse.Namespace) -> None:
         raise UserError(f"{options.model} has the visual branch alone: leave --branches out")
     if options.branches == "visual":
         model.cross_decoder = None
+    if options.refine_steps is None:
+        options.refine_steps = model.refine_steps
     with atomic_folder(options.out) as folder:
         write_graphs(model, folder, options)
         reader = ExportedReader(folder)

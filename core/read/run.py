@@ -31,6 +31,7 @@ class ReadOptions:
     """How images are read.
 
     Args:
+        refine_steps: None takes the model's own number.
         batch: images per forward pass.
         orientations: whether every image is tried in four orientations.
         tall: "try" tries images higher than TALL widths in three, "keep" does not.
@@ -38,7 +39,7 @@ class ReadOptions:
     """
 
     normalisation: str
-    refine_steps: int = 1
+    refine_steps: int | None = None
     batch: int = 32
     orientations: bool = False
     tall: str = "try"

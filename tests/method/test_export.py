@@ -90,6 +90,7 @@ def test_the_visual_branch_alone_in_one_pass(folder, tmp_path, capsys):
         ("table_VIII/lst-r4", " with adapter LadderSideTuning"),
         ("table_VIII/dora", " with adapter Lora"),
         ("table_VII/imagenet-1k", "tower ablations/micro/clip.json"),
+        ("table_V/no-psm", "tower ablations/micro/clip.json"),
     ],
 )
 def test_adapters_and_other_towers(row, named, tmp_path, capsys, folder):
@@ -100,6 +101,8 @@ def test_adapters_and_other_towers(row, named, tmp_path, capsys, folder):
     status, printed, errors = call(capsys, tmp_path / "run", tmp_path / "out", *arguments)
     assert status == 0 and "all strings are equal" in printed, errors
     assert run.culprit(load_model(tmp_path / "run")).endswith(named)
+    about = json.loads((tmp_path / "out" / "reader.json").read_text())
+    assert about["refine_steps"] == (0 if row == "table_V/no-psm" else 1)  # contexts of the refinement were never trained
 
 
 @pytest.mark.parametrize("wrong", ["logits", "strings", "nan"])
