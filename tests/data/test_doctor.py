@@ -273,6 +273,11 @@ def test_labels_are_checked_by_the_charset_that_is_named(tmp_path, capsys):
         facts = json.loads(capsys.readouterr().out)["lmdbs"]["train/real"]["labels"]
         assert (facts["kept"], facts["scored"]) == (kept, scored)
     assert facts["characters_outside"] == dict.fromkeys("bread", 1) and facts["ledger"][0][2] == "bread"
+    write_lmdb(tmp_path / "data/train/real", [(png(1), "!!!"), (png(2), "Bread!"), (png(3), "#")])
+    main([str(tmp_path / "data"), "--json", "--workers", "1", "--charset", "ablations/charsets/62.txt"])  # of the published 94
+    facts = json.loads(capsys.readouterr().out)["lmdbs"]["train/real"]["labels"]
+    assert (facts["kept"], facts["scored"]) == (1, 1) and facts["characters_outside"] == {"!": 4, "#": 1}
+    assert [entry[1:] for entry in facts["ledger"]] == [["no supported character", "!!!"], ["no supported character", "#"]]
     with pytest.raises(SystemExit):
         main([str(tmp_path / "data"), "--charset", str(tmp_path / "none.txt")])
     assert "none.txt: no such charset file" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from core.data.doctor.diagnosis import Diagnosis, examine
 from core.data.doctor.report import Section, as_page, as_text, sections_of
 from core.data.doctor.scan import of_split
 from core.data.doctor.verdict import read_needs
-from core.data.labels import PUBLISHED_RULES, rules_for
+from core.data.labels import PUBLISHED_RULES
 from core.errors import DataError
 from core.evaluate.staleness import runs_on, stale
 from core.files import ROOT, atomic_file
@@ -29,7 +29,7 @@ def report(options: argparse.Namespace) -> None:
     """
     if not options.root.is_dir():
         raise FileNotFoundError(f"data root {options.root} does not exist; it should hold train/, val/ and test/")
-    rules = rules_for(read_charset(options.charset)) if options.charset else PUBLISHED_RULES
+    rules = PUBLISHED_RULES._replace(charset=read_charset(options.charset)) if options.charset else PUBLISHED_RULES
     with bar("check") as advance:
         diagnosis = examine(options.root, read_needs(ROOT / "ablations"), options.workers, advance, rules)
     content, sections = diagnosis.as_dict(), sections_of(diagnosis)
