@@ -4,6 +4,7 @@ import contextlib
 import glob
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -171,8 +172,21 @@ def append_json(path: Path, entry: dict[str, Any]) -> None:
         print(json.dumps(entry, ensure_ascii=False), file=lines)
 
 
+def json_text(content: Any, indent: int | None = None) -> str:
+    """Content as JSON; numbers that are not finite, for which JSON has no word and Python writes NaN, become null."""
+    return json.dumps(finite(content), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def finite(content: Any) -> Any:
+    """Content with None in place of numbers that are not finite."""
+    if isinstance(content, dict):
+        return {key: finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
 def write_json(path: Path, content: Any) -> None:
     """JSON in UTF-8; bytes of a file name that are not UTF-8 become JSON's escapes, which read back as the same name."""
     with atomic_file(path) as partial:
-        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+        partial.write_text(json_text(content, indent=2) + "\n", encoding="utf-8", errors="backslashreplace")

@@ -148,7 +148,7 @@ def accuracies(file: Path) -> str:
         lines = [f"Protocol: {settings}.", "", "| benchmark | images | word accuracy |", "|:--|--:|--:|"]
         for name, entry in record["benchmarks"].items():
             score = entry.get(record["protocol"]["output"]) or entry.get("visual")
-            if score:
+            if score and score["accuracy"] is not None:  # which it is without an image to score
                 lines.append(f"| {name} | {entry['n']:,} | {score['accuracy']:.1f} % |")
         tables.append("\n".join(lines))
     return "\n\n".join(tables)

@@ -1,7 +1,6 @@
 """Words read from image files: text and confidence of every output, batch by batch."""
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from torch import Tensor
 from core.data.images import decode_image
 from core.data.transforms import ToTensor, normalise
 from core.errors import UnreadableImage, UserError
+from core.files import json_text
 from core.model.clip4str import CLIP4STR
 from core.read.files import image_files
 from core.runtime.compute import device_memory, is_out_of_memory
@@ -89,7 +89,7 @@ def read_and_print(options: argparse.Namespace) -> bool:
 
 
 def as_json(reading: dict) -> str:
-    return json.dumps(reading, ensure_ascii=False)
+    return json_text(reading)
 
 
 def as_line(reading: dict) -> str:

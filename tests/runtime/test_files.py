@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, also by several processes at once."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -94,6 +95,12 @@ def test_who_is_alive():
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     assert not is_alive(ended.pid)
+
+
+def test_numbers_that_are_not_finite_become_null(tmp_path):
+    write_json(tmp_path / "file.json", {"low": math.nan, "of": [math.inf, (1.5, -math.inf)], "n": 0, "text": "NaN", "on": True})
+    found = json.loads((tmp_path / "file.json").read_text(), parse_constant=pytest.fail)
+    assert found == {"low": None, "of": [None, [1.5, None]], "n": 0, "text": "NaN", "on": True}
 
 
 def test_names_that_are_not_utf8_are_written_and_read_back(tmp_path):
