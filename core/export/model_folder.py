@@ -74,7 +74,7 @@ def write_folder(model: Path, out: Path | str, name: str = "") -> None:
     with atomic_folder(out) as folder:
         safetensors.torch.save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
         write_json(folder / CONFIG, description)
-        (folder / "README.md").write_text(card(load_model(folder), model, name or out.name))
+        (folder / "README.md").write_text(card(load_model(folder), model, name or out.absolute().name))
 
 
 def card(model: CLIP4STR, file: Path, name: str) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 
 import lmdb
 import numpy as np
@@ -238,6 +239,17 @@ def test_command_line_json_and_page(tmp_path, capsys):
     assert content["lmdbs"]["test/SVT"]["stored"] == 5 and len(content["pairs"]) == 4 and len(content["tables"]) == 10
     text = (tmp_path / "page.html").read_text()
     assert text.count("<figure>") == 2 * 4 + 2 + 3 and "data:image/jpeg;base64" in text and 'src="http' not in text
+
+
+def test_names_that_are_not_utf8_are_in_every_output(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("core.data.doctor.run.read_needs", lambda _: [])  # a matter of seconds
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    write_lmdb(folder / "test" / "SVT" / os.fsdecode(b"\xe8"), [(png(1), "one"), (b"no image", "two")])
+    page = tmp_path / "page.html"
+    main([str(folder), "--workers", "1", "--html", str(page)])
+    assert "test/SVT" in capsys.readouterr().out and r"caf\udce9" in page.read_text()
+    main([str(folder), "--workers", "1", "--json"])
+    assert os.fsdecode(b"test/SVT/\xe8") in json.loads(capsys.readouterr().out)["lmdbs"]
 
 
 @pytest.mark.parametrize(("made", "said"), [((), "no data.mdb below train/"), (None, "does not exist")])

@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 
 from core.data.transforms import normalise
+from core.errors import UserError
 from core.experiment.experiment import load
 from core.export import run
 from core.export.__main__ import main
-from core.export.check import compare
+from core.export.check import Agreement, compare
 from core.export.reader import ExportedReader
 from core.model.tokenizer import Tokenizer
 from core.model.towers import ClipTower
@@ -151,6 +152,13 @@ def test_an_image_that_rounding_decides_is_counted_and_says_nothing(margin, tied
     agreement = compare(model, reader, images, "ar", 1)
     assert (agreement.images, agreement.tied, agreement.holds) == (2, tied, holds)
     assert holds or agreement.different == [("close", "a", "b")] * 2
+
+
+def test_images_that_all_are_ties_are_the_reason(tmp_path):
+    options = SimpleNamespace(out=tmp_path / "out", model="toy.ckpt", format="pt2")
+    tied = Agreement(images=2, tied=2, alone=[(1.0, 1.0)], together=[(1.0, 1.0)])
+    with pytest.raises(UserError, match="of all 2 images, two characters are equally likely .* other images with --check$"):
+        run.report(tied, [1, 1], options)
 
 
 def test_a_tower_whose_steps_depend_on_the_image_is_named(folder, tmp_path, capsys, monkeypatch):

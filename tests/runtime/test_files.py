@@ -6,10 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from core.files import append_json, atomic_file, is_alive, write_json
+from core.files import append_json, atomic_file, atomic_folder, is_alive, write_json
 
 WRITER = """
 import sys, time
@@ -88,6 +89,14 @@ def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
         partial.write_text("new")
         raise KeyError
     assert [path.name for path in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "old"
+
+
+def test_a_folder_may_be_the_one_that_is_worked_in(tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    with atomic_folder(Path(".")) as folder:
+        (folder / "file").write_text("new")
+    assert (tmp_path / "out" / "file").read_text() == "new" and [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_who_is_alive():

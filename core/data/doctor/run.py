@@ -1,7 +1,7 @@
 """The doctor's work: diagnose, find stale runs and labels that a trained model contradicts, report."""
 
 import argparse
-import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +17,7 @@ from core.data.doctor.verdict import read_needs
 from core.data.labels import PUBLISHED_RULES
 from core.errors import DataError
 from core.evaluate.staleness import runs_on, stale
-from core.files import ROOT, atomic_file
+from core.files import ROOT, atomic_file, json_text
 
 
 def report(options: argparse.Namespace) -> None:
@@ -48,9 +48,11 @@ def report(options: argparse.Namespace) -> None:
         sections.append(Section(title, lines[:20] or ["none"], samples=samples))
     if options.html:
         with atomic_file(options.html) as partial:
-            partial.write_text(as_page(f"Data: {options.root}", sections, diagnosis.scans), encoding="utf-8")
+            page = as_page(f"Data: {options.root}", sections, diagnosis.scans)
+            partial.write_text(page, encoding="utf-8", errors="backslashreplace")  # names of folders need not be UTF-8
+    sys.stdout.reconfigure(errors="backslashreplace")
     if options.json:
-        print(json.dumps(content, ensure_ascii=False))
+        print(json_text(content))
     else:
         print(as_text(sections) + (f"\n\nwritten to {options.html}" if options.html else ""))
 
