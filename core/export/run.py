@@ -171,8 +171,8 @@ def report(agreement: Agreement, sizes: Sequence[int], options: argparse.Namespa
     """
     if not agreement.largest:
         raise UserError(
-            f"{options.out} is not written: of all {agreement.images} images, two characters are equally likely to the model, so "
-            "they tell nothing of the graphs; name other images with --check"
+            f"{options.out} is not written: all {agreement.images} images are left out as ties, of which two characters are "
+            "equally likely to the model; name other images with --check"
         )
     alone, together = agreement.times(agreement.alone), agreement.times(agreement.together)
     print(f"{'':8}{'size':>12}{'ms per image, alone':>24}{'in batches':>14}")

@@ -157,7 +157,7 @@ def test_an_image_that_rounding_decides_is_counted_and_says_nothing(margin, tied
 def test_images_that_all_are_ties_are_the_reason(tmp_path):
     options = SimpleNamespace(out=tmp_path / "out", model="toy.ckpt", format="pt2")
     tied = Agreement(images=2, tied=2, alone=[(1.0, 1.0)], together=[(1.0, 1.0)])
-    with pytest.raises(UserError, match="of all 2 images, two characters are equally likely .* other images with --check$"):
+    with pytest.raises(UserError, match="all 2 images are left out as ties, .*; name other images with --check$"):
         run.report(tied, [1, 1], options)
 
 
