@@ -56,7 +56,7 @@ def refuse_existing(out: Path, replaced: Sequence[str] = ()) -> None:
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A new folder to write into; it replaces `path` if the block succeeds, and is removed if it fails."""
-    path = Path(os.path.abspath(path))  # not resolved, so that links stay; "." has no name to add to
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - links stay; "." and ".." have no name to add to
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

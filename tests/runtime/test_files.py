@@ -94,7 +94,7 @@ def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
 def test_a_folder_may_be_the_one_that_is_worked_in(tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
     monkeypatch.chdir(tmp_path / "out")
-    with atomic_folder(Path(".")) as folder:
+    with atomic_folder(Path()) as folder:
         (folder / "file").write_text("new")
     assert (tmp_path / "out" / "file").read_text() == "new" and [path.name for path in tmp_path.iterdir()] == ["out"]
 
