@@ -84,6 +84,12 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=at_least(1), default=os.cpu_count() or 1, help=about)
 
 
+def add_refine_steps(command: argparse.ArgumentParser) -> None:
+    """None, the default, takes the model's own (`CLIP4STR.refine_steps`)."""
+    about = "refinement steps of Algorithm 1 (default: 1; 0 for a model trained without permuted orders, PERMUTATIONS = 1)"
+    command.add_argument("--refine-steps", type=at_least(0), help=about)
+
+
 def add_model(parser: argparse.ArgumentParser) -> None:
     """The positional argument `model`, as `core.weights.checkpoint.load_model` takes it."""
     about = "run directory, model.safetensors, released checkpoint, or hf-hub:OWNER/NAME, a model on the Hugging Face hub"

@@ -5,12 +5,13 @@ import errno
 import glob
 import hashlib
 import json
+import math
 import os
 import platform
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,23 @@ def named_errors(path: Path) -> Iterator[None]:
         raise OSError(f"{path} could not be written: {error}") from error
 
 
-def refuse_existing(out: Path) -> None:
-    """Raise DataError if a folder that is to be written holds something already, or is a file."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out} exists and is not an empty folder: delete it, or name another")
+def refuse_existing(out: Path, replaced: Sequence[str] = ()) -> None:
+    """Raise DataError if a folder that is to be written is a file, or holds something already.
+
+    Args:
+        replaced: names of files that may be there, as an earlier call of the same command left them.
+    """
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out} exists and is not a folder: name another")
+    foreign = sorted(path.name for path in out.iterdir() if path.name not in replaced) if out.exists() else []
+    if foreign:
+        raise DataError(f"{out} exists and is not an empty folder, it holds {foreign[0]}: name another, or delete it")
 
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A new folder to write into; it replaces `path` if the block succeeds, and is removed if it fails."""
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - links stay; "." and ".." have no name to add to
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -174,8 +183,21 @@ def append_json(path: Path, entry: dict[str, Any]) -> None:
         print(json.dumps(entry, ensure_ascii=False), file=lines)
 
 
+def json_text(content: Any, indent: int | None = None) -> str:
+    """Content as JSON; numbers that are not finite, for which JSON has no word and Python writes NaN, become null."""
+    return json.dumps(finite(content), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def finite(content: Any) -> Any:
+    """Content with None in place of numbers that are not finite."""
+    if isinstance(content, dict):
+        return {key: finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
 def write_json(path: Path, content: Any) -> None:
     """JSON in UTF-8; bytes of a file name that are not UTF-8 become JSON's escapes, which read back as the same name."""
     with atomic_file(path) as partial:
-        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+        partial.write_text(json_text(content, indent=2) + "\n", encoding="utf-8", errors="backslashreplace")

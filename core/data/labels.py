@@ -39,8 +39,8 @@ def rules_for(charset: str) -> Rules:
 
 
 def compared_in(rules: Rules) -> str:
-    """The characters in which two texts under these rules are the same word: the published 36, or the rules' own."""
-    return CHARSET_36 if rules == PUBLISHED_RULES else rules.charset
+    """The characters in which two texts under these rules are the same word: the published 36, or those beyond the 94 too."""
+    return CHARSET_36 if set(rules.charset) <= set(CHARSET_94) else rules.charset
 
 
 class LabelBlock(NamedTuple):

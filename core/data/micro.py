@@ -36,7 +36,7 @@ from core.data.render.scene import SCENES
 from core.data.render.texts import TEXTS, Texts
 from core.data.render.word import RENDERER, render, written
 from core.errors import DataError, UserError, user_errors
-from core.files import atomic_folder, in_repository, lines_digest
+from core.files import atomic_folder, in_repository, lines_digest, refuse_existing
 
 WORLD = MICRO_WORLD  # the world that micro scale trains on, and whose families other tools draw
 REGULAR = "regular"  # the family of easy words, which every world has
@@ -212,7 +212,12 @@ def render_world(world: World, out: Path, workers: int, parts: Sequence[str] = P
 
     Args:
         parts: some of PARTS; their images do not depend on which.
+
+    Raises:
+        DataError: one of their folders holds something already; then none is rendered.
     """
+    for part in (*parts, *(["labels"] if "test" in parts else [])):
+        refuse_existing(out / part)
     (train_words, unseen), images = world.words(), 0
     for part in parts:
         if part == "test":

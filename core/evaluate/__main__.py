@@ -36,8 +36,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--workers", type=at_least(0), help=about)
     add_threads(command)
     about = (
-        "folder to write: each ROW into a folder of its file's name (default: below MODEL/evaluations, into one named "
-        "after a digest of protocol and test data)"
+        "folder to write: each ROW into a folder of its file's name (default: below MODEL/evaluations, or evaluations/MODEL "
+        "beside a released checkpoint, into one named after a digest of protocol and test data)"
     )
     command.add_argument("--out", type=Path, help=about)
     about = (

@@ -13,9 +13,21 @@ from core.evaluate.done import PREDICTIONS
 from core.evaluate.readings import COLUMNS
 from core.evaluate.staleness import read_record
 from core.experiment.protocol import Protocol
+from core.files import refuse_existing
+from core.runtime.tracking.client import RECORD
 from core.weights.checkpoint import WEIGHTS, description_of
 
 METRICS = "metrics.json"
+
+
+def own_evaluations(model: Path) -> Path:
+    """The folder of a model's evaluations: evaluations/ of its run directory, or evaluations/<file's name> beside other files.
+
+    A run directory has one model.safetensors; beside another file, such as a released checkpoint, there may be more.
+    """
+    if model.is_dir():
+        return model / "evaluations"
+    return model.with_name("evaluations") / ("" if model.name == WEIGHTS else model.name)
 
 
 def model_digest(path: Path) -> str:
@@ -26,6 +38,18 @@ def model_digest(path: Path) -> str:
     if file.suffix == ".safetensors" and (description := description_of(file)):
         digest.update(description.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def refuse_replacing(folder: Path, model: Path, digest: str) -> None:
+    """Raise DataError if writing an evaluation would delete another model's, or anything but an evaluation.
+
+    Among a model's own evaluations those of earlier weights are replaced: it has been trained again.
+    """
+    refuse_existing(folder, (PREDICTIONS, METRICS, RECORD))
+    is_own = folder.parent.resolve() == own_evaluations(model).resolve()
+    read_by = read_record(folder / METRICS).get("model") if (folder / METRICS).is_file() and not is_own else None
+    if read_by not in (None, digest):
+        raise DataError(f"{folder} holds an evaluation of another model: name another --out, or delete it")
 
 
 @dataclass(frozen=True)

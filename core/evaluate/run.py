@@ -15,8 +15,8 @@ from core.data.loading import Words, open_words
 from core.data.sets import fingerprint, say_copies
 from core.data.transforms import ToTensor
 from core.errors import DataError, UserError
-from core.evaluate.done import PREDICTIONS, undone, write_done
-from core.evaluate.earlier import METRICS, Earlier, model_digest
+from core.evaluate.done import MODEL, PREDICTIONS, undone, write_done
+from core.evaluate.earlier import METRICS, Earlier, model_digest, own_evaluations, refuse_replacing
 from core.evaluate.metrics import images_left_out, score, unscored
 from core.evaluate.readings import OUTPUTS, read_words
 from core.experiment.experiment import load
@@ -37,6 +37,8 @@ def evaluate_rows(options: argparse.Namespace) -> None:
         if not options.out:
             raise UserError(f"{options.model} is not a folder to write into: add --out FOLDER")
         options.model = fetch(options.model)
+    if options.update and options.model.is_file() and options.model.name != MODEL:
+        raise UserError(f"--update {options.model}: expected a run directory or its {MODEL}; leave --update out")
     team = init_distributed()
     run = options.model if options.model.is_dir() else options.model.parent
     folders, protocols = wanted_folders(options, run)
@@ -47,11 +49,14 @@ def evaluate_rows(options: argparse.Namespace) -> None:
         protocols = {folder: protocol for folder, protocol in protocols.items() if folder.name in unread}
     if protocols:
         workers = workers_each(options.workers, threads_each(options.threads), device())
+        model = load_model(options.model).to(device())
+        digest = team.gather(model_digest(options.model) if team.is_main else "")[0]
+        for folder in protocols:  # before hours of reading
+            refuse_replacing(folder, options.model, digest)
         earlier = None
         if team.is_main:
             places = () if options.again else (run / "evaluations", *{folder.parent for folder in protocols})
-            earlier = Earlier(model_digest(options.model), places)
-        model = load_model(options.model).to(device())
+            earlier = Earlier(digest, places)
         benchmarks = chosen_benchmarks(options.data, options.benchmarks)
         results = within_memory(model, benchmarks, protocols, workers, team, earlier)
     if options.update and team.is_main:
@@ -120,7 +125,7 @@ def wanted_folders(options: argparse.Namespace, run: Path) -> tuple[dict[str, tu
     protocols: dict[Path, Protocol] = {}
     for row in options.rows:
         protocol = load(row, options.scale).protocol
-        own = run / "evaluations" / evaluation_digest(protocol, test_data)
+        own = own_evaluations(options.model) / evaluation_digest(protocol, test_data)
         folder = places / Path(row).stem if places else own
         if protocols.get(folder, protocol).settings != protocol.settings:
             raise UserError(f"{row}: another row of that name is written to {folder} already; omit --out")

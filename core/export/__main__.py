@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.choices import DECODE
-from core.cli import add_model, at_least
+from core.cli import add_model, add_refine_steps
 from core.errors import user_errors
 from core.export import WORDS
 
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--branches", choices=("visual", "both"), help=about)
     about = "first pass of Algorithm 1: one step per character, or all characters at once (default: %(default)s)"
     command.add_argument("--decode", choices=DECODE, default="ar", help=about)
-    command.add_argument("--refine-steps", type=at_least(0), default=1, help="refinement steps of Algorithm 1 (default: 1)")
+    add_refine_steps(command)
     about = f"image files or folders of them to compare the readings of (default: {WORDS} rendered words)"
     command.add_argument("--check", type=Path, nargs="+", metavar="IMAGE", help=about)
     return command

@@ -41,9 +41,7 @@ class Agreement:
 
     @property
     def holds(self) -> bool:
-        return (
-            bool(self.largest) and not self.different and all(value <= LIMIT for value in self.largest.values())
-        )  # not so of nan
+        return not self.different and all(value <= LIMIT for value in self.largest.values())  # not so of nan
 
     def times(self, pairs: list[tuple[float, float]]) -> tuple[float, float]:
         """Medians, the model's and the graphs'."""

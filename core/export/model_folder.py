@@ -9,7 +9,7 @@ import safetensors.torch
 import yaml
 
 from core.errors import UserError
-from core.evaluate.earlier import METRICS
+from core.evaluate.earlier import METRICS, model_digest, own_evaluations
 from core.evaluate.staleness import read_record
 from core.files import atomic_folder, refuse_existing, write_json
 from core.model.clip4str import CLIP4STR
@@ -74,19 +74,20 @@ def write_folder(model: Path, out: Path | str, name: str = "") -> None:
     with atomic_folder(out) as folder:
         safetensors.torch.save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
         write_json(folder / CONFIG, description)
-        (folder / "README.md").write_text(card(load_model(folder), model.parent, name or out.name))
+        (folder / "README.md").write_text(card(load_model(folder), model, name or out.absolute().name))
 
 
-def card(model: CLIP4STR, run: Path, name: str) -> str:
-    """The model card; of what is not recorded in the run's folder it says so."""
+def card(model: CLIP4STR, file: Path, name: str) -> str:
+    """The model card; of what is not recorded beside the model's file it says so."""
+    run, trained_here = file.parent, file.name == WEIGHTS and file.with_name("provenance.json").is_file()
     title = name.removeprefix(PREFIX).rpartition("/")[2]
     sections = {
         "Use": "In a checkout of clip4str-ablations:\n\n"
         f"    python -m core.read {name} word.png\n\n"
         "It reads an image of one word, cropped, and prints the word with its confidence.",
         "Model": facts(of_model(model)),
-        "Training": facts(of_training(run)) if (run / "provenance.json").is_file() else "Not recorded with the model.",
-        "Accuracy": accuracies(run) or "Not evaluated.",
+        "Training": facts(of_training(run)) if trained_here else "Not recorded with the model.",
+        "Accuracy": accuracies(file) or "Not evaluated.",
         "Licence": LICENCE,
     }
     body = "\n".join(f"## {heading}\n\n{text}\n" for heading, text in sections.items())
@@ -103,6 +104,7 @@ def of_model(model: CLIP4STR) -> dict[str, Any]:
         "adapter": None if model.adapter is None else type(model.adapter).__name__,
         "parameters": f"{sum(weight.numel() for weight in model.parameters()):,}",
         "images": f"{height} x {width} pixels, normalisation {model.normalisation}",
+        "refinement steps": model.refine_steps,
         "writes": f"{len(model.tokenizer.charset)} characters, words of at most {model.max_letters}",
     }
 
@@ -132,11 +134,13 @@ def facts(values: dict[str, Any]) -> str:
     return "\n".join(["| | |", "|:--|:--|", *(f"| {key} | {value} |" for key, value in known.items())])
 
 
-def accuracies(run: Path) -> str:
-    """Word accuracy on every benchmark, for each protocol under which the run was evaluated."""
-    tables = []
-    for path in sorted((run / "evaluations").glob(f"*/{METRICS}")):
+def accuracies(file: Path) -> str:
+    """Word accuracy on every benchmark, for each protocol under which these weights were evaluated."""
+    tables, digest = [], model_digest(file)
+    for path in sorted(own_evaluations(file).glob(f"*/{METRICS}")):
         record = read_record(path)
+        if record.get("model") not in (None, digest):  # of earlier weights; None of an evaluation of long ago
+            continue
         protocol = with_new_settings(record["protocol"])
         if "scoring_charset" in protocol:  # not of an evaluation of long ago
             protocol["scoring_charset"] = f"of {len(protocol['scoring_charset'])} characters"
@@ -144,7 +148,7 @@ def accuracies(run: Path) -> str:
         lines = [f"Protocol: {settings}.", "", "| benchmark | images | word accuracy |", "|:--|--:|--:|"]
         for name, entry in record["benchmarks"].items():
             score = entry.get(record["protocol"]["output"]) or entry.get("visual")
-            if score:
+            if score and score["accuracy"] is not None:  # which it is without an image to score
                 lines.append(f"| {name} | {entry['n']:,} | {score['accuracy']:.1f} % |")
         tables.append("\n".join(lines))
     return "\n\n".join(tables)

@@ -50,6 +50,8 @@ def export(options: argparse.Namespace) -> None:
         raise UserError(f"{options.model} has the visual branch alone: leave --branches out")
     if options.branches == "visual":
         model.cross_decoder = None
+    if options.refine_steps is None:
+        options.refine_steps = model.refine_steps
     with atomic_folder(options.out) as folder:
         write_graphs(model, folder, options)
         reader = ExportedReader(folder)
@@ -167,6 +169,11 @@ def report(agreement: Agreement, sizes: Sequence[int], options: argparse.Namespa
     Raises:
         UserError: they do not.
     """
+    if not agreement.largest:
+        raise UserError(
+            f"{options.out} is not written: all {agreement.images} images are left out as ties, of which two characters are "
+            "equally likely to the model; name other images with --check"
+        )
     alone, together = agreement.times(agreement.alone), agreement.times(agreement.together)
     print(f"{'':8}{'size':>12}{'ms per image, alone':>24}{'in batches':>14}")
     for name, size, *times in zip(("model", options.format), sizes, alone, together, strict=True):

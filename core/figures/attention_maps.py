@@ -17,7 +17,7 @@ from core.data.loading import open_words
 from core.data.transforms import ToTensor
 from core.errors import DataError, UnreadableImage, UserError
 from core.figures.explain import ROLLOUT, class_attention, tower_record
-from core.figures.maps import Maps
+from core.figures.maps import Maps, refuse_others
 from core.model.towers import ClipTower
 from core.runtime.compute import pick_device
 
@@ -90,6 +90,7 @@ def attend(plan: Attention, data: Path, scale: str) -> Maps:
 
 def save_maps(options: argparse.Namespace) -> None:
     """Do what `core.figures.attention`'s options ask for: choose images, save their maps, print how many."""
+    refuse_others(options.out)  # before a minute of work
     torch.set_num_threads(options.threads or os.cpu_count() or 1)
     plan = config.build(Attention, options.plan, options.scale, options.set)
     plan.tower.load_pretrained()

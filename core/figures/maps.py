@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import DataError
-from core.files import atomic_folder, write_json
+from core.files import atomic_folder, refuse_existing, write_json
 
 ARRAYS, DESCRIPTION = "maps.npz", "maps.json"
 REQUIRED = ("figure", "scale", "method", "tower", "seed", "cases")
@@ -36,11 +36,21 @@ class Maps:
     more: dict[str, np.ndarray] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
-        """Write the folder, whole or not at all."""
+        """Write the folder, whole or not at all; maps of an earlier call are replaced.
+
+        Raises:
+            DataError: it holds anything else.
+        """
+        refuse_others(folder)
         named = {f"image_{number:05d}": image for number, image in enumerate(self.images)}
         with atomic_folder(folder) as partial:
             np.savez_compressed(partial / ARRAYS, maps=self.maps, **named, **self.more)
             write_json(partial / DESCRIPTION, self.about)
+
+
+def refuse_others(folder: Path) -> None:
+    """Raise DataError if a folder to save maps in holds anything but maps of an earlier call."""
+    refuse_existing(folder, (ARRAYS, DESCRIPTION))
 
 
 def load_maps(folder: Path, figure: str) -> Maps:

@@ -18,7 +18,7 @@ from core.data.render.stickers import VARIANTS, Sticker, draw_picture, fit_pictu
 from core.data.transforms import ToTensor
 from core.errors import UserError
 from core.figures.explain import GRAD_CAM, grad_cam, tower_record
-from core.figures.maps import Maps
+from core.figures.maps import Maps, refuse_others
 from core.model.byte_pairs import byte_pairs
 from core.model.captions import CaptionTokenizer
 from core.model.memory import eos_token
@@ -147,6 +147,7 @@ def zero_shot(plan: ZeroShot, picture: Image.Image | None, scale: str) -> Maps:
 
 def save_maps(options: argparse.Namespace) -> None:
     """Do what `core.figures.zero_shot`'s options ask for: classify, save the maps, print the predictions."""
+    refuse_others(options.out)  # before a minute of work
     torch.set_num_threads(options.threads or os.cpu_count() or 1)
     torch.manual_seed(0)  # for token embeddings that the weights file lacks
     picture = open_image(options.image) if options.image else None

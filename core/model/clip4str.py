@@ -259,9 +259,17 @@ class CLIP4STR(nn.Module):
             cloze_guess=self.num_permutations > 1,
         )
 
-    def predict(self, images: Tensor, refine_steps: int = 1, decode: str = "ar", fast_cross: bool = False) -> Prediction:
-        """`decode` of `encode`: Algorithm 1 on images B 3 H W."""
-        return self.decode(self.encode(images), refine_steps, decode, fast_cross)
+    @property
+    def refine_steps(self) -> int:
+        """Refinement steps where nobody names a number: 1, as published; none if their contexts were never trained (K = 1)."""
+        return 1 if self.num_permutations > 1 else 0
+
+    def predict(
+        self, images: Tensor, refine_steps: int | None = None, decode: str = "ar", fast_cross: bool = False
+    ) -> Prediction:
+        """`decode` of `encode`: Algorithm 1 on images B 3 H W; None takes the model's own `refine_steps`."""
+        steps = self.refine_steps if refine_steps is None else refine_steps
+        return self.decode(self.encode(images), steps, decode, fast_cross)
 
 
 def image_memory(model: CLIP4STR, _memory: list[KeysValues], images: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.choices import NORMALISATIONS
-from core.cli import add_json, add_model, at_least
+from core.cli import add_json, add_model, add_refine_steps, at_least
 from core.errors import user_errors
 
 
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
         "the reading of the highest confidence; 'keep' reads them as they are, as training and evaluation do (default: try)"
     )
     command.add_argument("--tall", choices=("try", "keep"), default="try", help=about)
-    command.add_argument("--refine-steps", type=at_least(0), default=1, help="refinement steps of Algorithm 1 (default: 1)")
+    add_refine_steps(command)
     command.add_argument(
         "--normalisation",
         choices=sorted(NORMALISATIONS),

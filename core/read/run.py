@@ -1,7 +1,6 @@
 """Words read from image files: text and confidence of every output, batch by batch."""
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from torch import Tensor
 from core.data.images import decode_image
 from core.data.transforms import ToTensor, normalise
 from core.errors import UnreadableImage, UserError
+from core.files import json_text
 from core.model.clip4str import CLIP4STR
 from core.read.files import image_files
 from core.runtime.compute import device_memory, is_out_of_memory
@@ -31,6 +31,7 @@ class ReadOptions:
     """How images are read.
 
     Args:
+        refine_steps: None takes the model's own number.
         batch: images per forward pass.
         orientations: whether every image is tried in four orientations.
         tall: "try" tries images higher than TALL widths in three, "keep" does not.
@@ -38,7 +39,7 @@ class ReadOptions:
     """
 
     normalisation: str
-    refine_steps: int = 1
+    refine_steps: int | None = None
     batch: int = 32
     orientations: bool = False
     tall: str = "try"
@@ -88,7 +89,7 @@ def read_and_print(options: argparse.Namespace) -> bool:
 
 
 def as_json(reading: dict) -> str:
-    return json.dumps(reading, ensure_ascii=False)
+    return json_text(reading)
 
 
 def as_line(reading: dict) -> str:

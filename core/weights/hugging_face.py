@@ -53,12 +53,18 @@ def to_clip(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def check_activation(path: Path, arch: str | dict, quick_gelu: bool) -> None:
-    """Raise UserError if config.json beside a file says that it was trained with another activation than the architecture's."""
+    """Raise UserError if config.json beside a file says that it was trained with another activation than the architecture's.
+
+    Also if it cannot be read, since towers with the wrong activation load without a complaint.
+    """
     config = path.with_name("config.json")
     if not config.is_file():
         return
-    vision = json.loads(config.read_text()).get("vision_config") or {}
-    trained = vision.get("hidden_act", "quick_gelu")  # which transformers takes where nothing is said
+    try:
+        vision = json.loads(config.read_bytes()).get("vision_config") or {}
+        trained = vision.get("hidden_act", "quick_gelu")  # which transformers takes where nothing is said
+    except (ValueError, AttributeError) as error:  # not JSON, or not an object
+        raise UserError(f"{config} is not the config.json of a CLIPModel ({error}); copy it again, or delete it") from error
     if (trained == "quick_gelu") != quick_gelu:
         fix = "with QuickGELU, such as ViT-B-16-quickgelu" if trained == "quick_gelu" else "without QuickGELU"
         raise UserError(f"{path} was trained with {trained} (config.json beside it), unlike {arch}: set ARCH to one {fix}")

@@ -15,12 +15,12 @@ from reports.collect.flips import Images, stored_images
 from reports.collect.predictions import IMAGE, read_benchmarks, read_images, read_predictions
 from reports.collect.runs import evaluation_folder, protocol_of, read_runs
 from reports.figures import style
+from reports.figures.lettering import Lettering, lettering
 from reports.figures.marking import MISSING, RIGHT, UNSCORED, WRONG, Mark, marked
 from reports.layout import read_layout
 
 NAMES, MARGIN, GAP = 1.08, 0.06, 0.08  # inches: left column, edge, between images
 PICTURE, LINE, BETWEEN = 0.36, 0.125, 0.08  # inches: height of an image, of a line of text, between blocks
-MONO, ADVANCE = "DejaVu Sans Mono", 0.602  # every character of it is so many times its size wide
 COLOURS = {RIGHT: style.INK, WRONG: style.RED, MISSING: style.RED, UNSCORED: style.GREY}
 
 
@@ -86,7 +86,9 @@ def qualitative(readings: pd.DataFrame, images: Images, charset: str, each: int 
         raise ReportError("there are no readings to show; evaluate the row first")
     shown = chosen(readings, each, seed)
     blocks = [(name, lines.reset_index(drop=True)) for name, lines in shown.groupby("benchmark", sort=False)]
-    rule = style.wrapped(explanation(charset, each, seed), style.PAGE - 2 * MARGIN, style.TINY)
+    letters = lettering([*shown.label, *shown.reading])
+    text = " ".join(filter(None, [explanation(charset, each, seed), letters.note()]))
+    rule = style.wrapped(text, style.PAGE - 2 * MARGIN, style.TINY)
     foot, block = style.note_height(rule), PICTURE + 2 * LINE + BETWEEN
     figure = style.canvas(style.PAGE, foot + len(blocks) * block + BETWEEN)
     wide = (style.PAGE - NAMES - MARGIN - (each - 1) * GAP) / each
@@ -98,10 +100,10 @@ def qualitative(readings: pd.DataFrame, images: Images, charset: str, each: int 
             left = NAMES + place * (wide + GAP)
             draw_image(figure, images, line, (left, bottom + 2 * LINE, wide, PICTURE))
             marks = marked(line.label, line.reading, charset)
-            write_marks(figure, marks, left + wide / 2, bottom + 1.4 * LINE, wide)
+            write_marks(figure, marks, letters, left + wide / 2, bottom + 1.4 * LINE, wide)
             if not line.correct:
                 plain = [Mark(character, UNSCORED) for character in line.label]
-                write_marks(figure, plain, left + wide / 2, bottom + 0.5 * LINE, wide)
+                write_marks(figure, plain, letters, left + wide / 2, bottom + 0.5 * LINE, wide)
     style.note(figure, rule, MARGIN)
     return figure
 
@@ -130,18 +132,19 @@ def draw_image(figure: Figure, images: Images, line: pd.Series, box: tuple[float
     axes.set_anchor("S")
 
 
-def write_marks(figure: Figure, marks: list[Mark], middle: float, bottom: float, wide: float) -> None:
-    """Characters around the middle of a cell, in letters of equal width, smaller where they would not fit."""
+def write_marks(figure: Figure, marks: list[Mark], letters: Lettering, middle: float, bottom: float, wide: float) -> None:
+    """Characters around the middle of a cell, of equal width where the font has them, smaller where they would not fit."""
     width, height = figure.get_size_inches()
-    size = min(style.SMALL, 72 * wide / (ADVANCE * max(1, len(marks))))
-    advance = ADVANCE * size / 72
-    left = middle - len(marks) * advance / 2
+    advances = {mark.character: letters.advance(mark.character) for mark in marks}
+    total = sum(advances[mark.character] for mark in marks)
+    size = min(style.SMALL, 72 * wide / (total or 1))
+    left = middle - total * size / 72 / 2
     for kind, run in groupby(marks, key=lambda mark: mark.kind):
         text = "".join(mark.character for mark in run)
         bold = "bold" if kind in (WRONG, MISSING) else "normal"
         place = left / width, bottom / height
-        figure.text(*place, text, family=MONO, size=size, color=COLOURS[kind], weight=bold, va="center_baseline")
-        left += len(text) * advance
+        figure.text(*place, text, family=letters.families, size=size, color=COLOURS[kind], weight=bold, va="center_baseline")
+        left += sum(advances[character] for character in text) * size / 72
 
 
 def explanation(charset: str, each: int, seed: int) -> str:

@@ -9,12 +9,13 @@ from core.runtime.tracking.client import recorded
 from reports.collect.predictions import read_benchmarks
 from reports.collect.runs import seed_folder, training_facts
 from reports.collect.stored import damaged, read_json
-from reports.render.document import Block, Heading, Items, Listing, Text
+from reports.render.document import Block, Commands, Heading, Items, Listing, Text
 
 UPLOAD = (
     "What wandb recorded of the runs. `wandb sync` with folders named here uploads what was recorded offline; it is a copy of "
     "metrics.jsonl."
 )
+VALUES = "in the folder of every run: train.gin holds all values, operative.gin what was read of them"
 PROVENANCE = (  # keys of provenance.json that the appendix shows
     *("started", "finished", "dirty", "commit", "packages", "python", "device", "threads"),
     *("command", "data", "data_fingerprint"),
@@ -41,7 +42,9 @@ def appendix(runs: pd.DataFrame, results: Path) -> list[Block]:
     if known := recordings(frame, results):
         blocks += [Heading("Tracking", 3), Text(UPLOAD), Items(tuple(known))]
     blocks += [Heading("Data", 3), Listing(data(done, results))]
-    return [*blocks, Heading("Commands", 3), Items(tuple(commands(frame)))]
+    blocks += [Heading("Commands", 3), Commands(tuple(commands(frame)))]
+    trained_on = sorted(set("trained on " + frame.lmdbs + " (fingerprint " + frame.data_fingerprint + ")"))
+    return [*blocks, Items((*trained_on, VALUES))]
 
 
 def records_of(run: str, rows: pd.DataFrame, results: Path) -> list[dict]:
@@ -117,11 +120,8 @@ def data(done: pd.DataFrame, results: Path) -> pd.DataFrame:
 
 
 def commands(frame: pd.DataFrame) -> list[str]:
-    """How every run was trained and read, and the training data of each kind."""
+    """How every run was trained and read."""
     lines = [shlex.join(["python", "-m", "core.train", *command[1:]]) for command in frame.command]
     first = frame.iloc[0]
-    lines.append(
-        f"python -m core.evaluate <run>/model.safetensors <evaluation>.gin --data {first['data']} --out <run>/evaluations"
-    )
-    lines += sorted(set("trained on " + frame.lmdbs + " (fingerprint " + frame.data_fingerprint + ")"))
-    return lines + ["in the folder of every run: train.gin holds all values, operative.gin what was read of them"]
+    data = shlex.quote(first["data"])
+    return [*lines, f"python -m core.evaluate <run>/model.safetensors <evaluation>.gin --data {data} --out <run>/evaluations"]

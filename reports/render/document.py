@@ -14,7 +14,7 @@ from reports.render import masks
 from reports.render.files import write_texts
 from reports.render.html import Pictures, fragment, page
 from reports.render.latex import latex
-from reports.render.markdown import grid, markdown
+from reports.render.markdown import cells, grid, markdown, without_tags
 from reports.render.tex import escaped
 from reports.table import Table
 
@@ -41,6 +41,12 @@ class Items(NamedTuple):
     """A list."""
 
     items: Sequence[str]
+
+
+class Commands(NamedTuple):
+    """Lines of a shell, set as code."""
+
+    lines: Sequence[str]
 
 
 class Listing(NamedTuple):
@@ -73,7 +79,7 @@ class Masks(NamedTuple):
     path: Path
 
 
-Block = Heading | Text | Items | Listing | Drawing | Study | Masks
+Block = Heading | Text | Items | Commands | Listing | Drawing | Study | Masks
 
 
 def write_document(blocks: Sequence[Block], stem: Path) -> list[Path]:
@@ -88,13 +94,15 @@ def to_markdown(blocks: Sequence[Block], folder: Path) -> str:
     for block in blocks:
         match block:
             case Heading(text, level):
-                parts.append(f"{'#' * level} {text}")
+                parts.append(f"{'#' * level} {without_tags(text)}")
             case Text(text):
-                parts.append(text)
+                parts.append(without_tags(text))
             case Items(items):
-                parts.append("\n".join(f"- {item}" for item in items))
+                parts.append("\n".join(f"- {without_tags(item)}" for item in items))
+            case Commands(lines):
+                parts.append("\n".join(["```sh", *lines, "```"]))
             case Listing(frame, widths):
-                parts.append(frame.to_markdown(disable_numparse=True) if widths else grid(frame))
+                parts.append(cells(frame).to_markdown(disable_numparse=True) if widths else grid(frame))
             case Drawing(stem, caption):
                 parts.append(f"![{caption}]({linked(stem, folder)}.png)\n\n*{caption}*")
             case Study(table):
@@ -117,6 +125,8 @@ def to_latex(blocks: Sequence[Block], folder: Path) -> str:
             case Items(items):
                 lines = "\n".join(rf"\item {escaped(item)}" for item in items)
                 parts.append(f"\\begin{{itemize}}\n{lines}\n\\end{{itemize}}")
+            case Commands(lines):
+                parts.append("\n\n".join(rf"{{\ttfamily\raggedright {escaped(line)}\par}}" for line in lines))
             case Listing(frame, widths):
                 parts.append(long_table(frame, widths))
             case Drawing(stem, caption):
@@ -144,6 +154,8 @@ def to_html(blocks: Sequence[Block], title: str) -> str:
                 parts.append(Markup("<p>{}</p>").format(text))
             case Items(items):
                 parts.append(Markup("<ul>{}</ul>").format(joined("<li>{}</li>", zip(items))))
+            case Commands(lines):
+                parts.append(Markup("<pre>{}</pre>").format("\n".join(lines)))
             case Listing(frame, widths):
                 parts.append(plain_table(frame, bool(widths)))
             case Drawing(stem, caption):

@@ -1,9 +1,8 @@
 """A table for other programs: CSV with one line per cell, CSV with one line per row, JSON for the table as a whole."""
 
-import json
-
 import pandas as pd
 
+from core.files import json_text
 from reports.stats.compare import COMPARED
 from reports.table import CENTRES, Table
 
@@ -46,4 +45,4 @@ def summary_json(table: Table) -> str:
         "kendall": table.agreement._asdict() if table.agreement else None,
         "notes": list(table.notes),
     }
-    return json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+    return json_text(summary, indent=2) + "\n"

@@ -1,5 +1,6 @@
 """A table as Markdown: measured beside published, then what the numbers are."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -64,9 +65,21 @@ def published_text(entry: Entry) -> str:
 
 def grid(frame: pd.DataFrame) -> str:
     """A frame of ready-made cells; their numbers are left as they are written. A name's | or line break ends no cell."""
-    safe = frame.map(one_cell).rename(index=one_cell, columns=one_cell)
-    return safe.to_markdown(disable_numparse=True, colalign=["left", *["right"] * len(frame.columns)])
+    return cells(frame).to_markdown(disable_numparse=True, colalign=["left", *["right"] * len(frame.columns)])
+
+
+def cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame whose every text stays in its cell."""
+    return frame.map(one_cell).rename(index=one_cell, columns=one_cell)
 
 
 def one_cell(text: str) -> str:
-    return " ".join(text.split("\n")).replace("|", "\\|")
+    return " ".join(without_tags(text).split("\n")).replace("|", "\\|")
+
+
+def without_tags(text: str) -> str:
+    """Text whose < and & begin no HTML, which renderers would drop or replace; what stands in backticks is code already."""
+    parts = text.split("`")
+    parts[::2] = [re.sub(r"&(?=#?\w+;)", "&amp;", part) for part in parts[::2]]
+    parts[::2] = [re.sub(r"<(?=[A-Za-z/!?])", "&lt;", part) for part in parts[::2]]
+    return "`".join(parts)

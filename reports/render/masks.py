@@ -132,13 +132,13 @@ def latex(path: Path) -> str:
 
 
 def tex(text: str) -> str:
-    """Text for LaTeX, its letters y1, y2, ... and −∞ as formulas; brackets are no line break's argument."""
+    """Text for LaTeX, its letters y1, y2, ... and −∞ as formulas."""
     words = []
     for word in text.split():
         if re.fullmatch(r"y\d+", word):
             words.append(f"$y_{{{word[1:]}}}$")
         else:
-            words.append(r"$-\infty$" if word == "−∞" else f"{{{word}}}" if word.startswith("[") else escaped(word))
+            words.append(r"$-\infty$" if word == "−∞" else escaped(word))
     return " ".join(words)
 
 

@@ -7,6 +7,8 @@ COMMANDS = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
     "}": r"\}",
+    "[": "{[}",  # after \\ or \item a bracket would begin an option, and a star be one
+    "*": "{*}",
     "$": r"\$",
     "&": r"\&",
     "#": r"\#",
@@ -75,4 +77,4 @@ def one_character(character: str) -> str:
         return rf"\{ACCENTS[mark]}{{{base}}}"
     if plain.isascii():
         return "".join(one_character(part) for part in plain)
-    return f"[U+{ord(character):04X}]"
+    return f"{COMMANDS['[']}U+{ord(character):04X}]"

@@ -215,6 +215,16 @@ def test_parts_of_the_world_are_the_same_alone(world_folder, tmp_path):
             assert (tmp_path / "apart" / path).read_bytes() == (world_folder / path).read_bytes()
 
 
+@pytest.mark.parametrize("part", [*PARTS, "labels"])
+def test_a_world_replaces_no_data(part, tmp_path):
+    theirs = tmp_path / "data" / part / "theirs" / "data.mdb"
+    theirs.parent.mkdir(parents=True)
+    theirs.touch()
+    with pytest.raises(DataError, match=f"{part} exists and is not an empty folder, it holds theirs"):
+        render_world(small_world(), tmp_path / "data", 1)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [theirs]
+
+
 def test_an_interrupted_part_is_not_there(tmp_path, monkeypatch):
     monkeypatch.setattr("core.data.micro.write_labels", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):

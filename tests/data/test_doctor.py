@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 
 import lmdb
 import numpy as np
@@ -240,6 +241,17 @@ def test_command_line_json_and_page(tmp_path, capsys):
     assert text.count("<figure>") == 2 * 4 + 2 + 3 and "data:image/jpeg;base64" in text and 'src="http' not in text
 
 
+def test_names_that_are_not_utf8_are_in_every_output(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("core.data.doctor.run.read_needs", lambda _: [])  # a matter of seconds
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    write_lmdb(folder / "test" / "SVT" / os.fsdecode(b"\xe8"), [(png(1), "one"), (b"no image", "two")])
+    page = tmp_path / "page.html"
+    main([str(folder), "--workers", "1", "--html", str(page)])
+    assert "test/SVT" in capsys.readouterr().out and r"caf\udce9" in page.read_text()
+    main([str(folder), "--workers", "1", "--json"])
+    assert os.fsdecode(b"test/SVT/\xe8") in json.loads(capsys.readouterr().out)["lmdbs"]
+
+
 @pytest.mark.parametrize(("made", "said"), [((), "no data.mdb below train/"), (None, "does not exist")])
 def test_command_line_errors_name_the_fix(made, said, tmp_path, capsys):
     root = tmp_path if made is not None else tmp_path / "nowhere"
@@ -273,6 +285,11 @@ def test_labels_are_checked_by_the_charset_that_is_named(tmp_path, capsys):
         facts = json.loads(capsys.readouterr().out)["lmdbs"]["train/real"]["labels"]
         assert (facts["kept"], facts["scored"]) == (kept, scored)
     assert facts["characters_outside"] == dict.fromkeys("bread", 1) and facts["ledger"][0][2] == "bread"
+    write_lmdb(tmp_path / "data/train/real", [(png(1), "!!!"), (png(2), "Bread!"), (png(3), "#")])
+    main([str(tmp_path / "data"), "--json", "--workers", "1", "--charset", "ablations/charsets/62.txt"])  # of the published 94
+    facts = json.loads(capsys.readouterr().out)["lmdbs"]["train/real"]["labels"]
+    assert (facts["kept"], facts["scored"]) == (1, 1) and facts["characters_outside"] == {"!": 4, "#": 1}
+    assert [entry[1:] for entry in facts["ledger"]] == [["no supported character", "!!!"], ["no supported character", "#"]]
     with pytest.raises(SystemExit):
         main([str(tmp_path / "data"), "--charset", str(tmp_path / "none.txt")])
     assert "none.txt: no such charset file" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """Evaluation at scale: loaders, transfers and seconds that change nothing of what is read."""
 
+import json
 from dataclasses import replace
 
 import pandas as pd
@@ -97,6 +98,15 @@ def two_lmdbs(folder, undecodable=False):
     for name, seed in (("a", 0), ("b", 10)):
         samples = [(picture(seed + number), f"{name}{number}") for number in (1, 2, 3)]
         write_lmdb(folder / name, [(b"damaged", samples[0][1]), *samples[1:]] if undecodable and name == "a" else samples)
+
+
+def test_a_benchmark_without_a_label_to_score_has_no_accuracy(model, smoke, tmp_path, capsys):
+    write_lmdb(tmp_path / "test" / "SVT", [(picture(0), "?!")])
+    metrics = evaluate(model, tmp_path, {tmp_path / "out": smoke.protocol})[tmp_path / "out"]
+    show_scores("row", metrics["benchmarks"], "cross")
+    assert "nan %  of 0 words" in capsys.readouterr().out
+    entry = json.loads((tmp_path / "out" / "metrics.json").read_text(), parse_constant=pytest.fail)["benchmarks"]["SVT"]
+    assert entry["n"] == 0 and entry["cross"] == {"correct": 0, "accuracy": None, "one_minus_ned": None}
 
 
 @pytest.mark.parametrize("undecodable", [False, True])

@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 
 from core.data.transforms import normalise
+from core.errors import UserError
 from core.experiment.experiment import load
 from core.export import run
 from core.export.__main__ import main
-from core.export.check import compare
+from core.export.check import Agreement, compare
 from core.export.reader import ExportedReader
 from core.model.tokenizer import Tokenizer
 from core.model.towers import ClipTower
@@ -90,6 +91,7 @@ def test_the_visual_branch_alone_in_one_pass(folder, tmp_path, capsys):
         ("table_VIII/lst-r4", " with adapter LadderSideTuning"),
         ("table_VIII/dora", " with adapter Lora"),
         ("table_VII/imagenet-1k", "tower ablations/micro/clip.json"),
+        ("table_V/no-psm", "tower ablations/micro/clip.json"),
     ],
 )
 def test_adapters_and_other_towers(row, named, tmp_path, capsys, folder):
@@ -100,6 +102,8 @@ def test_adapters_and_other_towers(row, named, tmp_path, capsys, folder):
     status, printed, errors = call(capsys, tmp_path / "run", tmp_path / "out", *arguments)
     assert status == 0 and "all strings are equal" in printed, errors
     assert run.culprit(load_model(tmp_path / "run")).endswith(named)
+    about = json.loads((tmp_path / "out" / "reader.json").read_text())
+    assert about["refine_steps"] == (0 if row == "table_V/no-psm" else 1)  # contexts of the refinement were never trained
 
 
 @pytest.mark.parametrize("wrong", ["logits", "strings", "nan"])
@@ -148,6 +152,13 @@ def test_an_image_that_rounding_decides_is_counted_and_says_nothing(margin, tied
     agreement = compare(model, reader, images, "ar", 1)
     assert (agreement.images, agreement.tied, agreement.holds) == (2, tied, holds)
     assert holds or agreement.different == [("close", "a", "b")] * 2
+
+
+def test_images_that_all_are_ties_are_the_reason(tmp_path):
+    options = SimpleNamespace(out=tmp_path / "out", model="toy.ckpt", format="pt2")
+    tied = Agreement(images=2, tied=2, alone=[(1.0, 1.0)], together=[(1.0, 1.0)])
+    with pytest.raises(UserError, match="all 2 images are left out as ties, .*; name other images with --check$"):
+        run.report(tied, [1, 1], options)
 
 
 def test_a_tower_whose_steps_depend_on_the_image_is_named(folder, tmp_path, capsys, monkeypatch):

@@ -1,7 +1,9 @@
 """Models as folders of the Hugging Face hub: complete in themselves, with a card from the run, pushed and fetched."""
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -99,6 +101,53 @@ def test_a_released_checkpoint_becomes_safetensors(tmp_path):
         found = load_model(tmp_path / name)
         torch.testing.assert_close(outputs(found), outputs(released), rtol=0, atol=0)
         assert found.normalisation == "half"
+
+
+def scored(card):
+    """The lines of a card's tables of accuracies."""
+    return [line for line in card.read_text().splitlines() if line.startswith("| regular ")]
+
+
+def test_each_of_two_checkpoints_in_a_folder_has_its_own_evaluation_and_card(world_folder, tmp_path, capsys):
+    shutil.copytree(world_folder / "test" / "regular", tmp_path / "data" / "test" / "regular")
+    row = ["ablations/released/as_published.gin", "--data", str(tmp_path / "data"), "--scale", "smoke", "--tracking", "off"]
+    for seed, name in enumerate(("b.ckpt", "l.ckpt")):
+        torch.save(random_checkpoint(seed, 1, 0.5), tmp_path / name)
+        evaluate([str(tmp_path / name), *row])
+        (folder,) = (tmp_path / "evaluations" / name).iterdir()
+        record = json.loads((folder / "metrics.json").read_text())
+        assert (folder / "predictions.parquet").is_file() and record["model"] == model_digest(tmp_path / name)
+        record["benchmarks"]["regular"]["cross"]["accuracy"] = 40.0 + seed  # random weights read all words wrongly
+        write_json(folder / "metrics.json", record)
+    for seed, name in enumerate(("b", "l")):
+        write_folder(tmp_path / f"{name}.ckpt", tmp_path / name)
+        assert scored(tmp_path / name / "README.md") == [f"| regular | 8 | {40 + seed:.1f} % |"]
+    for model, stops in (("b.ckpt", False), ("b.ckpt", False), ("l.ckpt", True)):
+        with pytest.raises(SystemExit) if stops else contextlib.nullcontext():
+            evaluate([str(tmp_path / model), *row, "--out", str(tmp_path / "out")])
+    assert "as_published holds an evaluation of another model: name another --out" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        evaluate([str(tmp_path / "l.ckpt"), *row, "--update"])
+    assert "l.ckpt: expected a run directory or its model.safetensors" in capsys.readouterr().err
+
+
+def test_a_card_has_no_scores_of_earlier_weights(run, tmp_path):
+    record = json.loads((run / "evaluations" / "e" / "metrics.json").read_text())
+    for name, digest in (("earlier", "feedc0defeedc0de"), ("own", model_digest(run))):
+        write_json(run / "evaluations" / "e" / "metrics.json", record | {"model": digest})
+        write_folder(run, tmp_path / name)
+    cards = {name: (tmp_path / name / "README.md").read_text() for name in ("earlier", "own")}
+    assert "Not evaluated." in cards["earlier"] and "IC15" not in cards["earlier"] and "| IC15 | 600 |" in cards["own"]
+
+
+def test_an_evaluation_deletes_nothing_else(run, world_folder, tmp_path, capsys):
+    """--out . writes into a folder of the row's name, here the model's own."""
+    shutil.copy("ablations/table_VI/image0-text6.gin", tmp_path / "seed0.gin")
+    row = [str(tmp_path / "seed0.gin"), "--data", str(world_folder), "--scale", "smoke", "--out", str(run.parent)]
+    with pytest.raises(SystemExit):
+        evaluate([str(run), *row])
+    assert f"{run} exists and is not an empty folder, it holds evaluations" in capsys.readouterr().err
+    assert (run / "model.safetensors").is_file() and (run / "evaluations" / "e" / "metrics.json").is_file()
 
 
 def test_what_is_there_is_not_overwritten_and_names_are_checked(run, tmp_path, capsys):

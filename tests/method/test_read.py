@@ -6,12 +6,20 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from core.data.doctor.suspicious import doubts
+from core.data.lmdb import WordLmdb
+from core.data.loading import Words, in_order
+from core.data.transforms import ToTensor
+from core.experiment.experiment import load
 from core.read.__main__ import main
+from core.read.run import open_image
 from core.weights.checkpoint import save_model
 
 
@@ -55,6 +63,27 @@ def test_a_folder_is_read_and_what_is_left_out_is_counted(read, pictures):
     assert "crops: 2 files left out, hidden or not named as images, first" in note and ".d.png" in note
     assert "broken.png: not an image" in broken and gone == "error: gone.png: no such file"
     assert count == "2 of 7 files could not be read"
+
+
+def test_a_model_without_permuted_orders_is_read_without_refinement(pictures, world_folder, tmp_path, capsys):
+    smoke = load("ablations/table_V/no-psm.gin", "smoke")
+    torch.manual_seed(0)
+    model = smoke.experiment.model(load_weights=False).eval()
+    save_model(model, smoke.training, {}, tmp_path)
+    transform = ToTensor(model.towers.image_size, model.normalisation)
+    images = torch.stack([transform(open_image(pictures / name)) for name in ("a.png", "b.JPG", "below/c.bmp")])
+    texts = []
+    for arguments, steps in (([], 0), (["--refine-steps", "1"], 1)):
+        main([str(tmp_path), *(str(pictures / name) for name in ("a.png", "b.JPG", "below/c.bmp")), "--json", *arguments])
+        texts.append([json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()])
+        assert texts[-1] == model.tokenizer.decode(model.predict(images, refine_steps=steps).output)[0]
+    assert texts[0] != texts[1]
+    words = Words([WordLmdb(world_folder / "test" / "regular")], transform)
+    batch = next(iter(in_order(words, 8, 0)))
+    read = model.tokenizer.decode(model.predict(batch.normalised("cpu"), refine_steps=0).output)[0]
+    scan = SimpleNamespace(path=world_folder / "test" / "regular", name="test/regular")
+    doubted = {doubt.place.index: doubt.reading for doubt in doubts(tmp_path, [scan], 0)}
+    assert doubted == dict(zip(batch.indices, read, strict=True))
 
 
 def test_a_folder_without_images_is_named(read, tmp_path):

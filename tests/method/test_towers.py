@@ -207,6 +207,10 @@ def test_files_of_hugging_face_load(tmp_path):
     assert towers.clip.logit_scale.item() == model.logit_scale.item()
     with pytest.raises(UserError, match="model.safetensors was trained with gelu .* set ARCH to one without QuickGELU"):
         ClipTowers({**CLIP, "quick_gelu": True}, str(tmp_path / "model.safetensors"), (32, 32), None, 8).load_pretrained()
+    for broken in ('{"vision_config": {', "[]", '{"vision_config": [1]}'):
+        (tmp_path / "config.json").write_text(broken)
+        with pytest.raises(UserError, match="config.json is not the config.json of a CLIPModel .*; copy it again"):
+            towers.load_pretrained()
 
 
 # Millions of parameters: as published for the whole model, and what is left out of it here (pooling by attention, classifiers).

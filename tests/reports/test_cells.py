@@ -1,6 +1,7 @@
 """From predictions to the frames of a table, on made-up runs whose numbers are known."""
 
 import json
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
@@ -13,11 +14,12 @@ from reports.build import build, ranks
 from reports.columns import Column
 from reports.figures import FIGURES
 from reports.render import FORMATS
-from reports.render.frames import tidy
+from reports.render.frames import summary_json, tidy
 from reports.render.markdown import markdown
 from reports.render.text import number as printed
 from reports.render.text import probability, shortened
 from reports.stats.compare import STATISTICS
+from reports.stats.orderings import agreement
 from reports.tables import main
 from tests.support.results import write_results, write_run
 
@@ -240,6 +242,12 @@ def test_the_tidy_file_leads_from_cell_to_run(table):
     line = frame.loc[("image6-text6", "IC15")]
     assert (line.run, line.benchmark, line.published_protocol) == ("micro-00000001", "incidental", "as_published")
     assert line.difference == -25
+
+
+def test_the_summary_of_an_order_without_an_interval_is_json(table):
+    found = replace(table, agreement=agreement([1.0, 2.0, 3.0], [1.0, 3.0, 2.0]))
+    kendall = json.loads(summary_json(found), parse_constant=pytest.fail)["kendall"]
+    assert kendall["n"] == 3 and kendall["low"] is None and kendall["high"] is None
 
 
 def test_every_rendering_is_written(results, capsys):

@@ -269,7 +269,7 @@ def written(tmp_path_factory):
 
 def test_every_rendering_says_the_same(written):
     tables = written / "tables"
-    record = json.loads((tables / "claims.json").read_text())
+    record = json.loads((tables / "claims.json").read_text(), parse_constant=pytest.fail)
     claims = {claim["id"]: claim for claim in record["ledgers"][0]["claims"]}
     assert record["scale"] == "micro" and len(claims) == 24
     assert claims["11"]["measured"] == {"verdict": SUPPORTED, "why": ""}

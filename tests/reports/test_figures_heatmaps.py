@@ -148,6 +148,20 @@ def test_errors_of_the_verbs(tmp_path, capsys):
     assert "Attention.images = 0: at least one" in capsys.readouterr().err
 
 
+def test_maps_replace_maps_and_nothing_else(tmp_path, capsys):
+    out = tmp_path / "out"
+    for _ in range(2):
+        mixed_words().save(out)
+    (out / "thesis_figure.pdf").touch()
+    for command, arguments in ((zero_shot, [ZERO_SHOT]), (attend, [ATTENTION, "--data", "none"])):
+        with pytest.raises(SystemExit):
+            command([*arguments, "--out", str(out)])
+        assert "out exists and is not an empty folder, it holds thesis_figure.pdf" in capsys.readouterr().err
+    with pytest.raises(DataError, match="it holds thesis_figure.pdf"):
+        mixed_words().save(out)
+    assert sorted(path.name for path in out.iterdir()) == ["maps.json", "maps.npz", "thesis_figure.pdf"]
+
+
 def test_errors_of_the_drawing(folders, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["figure_2", str(folders / "figure_1"), str(tmp_path / "x")])

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from reports.render.document import Heading, Items, Listing, Text, to_latex
 from reports.render.latex import Footnotes, latex
 from reports.render.tex import COMMANDS, escaped
 from reports.table import CENTRES
@@ -35,7 +36,7 @@ def test_environments_are_balanced_and_lines_are_equally_wide():
 def test_marks_intervals_and_published_values():
     lines = {line.split(" & ")[0]: line for line in body(latex(make_table()))}
     assert r"\textbf{51.0} & \scriptsize $\pm$4.0" in lines["visual"] and r"\underline{17.7} &" in lines["visual"]
-    assert r"+1.0 & \scriptsize [$-$0.8, +2.7]" in lines["visual"] and lines["visual"].endswith("& 0.76 & 12")
+    assert r"+1.0 & \scriptsize {[}$-$0.8, +2.7]" in lines["visual"] and lines["visual"].endswith("& 0.76 & 12")
     assert lines[r"frozen $<$half$>$ (ours)"].endswith("& $<$ 0.001 & ")
     published = body(latex(make_table()))[3]
     assert published.startswith(r"\scriptsize\color{black!60}published") and r"\underline{90.6}" in published
@@ -71,7 +72,7 @@ def test_tables_of_the_paper_keep_their_number():
 def test_escapes():
     assert escaped(r"50% of a_b & #1 {x} $y \z") == r"50\% of a\_b \& \#1 \{x\} \$y \textbackslash{}z"
     assert escaped("a--b ''") == "a-{}-b '{}'"
-    assert escaped("−1 ± é ﬁ 漢") == r"$-$1 $\pm$ \'{e} fi [U+6F22]"
+    assert escaped("−1 ± é ﬁ 漢") == r"$-$1 $\pm$ \'{e} fi {[}U+6F22]"
     assert escaped("a\nb") == "a b"
 
 
@@ -102,6 +103,14 @@ def test_it_compiles_and_fits_the_page(tmp_path):
     long = replace(table, others=pd.concat([table.others] * 60, ignore_index=True))
     for text in (latex(table), latex(wide), latex(long)):
         assert not PROBLEMS.findall(compiled(tmp_path, text))
+
+
+def test_a_line_of_a_document_may_begin_with_a_bracket_or_a_star(tmp_path):
+    words = ["[draft] Which K?", "* starred", "街景"]
+    frame = pd.DataFrame({"b": words}, index=pd.Index(words, name="[a]"))
+    blocks = [Heading("[T]", 1), Text(words[0]), Items(words), Listing(frame), Listing(frame, (1, 2))]
+    assert not PROBLEMS.findall(compiled(tmp_path, to_latex(blocks, tmp_path)))
+    assert to_latex(blocks, tmp_path).count("{*} starred") == 5
 
 
 def test_the_float_fits_a_narrower_page_with_others(tmp_path):

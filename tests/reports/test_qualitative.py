@@ -7,6 +7,9 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib.font_manager import fontManager
 from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
@@ -16,6 +19,7 @@ from core.errors import ReportError, UnreadableImage
 from reports.collect.runs import read_runs
 from reports.figures import style
 from reports.figures.__main__ import main
+from reports.figures.lettering import lettering
 from reports.figures.marking import marked
 from reports.figures.qualitative import chosen, qualitative, readings_of
 from reports.layout import read_layout
@@ -106,6 +110,45 @@ def test_long_readings_stay_in_their_cell():
     figure = qualitative(lines, gradient, CHARSET_36)
     (size,) = {text.get_size() for text in figure.texts if text.get_text() == "v" * 25}
     assert 25 * 0.602 * size / 72 <= style.PAGE / 6 and size > 4
+
+
+@pytest.fixture
+def square_font(tmp_path, monkeypatch):
+    """A font with one character, a Chinese one, that lies where fonts are installed."""
+    builder, pen = FontBuilder(1000), TTGlyphPen(None)
+    builder.setupGlyphOrder([".notdef", "street"])
+    builder.setupCharacterMap({ord("街"): "street"})
+    for place in ((0, 0), (0, 900), (900, 900), (900, 0)):
+        (pen.lineTo if pen.points else pen.moveTo)(place)
+    pen.closePath()
+    builder.setupGlyf({".notdef": TTGlyphPen(None).glyph(), "street": pen.glyph()})
+    builder.setupHorizontalMetrics({".notdef": (1000, 0), "street": (1000, 0)})
+    builder.setupHorizontalHeader(ascent=900, descent=-100)
+    builder.setupNameTable({"familyName": "Street Test", "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    builder.save(tmp_path / "street.ttf")
+    monkeypatch.setattr(fontManager, "ttflist", list(fontManager.ttflist))
+    monkeypatch.setattr("reports.figures.lettering.findSystemFonts", lambda: [str(tmp_path / "street.ttf")])
+
+
+def test_a_character_that_the_font_lacks_is_drawn_with_an_installed_one(square_font, tmp_path):
+    lines = readings(right=0, wrong=2).assign(label="街a", reading="街b")
+    figure = qualitative(lines, gradient, "街ab", each=2)
+    assert "Boxes" not in figure.texts[-1].get_text()
+    wide, narrow = (next(text for text in figure.texts if text.get_text() == part) for part in ("街", "b"))
+    assert wide.get_fontfamily() == ["DejaVu Sans Mono", "Street Test"]
+    width = figure.get_size_inches()[0] * 72 / wide.get_size()
+    assert (narrow.get_position()[0] - wide.get_position()[0]) * width == pytest.approx(1.0, abs=0.02)
+    style.save(figure, tmp_path / "figure")
+
+
+def test_characters_that_no_font_has_are_named_below_the_figure(monkeypatch):
+    monkeypatch.setattr("reports.figures.lettering.findSystemFonts", list)
+    lines = readings(right=0, wrong=2).assign(reading="a\U0010abcdb")
+    figure = qualitative(lines, gradient, CHARSET_36, each=2)
+    assert "no installed font has U+10ABCD; install one" in " ".join(figure.texts[-1].get_text().split())
+    assert lettering(["word", "wort"]) == (("DejaVu Sans Mono",), "")
 
 
 def test_an_image_that_cannot_be_shown_says_why():

@@ -1,14 +1,16 @@
 """Files that are written whole or not at all, also by several processes at once."""
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from core.files import append_json, atomic_file, is_alive, write_json
+from core.files import append_json, atomic_file, atomic_folder, is_alive, write_json
 
 WRITER = """
 import sys, time
@@ -89,11 +91,25 @@ def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "old"
 
 
+def test_a_folder_may_be_the_one_that_is_worked_in(tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    with atomic_folder(Path()) as folder:
+        (folder / "file").write_text("new")
+    assert (tmp_path / "out" / "file").read_text() == "new" and [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_who_is_alive():
     assert is_alive(os.getpid()) and is_alive(1)
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     assert not is_alive(ended.pid)
+
+
+def test_numbers_that_are_not_finite_become_null(tmp_path):
+    write_json(tmp_path / "file.json", {"low": math.nan, "of": [math.inf, (1.5, -math.inf)], "n": 0, "text": "NaN", "on": True})
+    found = json.loads((tmp_path / "file.json").read_text(), parse_constant=pytest.fail)
+    assert found == {"low": None, "of": [None, [1.5, None]], "n": 0, "text": "NaN", "on": True}
 
 
 def test_names_that_are_not_utf8_are_written_and_read_back(tmp_path):

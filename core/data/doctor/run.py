@@ -1,7 +1,7 @@
 """The doctor's work: diagnose, find stale runs and labels that a trained model contradicts, report."""
 
 import argparse
-import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +14,10 @@ from core.data.doctor.diagnosis import Diagnosis, examine
 from core.data.doctor.report import Section, as_page, as_text, sections_of
 from core.data.doctor.scan import of_split
 from core.data.doctor.verdict import read_needs
-from core.data.labels import PUBLISHED_RULES, rules_for
+from core.data.labels import PUBLISHED_RULES
 from core.errors import DataError
 from core.evaluate.staleness import runs_on, stale
-from core.files import ROOT, atomic_file
+from core.files import ROOT, atomic_file, json_text
 
 
 def report(options: argparse.Namespace) -> None:
@@ -29,7 +29,7 @@ def report(options: argparse.Namespace) -> None:
     """
     if not options.root.is_dir():
         raise FileNotFoundError(f"data root {options.root} does not exist; it should hold train/, val/ and test/")
-    rules = rules_for(read_charset(options.charset)) if options.charset else PUBLISHED_RULES
+    rules = PUBLISHED_RULES._replace(charset=read_charset(options.charset)) if options.charset else PUBLISHED_RULES
     with bar("check") as advance:
         diagnosis = examine(options.root, read_needs(ROOT / "ablations"), options.workers, advance, rules)
     content, sections = diagnosis.as_dict(), sections_of(diagnosis)
@@ -48,9 +48,11 @@ def report(options: argparse.Namespace) -> None:
         sections.append(Section(title, lines[:20] or ["none"], samples=samples))
     if options.html:
         with atomic_file(options.html) as partial:
-            partial.write_text(as_page(f"Data: {options.root}", sections, diagnosis.scans), encoding="utf-8")
+            page = as_page(f"Data: {options.root}", sections, diagnosis.scans)
+            partial.write_text(page, encoding="utf-8", errors="backslashreplace")  # names of folders need not be UTF-8
+    sys.stdout.reconfigure(errors="backslashreplace")
     if options.json:
-        print(json.dumps(content, ensure_ascii=False))
+        print(json_text(content))
     else:
         print(as_text(sections) + (f"\n\nwritten to {options.html}" if options.html else ""))
 

@@ -51,7 +51,7 @@ def doubts(
             advance(len(batch.labels) + len(batch.skipped))
             if not batch.labels:
                 continue
-            texts, sure = model.tokenizer.decode(model.predict(batch.normalised(device), refine_steps=1).output)
+            texts, sure = model.tokenizer.decode(model.predict(batch.normalised(device)).output)
             for index, label, text, confidence in zip(batch.indices, batch.labels, texts, sure, strict=True):
                 if confidence >= confident and reduce_text(label, compared) != reduce_text(text, compared):
                     contradicted.append(Doubt(Place(scan.name, index), label, text, round(float(confidence), 4)))
