@@ -105,3 +105,29 @@ def test_noise_is_one_signed_count_per_pixel(always, size, rate):
 def test_a_wrong_list_is_named(binding, message):
     with pytest.raises(ConfigError, match=message):
         augmentation(binding)
+
+
+def test_three_different_operations_are_chosen_for_an_image(monkeypatch):
+    """Over 50 images all 16 take part."""
+    augment, chosen = augmentation(), []
+    monkeypatch.setattr(type(augment), "apply", lambda self, name, rng, image: chosen.append(name) or image)
+    for number in range(50):
+        augment(noise(), [number])
+    images = [chosen[first : first + 3] for first in range(0, 150, 3)]
+    assert len(chosen) == 150 and all(len(set(names)) == 3 for names in images) and set(chosen) == RELEASED
+
+
+@pytest.mark.parametrize("name", ["Rotate", "Invert"])
+def test_a_chosen_operation_is_applied_to_half_of_the_images(name):
+    """One of our own and one of timm's."""
+    augment, image = augmentation(f"AUGMENTATIONS = ({name!r},)", "augment.RandAugment.num_ops = 1"), noise(8, 8)
+    applied = [augment(image, [number]).tobytes() != image.tobytes() for number in range(400)]
+    assert np.mean(applied) == pytest.approx(0.5, abs=0.08)
+
+
+def test_rotations_go_either_way(always, monkeypatch):
+    turned = []
+    monkeypatch.setattr("core.data.augment.EXPANDING", lambda image, degrees, **_: turned.append(degrees) or image)
+    for seed in range(20):
+        always("Rotate", plain(8, 8), seed)
+    assert set(turned) == {15, -15}

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from core.model import attention
 from core.model.decoder import Decoder
 from core.model.decoding import predict_and_refine
 from core.model.permutations import content_mask, forward_ranks, query_mask, ranks_of, sample_permutations
@@ -122,3 +123,34 @@ def test_dropout_acts_in_training_only():
 def test_bad_sizes_are_refused():
     with pytest.raises(ValueError, match="width 65 is not a multiple of its 4 heads"):
         Decoder(65, 4, 1, 4.0, 0.1, 95, 26)
+
+
+@pytest.mark.parametrize(("depth", "streams"), [(1, 1), (2, 3)])
+def test_dropout_is_everywhere(depth, streams, monkeypatch):
+    """On context and queries; in a stream after either attention, in the MLP and after it, and on attention's weights."""
+    decoder, dropped, shares, attend = make(depth, dropout=0.5).train(), [], [], attention.attend
+    monkeypatch.setattr(attention, "attend", lambda *arguments: shares.append(arguments[4]) or attend(*arguments))
+    for module in decoder.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.register_forward_hook(lambda module, *_: dropped.append(module.p))
+    ids, ranks = torch.tensor([[4, 1, 2, 3, 1, 2]]), forward_ranks(6)
+    decoder(ids, decoder.project_memory(torch.randn(1, 4, 16)), query_mask(ranks), content_mask(ranks))
+    assert dropped == [0.5] * (2 + 4 * streams) and shares == [0.5] * (2 * streams)
+
+
+def test_a_new_decoder_is_initialised_as_parseq_is():
+    """Normal with 0.02; attention's input projections Xavier uniform, of a width of 96 to four times that; biases zero."""
+    torch.manual_seed(0)
+    decoder = Decoder(embed_dim=96, num_heads=3, depth=2, mlp_ratio=4.0, dropout=0.1, num_classes=95, max_outputs=26)
+    bound = (6 / (4 * 96)) ** 0.5
+    for name, weight in decoder.named_parameters():
+        if name.endswith((".q.weight", ".kv.weight")):
+            assert 0.99 * bound < weight.abs().max() <= bound and weight.std().item() == pytest.approx(
+                bound / 3**0.5, rel=0.05
+            ), name
+        elif name.endswith("bias"):
+            assert not weight.any(), name
+        elif ".norm" in name or name.startswith("norm"):
+            assert (weight == 1).all(), name
+        else:
+            assert weight.std().item() == pytest.approx(0.02, rel=0.1) and abs(weight.mean().item()) < 0.002, name

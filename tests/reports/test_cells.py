@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.data.benchmarks import INSIDE
+from core.data.benchmarks import INSIDE, MICRO_AVERAGES
 from core.errors import ReportError
 from reports.build import build, ranks
 from reports.columns import Column
@@ -277,10 +277,12 @@ def test_numbers_are_printed_as_the_paper_prints_them():
 
 def test_no_image_is_counted_as_two(tmp_path, monkeypatch):
     """IC15's 1,811 images are among its 2,077: a pooled comparison takes the larger set alone."""
-    monkeypatch.setitem(INSIDE, "incidental", ("regular",))
     results = elsewhere(tmp_path, "table_V", {"cross": [1, 0, 0, 0], "base": [1, 1, 1, 0]})
+    apart = build("table_V", results, results / "tables").rows.loc["base"]
+    monkeypatch.setitem(INSIDE, "incidental", ("regular",))
     table = build("table_V", results, results / "tables")
-    assert table.averaged == ("incidental", "regular") and table.rows.n["base"] == 4
+    assert table.averaged == ("incidental", "regular") and table.rows.n["base"] == 4 and apart.n == 8
+    assert table.rows.image_se["base"] > 1.1 * apart.image_se  # the second benchmark adds little that is new
 
 
 def test_a_benchmark_of_several_lmdbs_keeps_its_images_apart(tmp_path):
@@ -297,3 +299,17 @@ def test_equal_rows_are_not_ordered(tmp_path):
     results = write_results(tmp_path, "table_VI", dict.fromkeys(ROWS, [1, 0]))
     table = build("table_VI", results, results / "tables")
     assert table.agreement is None and "orderings are not compared" in markdown(table)
+
+
+def test_a_difference_is_that_of_the_printed_average(tmp_path):
+    """Table V's mean is over all images of its families: a family of 10 images counts twice as much as one of 5."""
+    rng, sizes = np.random.default_rng(0), {name: 3 + number for number, name in enumerate(MICRO_AVERAGES["nine sets"])}
+    rows = {
+        row: {name: (rng.random(size) < share).astype(int).tolist() for name, size in sizes.items()}
+        for row, share in (("cross", 0.8), ("base", 0.5), ("vit-b", 0.6))
+    }
+    table = build("table_V", results := write_results(tmp_path, "table_V", rows), results / "tables")
+    means = {row: table.cell(row, "Avg.").value for row in rows}
+    assert means == pytest.approx({row: 100 * np.mean(np.concatenate([*read.values()])) for row, read in rows.items()})
+    expected = {row: mean - means["cross"] for row, mean in means.items()}
+    assert table.rows.difference.to_dict() == pytest.approx(expected) and expected["base"] < -5

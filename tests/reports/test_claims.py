@@ -92,9 +92,6 @@ def test_the_second_trainings_are_those_of_the_authors(paper):
     for table in ("table_III", "table_IV"):
         columns = [entry for entry in read_layout(table).columns if entry["name"] in BENCHMARKS]
         assert columns and all(BENCHMARKS[entry["name"]] == entry["paper"] for entry in columns)
-    readme = pd.read_csv(shared_or_skip("paper/released_readme.csv")).set_index("row")
-    ours = pd.read_csv(SECOND).set_index("row").rename(columns={"IC15 (1811)": "IC15_1811", "IC15": "IC15_2077"})
-    assert (readme.loc[ours.index, ours.columns] == ours).all(axis=None)
 
 
 def test_what_a_published_difference_is_worth_by_hand(paper):
@@ -323,3 +320,9 @@ def test_the_command_says_what_is_wrong(tmp_path, monkeypatch, capsys):
         "error: no claims to judge: there is no ablations/claims.yaml, and no claims.yaml beside a table.yaml"
         in capsys.readouterr().err
     )
+
+
+def test_the_second_trainings_are_those_of_the_released_readme():
+    readme = pd.read_csv(shared_or_skip("paper/released_readme.csv")).set_index("row")
+    ours = pd.read_csv(SECOND).set_index("row").rename(columns={"IC15 (1811)": "IC15_1811", "IC15": "IC15_2077"})
+    assert (readme.loc[ours.index, ours.columns] == ours).all(axis=None)

@@ -8,6 +8,8 @@ import pytest
 
 from core.errors import ReportError
 from reports.build import build
+from reports.claims.results import StudyResults
+from reports.columns import mean_columns
 from reports.render.grid import measured
 from reports.stats.intervals import holm
 from tests.support.results import write_results, write_run
@@ -86,3 +88,16 @@ def test_a_table_of_two_protocols_is_refused(results):
     runs.to_csv(path, index=False)
     with pytest.raises(ReportError, match="refine_steps"):
         build("table_VI", results, results / "tables")
+
+
+def test_seeds_are_for_the_corrected_test(results):
+    """Rows that are different need no more seeds; the others are told those of a test at 5 % over the number of rows."""
+    rows = build("table_VI", results, results / "tables").rows.loc[list(ROWS[1:])]
+    undecided = rows.p_holm >= 0.05
+    assert undecided.any() and not undecided.all() and rows.seeds_needed.notna().equals(undecided)
+    study = StudyResults(results, results / "tables").table("table_VI")
+    compared = study.comparison(mean_columns(study.columns, study.benchmarks(ROWS[0])))
+    pairs = [compared.paired(row, ROWS[0]) for row in rows.index[undecided]]
+    expected = [pair.seeds_needed(0.05 / 3) or np.inf for pair in pairs]
+    assert rows.seeds_needed[undecided].tolist() == expected and np.isfinite(expected).any()
+    assert expected != [pair.seeds_needed(0.05) or np.inf for pair in pairs]

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from ablations.rows import row_files, table_names
-from core.data.benchmarks import FAMILIES
+from core.data.benchmarks import AVERAGES, FAMILIES, MICRO_AVERAGES
 from core.errors import ReportError
 from core.experiment.experiment import load
 from core.experiment.parameters import summarise
@@ -134,3 +134,10 @@ def test_a_wrong_published_file_names_file_and_row(written, published, message):
     layout = written({}, published)
     with pytest.raises(ReportError, match=message):
         read_published(layout, ["my-row"])
+
+
+def test_an_average_of_families_is_over_those_that_stand_for_its_benchmarks():
+    both = [entry for entry in read_layout("table_III").columns if {"paper", "micro"} <= entry.keys()]
+    stand_ins = {entry["paper"]: entry["micro"] for entry in both}
+    for name, benchmarks in AVERAGES.items():
+        assert MICRO_AVERAGES[name] == tuple(stand_ins[benchmark] for benchmark in benchmarks if benchmark in stand_ins), name

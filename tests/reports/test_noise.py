@@ -126,12 +126,16 @@ def test_replicates_take_no_part_beside_several_seeds(results):
     assert (rows.p.notna().sum(), rows.df.notna().sum()) == (2, 2) and not rows.noise.str.contains("of the baseline").any()
 
 
-def test_several_seeds_pool_the_noise_of_all_rows(results):
-    for run in range(3):
-        train_again(results, run, [1])
-    change(results, seeds="0 1")
+def test_several_seeds_pool_the_noise_of_all_rows(tmp_path):
+    """60 and 70 %, 65 and 65 %, 70 and 60 %: the difference varies by 50 points squared, by the third row alone by 150."""
+    right = {"image0-text6": (36, 42), "image6-text6": (39, 39), "image12-text6": (42, 36)}
+    first, second = ({row: [1] * n[seed] + [0] * (IMAGES - n[seed]) for row, n in right.items()} for seed in range(2))
+    results = write_results(tmp_path, "table_VI", first, seeds="0 1")
+    for number, read in enumerate(second.values()):
+        write_run(results, f"micro-{number:08d}", read, seed=1)
     row = built(results).rows.loc["image6-text6"]
-    assert row.noise in ("the 3 trained rows of this table", "") and 0 < row.p <= 1 and not np.isnan(row.seed_sd)
+    assert row.noise == "the 3 trained rows of this table" and 0 < row.p <= 1 and row.seed_sd == pytest.approx(50**0.5)
+    assert 2 * row.noise_sd**2 == pytest.approx((50 + 150) / 2)
 
 
 def test_rows_of_one_run_have_no_noise_from_others(tmp_path):

@@ -50,3 +50,26 @@ def test_seeds_widen_the_interval():
     published = [1.0, 2, 3, 4]
     quiet, loud = (interval(rows([0.5, 0.6, 0.7, 0.8], 4, sd), published) for sd in (0.0, 0.15))
     assert quiet[1] - quiet[0] < loud[1] - loud[0]
+
+
+def test_the_interval_is_of_the_printed_mean():
+    """20 images that weigh 90 % have the published order, 400 others the reverse."""
+    correct = np.zeros((420, 3, 1), bool)
+    correct[:20, 2], correct[20:, 0] = True, True
+    correct[::2, 1] = True
+    strata = Strata.of(["few"] * 20 + ["many"] * 400, {"few": 0.9, "many": 0.1})
+    found = with_interval(agreement([10, 50, 90], [1, 2, 3]), correct, [1, 2, 3], strata)
+    assert (found.low, found.high) == (1, 1)
+
+
+def test_all_rows_are_resampled_with_the_same_seeds():
+    """The seeds are far apart, 40 points, and all rows of a seed in the same order, 20 points apart."""
+    read = 10 + 20 * np.arange(3)[:, None] + 40 * np.arange(2)
+    assert interval(np.arange(100)[:, None, None] < read, [1, 2, 3]) == (1, 1)
+
+
+def test_the_interval_leaves_out_two_and_a_half_per_cent_on_either_side():
+    """Two rows, 30 images read by one alone and 18 by the other: about 3.5 % of the resamples turn them round."""
+    images = np.arange(400)
+    correct = np.stack([images < 18, (images >= 18) & (images < 48)], axis=1)[..., None]
+    assert interval(correct, [1, 2]) == (-1, 1) and interval(correct, [2, 1]) == (-1, 1)

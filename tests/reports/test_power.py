@@ -109,3 +109,12 @@ def test_the_page(tmp_path, capsys):
     page = capsys.readouterr().out
     assert "table_VI, micro scale: a difference of 5 points to image0-text6" in page
     assert "seeds per row (80 % power)" in page and "hours: --probe or --device" in page
+
+
+def test_images_in_two_benchmarks_are_correlated(tmp_path):
+    """Table V pools 14,315 images, the 1,811 of IC15 twice: twice the weight is four times the variance."""
+    plan = planning.make({**SETTINGS, "results": str(tmp_path)}, ["table_V"], published=True)
+    asked = question(plan, "table_V", 0.8, 0.5, 0.05)
+    once = 14315 - 2 * 1811
+    assert asked.images == 14315
+    assert asked.image_variance == pytest.approx(100**2 * 0.05 * (once + 4 * 1811) / 14315**2)

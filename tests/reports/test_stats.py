@@ -7,6 +7,7 @@ from scipy.stats import t
 from statsmodels.stats.power import TTestPower
 
 from reports.stats import intervals
+from reports.stats.compare import Comparison
 from reports.stats.noise import Noise, beside, combined, noise_of_replicates, noise_of_rows
 from reports.stats.strata import Strata
 
@@ -181,3 +182,38 @@ def test_images_that_count_twice_say_less():
 def test_holm_by_hand():
     assert intervals.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert intervals.holm([]) == []
+
+
+def test_a_contrast_of_four_rows_has_the_noise_of_four_trainings():
+    """Weights of 1 and -1: the variance of one training as often as there are rows."""
+    rng, rows = np.random.default_rng(5), "abcd"
+    correct = {row: pd.DataFrame(rng.random((50, 1)) < 0.8) for row in rows}
+    compared = Comparison(correct, Strata.single(50), {row: row for row in rows}, Noise(4.0, 1000, "elsewhere"))
+    assert compared.contrast({"a": 1, "b": -1}).seed_variance == 8
+    assert compared.contrast({"a": 1, "b": -1, "c": -1, "d": 1}).seed_variance == 16
+
+
+def test_what_images_show_of_replicates_is_that_of_one_training():
+    """Independent readings of 20,000 images: nothing but their own variance, 80 % times 20 % over the images."""
+    correct = pd.DataFrame(np.random.default_rng(6).random((20_000, 5)) < 0.8)
+    found = noise_of_replicates(correct, Strata.single(20_000))
+    assert found.residual == pytest.approx(100**2 * 0.8 * 0.2 / 20_000, rel=0.05)
+
+
+def test_what_images_show_of_training_noise_counts_once():
+    """One seed: of two trainings' variance of 8, images show 2 already."""
+    won_and_lost = one_seed(np.arange(100) < 2), one_seed(np.arange(100) >= 98)
+    found = paired(*won_and_lost, noise=Noise(4.0, 4, "elsewhere", residual=1.0))
+    assert 2 < found.image_se**2 < 8 and found.training_se**2 == pytest.approx(8 - 2)
+
+
+def test_benchmarks_have_their_own_degrees_of_freedom():
+    """Satterthwaite (1946): 10 images weigh as much as 90, and their variance, known with 9 degrees of freedom, most of all."""
+    gain, names = 100.0 * (np.arange(100) % 3 == 0), ["small"] * 10 + ["large"] * 90
+    strata = Strata.of(names, {"small": 0.5, "large": 0.5})
+    parts = [
+        0.25 * (((part - part.mean()) ** 2).sum() + 2 * 100**2 * len(part) / 100) / (len(part) - 1) / len(part)
+        for part in (gain[:10], gain[10:])
+    ]
+    df = sum(parts) ** 2 / (parts[0] ** 2 / 9 + parts[1] ** 2 / 89)
+    assert strata.image_variance(gain) == pytest.approx((sum(parts), df)) and 9 < df < 15

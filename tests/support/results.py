@@ -1,7 +1,7 @@
 """Made-up results in the layout that runs leave behind, for tests of reports."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -20,29 +20,38 @@ BENCHMARKS = ("incidental", "regular")
 def write_run(
     results: Path,
     run: str,
-    correct: list[int],
+    correct: Sequence[int] | Mapping[str, Sequence[int]],
     seed: int = 0,
     evaluation: str = "0" * 8,
     benchmarks: Sequence[str] = BENCHMARKS,
 ) -> None:
-    """Predictions of one seed: the same readings in all benchmarks, right where `correct` says so."""
+    """Predictions of one seed, right where `correct` says so: the same readings in all benchmarks, or by benchmark."""
+    by_benchmark = correct if isinstance(correct, Mapping) else dict.fromkeys(benchmarks, correct)
+    folder = results / "runs" / run / f"seed{seed}" / "evaluations" / evaluation
+    folder.mkdir(parents=True)
+    pd.concat([predictions(name, right) for name, right in by_benchmark.items()]).to_parquet(folder / "predictions.parquet")
+    entries = {name: {"stored": len(right), "left_out": {}, "n": len(right)} for name, right in by_benchmark.items()}
+    metrics = {"protocol": PROTOCOL | {"batch": 256, "output": "cross"}, "benchmarks": entries}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+
+
+def predictions(benchmark: str, correct: Sequence[int]) -> pd.DataFrame:
+    """One line per image of a benchmark."""
     labels = [f"w{i}" for i in range(len(correct))]
     readings = [label.upper() if good else "no" for label, good in zip(labels, correct, strict=True)]
     columns = {"index": range(1, len(correct) + 1), "label": labels, "length": 2, "visual_ar": None, "visual": None}
     columns |= {"cross_ar": readings, "cross": readings, "confidence": 0.5}
-    frames = [pd.DataFrame({"benchmark": name, **columns}) for name in benchmarks]
-    folder = results / "runs" / run / f"seed{seed}" / "evaluations" / evaluation
-    folder.mkdir(parents=True)
-    pd.concat(frames).to_parquet(folder / "predictions.parquet")
-    entry = {"stored": len(correct), "left_out": {}, "n": len(correct)}
-    metrics = {"protocol": PROTOCOL | {"batch": 256, "output": "cross"}, "benchmarks": dict.fromkeys(benchmarks, entry)}
-    (folder / "metrics.json").write_text(json.dumps(metrics))
+    return pd.DataFrame({"benchmark": benchmark, **columns})
 
 
 def write_results(
-    results: Path, table: str, scores: dict[str, list[int]], seeds: str = "0", benchmarks: Sequence[str] = BENCHMARKS
+    results: Path,
+    table: str,
+    scores: Mapping[str, Sequence[int] | Mapping[str, Sequence[int]]],
+    seeds: str = "0",
+    benchmarks: Sequence[str] = BENCHMARKS,
 ) -> Path:
-    """A run a row (seed 0) and the table's list of runs; returns `results`."""
+    """One run per row (seed 0) and the table's list of runs; returns `results`."""
     for number, correct in enumerate(scores.values()):
         write_run(results, f"micro-{number:08d}", correct, benchmarks=benchmarks)
     runs = pd.DataFrame({"row": list(scores), "run": [f"micro-{number:08d}" for number in range(len(scores))]})

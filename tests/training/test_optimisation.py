@@ -7,7 +7,7 @@ import torch
 
 from core.errors import UserError
 from core.experiment.experiment import load
-from core.experiment.optim import Averaging, one_cycle
+from core.experiment.optim import ALGORITHMS, Averaging, one_cycle
 from tests.support.checkout import BASELINE
 
 
@@ -146,3 +146,24 @@ def test_short_runs_average_what_there_is():
 def test_less_than_an_epoch_is_a_step_at_least():
     optimisation = load(BASELINE, "paper").experiment.optimisation
     assert optimisation.total_steps(0) == 1 and optimisation.total_steps(1024) == 16
+
+
+def test_every_group_follows_the_schedule(model):
+    """The towers at their rate and what is trained from scratch at its own; no rate stays at its peak."""
+    optimisation = load(BASELINE, "paper").experiment.optimisation
+    optimiser, share = optimisation.optimiser(model), one_cycle(100, 400, 0.075)
+    assert optimisation.set_lr(optimiser, 100, 400) == pytest.approx(optimisation.lr * share)
+    rates = {group["name"]: group["lr"] for group in optimiser.param_groups}
+    assert rates == pytest.approx({group["name"]: group["peak_lr"] * share for group in optimiser.param_groups})
+    assert len(set(rates.values())) == 2 and share < 0.95
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_the_optimiser_has_what_the_row_says(model, algorithm):
+    optimisation = load(BASELINE, "paper", [f"ALGORITHM = {algorithm!r}"]).experiment.optimisation
+    known = {"betas": (0.9, 0.98), "eps": 1e-6}
+    if algorithm == "NAdam":
+        known["decoupled_weight_decay"] = True
+    elif algorithm == "SGD":
+        known = {"momentum": 0.9, "nesterov": True}
+    assert optimisation.optimiser(model).defaults.items() >= known.items()

@@ -219,3 +219,11 @@ def test_the_page_times_real_steps(results, capsys):
     with pytest.raises(SystemExit):
         main([*arguments, "--device", "abacus"])
     assert "no device 'abacus'" in capsys.readouterr().err
+
+
+def test_ways_of_decoding_share_the_image_towers_pass(tmp_path):
+    """Table IX reads models in several ways: 12 sets of 400 images are encoded once each, and decoded once per way."""
+    plan = planning.make({**SETTINGS, "results": str(tmp_path)}, ["table_IX"])
+    ways = {run: len(evaluations) for run, evaluations in plan.evaluations.items()}
+    found = {job.run: job.read_hours for job in jobs(plan, lambda row: HOUR, 50)}
+    assert found == pytest.approx({run: 400 * 12 * (1 + 0.5 * count) for run, count in ways.items()}) and max(ways.values()) > 2

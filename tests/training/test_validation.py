@@ -1,0 +1,31 @@
+"""What is validated while a model is trained."""
+
+from core.evaluate import readings
+from core.evaluate.run import evaluate
+from core.runtime.distributed import SINGLE
+from core.train.validation import validate, validation_words
+
+
+def test_a_validation_is_an_evaluation_of_val(world_folder, tmp_path, smoke, model, monkeypatch):
+    """Image by image and output by output: here the visual branch reads every second word, the cross-modal one every fourth."""
+    as_rows = readings.as_rows
+
+    def read(*arguments):
+        for row in as_rows(*arguments):
+            named = dict(zip(readings.COLUMNS, row, strict=True))
+            named["visual"] = named["label"].upper() if named["index"] % 2 == 0 else "no"
+            named["cross"] = named["label"].upper() if named["index"] % 4 == 0 else "no"
+            yield tuple(named.values())
+
+    monkeypatch.setattr(readings, "as_rows", lambda *arguments: list(read(*arguments)))
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "val").symlink_to(world_folder / "val")
+    words = validation_words(world_folder, model, smoke.protocol)
+    entry = validate(model, words, smoke.protocol, 3, SINGLE, lambda: 0)
+    result = evaluate(model, tmp_path, {tmp_path / "evaluation": smoke.protocol})[tmp_path / "evaluation"]
+    scores = result["benchmarks"]["val"]
+    assert entry == {"step": 3, "val_n": 8, "val_visual": 50.0, "val_cross": 25.0}
+    assert {
+        "val_n": scores["n"],
+        **{f"val_{name}": scores[name]["accuracy"] for name in ("visual", "cross")},
+    }.items() <= entry.items()
