@@ -25,7 +25,8 @@ configfile: workflow.source_path("ablations/workflow.yaml")
 validate(config, "ablations/workflow.schema.yaml")
 GPUS_GIVEN = "gpu" in workflow.global_resources  # --resources gpu=N, or a profile's
 CLUSTER = workflow.nodes and (GPUS_GIVEN or not workflow.output_settings.dryrun)  # its scheduler hands out devices
-MACHINE = machine.survey(config, workflow.cores, bool(CLUSTER or not workflow.is_main_process))
+CORES = workflow.global_resources["_cores"].value or 1  # not `workflow.cores`, which refuses --unlock or --summary without -j
+MACHINE = machine.survey(config, CORES, bool(CLUSTER or not workflow.is_main_process))
 if CLUSTER and GPUS_GIVEN and (most := workflow.global_resources["gpu"].value) < config["gpus_per_run"]:
     sys.exit(f"--resources gpu={most} is less than gpus_per_run: {config['gpus_per_run']}; give at least as many")
 if MACHINE.slots and not GPUS_GIVEN:

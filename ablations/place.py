@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
+from snakemake.cli import get_argument_parser
+
 from core.runtime.locks import is_held, open_lock, try_lock
 
 LOCK = "lock"
@@ -29,10 +31,11 @@ def imports_from(checkout: Path | str) -> dict[str, str]:
 
 
 def asked_for(main: bool) -> list[str]:
-    """The words of the command line, targets among them; the processes of its jobs see no targets, and are told by it."""
+    """The targets of Snakemake's command line; the processes of its jobs see others, and are told these by it."""
     if main:
-        os.environ["CLIP4STR_TARGETS"] = " ".join(sys.argv[1:])
-    return os.environ.get("CLIP4STR_TARGETS", "").split()
+        options = get_argument_parser().parse_args(sys.argv[1:])  # a value of --config or --report is not a target
+        os.environ["CLIP4STR_TARGETS"] = json.dumps(list(options.targets))
+    return json.loads(os.environ.get("CLIP4STR_TARGETS") or "[]")
 
 
 def other_world(world: str, main: bool) -> str:

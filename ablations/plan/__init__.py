@@ -30,7 +30,7 @@ def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = 
     """The plan of a workflow configuration (see ablations/workflow.schema.yaml).
 
     Args:
-        wanted: tables; where left out, those for `targets`, the words of a command line (`ablations.plan.wanted`).
+        wanted: tables; where left out, those for `targets`, what Snakemake is asked for (`ablations.plan.wanted`).
         published: see `ablations.source.data_source`.
 
     Raises:

@@ -16,10 +16,10 @@ def tables_for(targets: Collection[str]) -> list[str]:
     """The tables to plan for targets of the workflow: all but those that are made alone, or some of these that targets name.
 
     Args:
-        targets: words of a command line, such as table_VI or results/tables/cyrillic.md.
+        targets: of Snakemake's command line, such as table_VI or results/tables/cyrillic.wide.csv.
     """
     alone = [table for table in table_names() if read_layout(table).alone]
-    stems = [Path(target).stem for target in targets]
+    stems = stems_of(targets)
     named = [table for table in alone if any(stem == table or stem.endswith(f"_{table}") for stem in stems)]
     common = [table for table in table_names() if table not in alone]
     whole = not named or asks_for_all(targets)
@@ -40,7 +40,12 @@ def own_world(layouts: Mapping[str, Layout]) -> str | None:
 
 def asks_for_all(targets: Collection[str]) -> bool:
     """Whether a target weighs all tables together, by its own name or as a file such as results/report-small.html."""
-    return any(stem == whole or stem.startswith(f"{whole}-") for stem in (Path(t).stem for t in targets) for whole in WHOLE)
+    return any(stem == whole or stem.startswith(f"{whole}-") for stem in stems_of(targets) for whole in WHOLE)
+
+
+def stems_of(targets: Collection[str]) -> list[str]:
+    """The names of targets without folders and suffixes: cyrillic of results/tables/cyrillic.wide.csv."""
+    return [Path(target).name.split(".")[0] for target in targets]
 
 
 def usual_seeds(targets: Collection[str]) -> list[int]:

@@ -113,6 +113,12 @@ def test_every_gpu_job_of_the_workflow_is_leased(copy):
     assert not [line for line in rest if re.search(r"core\.(?!data\.micro)", line)], rest
 
 
+@pytest.mark.parametrize("action", ["--unlock", "--summary"])
+def test_what_runs_no_job_needs_no_number_of_cores(copy, action):
+    status, output = snakemake(copy, "table_VI", action)
+    assert status == 0, output
+
+
 @pytest.mark.parametrize(("arguments", "count"), [((), 2), (("--config", "gpu_share=2", "--resources", "gpu=1"), 1)])
 def test_the_workflow_counts_the_gpus_it_finds(copy, arguments, count):
     """`--touch` makes nothing, and Snakemake says what it would share out."""

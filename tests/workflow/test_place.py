@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 
@@ -85,10 +86,29 @@ def test_the_command_is_snakemake_with_this_checkouts_snakefile(monkeypatch, tmp
 def test_jobs_learn_what_was_asked_for(monkeypatch):
     """A job's process has a command line of its own; which seeds the plan has follows from the workflow's."""
     monkeypatch.setenv("CLIP4STR_TARGETS", "")
-    monkeypatch.setattr("sys.argv", ["snakemake", "-j2", "report"])
-    assert place.asked_for(True) == ["-j2", "report"]
+    monkeypatch.setattr("sys.argv", ["snakemake", "-j2", "report", "my results/figures/a.png"])
+    assert place.asked_for(True) == ["report", "my results/figures/a.png"]
     monkeypatch.setattr("sys.argv", ["snakemake", "--target-jobs", "table:table=table_VI"])
-    assert place.asked_for(False) == ["-j2", "report"]
+    assert place.asked_for(False) == ["report", "my results/figures/a.png"]
+
+
+@pytest.mark.parametrize(
+    ("line", "asked"),
+    [
+        ("-j8 --config scale=paper data=/data/pretraining", []),
+        ("table_VI --config scale=paper data=/data/cyrillic results=run_cyrillic", ["table_VI"]),
+        ("table_VI -d claims --config results=/scratch/report", ["table_VI"]),
+        ("table_VI --config 'results=my report'", ["table_VI"]),
+        ("table_VI --report report.html", ["table_VI"]),
+        ("-R claims -- table_VI", ["table_VI"]),
+    ],
+)
+def test_a_value_of_an_option_is_not_a_target(line, asked, monkeypatch):
+    monkeypatch.setenv("CLIP4STR_TARGETS", "")
+    monkeypatch.setattr("sys.argv", ["snakemake", *shlex.split(line)])
+    targets = place.asked_for(True)
+    assert targets == asked and planning.usual_seeds(targets) == [0]
+    assert planning.tables_for(targets) == planning.tables_for([])
 
 
 def test_claims_are_made_from_another_folder(tmp_path, monkeypatch):

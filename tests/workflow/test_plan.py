@@ -272,8 +272,8 @@ def test_one_seed_at_micro_scale_comes_with_replicates_and_the_report_with_three
     assert planning.make({**micro, "replicates": 1}, ["table_VII"]).replicates == []
     assert planning.make({**micro, "seeds": [0, 1]}, ["table_VII"]).replicates == []
     assert with_replicates(results, None).replicates == []
-    assert planning.usual_seeds(["-j2", "report"]) == planning.usual_seeds(["claims"]) == [0, 1, 2]
-    assert planning.usual_seeds(["-j2", "table_VI"]) == planning.usual_seeds(["results/tables/table_VI.md"]) == [0]
+    assert planning.usual_seeds(["report"]) == planning.usual_seeds(["claims"]) == [0, 1, 2]
+    assert planning.usual_seeds(["table_VI"]) == planning.usual_seeds(["results/tables/table_VI.md"]) == [0]
     for target in ("results/report.md", "results/report-small.html", "results/tables/claims.html"):
         assert planning.usual_seeds([target]) == [0, 1, 2]
 
