@@ -9,53 +9,56 @@ import sys
 from pathlib import Path
 from shlex import quote
 
-from snakemake.utils import min_version, validate
+from snakemake.utils import min_version
 
 min_version("9.0")
 sys.path.insert(0, workflow.basedir)
 
 from ablations import claimed, lr_search, machine, place, plan as planning
 from ablations.plan.plan import TOWERS
+from ablations.plan.settings import PEERS, checked
+from core.errors import user_errors
 from reports.render import FORMATS
 
 
 configfile: workflow.source_path("ablations/workflow.yaml")
 
 
-validate(config, "ablations/workflow.schema.yaml")
 GPUS_GIVEN = "gpu" in workflow.global_resources  # --resources gpu=N, or a profile's
-CLUSTER = workflow.nodes and (GPUS_GIVEN or not workflow.output_settings.dryrun)  # its scheduler hands out devices
 CORES = workflow.global_resources["_cores"].value or 1  # not `workflow.cores`, which refuses --unlock or --summary without -j
-MACHINE = machine.survey(config, CORES, bool(CLUSTER or not workflow.is_main_process))
-if CLUSTER and GPUS_GIVEN and (most := workflow.global_resources["gpu"].value) < config["gpus_per_run"]:
-    sys.exit(f"--resources gpu={most} is less than gpus_per_run: {config['gpus_per_run']}; give at least as many")
-if MACHINE.slots and not GPUS_GIVEN:
-    workflow.register_resource("gpu", MACHINE.slots)
+CLUSTER = workflow.nodes and (GPUS_GIVEN or not workflow.output_settings.dryrun)  # its scheduler hands out devices
 # waits for free devices
 LEASE = "python -m core.runtime.lease --gpus {resources.gpu} --share {resources.gpu_share} -- python -m"
 # the same text for one GPU and many: nothing is made again when their number changes
 TOGETHER = f"{LEASE} core.runtime.launch --processes {{resources.gpu}} -- -m"
-if config["tracking"] != "auto":  # through the environment: no rule's text changes, so nothing is made again
-    os.environ.update(WANDB_MODE={"off": "disabled", False: "disabled"}.get(config["tracking"], config["tracking"]))
-if workflow.is_main_process and (problem := place.not_writable(config["results"])):
-    sys.exit(problem)
-BUSY = place.others(config["results"])  # with another workflow, or the one whose job this process is
-if workflow.is_main_process and BUSY:
-    print(BUSY, file=sys.stderr)
 # before the checkout's files: nothing in the checkout itself, where a file's name must stay or all that reads it is made again
 CHECKOUT = place.leads_to(workflow.basedir)
 os.environ.update(place.imports_from(workflow.basedir))
-ASKED = place.asked_for(workflow.is_main_process)
-config["seeds"] = config["seeds"] or planning.usual_seeds(ASKED)
-PLAN = planning.make(config, targets=ASKED)
-if PLAN.rendered and (problem := place.other_world(PLAN.data.name, workflow.is_main_process)):
-    sys.exit(problem)
-PLAN.write(shared=bool(BUSY))
-if workflow.is_main_process:
-    for note in PLAN.outdated_towers():
-        print(note, file=sys.stderr)
-    if problem := place.towers_not_writable([name for run in PLAN.asked for name in PLAN.towers_of(run, CHECKOUT)]):
+with user_errors():
+    config.update(checked(config))
+    MACHINE = machine.survey(config, CORES, bool(CLUSTER or not workflow.is_main_process))
+    if CLUSTER and GPUS_GIVEN and (most := workflow.global_resources["gpu"].value) < config["gpus_per_run"]:
+        sys.exit(f"--resources gpu={most} is less than gpus_per_run: {config['gpus_per_run']}; give at least as many")
+    if MACHINE.slots and not GPUS_GIVEN:
+        workflow.register_resource("gpu", MACHINE.slots)
+    if config["tracking"] != "auto":  # through the environment: no rule's text changes, so nothing is made again
+        os.environ.update(WANDB_MODE={"off": "disabled", False: "disabled"}.get(config["tracking"], config["tracking"]))
+    if workflow.is_main_process and (problem := place.not_writable(config["results"])):
         sys.exit(problem)
+    BUSY = place.others(config["results"])  # with another workflow, or the one whose job this process is
+    if workflow.is_main_process and BUSY:
+        print(BUSY, file=sys.stderr)
+    ASKED = place.asked_for(workflow.is_main_process)
+    config["seeds"] = config["seeds"] or planning.usual_seeds(ASKED)
+    PLAN = planning.make(config, targets=ASKED)
+    if PLAN.rendered and (problem := place.other_world(PLAN.data.name, workflow.is_main_process)):
+        sys.exit(problem)
+    PLAN.write(shared=bool(BUSY))
+    if workflow.is_main_process:
+        for note in PLAN.outdated_towers():
+            print(note, file=sys.stderr)
+        if problem := place.towers_not_writable([name for run in PLAN.asked for name in PLAN.towers_of(run, CHECKOUT)]):
+            sys.exit(problem)
 SEARCH = lr_search.Search(PLAN)
 if not workflow.deployment_settings.deployment_method:
     shell.prefix(f"export PATH={quote(str(Path(sys.executable).parent))}:$PATH; ")  # jobs run under this Python
@@ -86,7 +89,7 @@ wildcard_constraints:
     world="small",  # whose towers are made when they are missing
     table="|".join(PLAN.tables),
     figure="[a-z]+",
-    peer="|".join(planning.PEERS),
+    peer="|".join(PEERS),
 
 
 onstart:

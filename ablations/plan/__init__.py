@@ -10,8 +10,6 @@ differ only in decoding share a run, and tables share runs; editing a comment ch
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-import yaml
-
 from ablations.photos import ADDED
 from ablations.plan.plan import Plan
 from ablations.plan.wanted import own_world, replicate_seeds, tables_for, usual_seeds
@@ -21,9 +19,6 @@ from ablations.source import data_source
 from ablations.sweeps import distinct, sweep_rows
 from core.errors import ConfigError
 from reports.layout import read_layout
-
-SCHEMA = yaml.safe_load((TABLES / "workflow.schema.yaml").read_text())
-PEERS = tuple(SCHEMA["properties"]["peers"]["items"]["enum"])  # those of core.peers, which needs torch to say so
 
 
 def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = False, targets: Collection[str] = ()) -> Plan:
@@ -64,7 +59,7 @@ def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = 
         tables[table], doubles[table] = distinct(with_starts(rows, source, scale), generated)
         refuse_baseline(layout, tables[table], doubles[table])
     cache.write()
-    seeds = [int(seed) for seed in settings["seeds"] or usual_seeds(())]  # the command line gives words
+    seeds = settings["seeds"] or usual_seeds(())
     return Plan(
         tables=tables,
         layouts=layouts,

@@ -36,7 +36,7 @@ rule claims:
     input:
         ledgers=LEDGERS,
         runs=expand(f"{TABLES}/{{table}}.runs.csv", table=PLAN.tables),
-        results=lambda wildcards: claimed.claimed_results(PLAN, CHECKOUT),
+        results=user_errors()(lambda wildcards: claimed.claimed_results(PLAN, CHECKOUT)),
     output:
         report(f"{TABLES}/claims.html", caption="../../reports/captions/claims.rst", category="Claims"),
         [f"{TABLES}/claims.{suffix}" for suffix in ("md", "tex", "json")],
