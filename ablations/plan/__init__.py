@@ -21,12 +21,19 @@ from core.errors import ConfigError
 from reports.layout import read_layout
 
 
-def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = False, targets: Collection[str] = ()) -> Plan:
+def make(
+    settings: dict,
+    wanted: Sequence[str] | None = None,
+    published: bool = False,
+    targets: Collection[str] = (),
+    shared: bool = False,
+) -> Plan:
     """The plan of a workflow configuration (see ablations/workflow.schema.yaml).
 
     Args:
         wanted: tables; where left out, those for `targets`, what Snakemake is asked for (`ablations.plan.wanted`).
         published: see `ablations.source.data_source`.
+        shared: another workflow is at work in these results, see `ablations.sweeps.sweep_rows`.
 
     Raises:
         ConfigError, ReportError, DataError: naming file, key and fix.
@@ -50,7 +57,7 @@ def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = 
             del layouts[table]
             continue
         generated, at_paper = (
-            sweep_rows(layout.path, layout.sweeps, layout.baseline or "", results / "sweeps" / at / table, at, cache)
+            sweep_rows(layout.path, layout.sweeps, layout.baseline or "", results / "sweeps" / at / table, at, cache, shared)
             for at in (scale, "paper")
         )
         rows = [

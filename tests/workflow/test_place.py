@@ -29,10 +29,9 @@ def other(tmp_path):
 
 def test_a_second_workflow_is_told_who_works_there(other, tmp_path, monkeypatch):
     monkeypatch.setattr(place, "PATIENCE", 0.1)
-    with pytest.raises(SystemExit) as stop:
-        place.hold(tmp_path / "results")
+    refused = place.hold(tmp_path / "results")
     message = f"{tmp_path / 'results'} is used by another workflow, of {place.user()} on {platform.node()}, pid {other.pid}"
-    assert message in stop.value.code and "since 20" in stop.value.code and "--config results=DIR" in stop.value.code
+    assert message in refused and "since 20" in refused and "--config results=DIR" in refused
     assert f"pid {other.pid}" in place.others(tmp_path / "results")
     other.kill()
     other.wait()
@@ -46,7 +45,7 @@ def test_who_cannot_lock_goes_on_with_a_warning(tmp_path, monkeypatch, capsys):
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(place, "try_lock", refuse)
-    place.hold(tmp_path)
+    assert place.hold(tmp_path) == ""
     assert f"warning: {tmp_path} cannot be locked (Operation not supported)" in capsys.readouterr().err
 
 
@@ -59,6 +58,23 @@ def test_what_cannot_be_written_is_named_with_the_option(tmp_path, monkeypatch):
     assert f"gone is a link to {tmp_path / 'unmounted'}, which is not there" in place.not_writable("gone")
     (tmp_path / ".snakemake").write_text("")
     assert "add --directory DIR" in place.not_writable(tmp_path / "results")
+
+
+def test_a_folder_below_one_that_may_not_be_entered_cannot_be_written(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(place.Path, "exists", refuse)  # as os.stat there, but for root
+    assert not place.writable(tmp_path / "results")
+
+
+@pytest.mark.parametrize(
+    ("line", "runs"),
+    [("-j2 report", True), ("-n report", False), ("--unlock", False), ("--dag", False), ("a --report a.html", False)],
+)
+def test_commands_that_only_look_are_known(line, runs, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["snakemake", *shlex.split(line)])
+    assert place.runs_jobs() == runs
 
 
 def test_jobs_import_the_checkout_and_nothing_of_the_working_directory(tmp_path, monkeypatch):
