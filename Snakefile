@@ -67,6 +67,7 @@ if not workflow.deployment_settings.deployment_method:
 TABLES, FIGURES, REPORT = PLAN.tables_folder, PLAN.figures_folder, PLAN.report
 RENDERINGS = list(FORMATS)
 DRAWN = [*PLAN.figures, "figure_1", "figure_2"]
+CODE = claimed.reports_digest()  # tables, claims and figures are made again when it changes, and nothing is trained
 LEDGERS = [path.as_posix() for path in claimed.ledger_paths()]
 
 

@@ -24,6 +24,7 @@ rule table:
     conda:
         "../environment.yaml"
     params:
+        code=CODE,
         results=PLAN.results,
         tables=TABLES,
     message:
@@ -46,6 +47,7 @@ rule claims:
     conda:
         "../environment.yaml"
     params:
+        code=CODE,
         results=PLAN.results,
         tables=TABLES,
         figures=FIGURES,
@@ -66,6 +68,7 @@ rule masks:
     conda:
         "../environment.yaml"
     params:
+        code=CODE,
         tables=TABLES,
     message:
         "table_I: masks as the model makes them"
@@ -87,6 +90,7 @@ rule report:
     conda:
         "../environment.yaml"
     params:
+        code=CODE,
         results=PLAN.results,
         tables=TABLES,
         figures=FIGURES,

@@ -83,6 +83,7 @@ rule lr_search:
     conda:
         "../environment.yaml"
     params:
+        code=CODE,
         stem=lambda wildcards, output: output[0].removesuffix(".png"),
     message:
         f"lr_search: see {TABLES}/lr_search.md"

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -133,6 +134,13 @@ def test_claims_are_made_from_another_folder(tmp_path, monkeypatch):
     needed = claimed.claimed_results(planning.make(settings, ["table_VI"]), place.leads_to(ROOT))
     published = [path for path in needed if path.suffix == ".csv"]
     assert published == [ROOT / "reports/published/table_VI.csv"] and published[0].is_file()
+
+
+def test_what_reports_make_is_made_again_when_their_code_changes():
+    """Each rule that calls them has the digest of their code among its parameters."""
+    rules = [text for path in ROOT.glob("ablations/rules/*.smk") for text in re.split(r"^ *rule", path.read_text(), flags=re.M)]
+    reporting = [text for text in rules if "-m reports." in text]
+    assert len(reporting) == 7 and all("code=CODE" in text for text in reporting)
 
 
 def test_towers_that_cannot_be_made_where_they_belong_are_named(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 from ablations import plan as planning
 from ablations import rows
 from ablations.page import same_as_baseline
+from ablations.plan.wanted import tables_made, usual_seeds
 from ablations.progress import fewer_seeds
 from ablations.row_config import Counts, PlanCache, RowConfig, content_of
 from ablations.why import why
@@ -274,10 +275,10 @@ def test_one_seed_at_micro_scale_comes_with_replicates_and_the_report_with_three
     assert planning.make({**micro, "replicates": 1}, ["table_VII"]).replicates == []
     assert planning.make({**micro, "seeds": [0, 1]}, ["table_VII"]).replicates == []
     assert with_replicates(results, None).replicates == []
-    assert planning.usual_seeds(["report"]) == planning.usual_seeds(["claims"]) == [0, 1, 2]
-    assert planning.usual_seeds(["table_VI"]) == planning.usual_seeds(["results/tables/table_VI.md"]) == [0]
+    assert usual_seeds(["report"]) == usual_seeds(["claims"]) == [0, 1, 2]
+    assert usual_seeds(["table_VI"]) == usual_seeds(["results/tables/table_VI.md"]) == [0]
     for target in ("results/report.md", "results/report-small.html", "results/tables/claims.html"):
-        assert planning.usual_seeds([target]) == [0, 1, 2]
+        assert usual_seeds([target]) == [0, 1, 2]
 
 
 def seeds_listed(folder):
@@ -286,9 +287,7 @@ def seeds_listed(folder):
 
 def test_a_command_changes_the_lists_of_the_tables_that_it_makes(tmp_path):
     def planned(*targets, shared=False):
-        made = planning.make(
-            {**SETTINGS, "results": str(tmp_path), "seeds": planning.usual_seeds(targets)}, ["table_VI", TABLE]
-        )
+        made = planning.make({**SETTINGS, "results": str(tmp_path), "seeds": usual_seeds(targets)}, ["table_VI", TABLE])
         notes = list(fewer_seeds(made, targets))
         made.write(targets, shared)
         return notes
@@ -310,10 +309,10 @@ def test_a_command_changes_the_lists_of_the_tables_that_it_makes(tmp_path):
 
 def test_targets_are_made_of_tables():
     tables = ("table_III", "table_VI", "finetune")
-    assert planning.tables_made(["figure_6"], tables) == ["table_III"]
-    assert planning.tables_made(["doctor", "results/tables/table_VI.wide.csv"], tables) == ["table_VI"]
+    assert tables_made(["figure_6"], tables) == ["table_III"]
+    assert tables_made(["doctor", "results/tables/table_VI.wide.csv"], tables) == ["table_VI"]
     for targets in ([], ["all"], ["figures"], ["table_VI", "claims"]):
-        assert planning.tables_made(targets, tables) == [*tables]
+        assert tables_made(targets, tables) == [*tables]
 
 
 def test_the_file_of_an_evaluation_says_what_its_row_says(tmp_path):

@@ -67,6 +67,11 @@ def test_from_nothing_to_a_table_and_only_new_work_after(copy):
     again = snakemake(copy, "table_VI", "--config", "scale=smoke")
     assert "Nothing to be done" in again.stdout + again.stderr
 
+    mended = copy / "reports/stats/compare.py"
+    mended.write_text(mended.read_text() + "# mended\n")
+    planned = snakemake(copy, "-n", "table_VI", "--config", "scale=smoke")
+    assert jobs_of(planned.stdout).keys() == {"table", "table_VI", "total"}, planned.stdout + planned.stderr
+
     baseline = copy / "ablations/table_VI/image0-text6.gin"
     baseline.write_text("# Another comment.\n" + baseline.read_text())
     (copy / "ablations/table_VI/my-idea.gin").write_text(baseline.read_text() + "DROPOUT = 0.3\n")
