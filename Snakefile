@@ -9,58 +9,65 @@ import sys
 from pathlib import Path
 from shlex import quote
 
-from snakemake.utils import min_version, validate
+from snakemake.utils import min_version
 
 min_version("9.0")
 sys.path.insert(0, workflow.basedir)
 
 from ablations import claimed, lr_search, machine, place, plan as planning
 from ablations.plan.plan import TOWERS
+from ablations.plan.settings import PEERS, checked
+from ablations.progress import fewer_seeds
+from core.errors import user_errors
 from reports.render import FORMATS
 
 
 configfile: workflow.source_path("ablations/workflow.yaml")
 
 
-validate(config, "ablations/workflow.schema.yaml")
-GPUS_GIVEN = "gpu" in workflow.global_resources  # --resources gpu=N, or a profile's
-CLUSTER = workflow.nodes and (GPUS_GIVEN or not workflow.output_settings.dryrun)  # its scheduler hands out devices
-MACHINE = machine.survey(config, workflow.cores, bool(CLUSTER or not workflow.is_main_process))
-if CLUSTER and GPUS_GIVEN and (most := workflow.global_resources["gpu"].value) < config["gpus_per_run"]:
-    sys.exit(f"--resources gpu={most} is less than gpus_per_run: {config['gpus_per_run']}; give at least as many")
-if MACHINE.slots and not GPUS_GIVEN:
-    workflow.register_resource("gpu", MACHINE.slots)
+GPUS_GIVEN = workflow.global_resources["gpu"].value if "gpu" in workflow.global_resources else None  # --resources gpu=N
+CORES = workflow.global_resources["_cores"].value or 1  # not `workflow.cores`, which refuses --unlock or --summary without -j
+CLUSTER = workflow.nodes and (GPUS_GIVEN is not None or not workflow.output_settings.dryrun)  # its scheduler hands out devices
 # waits for free devices
 LEASE = "python -m core.runtime.lease --gpus {resources.gpu} --share {resources.gpu_share} -- python -m"
 # the same text for one GPU and many: nothing is made again when their number changes
 TOGETHER = f"{LEASE} core.runtime.launch --processes {{resources.gpu}} -- -m"
-if config["tracking"] != "auto":  # through the environment: no rule's text changes, so nothing is made again
-    os.environ.update(WANDB_MODE={"off": "disabled", False: "disabled"}.get(config["tracking"], config["tracking"]))
-if workflow.is_main_process and (problem := place.not_writable(config["results"])):
-    sys.exit(problem)
-BUSY = place.others(config["results"])  # with another workflow, or the one whose job this process is
-if workflow.is_main_process and BUSY:
-    print(BUSY, file=sys.stderr)
 # before the checkout's files: nothing in the checkout itself, where a file's name must stay or all that reads it is made again
 CHECKOUT = place.leads_to(workflow.basedir)
 os.environ.update(place.imports_from(workflow.basedir))
-ASKED = place.asked_for(workflow.is_main_process)
-config["seeds"] = config["seeds"] or planning.usual_seeds(ASKED)
-PLAN = planning.make(config, targets=ASKED)
-if PLAN.rendered and (problem := place.other_world(PLAN.data.name, workflow.is_main_process)):
-    sys.exit(problem)
-PLAN.write(shared=bool(BUSY))
-if workflow.is_main_process:
-    for note in PLAN.outdated_towers():
-        print(note, file=sys.stderr)
-    if problem := place.towers_not_writable([name for run in PLAN.asked for name in PLAN.towers_of(run, CHECKOUT)]):
+MAIN = workflow.is_main_process  # else that of a job, whose workflow has written what there is to write
+with user_errors():
+    config.update(checked(config))
+    MACHINE = machine.survey(config, CORES, bool(CLUSTER or not MAIN), GPUS_GIVEN if MAIN else None)
+    if MACHINE.slots and GPUS_GIVEN is None:
+        workflow.register_resource("gpu", MACHINE.slots)
+    if config["tracking"] != "auto":  # through the environment: no rule's text changes, so nothing is made again
+        os.environ.update(WANDB_MODE={"off": "disabled", False: "disabled"}.get(config["tracking"], config["tracking"]))
+    if MAIN and (problem := place.not_writable(config["results"])):
         sys.exit(problem)
-SEARCH = lr_search.Search(PLAN)
+    LOOKS = not MAIN or workflow.output_settings.dryrun or not place.runs_jobs()
+    # before anything is written: a workflow that must not start changes nothing of the one that is at work
+    BUSY = place.others(config["results"]) if LOOKS else place.hold(config["results"])
+    if MAIN and LOOKS and BUSY:
+        print(BUSY, file=sys.stderr)
+    ASKED = place.asked_for(MAIN)
+    config["seeds"] = config["seeds"] or planning.usual_seeds(ASKED)
+    PLAN = planning.make(config, targets=ASKED, shared=bool(BUSY))
+    if PLAN.rendered and (problem := place.other_world(PLAN.data.name, MAIN)):
+        sys.exit(problem)
+    if MAIN:
+        for note in (*PLAN.outdated_towers(), *(() if BUSY else fewer_seeds(PLAN, ASKED))):
+            print(note, file=sys.stderr)
+        if problem := place.towers_not_writable([name for run in PLAN.asked for name in PLAN.towers_of(run, CHECKOUT)]):
+            sys.exit(problem)
+    PLAN.write(ASKED, shared=LOOKS or bool(BUSY))
+SEARCH = lr_search.Search(PLAN, shared=bool(BUSY))
 if not workflow.deployment_settings.deployment_method:
     shell.prefix(f"export PATH={quote(str(Path(sys.executable).parent))}:$PATH; ")  # jobs run under this Python
 TABLES, FIGURES, REPORT = PLAN.tables_folder, PLAN.figures_folder, PLAN.report
 RENDERINGS = list(FORMATS)
 DRAWN = [*PLAN.figures, "figure_1", "figure_2"]
+CODE = claimed.reports_digest()  # tables, claims and figures are made again when it changes, and nothing is trained
 LEDGERS = [path.as_posix() for path in claimed.ledger_paths()]
 
 
@@ -85,11 +92,12 @@ wildcard_constraints:
     world="small",  # whose towers are made when they are missing
     table="|".join(PLAN.tables),
     figure="[a-z]+",
-    peer="|".join(planning.PEERS),
+    peer="|".join(PEERS),
 
 
 onstart:
-    place.hold(PLAN.results)
+    if BUSY:
+        sys.exit(BUSY)
 
 
 include: "ablations/rules/data.smk"

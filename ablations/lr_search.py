@@ -15,7 +15,7 @@ from ablations.sweeps import own_values, sweep_rows
 from core.config.gin_text import bindings_of
 from core.errors import ConfigError
 from core.experiment.sweep import one_sweep
-from core.files import read_utf8, write_if_changed
+from core.files import read_utf8, write_if_changed, write_if_missing
 
 SEARCH = TABLES / "lr_search.yaml"
 
@@ -25,10 +25,11 @@ class Search:
 
     Args:
         path: the YAML file: one sweep of one knob, with the row that it starts from.
+        shared: another workflow is at work in these results: write what is missing, and change nothing that is there.
     """
 
-    def __init__(self, plan: planning.Plan, path: Path = SEARCH):
-        self.plan, self.path = plan, path
+    def __init__(self, plan: planning.Plan, path: Path = SEARCH, shared: bool = False):
+        self.plan, self.path, self.shared = plan, path, shared
         self.seed = plan.seeds[0]
 
     @cached_property
@@ -50,8 +51,8 @@ class Search:
             raise ConfigError(f"{plan.data / 'val'} does not exist: values are compared by their accuracy on val/")
         knob, cache, trials = knobs.pop(), planning.plan_cache(plan.results), []
         own = own_values(sweep.start, plan.scale, cache).get(knob)
-        folder = plan.results / "sweeps" / plan.scale / "lr_search"
-        for path in sweep_rows(self.path, [sweep], "", folder, plan.scale, cache).values():
+        folder, put = plan.results / "sweeps" / plan.scale / "lr_search", write_if_missing if self.shared else write_if_changed
+        for path in sweep_rows(self.path, [sweep], "", folder, plan.scale, cache, self.shared).values():
             row = cache.row(path, plan.scale)
             run, missing = run_of(row, plan.scale, plan.source)
             if missing:
@@ -60,7 +61,7 @@ class Search:
             value = bindings_of(row.operative)[knob]
             if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
                 raise ConfigError(f"{self.path}: {knob} = {value!r} is not a positive number")
-            write_if_changed(plan.searches / run / "train.gin", row.operative)
+            put(plan.searches / run / "train.gin", row.operative)
             trials.append({"value": value, "run": run})
         cache.write()
         if own not in [trial["value"] for trial in trials]:
@@ -69,7 +70,7 @@ class Search:
         data = f"the {plan.data_name}" if plan.rendered else plan.inputs_of_data.name
         content = {"row": sweep.start, "knob": knob, "own": own, "share": sweep.share, "scale": plan.scale, "data": data}
         content |= {"output": row.output, "seed": self.seed, "trials": sorted(trials, key=lambda trial: trial["value"])}
-        write_if_changed(plan.searches / "search.json", json.dumps(content, indent=2) + "\n")
+        put(plan.searches / "search.json", json.dumps(content, indent=2) + "\n")
         return content
 
     @property

@@ -18,7 +18,7 @@ class Machine:
     threads: int  # CPU threads per job
 
 
-def survey(settings: Mapping, cores: int, scheduled: bool) -> Machine:
+def survey(settings: Mapping, cores: int, scheduled: bool, given: int | None = None) -> Machine:
     """This machine under a workflow configuration (see ablations/workflow.schema.yaml).
 
     Without `threads`, GPU jobs share the cores among as many as run at once; without GPUs each process has one, and
@@ -27,11 +27,14 @@ def survey(settings: Mapping, cores: int, scheduled: bool) -> Machine:
     Args:
         cores: given to Snakemake (-j, --cores).
         scheduled: a cluster's scheduler hands out devices, perhaps on other machines.
+        given: `--resources gpu=`, jobs' places on GPUs; None: all there are.
 
     Raises:
-        ConfigError: a run asks for more GPUs than there are, or the machine's GPUs cannot be told.
+        ConfigError: a run asks for more GPUs than there are or are given, or the machine's GPUs cannot be told.
     """
     gpus, share = settings["gpus_per_run"], settings["gpu_share"]
+    if given is not None and given < gpus:
+        raise ConfigError(f"--resources gpu={given} is less than gpus_per_run: {gpus}; give at least as many")
     try:
         devices = [] if scheduled else usable()
     except DeviceError as error:
@@ -44,5 +47,7 @@ def survey(settings: Mapping, cores: int, scheduled: bool) -> Machine:
     if gpus > 1 and any(device.startswith("MIG-") for device in devices):
         raise ConfigError(f"{FILE}: gpus_per_run: {gpus}, but a process sees one MIG instance only: say gpus_per_run=1")
     slots = len(devices) * share or None
+    if slots and given is not None:
+        slots = min(slots, given)
     shared = max(1, cores // (slots // gpus)) if slots else gpus
     return Machine(slots, settings["threads"] or shared)

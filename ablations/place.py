@@ -1,5 +1,6 @@
 """Where a workflow runs: in the checkout or in another folder, with its results there or elsewhere, alone or beside others."""
 
+import argparse
 import getpass
 import json
 import os
@@ -10,9 +11,16 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
+from snakemake.cli import get_argument_parser
+
 from core.runtime.locks import is_held, open_lock, try_lock
 
 LOCK = "lock"
+LOOKING = (  # options of Snakemake with which it runs no job
+    *("dryrun", "unlock", "lint", "list_rules", "list_target_rules", "print_compilation", "summary", "detailed_summary"),
+    *("dag", "rulegraph", "filegraph", "d3dag", "list_changes", "list_input_changes", "list_params_changes", "list_untracked"),
+    *("cleanup_metadata", "cleanup_shadow", "archive", "containerize", "generate_unit_tests"),
+)
 PATIENCE = 2  # seconds that are waited for a lock: whoever only looks whether it is held holds it for a moment
 
 
@@ -29,10 +37,21 @@ def imports_from(checkout: Path | str) -> dict[str, str]:
 
 
 def asked_for(main: bool) -> list[str]:
-    """The words of the command line, targets among them; the processes of its jobs see no targets, and are told by it."""
+    """The targets of Snakemake's command line; the processes of its jobs see others, and are told these by it."""
     if main:
-        os.environ["CLIP4STR_TARGETS"] = " ".join(sys.argv[1:])
-    return os.environ.get("CLIP4STR_TARGETS", "").split()
+        os.environ["CLIP4STR_TARGETS"] = json.dumps(list(options_given().targets))  # without values of --config or --report
+    return json.loads(os.environ.get("CLIP4STR_TARGETS") or "[]")
+
+
+def runs_jobs() -> bool:
+    """Whether Snakemake's command line is to make something: `-n`, `--unlock`, `--summary` and their like only look."""
+    options = options_given()
+    return not any(getattr(options, name, None) for name in LOOKING) and (not options.report or options.report_after_run)
+
+
+def options_given() -> argparse.Namespace:
+    """Snakemake's command line, without what profiles add."""
+    return get_argument_parser().parse_args(sys.argv[1:])
 
 
 def other_world(world: str, main: bool) -> str:
@@ -83,26 +102,30 @@ def towers_not_writable(towers: Iterable[str]) -> str:
 
 def writable(folder: Path) -> bool:
     """Whether files can be made in a folder, or in the first folder above it that exists."""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    try:
+        there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    except PermissionError:  # below a folder that one may not enter
+        return False
     return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
-def hold(results: Path) -> None:
+def hold(results: Path | str) -> str:
     """Hold a folder of results until this process ends, so that no second workflow writes there at the same time.
 
     Two of them would delete each other's unfinished files. The lock ends with its owner, however that ends. On a file system
     without locks the workflow goes on without one, after a line that says so.
 
-    Raises:
-        SystemExit: another workflow holds it; the message says whose it is.
+    Returns:
+        Why this workflow must not start: another one holds the folder; the message says whose it is. Empty otherwise.
     """
+    results = Path(results)
     results.mkdir(parents=True, exist_ok=True)
     path = results / LOCK
     descriptor, deadline = open_lock(path), time.monotonic() + PATIENCE  # a descriptor that is never closed
     try:
         while not try_lock(descriptor):
             if time.monotonic() > deadline:
-                sys.exit(
+                return (
                     f"error: {results} is used by another workflow, {owner(path)}: wait until it has ended, or work in another "
                     "folder with --config results=DIR"
                 )
@@ -110,11 +133,12 @@ def hold(results: Path) -> None:
     except OSError as error:
         message = f"warning: {results} cannot be locked ({error.strerror}): nothing stops a second workflow from writing there"
         print(message, file=sys.stderr)
-        return
+        return ""
     since = datetime.now().astimezone().isoformat(" ", "seconds")
     note = {"user": user(), "host": platform.node(), "pid": os.getpid(), "since": since, "folder": str(Path.cwd())}
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps(note).encode(), 0)
+    return ""
 
 
 def others(results: Path | str) -> str:

@@ -5,11 +5,14 @@ output needs it. Files beside them (model.json, metrics.json) are not checked. S
 command of its rule has changed since; `snakemake -n` says so.
 """
 
+import csv
 import json
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ablations.plan.plan import Plan
+from ablations.plan.wanted import tables_made
 from core.evaluate.done import MODEL, is_current, undone
 
 TIMES = "reading_time.json"
@@ -64,3 +67,18 @@ def timed(folder: Path) -> set[str]:
         return set(json.loads((folder / TIMES).read_text())["readings"])
     except (OSError, ValueError, KeyError, TypeError):
         return set()
+
+
+def fewer_seeds(plan: Plan, targets: Collection[str]) -> Iterator[str]:
+    """A line for each table of Snakemake's targets that was last made with more seeds than it is planned with now."""
+    for table in tables_made(targets, plan.tables):
+        try:
+            with plan.list_of(table).open(newline="") as rows:
+                before = next(csv.DictReader(rows))["seeds"].split()
+        except (OSError, KeyError, StopIteration, AttributeError, csv.Error, UnicodeDecodeError):  # none yet, or damaged
+            continue
+        if {*before} > {str(seed) for seed in plan.seeds}:
+            yield (
+                f"note: {table} was planned with seeds {', '.join(before)}, and is planned now with "
+                f"{', '.join(map(str, plan.seeds))}: for all of them add --config seeds='[{','.join(before)}]'"
+            )

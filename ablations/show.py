@@ -30,6 +30,7 @@ from ablations.page import (
 )
 from ablations.plan import make, plan_cache
 from ablations.plan.plan import Plan
+from ablations.plan.settings import checked
 from ablations.plan.wanted import WHOLE, usual_seeds
 from ablations.power import answer, question
 from ablations.price import Pace, configuration, formula, jobs, longest_word, mean_longest
@@ -49,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
     """
     settings = yaml.safe_load((TABLES / "workflow.yaml").read_text())
     given = ("scale", "data", "photos", "photos_train", "results", "replicates")
-    settings |= {key: value for key in given if (value := getattr(options, key))}
+    settings = checked(settings | {key: value for key in given if (value := getattr(options, key))})
     settings["seeds"] = settings["seeds"] or usual_seeds(() if options.power or options.tables else WHOLE)
     plan = make(settings, [options.power] if options.power else options.tables or None, published=True)
     if options.why:

@@ -21,17 +21,18 @@ DECODING = {"DECODE", "REFINE_STEPS", "FAST_CROSS", "OUTPUT"}  # knobs that trai
 
 
 def sweep_rows(
-    path: Path, sweeps: Sequence[Sweep], baseline: str, folder: Path, scale: str, cache: PlanCache
+    path: Path, sweeps: Sequence[Sweep], baseline: str, folder: Path, scale: str, cache: PlanCache, shared: bool = False
 ) -> dict[str, Path]:
     """Write the rows of sweeps at a scale; files of rows that they span no more are deleted.
 
     Args:
         path: the YAML file that the sweeps are in. baseline: of its table; empty where it has none.
         folder: for the gin files.
+        shared: another workflow is at work with these files: none is deleted.
 
     Raises:
         ConfigError: a sweep starts from no file, names a knob that its row does not have, or gives a value that its model
-            refuses; naming file, key and value.
+            refuses; naming file, key and value. Or a file that is shared would have to change.
     """
     files: dict[str, Path] = {}
     for sweep in sweeps:
@@ -40,12 +41,18 @@ def sweep_rows(
         for name, point in sweep.points.items():
             values = {knob: value_here(path, start, own, knob, value) for knob, value in point.items()}
             files[name] = folder / f"{name}.gin"
-            write_if_changed(files[name], gin_text(path, sweep, start, point, values | length_of(path, sweep, point, own)))
+            text = gin_text(path, sweep, start, point, values | length_of(path, sweep, point, own))
+            if shared and files[name].is_file() and files[name].read_text() != text:
+                raise ConfigError(
+                    f"{files[name]}: the workflow that is at work there has another sweep than {path}: wait until it has "
+                    "ended, or work in another folder with --config results=DIR"
+                )
+            write_if_changed(files[name], text)
             try:
                 cache.row(files[name], scale)
             except ConfigError as error:
                 raise ConfigError(f"{path}: sweep: {as_text(point)}: {error}") from error
-    for file in folder.glob("*.gin"):
+    for file in () if shared else folder.glob("*.gin"):
         if file not in files.values() and MARK in file.read_text():  # of an earlier version of the sweep
             file.unlink()
     return files

@@ -10,8 +10,6 @@ differ only in decoding share a run, and tables share runs; editing a comment ch
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-import yaml
-
 from ablations.photos import ADDED
 from ablations.plan.plan import Plan
 from ablations.plan.wanted import own_world, replicate_seeds, tables_for, usual_seeds
@@ -22,16 +20,20 @@ from ablations.sweeps import distinct, sweep_rows
 from core.errors import ConfigError
 from reports.layout import read_layout
 
-SCHEMA = yaml.safe_load((TABLES / "workflow.schema.yaml").read_text())
-PEERS = tuple(SCHEMA["properties"]["peers"]["items"]["enum"])  # those of core.peers, which needs torch to say so
 
-
-def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = False, targets: Collection[str] = ()) -> Plan:
+def make(
+    settings: dict,
+    wanted: Sequence[str] | None = None,
+    published: bool = False,
+    targets: Collection[str] = (),
+    shared: bool = False,
+) -> Plan:
     """The plan of a workflow configuration (see ablations/workflow.schema.yaml).
 
     Args:
-        wanted: tables; where left out, those for `targets`, the words of a command line (`ablations.plan.wanted`).
+        wanted: tables; where left out, those for `targets`, what Snakemake is asked for (`ablations.plan.wanted`).
         published: see `ablations.source.data_source`.
+        shared: another workflow is at work in these results, see `ablations.sweeps.sweep_rows`.
 
     Raises:
         ConfigError, ReportError, DataError: naming file, key and fix.
@@ -55,7 +57,7 @@ def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = 
             del layouts[table]
             continue
         generated, at_paper = (
-            sweep_rows(layout.path, layout.sweeps, layout.baseline or "", results / "sweeps" / at / table, at, cache)
+            sweep_rows(layout.path, layout.sweeps, layout.baseline or "", results / "sweeps" / at / table, at, cache, shared)
             for at in (scale, "paper")
         )
         rows = [
@@ -64,7 +66,7 @@ def make(settings: dict, wanted: Sequence[str] | None = None, published: bool = 
         tables[table], doubles[table] = distinct(with_starts(rows, source, scale), generated)
         refuse_baseline(layout, tables[table], doubles[table])
     cache.write()
-    seeds = [int(seed) for seed in settings["seeds"] or usual_seeds(())]  # the command line gives words
+    seeds = settings["seeds"] or usual_seeds(())
     return Plan(
         tables=tables,
         layouts=layouts,

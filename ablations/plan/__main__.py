@@ -30,7 +30,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     about = "the training words in --photos DIR are a training set too, and there is a table of them"
     parser.add_argument("--photos-train", action="store_true", help=about)
     parser.add_argument("--results", help="folder of results (default: the workflow's)")
-    parser.add_argument("--replicates", type=int, metavar="N",
+    parser.add_argument("--replicates", type=at_least(1), metavar="N",
                         help="train the baseline of each table with N seeds (default: the workflow's)")  # fmt: skip
     parser.add_argument("--gpus", type=at_least(1), default=8, help="devices that share the runs (default: 8, as in Table II)")
     parser.add_argument("--price", type=positive, help="price of a GPU-hour, in any currency")

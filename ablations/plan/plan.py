@@ -1,13 +1,14 @@
 """What a plan knows: the rows and runs of the wanted tables, where their results go, and the files that jobs read."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablations.marks import Marks, Parts
+from ablations.plan.wanted import tables_made
 from ablations.row_config import content_of, digest_of
 from ablations.rows import Row, decoding_differs_from_validation, evaluations_of
 from ablations.source import Source
@@ -223,13 +224,15 @@ class Plan:
         """Runs whose predictions some table is counted from, and the evaluations (ways of decoding) of each."""
         return evaluations_of(row for table in self.tables if self.layouts[table].baseline for row in self.tables[table])
 
-    def write(self, shared: bool = False) -> None:
+    def write(self, targets: Collection[str] = (), shared: bool = False) -> None:
         """Put down what the jobs are called with: each run's flat gin files and each table's list of runs.
 
         A file whose content would not change is left alone, so nothing is remade because of it.
 
         Args:
-            shared: another workflow is at work in these results: write what is missing, and change nothing that is there.
+            targets: what Snakemake is asked for; a list of a table that they are not made of stays as it is.
+            shared: write what is missing, and change nothing that is there: for a command that only looks, or beside another
+                workflow.
         """
         put = write_if_missing if shared else write_if_changed
         rows = sorted(self.rows, key=decoding_differs_from_validation, reverse=True)
@@ -240,11 +243,18 @@ class Plan:
         for run, asking in self.asked.items():
             put(self.results / "runs" / run / "rows.json", json.dumps(named_after(asking), indent=2) + "\n")
         self.inputs_of_data.write({tuple(row.config.train_data) for row in self.rows}, shared)
+        made = [] if shared else tables_made(targets, self.tables)
         for table, rows in self.tables.items():
-            put(self.tables_folder / f"{table}.runs.csv", self.listed(table, rows).to_csv(index=False))
-        for run, evaluations in self.evaluations.items() if not shared else ():
-            for seed in self.seeds_of(run):
+            put = write_if_changed if table in made else write_if_missing
+            put(self.list_of(table), self.listed(table, rows).to_csv(index=False))
+        runs = {row.run for table in made for row in self.tables[table]}
+        for run, evaluations in self.evaluations.items():
+            for seed in self.seeds_of(run) if run in runs else ():
                 settle_done(self.seed_folder(run, seed), evaluations)
+
+    def list_of(self, table: str) -> Path:
+        """The file that says which run is behind each row of a table."""
+        return self.tables_folder / f"{table}.runs.csv"
 
     @property
     def data_name(self) -> str:

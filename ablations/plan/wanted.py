@@ -9,6 +9,8 @@ from core.errors import ConfigError
 from reports.layout import Layout, read_layout
 
 WHOLE = ("report", "claims")  # targets that weigh all tables together, and have more seeds for it
+EVERY = ("all", "figures")  # targets that are made of every table
+OTHERS = {"figure_6": "table_III"}  # targets with names of their own, and the table that each is made of
 REPLICATES = 3  # trainings of a baseline where rows have one seed: noise that tables state is of the paper's scale
 
 
@@ -16,11 +18,11 @@ def tables_for(targets: Collection[str]) -> list[str]:
     """The tables to plan for targets of the workflow: all but those that are made alone, or some of these that targets name.
 
     Args:
-        targets: words of a command line, such as table_VI or results/tables/cyrillic.md.
+        targets: of Snakemake's command line, such as table_VI or results/tables/cyrillic.wide.csv.
     """
     alone = [table for table in table_names() if read_layout(table).alone]
-    stems = [Path(target).stem for target in targets]
-    named = [table for table in alone if any(stem == table or stem.endswith(f"_{table}") for stem in stems)]
+    stems = stems_of(targets)
+    named = [table for table in alone if is_named(table, stems)]
     common = [table for table in table_names() if table not in alone]
     whole = not named or asks_for_all(targets)
     return named + [table for table in common if whole or table in stems]
@@ -40,7 +42,25 @@ def own_world(layouts: Mapping[str, Layout]) -> str | None:
 
 def asks_for_all(targets: Collection[str]) -> bool:
     """Whether a target weighs all tables together, by its own name or as a file such as results/report-small.html."""
-    return any(stem == whole or stem.startswith(f"{whole}-") for stem in (Path(t).stem for t in targets) for whole in WHOLE)
+    return any(stem == whole or stem.startswith(f"{whole}-") for stem in stems_of(targets) for whole in WHOLE)
+
+
+def tables_made(targets: Collection[str], tables: Collection[str]) -> list[str]:
+    """The tables that targets are made of, of those that are planned for them; no target is `all`."""
+    stems = stems_of(targets)
+    if not targets or asks_for_all(targets) or any(stem in EVERY for stem in stems):
+        return list(tables)
+    return [table for table in tables if is_named(table, [OTHERS.get(stem, stem) for stem in stems])]
+
+
+def is_named(table: str, stems: Collection[str]) -> bool:
+    """Whether a target is a table or a figure of it."""
+    return any(stem == table or stem.endswith(f"_{table}") for stem in stems)
+
+
+def stems_of(targets: Collection[str]) -> list[str]:
+    """The names of targets without folders and suffixes: cyrillic of results/tables/cyrillic.wide.csv."""
+    return [Path(target).name.split(".")[0] for target in targets]
 
 
 def usual_seeds(targets: Collection[str]) -> list[int]:

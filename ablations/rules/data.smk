@@ -17,7 +17,7 @@ if PLAN.rendered:
         priority: 2  # all cores at once, which trainings would never leave free
         conda:
             "../environment.yaml"
-        threads: workflow.cores
+        threads: CORES
         params:
             data=PLAN.data,
         message:
@@ -36,7 +36,7 @@ if PLAN.rendered:
         priority: 2  # all cores at once, which trainings would never leave free
         conda:
             "../environment.yaml"
-        threads: workflow.cores
+        threads: CORES
         params:
             data=PLAN.data,
         message:
@@ -59,7 +59,7 @@ rule pretrain:
         f"{PLAN.results}/logs/pretrain-{{towers}}.log",
     conda:
         "../environment.yaml"
-    threads: workflow.cores
+    threads: CORES
     message:
         "pretrain the micro towers {wildcards.towers} (README: By hand; ablations/micro/ has them already)"
     shell:
@@ -81,7 +81,7 @@ rule towers:
     priority: 2  # all cores at once, which trainings would never leave free
     conda:
         "../environment.yaml"
-    threads: workflow.cores
+    threads: CORES
     resources:
         gpu=1,
         gpu_share=config["gpu_share"],
@@ -101,7 +101,7 @@ rule doctor:
         f"{PLAN.results}/logs/doctor.log",
     conda:
         "../environment.yaml"
-    threads: workflow.cores
+    threads: CORES
     message:
         f"what lies in the data, and which tables it can reproduce: see {TABLES}/doctor.html"
     shell:

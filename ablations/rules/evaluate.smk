@@ -44,7 +44,7 @@ rule reading_time:
         f"{PLAN.results}/logs/reading_time-{{run}}-seed{{seed}}.log",
     conda:
         "../environment.yaml"
-    threads: workflow.cores  # no other job of this workflow runs beside a measurement
+    threads: CORES  # no other job of this workflow runs beside a measurement
     resources:
         gpu=1,
         gpu_share=1,  # a measurement is alone

@@ -75,6 +75,7 @@ for figure, maps in (("figure_1", PLAN.scale), ("figure_2", PLAN.tested)):
         conda:
             "../environment.yaml"
         params:
+            code=CODE,
             figure=figure,
             stem=lambda wildcards, output: output[0].removesuffix(".png"),
         message:
@@ -105,6 +106,7 @@ rule figure:
     conda:
         "../environment.yaml"
     params:
+        code=CODE,
         results=PLAN.results,
         tables=TABLES,
         figures=FIGURES,

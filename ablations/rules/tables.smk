@@ -24,6 +24,7 @@ rule table:
     conda:
         "../environment.yaml"
     params:
+        code=CODE,
         results=PLAN.results,
         tables=TABLES,
     message:
@@ -36,7 +37,7 @@ rule claims:
     input:
         ledgers=LEDGERS,
         runs=expand(f"{TABLES}/{{table}}.runs.csv", table=PLAN.tables),
-        results=lambda wildcards: claimed.claimed_results(PLAN, CHECKOUT),
+        results=user_errors()(lambda wildcards: claimed.claimed_results(PLAN, CHECKOUT)),
     output:
         report(f"{TABLES}/claims.html", caption="../../reports/captions/claims.rst", category="Claims"),
         [f"{TABLES}/claims.{suffix}" for suffix in ("md", "tex", "json")],
@@ -46,6 +47,7 @@ rule claims:
     conda:
         "../environment.yaml"
     params:
+        code=CODE,
         results=PLAN.results,
         tables=TABLES,
         figures=FIGURES,
@@ -66,6 +68,7 @@ rule masks:
     conda:
         "../environment.yaml"
     params:
+        code=CODE,
         tables=TABLES,
     message:
         "table_I: masks as the model makes them"
@@ -87,6 +90,7 @@ rule report:
     conda:
         "../environment.yaml"
     params:
+        code=CODE,
         results=PLAN.results,
         tables=TABLES,
         figures=FIGURES,

@@ -39,8 +39,8 @@ rule train:
 rule trial:
     input:
         gin=ancient(f"{PLAN.searches}/{{run}}/train.gin"),
-        data=lambda wildcards: ancient(SEARCH.data),
-        towers=lambda wildcards: ancient(SEARCH.towers(CHECKOUT)),
+        data=user_errors()(lambda wildcards: ancient(SEARCH.data)),
+        towers=user_errors()(lambda wildcards: ancient(SEARCH.towers(CHECKOUT))),
     output:
         touch(f"{PLAN.searches}/{{run}}/seed{{seed}}/trial.done"),
     log:
@@ -68,8 +68,8 @@ rule trial:
 
 rule lr_search:
     input:
-        plan=lambda wildcards: SEARCH.inputs[0],
-        trials=lambda wildcards: SEARCH.inputs[1:],
+        plan=user_errors()(lambda wildcards: SEARCH.inputs[0]),
+        trials=user_errors()(lambda wildcards: SEARCH.inputs[1:]),
     output:
         report(
             f"{TABLES}/lr_search.png",
@@ -83,6 +83,7 @@ rule lr_search:
     conda:
         "../environment.yaml"
     params:
+        code=CODE,
         stem=lambda wildcards, output: output[0].removesuffix(".png"),
     message:
         f"lr_search: see {TABLES}/lr_search.md"

@@ -64,7 +64,8 @@ class TableResults:
     def lacking(self, row: str) -> str:
         """Why a row has no predictions; empty where it has."""
         if row not in self.runs.index:
-            return f"{row} is not in {self.layout.table}.runs.csv; `snakemake -n` writes it anew"
+            table = self.layout.table
+            return f"{row} is not in {table}.runs.csv; delete that, and `snakemake -n {table}` writes it anew"
         run = self.runs.loc[row]
         if run.reason:
             return f"{row}: {run.reason}"

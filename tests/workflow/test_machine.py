@@ -54,6 +54,14 @@ def test_an_outer_list_counts_and_a_scheduler_is_left_alone(gpus, monkeypatch):
     assert survey({**ONE, "gpus_per_run": 16}, 8, scheduled=True) == Machine(None, 16)
 
 
+def test_jobs_share_the_gpus_that_are_given(gpus):
+    gpus(8)
+    assert survey(ONE, 64, scheduled=False, given=4) == Machine(4, 16)
+    for scheduled in (False, True):
+        with pytest.raises(ConfigError, match="--resources gpu=4 is less than gpus_per_run: 8; give at least as many"):
+            survey({**ONE, "gpus_per_run": 8}, 64, scheduled, given=4)
+
+
 def test_more_gpus_than_there_are_is_refused(gpus, monkeypatch):
     gpus(8)
     said = r"workflow.yaml: gpus_per_run: 16, but .* lets us use 8 GPUs \(GPU-0, .*not set\): say --config gpus_per_run=8"
@@ -111,6 +119,12 @@ def test_every_gpu_job_of_the_workflow_is_leased(copy):
     )
     rest = [line for line in commands if line not in leased]
     assert not [line for line in rest if re.search(r"core\.(?!data\.micro)", line)], rest
+
+
+@pytest.mark.parametrize("action", ["--unlock", "--summary"])
+def test_what_runs_no_job_needs_no_number_of_cores(copy, action):
+    status, output = snakemake(copy, "table_VI", action)
+    assert status == 0, output
 
 
 @pytest.mark.parametrize(("arguments", "count"), [((), 2), (("--config", "gpu_share=2", "--resources", "gpu=1"), 1)])

@@ -2,6 +2,8 @@
 
 import os
 import platform
+import re
+import shlex
 import subprocess
 import sys
 
@@ -28,10 +30,9 @@ def other(tmp_path):
 
 def test_a_second_workflow_is_told_who_works_there(other, tmp_path, monkeypatch):
     monkeypatch.setattr(place, "PATIENCE", 0.1)
-    with pytest.raises(SystemExit) as stop:
-        place.hold(tmp_path / "results")
+    refused = place.hold(tmp_path / "results")
     message = f"{tmp_path / 'results'} is used by another workflow, of {place.user()} on {platform.node()}, pid {other.pid}"
-    assert message in stop.value.code and "since 20" in stop.value.code and "--config results=DIR" in stop.value.code
+    assert message in refused and "since 20" in refused and "--config results=DIR" in refused
     assert f"pid {other.pid}" in place.others(tmp_path / "results")
     other.kill()
     other.wait()
@@ -45,7 +46,7 @@ def test_who_cannot_lock_goes_on_with_a_warning(tmp_path, monkeypatch, capsys):
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(place, "try_lock", refuse)
-    place.hold(tmp_path)
+    assert place.hold(tmp_path) == ""
     assert f"warning: {tmp_path} cannot be locked (Operation not supported)" in capsys.readouterr().err
 
 
@@ -58,6 +59,23 @@ def test_what_cannot_be_written_is_named_with_the_option(tmp_path, monkeypatch):
     assert f"gone is a link to {tmp_path / 'unmounted'}, which is not there" in place.not_writable("gone")
     (tmp_path / ".snakemake").write_text("")
     assert "add --directory DIR" in place.not_writable(tmp_path / "results")
+
+
+def test_a_folder_below_one_that_may_not_be_entered_cannot_be_written(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(place.Path, "exists", refuse)  # as os.stat there, but for root
+    assert not place.writable(tmp_path / "results")
+
+
+@pytest.mark.parametrize(
+    ("line", "runs"),
+    [("-j2 report", True), ("-n report", False), ("--unlock", False), ("--dag", False), ("a --report a.html", False)],
+)
+def test_commands_that_only_look_are_known(line, runs, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["snakemake", *shlex.split(line)])
+    assert place.runs_jobs() == runs
 
 
 def test_jobs_import_the_checkout_and_nothing_of_the_working_directory(tmp_path, monkeypatch):
@@ -85,10 +103,29 @@ def test_the_command_is_snakemake_with_this_checkouts_snakefile(monkeypatch, tmp
 def test_jobs_learn_what_was_asked_for(monkeypatch):
     """A job's process has a command line of its own; which seeds the plan has follows from the workflow's."""
     monkeypatch.setenv("CLIP4STR_TARGETS", "")
-    monkeypatch.setattr("sys.argv", ["snakemake", "-j2", "report"])
-    assert place.asked_for(True) == ["-j2", "report"]
+    monkeypatch.setattr("sys.argv", ["snakemake", "-j2", "report", "my results/figures/a.png"])
+    assert place.asked_for(True) == ["report", "my results/figures/a.png"]
     monkeypatch.setattr("sys.argv", ["snakemake", "--target-jobs", "table:table=table_VI"])
-    assert place.asked_for(False) == ["-j2", "report"]
+    assert place.asked_for(False) == ["report", "my results/figures/a.png"]
+
+
+@pytest.mark.parametrize(
+    ("line", "asked"),
+    [
+        ("-j8 --config scale=paper data=/data/pretraining", []),
+        ("table_VI --config scale=paper data=/data/cyrillic results=run_cyrillic", ["table_VI"]),
+        ("table_VI -d claims --config results=/scratch/report", ["table_VI"]),
+        ("table_VI --config 'results=my report'", ["table_VI"]),
+        ("table_VI --report report.html", ["table_VI"]),
+        ("-R claims -- table_VI", ["table_VI"]),
+    ],
+)
+def test_a_value_of_an_option_is_not_a_target(line, asked, monkeypatch):
+    monkeypatch.setenv("CLIP4STR_TARGETS", "")
+    monkeypatch.setattr("sys.argv", ["snakemake", *shlex.split(line)])
+    targets = place.asked_for(True)
+    assert targets == asked and planning.usual_seeds(targets) == [0]
+    assert planning.tables_for(targets) == planning.tables_for([])
 
 
 def test_claims_are_made_from_another_folder(tmp_path, monkeypatch):
@@ -97,6 +134,13 @@ def test_claims_are_made_from_another_folder(tmp_path, monkeypatch):
     needed = claimed.claimed_results(planning.make(settings, ["table_VI"]), place.leads_to(ROOT))
     published = [path for path in needed if path.suffix == ".csv"]
     assert published == [ROOT / "reports/published/table_VI.csv"] and published[0].is_file()
+
+
+def test_what_reports_make_is_made_again_when_their_code_changes():
+    """Each rule that calls them has the digest of their code among its parameters."""
+    rules = [text for path in ROOT.glob("ablations/rules/*.smk") for text in re.split(r"^ *rule", path.read_text(), flags=re.M)]
+    reporting = [text for text in rules if "-m reports." in text]
+    assert len(reporting) == 7 and all("code=CODE" in text for text in reporting)
 
 
 def test_towers_that_cannot_be_made_where_they_belong_are_named(tmp_path):

@@ -6,11 +6,14 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 
+import pandas as pd
 import pytest
 
 from ablations import plan as planning
 from ablations import rows
 from ablations.page import same_as_baseline
+from ablations.plan.wanted import tables_made, usual_seeds
+from ablations.progress import fewer_seeds
 from ablations.row_config import Counts, PlanCache, RowConfig, content_of
 from ablations.why import why
 from core.data.sets import fingerprint
@@ -272,10 +275,44 @@ def test_one_seed_at_micro_scale_comes_with_replicates_and_the_report_with_three
     assert planning.make({**micro, "replicates": 1}, ["table_VII"]).replicates == []
     assert planning.make({**micro, "seeds": [0, 1]}, ["table_VII"]).replicates == []
     assert with_replicates(results, None).replicates == []
-    assert planning.usual_seeds(["-j2", "report"]) == planning.usual_seeds(["claims"]) == [0, 1, 2]
-    assert planning.usual_seeds(["-j2", "table_VI"]) == planning.usual_seeds(["results/tables/table_VI.md"]) == [0]
+    assert usual_seeds(["report"]) == usual_seeds(["claims"]) == [0, 1, 2]
+    assert usual_seeds(["table_VI"]) == usual_seeds(["results/tables/table_VI.md"]) == [0]
     for target in ("results/report.md", "results/report-small.html", "results/tables/claims.html"):
-        assert planning.usual_seeds([target]) == [0, 1, 2]
+        assert usual_seeds([target]) == [0, 1, 2]
+
+
+def seeds_listed(folder):
+    return {path.name.split(".")[0]: pd.read_csv(path, dtype=str).seeds[0] for path in folder.glob("tables/smoke/*.runs.csv")}
+
+
+def test_a_command_changes_the_lists_of_the_tables_that_it_makes(tmp_path):
+    def planned(*targets, shared=False):
+        made = planning.make({**SETTINGS, "results": str(tmp_path), "seeds": usual_seeds(targets)}, ["table_VI", TABLE])
+        notes = list(fewer_seeds(made, targets))
+        made.write(targets, shared)
+        return notes
+
+    assert planned("report") == []
+    reported = {path: path.read_text() for path in tmp_path.rglob("*.*")}
+    planned("table_VI", shared=True)  # as a dry run
+    planned("doctor")
+    assert {path: path.read_text() for path in tmp_path.rglob("*.*")} == reported
+    (note,) = planned("results/figures/smoke/forest_table_VI.png")
+    assert "table_VI was planned with seeds 0, 1, 2, and is planned now with 0" in note and "--config seeds='[0,1,2]'" in note
+    assert seeds_listed(tmp_path) == {"table_VI": "0", TABLE: "0 1 2"}
+    (tmp_path / "tables/smoke/table_VI.runs.csv").unlink()
+    planned("table_VI", shared=True)
+    assert seeds_listed(tmp_path)["table_VI"] == "0"  # what is missing is written even so
+    planned()
+    assert set(seeds_listed(tmp_path).values()) == {"0"}
+
+
+def test_targets_are_made_of_tables():
+    tables = ("table_III", "table_VI", "finetune")
+    assert tables_made(["figure_6"], tables) == ["table_III"]
+    assert tables_made(["doctor", "results/tables/table_VI.wide.csv"], tables) == ["table_VI"]
+    for targets in ([], ["all"], ["figures"], ["table_VI", "claims"]):
+        assert tables_made(targets, tables) == [*tables]
 
 
 def test_the_file_of_an_evaluation_says_what_its_row_says(tmp_path):

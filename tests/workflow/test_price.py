@@ -12,6 +12,7 @@ from ablations.assumptions import DEVICES, read_assumptions
 from ablations.calibration import Check, checks, utilisation
 from ablations.page import advice
 from ablations.plan.__main__ import main
+from ablations.plan.settings import PEERS
 from ablations.price import Pace, best_gpus_per_run, disk_peak, elapsed, formula, jobs, longest_word, mean_longest, wall_clock
 from ablations.progress import missing, wanted
 from ablations.row_config import Work
@@ -126,7 +127,7 @@ def test_names_that_other_modules_say_too(plan, row):
     loaded = load(row.gin, "smoke")
     assert row.evaluation == evaluation_digest(loaded.protocol, plan.source.test)
     assert row.config.identity == loaded.identity
-    assert set(planning.PEERS) == set(READERS)
+    assert set(PEERS) == set(READERS)
     for reading in (row.config, replace(row.config, steps=None, epochs=2.5)):
         optimisation = replace(loaded.experiment.optimisation, steps=reading.steps, epochs=reading.epochs)
         assert reading.total_steps(3001) == optimisation.total_steps(3001)

@@ -122,10 +122,10 @@ def study(tmp_path, monkeypatch, results):
     monkeypatch.setattr("ablations.rows.in_root", str)
     monkeypatch.setattr("ablations.row_config.in_root", str)
 
-    def ask(sweep, scale="smoke", **changes):
+    def ask(sweep, scale="smoke", shared=False, **changes):
         content = {"title": "T", "about": "A", "baseline": "none", "columns": [{"name": "Avg.", "average": "nine sets"}]}
         (folder / "table.yaml").write_text(yaml.safe_dump({**content, "sweep": sweep, **changes}))
-        made = planning.make({**SETTINGS, "scale": scale, "results": str(results)}, [folder.name])
+        made = planning.make({**SETTINGS, "scale": scale, "results": str(results)}, [folder.name], shared=shared)
         return made, {row.name: row for row in made.tables[folder.name]}
 
     ask.folder = folder
@@ -158,6 +158,19 @@ def test_files_of_an_earlier_sweep_go_and_others_stay_as_they_are(study, results
     assert {path.name for path in folder.iterdir()} == {"dropout0.2.gin", "dropout0.4.gin", "mine.gin"}
     assert (folder / "dropout0.2.gin").stat().st_mtime_ns == before
     (folder / "mine.gin").unlink()
+
+
+def test_files_that_another_workflow_works_with_stay(study, results):
+    folder = results / "sweeps" / "smoke" / study.folder.name
+    study({"DROPOUT": [0.2, 0.3]})
+    _, rows = study({"DROPOUT": [0.2, 0.4]}, shared=True)
+    assert {"dropout0.2", "dropout0.4"} < rows.keys() and "dropout0.3" not in rows and (folder / "dropout0.3.gin").is_file()
+    before = (folder / "dropout0.2.gin").read_text()
+    with pytest.raises(
+        ConfigError, match="dropout0.2.gin: the workflow that is at work there has another sweep than .*table.yaml"
+    ):
+        study({"DROPOUT": [0.2], "share": 0.5}, shared=True)
+    assert (folder / "dropout0.2.gin").read_text() == before
 
 
 def test_order_baseline_and_reasons_may_name_rows_of_a_sweep(study):
