@@ -1,13 +1,10 @@
 """What goes wrong in the middle of a run says what it was, and leaves the last good state."""
 
-import errno
-import fcntl
 import json
 import os
 import resource
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import lmdb
@@ -15,16 +12,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core.data.lmdb import Ledger, WordLmdb, put
+from core.data.lmdb import WordLmdb, put
 from core.errors import ConfigError, DataError, TrainingError
 from core.experiment.experiment import load
 from core.files import append_json
 from core.train import validation
 from core.train.loop import Run
 from core.train.loss_monitor import BadStep, LossMonitor
-from core.train.record import Tally
 from core.train.run import train
-from core.train.state import Interrupted, Stopper, resume, run_lock, save_state
+from core.train.state import Interrupted, Stopper
 from tests.support.checkout import BASELINE
 
 
@@ -242,14 +238,6 @@ def test_what_was_counted_before_an_interruption_is_reported_after_it(world_fold
     assert again["captions_cut"] >= whole["captions_cut"] > 0
 
 
-def test_states_from_before_those_counts_were_saved_are_resumed(tmp_path):
-    layer, tally = torch.nn.Linear(2, 2), Tally(torch.nn.Linear(2, 2))
-    save_state({"model": layer}, tmp_path, 4, {"seed": 0})
-    assert resume({"model": layer, "tally": tally}, tmp_path, {"seed": 0}) == 4 and tally.undecodable == Ledger()
-    with pytest.raises(ValueError, match="state.pt cannot be read"):
-        resume({"model": layer, "optimiser": layer}, tmp_path, {"seed": 0})
-
-
 def test_signals():
     """Any number of SIGTERMs is one request; a second SIGINT does not wait."""
     with Stopper() as stopper:
@@ -313,65 +301,3 @@ def test_a_file_cut_short_is_not_read_on(world_folder, tmp_path, monkeypatch):
     os.truncate(tmp_path / "data.mdb", 4096)
     with pytest.raises(DataError, match="data.mdb has 4,096 bytes now"):
         lmdb.image(1)
-
-
-def test_one_process_a_run_directory(tmp_path):
-    pid = os.fork()
-    if not pid:
-        with run_lock(tmp_path):
-            signal.pause()
-    try:
-        while not (tmp_path / "lock").exists() or not (tmp_path / "lock").read_text():
-            time.sleep(0.01)
-        with pytest.raises(OSError, match=f"is being trained by process {pid} on"), run_lock(tmp_path, patience=0):
-            pass
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-    with run_lock(tmp_path, patience=0):  # what a killed one held is free
-        pass
-
-
-def test_a_lock_that_its_holder_removed_meanwhile_is_not_taken(tmp_path, monkeypatch):
-    """The holder ends between this process's opening the file and locking it: what is locked must have the name."""
-    lockf, removed = fcntl.lockf, []
-
-    def late(file, operation):
-        if not removed:
-            removed.append((tmp_path / "lock").unlink())
-        lockf(file, operation)
-
-    monkeypatch.setattr("fcntl.lockf", late)
-    with run_lock(tmp_path, patience=0):
-        pid = os.fork()
-        if not pid:
-            try:
-                with run_lock(tmp_path, patience=0):
-                    os._exit(0)
-            except OSError:
-                os._exit(1)
-        assert removed and os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
-
-
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks_is_named_and_trained_on(tmp_path, monkeypatch, capsys, number):
-    def lockf(*_):
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr("fcntl.lockf", lockf)
-    with run_lock(tmp_path, patience=0):
-        assert (tmp_path / "lock").read_text()
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"warning: {tmp_path} cannot be locked ({os.strerror(number)})")
-
-
-def test_damaged_states_and_old_ones(tmp_path):
-    layer = torch.nn.Linear(2, 2)
-    for step in (2, 4):
-        save_state({"model": layer}, tmp_path, step, {"seed": 0})
-    assert states(tmp_path) == ["step-000000004"] and resume({"model": layer}, tmp_path, {"seed": 0}) == 4
-    (tmp_path / "state" / "step-000000006.partial").mkdir()
-    assert resume({"model": layer}, tmp_path, {"seed": 0}) == 4
-    (tmp_path / "state" / "step-000000004" / "state.pt").write_bytes(b"PK\x03\x04 cut")
-    with pytest.raises(ValueError, match="state.pt cannot be read .*: delete .*state to start over"):
-        resume({"model": layer}, tmp_path, {"seed": 0})
