@@ -5,6 +5,7 @@ transparency   blended onto white, black or grey, whichever is farthest from the
                nothing about ink and is ignored
 numbers        16 and 32 bits and floating point: white is the smallest of WHITES that no pixel exceeds; where a pixel exceeds
                all of them, or is negative, the pixels' own range is stretched
+several        of animations and files of several pages the first; an MPO's others are views of the same
 others         CMYK, palettes, 1 bit, YCbCr as Pillow converts them; LAB by its lightness
 """
 
@@ -106,7 +107,18 @@ def decode(source: Source, turn: bool = True) -> Decoded:
             loaded_turned = orientation_of(image) == 1  # as Pillow does with TIFFs
             if turn != loaded_turned:
                 result = result.transpose((TURNS if turn else INVERSE)[orientation])
+        if form != "MPO" and has_a_second_frame(image):  # last, since it leaves the first one
+            changes = [*changes, "first of several frames"]
         return Decoded(result, form, mode, orientation, tuple(changes))
+
+
+def has_a_second_frame(image: Image.Image) -> bool:
+    """Whether a loaded image is followed by another one that can be found."""
+    try:
+        image.seek(1)
+    except Exception:  # EOFError where there is none; a damaged one says nothing of the first
+        return False
+    return True
 
 
 def exif_orientation(source: Source) -> int:

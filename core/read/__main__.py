@@ -1,6 +1,7 @@
 """Read words from image files and folders of them.
 
 python -m core.read results/runs/<run>/seed0 word.png crops/
+find crops -newer yesterday -name '*.png' | python -m core.read results/runs/<run>/seed0 -
 """
 
 import argparse
@@ -21,7 +22,10 @@ def parser() -> argparse.ArgumentParser:
         epilog="Exit status: 0 if every file was read, 1 if one could not be, 130 after Ctrl-C.",
     )
     add_model(command)
-    about = "image files of one word each, or folders: every image at or below one, except for hidden files and folders"
+    about = (
+        "image files of one word each, or folders: every image at or below one, except for hidden files and folders; - stands "
+        "for the paths on standard input, one per line"
+    )
     command.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help=about)
     add_json(command, "one JSON object per image")
     command.add_argument("--letters", action="store_true", help="add the probability of each character, and of the word's end")

@@ -1,5 +1,6 @@
 """The image files that a command line names: files as they are, folders with every image at or below them."""
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,8 +11,23 @@ from core.data.folders import folders_below
 from core.data.images import known_formats
 from core.errors import DataError, UserError
 
+STDIN = Path("-")
+
 
 def image_files(named: Iterable[Path]) -> Iterator[Path | UserError]:
+    """`files_at` the paths that are named, and in the place of STDIN at those that standard input names, one per line."""
+    for path in named:
+        yield from files_at(lines_of_stdin() if path == STDIN else [path])
+
+
+def lines_of_stdin() -> Iterator[Path]:
+    """As they come; names need not be UTF-8."""
+    for line in sys.stdin.buffer:
+        if name := line.rstrip(b"\r\n"):
+            yield Path(os.fsdecode(name))
+
+
+def files_at(named: Iterable[Path]) -> Iterator[Path | UserError]:
     """Files in the order in which they are named, those of a folder sorted by path; an error for a folder without an image.
 
     A file that is named itself is taken whatever it is called. Of a folder, hidden folders are skipped, and hidden files and

@@ -104,6 +104,16 @@ key_colour = st.one_of(
 kinds = ("I;16", "12 of 16 bits", "8 of 16 bits", "I", "32 bits", "signed", "shares", "F", "large", "negative")
 
 
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF", "MPO"])
+def test_the_first_of_several_frames_is_read_and_said(form):
+    first, second = (Image.new("RGB", SIZE, colour) for colour in ("red", "blue"))
+    several = decode(encoded(first, form, save_all=True, append_images=[second]))
+    assert ("first of several frames" in several.changes) == (form != "MPO")  # whose second image is another view
+    red, green, blue = several.image.getpixel((3, 3))
+    assert red > 250 and green < 5 and blue < 5
+    assert "first of several frames" not in decode(encoded(first, form)).changes
+
+
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.one_of(opaque, black_and_white, transparent, key_colour))
 def test_the_ink_stays_visible_in_every_mode(content):

@@ -1,5 +1,6 @@
 """core.read: files and folders, in batches; orientations, tall images, the probability of every character."""
 
+import io
 import json
 import math
 import os
@@ -84,6 +85,16 @@ def test_a_model_without_permuted_orders_is_read_without_refinement(pictures, wo
     scan = SimpleNamespace(path=world_folder / "test" / "regular", name="test/regular")
     doubted = {doubt.place.index: doubt.reading for doubt in doubts(tmp_path, [scan], 0)}
     assert doubted == dict(zip(batch.indices, read, strict=True))
+
+
+def test_paths_come_from_standard_input_too(read, pictures, tmp_path, monkeypatch):
+    other = tmp_path / os.fsdecode(b"caf\xe9.png")
+    other.write_bytes((pictures / "tall.png").read_bytes())
+    named = b"\n".join([os.fsencode(other), b"", os.fsencode(pictures / "below"), b"gone.png\n"])
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(named)))
+    readings, messages, status = read(pictures / "a.png", "-", pictures / "b.JPG")
+    assert list(readings) == ["a.png", other.name, "c.bmp", "b.JPG"] and status == 1
+    assert "error: gone.png: no such file" in messages
 
 
 def test_a_folder_without_images_is_named(read, tmp_path):
