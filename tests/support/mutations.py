@@ -44,7 +44,10 @@ METHOD = (
     "test_variants test_freezing test_early test_captions test_charset test_released test_backbones test_weights test_towers "
     "test_hub_weights"
 )
-IDENTITY = "tests/method/test_protocol.py tests/data/test_world_identity.py tests/workflow/test_knobs.py"
+IDENTITY = (
+    "tests/method/test_protocol.py tests/data/test_world_identity.py tests/workflow/test_knobs.py "
+    "tests/workflow/test_identity.py"
+)
 
 
 def within(folder: str, names: str) -> str:
@@ -61,6 +64,16 @@ ROOMS = {  # what is mutated: the test files that judge it, the fast ones of its
     + " tests/training/test_draws.py",
     "core/experiment/protocol.py core/experiment/identity.py": IDENTITY,
     "core/experiment/optim.py": within("tests", "training/test_optimisation training/test_optim_choices method/test_recipe"),
+    "core/data/augment.py core/data/images.py": within("tests/data", "test_augment test_image_kinds test_stress"),
+    "core/train": within(
+        "tests",
+        "training/test_steps training/test_draws training/test_validation training/test_interruptions training/test_states "
+        "method/test_orders",
+    ),
+    "core/evaluate": within("tests", "method/test_evaluate method/test_earlier training/test_validation"),
+    "core/pretrain": within("tests", "training/test_pretraining data/test_pictures"),
+    "reports/claims": within("tests/reports", "test_claims test_verdict test_partial"),
+    "ablations/price.py": "tests/workflow/test_price.py",
     "reports/stats reports/build.py": within("tests/reports", STATS),
     "reports/collect": within("tests/reports", f"{STATS} test_outside test_flips"),
 }
@@ -121,8 +134,12 @@ def sample(paths: Sequence[str], seed: int) -> list[Mutant]:
 
 
 def judges(path: str) -> list[str]:
-    """The test files of a module's room, those that name the module first."""
-    tests = next(tests for paths, tests in ROOMS.items() if any(path.startswith(word) for word in paths.split()))
+    """The test files of a module's room, those that name the module first; ends the session where there is no room."""
+    rooms = (tests for paths, tests in ROOMS.items() if any(path.startswith(word) for word in paths.split()))
+    if not (tests := next(rooms, "")):
+        sys.exit(
+            f"{path}: no tests judge this module; add it to ROOMS in {Path(__file__).name}, or name one of {' '.join(ROOMS)}"
+        )
     module = path.removesuffix(".py").replace("/", ".")
     return sorted(tests.split(), key=lambda file: not re.search(rf"{re.escape(module)}\b", Path(file).read_text()))
 
@@ -181,6 +198,8 @@ def session(options: argparse.Namespace, checkout: Path) -> None:
         importlib.import_module(library)
     paths = options.paths or [word for words in ROOMS for word in words.split()]
     everything = sample(paths, options.seed)
+    for path in {mutant.path for mutant in everything}:  # now, not after an hour
+        judges(path)
     numbers = options.numbers or range(options.skip + 1, options.skip + options.sample + 1)
     print(f"{len(everything):,} sites, seed {options.seed}, {len(numbers)} mutants", flush=True)
     ends, killed, judged, seconds = time.monotonic() + options.minutes * 60, 0, 0, {}

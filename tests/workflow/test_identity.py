@@ -6,7 +6,7 @@ import re
 import pytest
 
 from core.experiment.experiment import load
-from core.experiment.identity import CAME_LATER, UNDECISIVE, counts, training_identity
+from core.experiment.identity import CAME_LATER, counts, training_identity
 from tests.support.checkout import BASELINE
 
 FAMILY = "core.data.render.family.Family"
@@ -43,4 +43,3 @@ def test_what_came_later_counts_only_where_it_changes_something(name):
 def test_settings_of_the_machine_decide_no_name(name, smoke):
     other = re.sub(rf"(?<=optim.Optimisation.{name} = ).*", "17", smoke.training)
     assert other != smoke.training and training_identity(other, "") == training_identity(smoke.training, "")
-    assert len(UNDECISIVE) == len(OF_THE_MACHINE)
