@@ -207,7 +207,7 @@ class PlanCache:
         known = recall(self.kept["rows"].get(key)) if content is not None else None
         if known is not None and self.digest(known.named) == known.files:
             return known
-        made = self.reader(in_root(gin), scale)
+        made = self.reader(str(gin), scale)  # from the root: the working directory may have a file of that name
         if content is not None and not made.start_problem:
             self.keep("rows", key, asdict(made))
         return made

@@ -22,7 +22,15 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def in_repository(path: str) -> Path:
-    """The path as given if it exists, otherwise relative to the repository root."""
+    """A path of a gin file: relative to the repository root, or to the working directory if there is nothing in the former.
+
+    A checkout that is used from another one's folder reads its own files, whatever lies in that folder.
+    """
+    return Path(path) if Path(path).exists() and not (ROOT / path).exists() else ROOT / path
+
+
+def from_command_line(path: Path | str) -> Path:
+    """A path of a command line: relative to the working directory, or to the repository root if there is nothing there."""
     return Path(path) if Path(path).exists() else ROOT / path
 
 

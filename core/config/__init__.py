@@ -22,7 +22,7 @@ from core.config.gin_files import find_include, read_gin, refuse_circle, text_at
 from core.config.gin_text import UNREADABLE, first_line, problem_of, refuse_foreign
 from core.config.overwritten import refuse_overwritten
 from core.errors import ConfigError
-from core.files import ROOT
+from core.files import from_command_line
 from core.moved import with_new_names
 
 Built = TypeVar("Built")
@@ -37,17 +37,17 @@ def parse(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) 
     """
     if scale not in SCALES:
         raise ConfigError(f"scale {scale!r}: expected one of {', '.join(SCALES)}")
-    path = Path(path)
-    if not path.is_file() and not (ROOT / path).is_file():
+    path, file = Path(path), from_command_line(path).absolute()
+    if not file.is_file():
         raise ConfigError(f"{path}: no such gin file")
-    refuse_circle(path if path.is_file() else ROOT / path, scale)
+    refuse_circle(file, scale)
     gin.clear_config()
     resolve_includes(scale)
     try:
-        gin.parse_config_files_and_bindings([str(path)], list(bindings), finalize_config=False)
+        gin.parse_config_files_and_bindings([str(file)], list(bindings), finalize_config=False)
     except (*UNREADABLE, OSError) as error:
         raise ConfigError(f"{path}: {problem_of(error)}") from error
-    refuse_overwritten(path if path.is_file() else ROOT / path, scale)
+    refuse_overwritten(file, scale)
     for (scope, selector), bound in gin.config._CONFIG.items():
         for name, value in bound.items():
             if value is gin.REQUIRED or repr(value) == "%gin.REQUIRED":
@@ -186,8 +186,7 @@ def refuse_unread(path: Path | str, bindings: Sequence[str] = ()) -> None:
 
 def own_names(path: Path | str, bindings: Sequence[str]) -> set[str]:
     """Names of the macros and parameters that a gin file itself (without includes) or the command line binds."""
-    path = Path(path)
-    text = read_gin(path if path.is_file() else ROOT / path)
+    text = read_gin(from_command_line(path))
     return set(re.findall(r"^\s*([\w./]+)\s*=", "\n".join([text, *bindings]), re.MULTILINE))
 
 

@@ -1,7 +1,7 @@
 """gin files as text: what they include, and which of their lines count at a scale.
 
-- `include` paths start at the repository root, and `{scale}` in a path is replaced by the scale in use (paper, small, micro,
-  smoke).
+- `include` paths start at the repository root (or in the working directory, for what is not there), and `{scale}` in a path is
+  replaced by the scale in use (paper, small, micro, smoke).
 - Sections: lines below `[paper]`, `[small]`, `[micro]` or `[smoke]` count at that scale only, lines below `[micro, small]` at
   both, and lines above the first section at every scale. Smoke is a smaller micro, so it also reads what micro reads.
 """
@@ -26,9 +26,9 @@ def scales_read(scale: str) -> tuple[str, ...]:
 
 
 def find_include(name: str, scale: str) -> Path | None:
-    """The file that an include names: relative to the working directory or the repository root, with {scale} filled in."""
+    """The file that an include names: relative to the repository root or the working directory, with {scale} filled in."""
     filled = [name, *(name.replace("{scale}", read) for read in reversed(scales_read(scale)))]
-    return next((prefix / path for prefix in (Path(), ROOT) for path in filled if (prefix / path).is_file()), None)
+    return next((prefix / path for prefix in (ROOT, Path()) for path in filled if (prefix / path).is_file()), None)
 
 
 def read_gin(path: Path) -> str:
