@@ -55,18 +55,20 @@ def refuse_existing(out: Path) -> None:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A new folder to write into; it replaces `path` if the block succeeds, and is removed if it fails."""
-    partial = path.with_name(path.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    """A new folder to write into; it replaces `path` if the block succeeds, and is removed if it fails.
+
+    Its name is the writer's own, as in `atomic_file`: of several writers none empties what another one writes.
+    """
+    drop_stale(path)
+    partial = partial_name(path)
     partial.mkdir(parents=True)
     try:
         with named_errors(path):
             yield partial
-    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        partial.rename(path)
+    finally:
         shutil.rmtree(partial, ignore_errors=True)
-        raise
-    shutil.rmtree(path, ignore_errors=True)
-    partial.rename(path)
 
 
 @contextlib.contextmanager
@@ -78,13 +80,18 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     drop_stale(path)
-    partial = path.with_name(f"{path.name}.{machine()}-{os.getpid()}-{secrets.token_hex(4)}.partial")
+    partial = partial_name(path)
     try:
         with named_errors(path):
             yield partial
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def partial_name(path: Path) -> Path:
+    """A name beside `path` that no other writer of it has."""
+    return path.with_name(f"{path.name}.{machine()}-{os.getpid()}-{secrets.token_hex(4)}.partial")
 
 
 def sync(path: Path) -> None:
@@ -103,13 +110,13 @@ def machine() -> str:
 
 
 def drop_stale(path: Path) -> None:
-    """Remove the temporary files of writers of `path` that have ended, and the one name that earlier versions used."""
+    """Remove what writers of `path` that have ended left beside it, also under the one name that earlier versions used."""
     named = re.compile(rf"{re.escape(path.name)}\.({machine()}-(?P<pid>\d{{1,9}})-[0-9a-f]+\.)?partial")
     for file in path.parent.glob(f"{glob.escape(path.name)}.*partial"):
         writer = named.fullmatch(file.name)
         if writer and not (writer["pid"] and is_alive(int(writer["pid"]))):
             with contextlib.suppress(OSError):  # someone else's, or gone already
-                file.unlink()
+                shutil.rmtree(file) if file.is_dir() else file.unlink()
 
 
 def is_alive(pid: int) -> bool:
