@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from core.charset import SUFFIX
-from core.config.gin_files import INCLUDE, find_include, text_at
+from core.config.gin_files import INCLUDE, find_include, lengthened, text_at
 from core.experiment.identity import UNDECISIVE, training_identity
 from core.files import ROOT, atomic_file, file_digest, in_repository
 from core.weights.made import weights_digest
@@ -137,14 +137,19 @@ def version_of(library: str) -> str:
         return ""
 
 
-def content_of(path: Path, scale: str, before: frozenset[Path] = frozenset()) -> list | None:
+def content_of(path: Path, scale: str, before: frozenset[Path] = frozenset(), chain: tuple[Path, ...] = ()) -> list | None:
     """A gin file at a scale without comments, all it includes, the row it starts from, digests of the charset files it names.
 
     None where that cannot be told from the text: for an include without a plain path, or where Python of elsewhere is imported.
 
     Args:
         before: rows that start from this one, which is refused where the row is planned.
+        chain: the files that it is included by.
+
+    Raises:
+        ConfigError: it includes itself, or cannot be read.
     """
+    chain = lengthened(chain, path)
     lines = [line for line in text_at(path, scale).splitlines() if line.strip() and not line.lstrip().startswith("#")]
     content: list = ["\n".join(lines)]
     for line in lines:
@@ -162,7 +167,7 @@ def content_of(path: Path, scale: str, before: frozenset[Path] = frozenset()) ->
             continue
         include = INCLUDE.match(line)
         below = find_include(include["path"], scale) if include else None
-        included = content_of(below, scale, before) if below else None
+        included = content_of(below, scale, before, chain) if below else None
         if included is None:
             return None
         content.append(included)
@@ -202,7 +207,7 @@ class PlanCache:
         known = recall(self.kept["rows"].get(key)) if content is not None else None
         if known is not None and self.digest(known.named) == known.files:
             return known
-        made = self.reader(in_root(gin), scale)
+        made = self.reader(str(gin), scale)  # from the root: the working directory may have a file of that name
         if content is not None and not made.start_problem:
             self.keep("rows", key, asdict(made))
         return made

@@ -24,7 +24,15 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def in_repository(path: str) -> Path:
-    """The path as given if it exists, otherwise relative to the repository root."""
+    """A path of a gin file: relative to the repository root, or to the working directory if there is nothing in the former.
+
+    A checkout that is used from another one's folder reads its own files, whatever lies in that folder.
+    """
+    return Path(path) if Path(path).exists() and not (ROOT / path).exists() else ROOT / path
+
+
+def from_command_line(path: Path | str) -> Path:
+    """A path of a command line: relative to the working directory, or to the repository root if there is nothing there."""
     return Path(path) if Path(path).exists() else ROOT / path
 
 
@@ -56,19 +64,21 @@ def refuse_existing(out: Path, replaced: Sequence[str] = ()) -> None:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A new folder to write into; it replaces `path` if the block succeeds, and is removed if it fails."""
+    """A new folder to write into; it replaces `path` if the block succeeds, and is removed if it fails.
+
+    Its name is the writer's own, as in `atomic_file`: of several writers none empties what another one writes.
+    """
     path = Path(os.path.abspath(path))  # noqa: PTH100 - links stay; "." and ".." have no name to add to
-    partial = path.with_name(path.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    drop_stale(path)
+    partial = partial_name(path)
     partial.mkdir(parents=True)
     try:
         with named_errors(path):
             yield partial
-    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        partial.rename(path)
+    finally:
         shutil.rmtree(partial, ignore_errors=True)
-        raise
-    shutil.rmtree(path, ignore_errors=True)
-    partial.rename(path)
 
 
 @contextlib.contextmanager
@@ -80,13 +90,18 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     drop_stale(path)
-    partial = path.with_name(f"{path.name}.{machine()}-{os.getpid()}-{secrets.token_hex(4)}.partial")
+    partial = partial_name(path)
     try:
         with named_errors(path):
             yield partial
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def partial_name(path: Path) -> Path:
+    """A name beside `path` that no other writer of it has."""
+    return path.with_name(f"{path.name}.{machine()}-{os.getpid()}-{secrets.token_hex(4)}.partial")
 
 
 def sync(path: Path) -> None:
@@ -114,13 +129,13 @@ def machine() -> str:
 
 
 def drop_stale(path: Path) -> None:
-    """Remove the temporary files of writers of `path` that have ended, and the one name that earlier versions used."""
+    """Remove what writers of `path` that have ended left beside it, also under the one name that earlier versions used."""
     named = re.compile(rf"{re.escape(path.name)}\.({machine()}-(?P<pid>\d{{1,9}})-[0-9a-f]+\.)?partial")
     for file in path.parent.glob(f"{glob.escape(path.name)}.*partial"):
         writer = named.fullmatch(file.name)
         if writer and not (writer["pid"] and is_alive(int(writer["pid"]))):
             with contextlib.suppress(OSError):  # someone else's, or gone already
-                file.unlink()
+                shutil.rmtree(file) if file.is_dir() else file.unlink()
 
 
 def is_alive(pid: int) -> bool:

@@ -22,7 +22,7 @@ def checked(settings: Mapping) -> dict:
     """The settings as they are meant: Snakemake gives `null`, `yes` and the items of a list of the command line as words.
 
     Raises:
-        ConfigError: a key is not known or lacks, or its value is not allowed; naming the key, the value and what is allowed.
+        ConfigError: a key is unknown or missing, or its value is not allowed; naming the key, the value and what is allowed.
     """
     meant = {key: as_meant(key, value) for key, value in settings.items()}
     for key in meant.keys() - SCHEMA["properties"].keys():

@@ -10,6 +10,7 @@ import importlib
 import io
 import re
 import sys
+import tokenize
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -17,11 +18,11 @@ from typing import TypeVar
 import gin
 
 from core.choices import SCALES
-from core.config.gin_files import find_include, read_gin, text_at
-from core.config.gin_text import first_line, refuse_foreign
+from core.config.gin_files import find_include, read_gin, refuse_circle, text_at
+from core.config.gin_text import UNREADABLE, first_line, problem_of, refuse_foreign
 from core.config.overwritten import refuse_overwritten
 from core.errors import ConfigError
-from core.files import ROOT
+from core.files import from_command_line
 from core.moved import with_new_names
 
 Built = TypeVar("Built")
@@ -36,16 +37,17 @@ def parse(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) 
     """
     if scale not in SCALES:
         raise ConfigError(f"scale {scale!r}: expected one of {', '.join(SCALES)}")
-    path = Path(path)
-    if not path.is_file() and not (ROOT / path).is_file():
+    path, file = Path(path), from_command_line(path).absolute()
+    if not file.is_file():
         raise ConfigError(f"{path}: no such gin file")
+    refuse_circle(file, scale)
     gin.clear_config()
     resolve_includes(scale)
     try:
-        gin.parse_config_files_and_bindings([str(path)], list(bindings), finalize_config=False)
-    except (SyntaxError, NameError, AttributeError, ImportError, ValueError, OSError) as error:
-        raise ConfigError(f"{path}: {first_line(error)}") from error
-    refuse_overwritten(path if path.is_file() else ROOT / path, scale)
+        gin.parse_config_files_and_bindings([str(file)], list(bindings), finalize_config=False)
+    except (*UNREADABLE, OSError) as error:
+        raise ConfigError(f"{path}: {problem_of(error)}") from error
+    refuse_overwritten(file, scale)
     for (scope, selector), bound in gin.config._CONFIG.items():
         for name, value in bound.items():
             if value is gin.REQUIRED or repr(value) == "%gin.REQUIRED":
@@ -77,10 +79,27 @@ def resolve_includes(scale: str) -> None:
     gin.config._LOCATION_PREFIXES[:] = [""]
     gin.config._FILE_READERS[:] = [
         (
-            lambda name: io.StringIO(text_at(find_include(name, scale), scale)),
+            lambda name: io.StringIO(closed(find_include(name, scale), scale)),
             lambda name: find_include(name, scale) is not None,
         )
     ]
+
+
+def closed(path: Path, scale: str) -> str:
+    """`text_at`, refused where it ends within a bracket or a string: gin would not say in which file.
+
+    Raises:
+        ConfigError: naming the file.
+    """
+    text = text_at(path, scale)
+    try:
+        for _ in tokenize.generate_tokens(io.StringIO(text).readline):
+            pass
+    except tokenize.TokenError as error:
+        raise ConfigError(f"{path}: {problem_of(error)}") from error
+    except SyntaxError:  # gin says where
+        pass
+    return text
 
 
 @contextlib.contextmanager
@@ -167,8 +186,7 @@ def refuse_unread(path: Path | str, bindings: Sequence[str] = ()) -> None:
 
 def own_names(path: Path | str, bindings: Sequence[str]) -> set[str]:
     """Names of the macros and parameters that a gin file itself (without includes) or the command line binds."""
-    path = Path(path)
-    text = read_gin(path if path.is_file() else ROOT / path)
+    text = read_gin(from_command_line(path))
     return set(re.findall(r"^\s*([\w./]+)\s*=", "\n".join([text, *bindings]), re.MULTILINE))
 
 
@@ -189,8 +207,8 @@ def maker_from_text(cls: type[Built], text: str, source: Path) -> Callable[..., 
         gin.parse_config(text)
     except ConfigError:
         raise
-    except (SyntaxError, NameError, AttributeError, ImportError, ValueError) as error:
-        raise ConfigError(f"{source}: {first_line(error)}") from error
+    except UNREADABLE as error:
+        raise ConfigError(f"{source}: {problem_of(error)}") from error
     return gin.get_configurable(importable(cls))
 
 

@@ -1,7 +1,7 @@
 """gin files as text: what they include, and which of their lines count at a scale.
 
-- `include` paths start at the repository root, and `{scale}` in a path is replaced by the scale in use (paper, small, micro,
-  smoke).
+- `include` paths start at the repository root (or in the working directory, for what is not there), and `{scale}` in a path is
+  replaced by the scale in use (paper, small, micro, smoke).
 - Sections: lines below `[paper]`, `[small]`, `[micro]` or `[smoke]` count at that scale only, lines below `[micro, small]` at
   both, and lines above the first section at every scale. Smoke is a smaller micro, so it also reads what micro reads.
 """
@@ -26,9 +26,9 @@ def scales_read(scale: str) -> tuple[str, ...]:
 
 
 def find_include(name: str, scale: str) -> Path | None:
-    """The file that an include names: relative to the working directory or the repository root, with {scale} filled in."""
+    """The file that an include names: relative to the repository root or the working directory, with {scale} filled in."""
     filled = [name, *(name.replace("{scale}", read) for read in reversed(scales_read(scale)))]
-    return next((prefix / path for prefix in (Path(), ROOT) for path in filled if (prefix / path).is_file()), None)
+    return next((prefix / path for prefix in (ROOT, Path()) for path in filled if (prefix / path).is_file()), None)
 
 
 def read_gin(path: Path) -> str:
@@ -87,13 +87,41 @@ def text_at(path: Path, scale: str) -> str:
     return "".join(line if section == EVERY or read & {*section} else "\n" for section, line in sections_of(path))
 
 
-def pasted(path: Path) -> str:
-    """A gin file's text with that of its includes in their places."""
-    lines = []
+def lengthened(chain: tuple[Path, ...], path: Path) -> tuple[Path, ...]:
+    """A chain of files that include each other, with the next one.
+
+    Raises:
+        ConfigError: the next one is in it already.
+    """
+    if path.resolve() in chain:
+        circle = " includes ".join(map(str, (*chain[chain.index(path.resolve()) :], path.resolve())))
+        raise ConfigError(f"{path}: {circle}: take one of these includes out")
+    return (*chain, path.resolve())
+
+
+def refuse_circle(path: Path, scale: str, chain: tuple[Path, ...] = ()) -> None:
+    """Raise ConfigError if a gin file includes itself at a scale, perhaps through another one: gin would read without end."""
+    chain = lengthened(chain, path)
+    for line in text_at(path, scale).splitlines():
+        include = INCLUDE.match(line)
+        if include and (below := find_include(include["path"], scale)):
+            refuse_circle(below, scale, chain)
+
+
+def pasted(path: Path, chain: tuple[Path, ...] = ()) -> str:
+    """A gin file's text with that of its includes in their places.
+
+    Args:
+        chain: the files that it is included by.
+
+    Raises:
+        ConfigError: a file is not there, or includes itself.
+    """
+    lines, chain = [], lengthened(chain, path)
     for line in read_gin(path).splitlines():
         include = INCLUDE.match(line)
         included = find_include(include["path"], "micro") if include else None
         if include and included is None:
             raise ConfigError(f"{path}: include {include['path']!r}: no such gin file")
-        lines.append(pasted(included) if included else line)
+        lines.append(pasted(included, chain) if included else line)
     return "\n".join(lines)

@@ -3,12 +3,16 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from tokenize import TokenError
 
 from gin import config_parser
 
 from core.config.gin_files import pasted
 from core.errors import ConfigError
 from core.weights.allowlist import check_allowlist
+
+# what gin's parser and the imports of a text raise: a TypeError is a list as a key, a RecursionError a thousand brackets
+UNREADABLE = (SyntaxError, TokenError, NameError, AttributeError, ImportError, ValueError, TypeError, RecursionError)
 
 
 class Names(config_parser.ParserDelegate):
@@ -100,8 +104,8 @@ def final_values(path: Path, bindings: Sequence[str] = ()) -> dict[str, object]:
     try:
         macros = {name: value for name, value in bindings_of(text).items() if "." not in name}
         return macros | values_by_path(text)
-    except SyntaxError as error:
-        raise ConfigError(f"{path}: {first_line(error)}") from error
+    except UNREADABLE as error:
+        raise ConfigError(f"{path}: {problem_of(error)}") from error
 
 
 def refuse_foreign(text: str, source: Path) -> None:
@@ -126,6 +130,13 @@ def refuse_foreign(text: str, source: Path) -> None:
 def values_of(text: str) -> str:
     """A gin text without comments and blank lines, for comparing two configurations."""
     return "\n".join(line for line in text.splitlines() if line.strip() and not line.startswith("#"))
+
+
+def problem_of(error: Exception) -> str:
+    """Why gin text cannot be read, in one line."""
+    if isinstance(error, TokenError):  # `EOF in multi-line statement`, and where: the line is the last one of the text
+        return f"{error.args[0]}: a bracket or a quotation mark that is opened is not closed"
+    return first_line(error)
 
 
 def first_line(error: Exception) -> str:

@@ -13,6 +13,14 @@ from core.errors import UserError
 REFERENCE_BATCH = 512  # the batch at which encoder_lr holds (Table II)
 UNDECAYED = ("position_queries", "token_embedding.weight", "context_embedding.weight")
 RATES = ("towers", "scratch")
+WHOLE = ("steps", "batch", "block", "device_batch", "workers", "save_every", "validate_every", "most_skipped")
+NUMBERS = ("epochs", "encoder_lr", "scratch_multiplier", "weight_decay", "eps", "warmup", "clip_grad_norm", "max_loss_ratio")
+POSITIVE = (
+    *("batch", "block", "device_batch", "save_every", "validate_every"),
+    *("encoder_lr", "scratch_multiplier", "eps", "clip_grad_norm"),
+)
+FROM_0 = ("workers", "weight_decay")
+KNOBS = {"steps": "TRAIN_STEPS"} | {name: name.upper() for name in ("epochs", "batch", "device_batch", "weight_decay", "eps")}
 FIRST, LAST = 25, 250_000  # the peak learning rate over the first and the last: defaults of torch's OneCycleLR
 
 
@@ -106,13 +114,11 @@ class Optimisation:
     most_skipped: int
 
     def __post_init__(self):
+        self.refuse_values()
         if (self.epochs is None) == (self.steps is None):
             raise UserError(f"EPOCHS = {self.epochs} and TRAIN_STEPS = {self.steps}: give exactly one, the other None")
         if (self.epochs or self.steps) <= 0:
             raise UserError(f"EPOCHS = {self.epochs}, TRAIN_STEPS = {self.steps}: nothing would be trained")
-        for name in ("encoder_lr", "batch", "block", "device_batch", "save_every", "validate_every"):
-            if getattr(self, name) <= 0:
-                raise UserError(f"Optimisation.{name} = {getattr(self, name)} is not positive")
         if self.algorithm not in ALGORITHMS:
             raise UserError(f"ALGORITHM = {self.algorithm!r}: expected one of {', '.join(ALGORITHMS)}")
         if self.precision not in PRECISIONS:
@@ -127,6 +133,23 @@ class Optimisation:
             raise UserError(f"Optimisation.most_skipped = {self.most_skipped}: expected 0 or more steps")
         if self.batch % self.device_batch:
             raise UserError(f"BATCH = {self.batch} is not a multiple of DEVICE_BATCH = {self.device_batch}")
+
+    def refuse_values(self) -> None:
+        """Raise UserError for a value of another kind, such as 1e4 for a number of steps, or out of its range."""
+        for name in (*WHOLE, *NUMBERS):
+            value, called = getattr(self, name), KNOBS.get(name, f"Optimisation.{name}")
+            if value is None and name in ("steps", "epochs"):
+                continue
+            if name in WHOLE and type(value) is not int:
+                raise UserError(f"{called} = {value!r}: expected a whole number, written without point and exponent")
+            if type(value) not in (int, float):
+                raise UserError(f"{called} = {value!r}: expected a number")
+            if name in POSITIVE and not value > 0:
+                raise UserError(f"{called} = {value} is not positive")
+            if name in FROM_0 and not value >= 0:
+                raise UserError(f"{called} = {value}: expected 0 or more")
+        if not all(type(beta) in (int, float) and 0 <= beta < 1 for beta in self.betas) or len(self.betas) != 2:
+            raise UserError(f"BETAS = {self.betas}: expected two numbers from 0 to below 1")
 
     def total_steps(self, images: int) -> int:
         """Optimiser steps for a training set of that many images."""

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     from core import config
     from core.config.gin_text import values_of
-    from core.files import in_repository
+    from core.files import from_command_line
     from core.pretrain.pretraining import Pretraining, pretrain
     from core.train.state import Interrupted
     from core.weights.made import recipe_digest
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 save_every=options.save_every,
                 keep_every=options.keep_every,
                 identity=identity,
-                recipe=recipe_digest(in_repository(options.plan), tuple(options.set)),
+                recipe=recipe_digest(from_command_line(options.plan), tuple(options.set)),
             )
         except Interrupted as stop:
             print(stop, file=sys.stderr)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.choices import LOG_EVERY
-from core.cli import add_data, add_scale, add_settings, add_threads, add_tracking, at_least, seed
+from core.cli import LAST_SEED, add_data, add_scale, add_settings, add_threads, add_tracking, at_least
 from core.errors import user_errors
 
 
@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     add_data(command, "train/<set>/**/data.mdb (the row's TRAIN_DATA) and val/**/data.mdb")
     command.add_argument("--out", type=Path, required=True, help="run directory to write")
     about = "seed of weights, data order, augmentation, permutations and dropout (default: 0)"
-    command.add_argument("--seed", type=seed, default=0, help=about)
+    command.add_argument("--seed", type=at_least(0, LAST_SEED), default=0, help=about)
     about = "trained model that takes the place of the row's START: run directory, model.safetensors or .ckpt"
     command.add_argument("--start", type=Path, help=about)
     add_scale(command)

@@ -92,7 +92,8 @@ def save_state(parts: Mapping[str, Stateful], out: Path, step: int, run_identity
     except RuntimeError as error:  # how torch reports a full disk
         raise OSError(f"{path} could not be written: {error}") from error
     sync_folder(path.parent)
-    for old in saved_states(out)[:-1]:
+    unfinished = (out / "state").glob("step-*.partial")  # of a killed training, perhaps on another machine: no other runs now
+    for old in (*saved_states(out)[:-1], *unfinished):
         shutil.rmtree(old, ignore_errors=True)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from core.files import append_json, atomic_file, atomic_folder, is_alive, write_json
+from core.files import append_json, atomic_file, atomic_folder, is_alive, machine, write_json
 
 WRITER = """
 import sys, time
@@ -81,6 +81,23 @@ def test_one_process_may_write_a_file_twice_at_once(tmp_path):
             inner.write_text("inner")
         assert (tmp_path / "file").read_text() == "inner"
     assert (tmp_path / "file").read_text() == "outer" and not partials(tmp_path)
+
+
+def test_of_two_that_write_one_folder_neither_empties_the_others(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    killed = [tmp_path / "folder.partial", tmp_path / f"folder.{machine()}-{ended.pid}-00000000.partial"]
+    for folder in killed:
+        folder.mkdir()
+    with atomic_folder(tmp_path / "folder") as first:
+        (first / "file").write_text("first")
+        with atomic_folder(tmp_path / "folder") as second:
+            (second / "file").write_text("second")
+        assert (tmp_path / "folder" / "file").read_text() == "second"
+    assert (tmp_path / "folder" / "file").read_text() == "first" and [*tmp_path.iterdir()] == [tmp_path / "folder"]
+    with pytest.raises(KeyError), atomic_folder(tmp_path / "folder") as partial:
+        raise KeyError
+    assert not partial.exists() and (tmp_path / "folder" / "file").read_text() == "first"
 
 
 def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):

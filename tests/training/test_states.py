@@ -121,6 +121,8 @@ def test_damaged_states_and_old_ones(tmp_path):
     ) == 4
     (tmp_path / "state" / "step-000000006.partial").mkdir()
     assert resume({"model": layer}, tmp_path, {"seed": 0}) == 4
+    save_state({"model": layer}, tmp_path, 4, {"seed": 0})
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["step-000000004"]  # with what a killed one had begun
     (tmp_path / "state" / "step-000000004" / "state.pt").write_bytes(b"PK\x03\x04 cut")
     with pytest.raises(ValueError, match="state.pt cannot be read .*: delete .*state to start over"):
         resume({"model": layer}, tmp_path, {"seed": 0})

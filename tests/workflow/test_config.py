@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from ablations.plan.plan import TOWERS
+from ablations.row_config import content_of
 from ablations.rows import row_files, table_names
 from core import config
 from core.choices import SCALES
@@ -12,10 +13,11 @@ from core.config import gin_files, gin_text
 from core.data.micro import World
 from core.errors import ConfigError
 from core.experiment.experiment import load
-from core.files import ROOT
+from core.files import ROOT, in_repository
 from core.pretrain.pretraining import Pretraining
 from reports.layout import read_layout
 from tests.support.checkout import BASELINE
+from tests.support.formats import put
 
 HEAD = "from __gin__ import dynamic_registration\nfrom core.model import clip4str\n"
 ROWS = [path.relative_to(ROOT).as_posix() for table in table_names() for path in row_files(read_layout(table))]
@@ -76,12 +78,47 @@ def variant(tmp_path, *lines):
         ("BATCH = 7", "BATCH = 7 is not a multiple of DEVICE_BATCH = 4"),
         ("include 'ablations/nowhere.gin'", "row.gin: .*ablations/nowhere.gin"),
         ("WEIGHTS = ", "row.gin: "),
+        ("TRAIN_DATA = ('real',", "row.gin: .*a bracket or a quotation mark that is opened is not closed"),
+        ("TRAIN_DATA = {'real': 1", "row.gin: .*is not closed"),
+        ("WEIGHTS = '''clip", "row.gin: .*is not closed"),
+        ("TRAIN_DATA = {[1]: 2}", "row.gin: unhashable type"),
         ("ARCH = 'ViT-B-17'", "open_clip knows no architecture 'ViT-B-17'"),
     ],
 )
 def test_bad_rows_name_file_and_key(tmp_path, line, message):
     with pytest.raises(ConfigError, match=message):
         load(variant(tmp_path, line), "smoke")
+
+
+def test_files_that_include_each_other_are_named(tmp_path):
+    row, below = variant(tmp_path, f"include '{tmp_path / 'below.gin'}'"), tmp_path / "below.gin"
+    below.write_text(f"include '{row}'\n")
+    message = "row.gin includes .*below.gin includes .*row.gin: take one of these includes out"
+    for read in (gin_files.pasted, lambda path: content_of(path, "smoke"), lambda path: load(path, "smoke")):
+        with pytest.raises(ConfigError, match=message):
+            read(row)
+
+
+def test_a_checkout_reads_its_own_files_in_another_ones_folder(tmp_path, monkeypatch):
+    row = ROOT / BASELINE
+    content, digest = content_of(row, "smoke"), load(row, "smoke").digest
+    named = [name for name in load(row, "smoke").named if in_repository(name).is_file()]
+    monkeypatch.chdir(tmp_path)
+    for name in ("ablations/base.gin", BASELINE, "ablations/scale/smoke.gin", "ablations/charsets/94.txt", *named):
+        put(tmp_path / name, "DROPOUT = 0.9\n")
+    assert content_of(row, "smoke") == content and load(row, "smoke").digest == digest
+    assert named and all(in_repository(name) == ROOT / name for name in named)
+    put(tmp_path / "beside.gin", "BATCH = 4\n")  # a file of one's own: in the working directory, as what it includes there
+    variant(tmp_path, "include 'beside.gin'")
+    assert load("row.gin", "smoke").experiment.optimisation.batch == 4
+    with pytest.raises(ConfigError, match="base.gin: .*needs a value for"):
+        load("ablations/base.gin", "smoke")
+
+
+def test_an_include_that_is_not_closed_is_named(tmp_path):
+    (tmp_path / "below.gin").write_text("TRAIN_DATA = ('real',\n")
+    with pytest.raises(ConfigError, match=r"below.gin: .*is not closed"):
+        load(variant(tmp_path, f"include '{tmp_path / 'below.gin'}'"), "smoke")
 
 
 def test_a_misspelt_argument_and_an_unread_scope_are_errors(tmp_path):

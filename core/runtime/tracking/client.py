@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.choices import SCALES
-from core.files import ROOT, in_repository
+from core.files import ROOT, from_command_line
 
 RECORD = "tracking.json"  # in the folder of a run, and of an evaluation
 MODES = ("auto", "offline", "online", "off")
@@ -95,7 +95,7 @@ def tracking_for(mode: str, gin: Path | str) -> Tracking:
 
     The file's place names table and row: <row>.gin beside a table.yaml, or sweeps/<scale>/<table>/<row>.gin.
     """
-    gin = in_repository(str(gin)).absolute()
+    gin = from_command_line(gin).absolute()
     sweeps, scale = gin.parts[-4:-2] if len(gin.parts) > 4 else ("", "")
     swept = sweeps == "sweeps" and scale in SCALES
     named = swept or (gin.parent / "table.yaml").is_file()
