@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from PIL import Image
-from scipy import ndimage
 
 from core.cli import at_least
 from core.data.lmdb import WordLmdb
@@ -48,13 +46,19 @@ class Look(NamedTuple):
     @property
     def sharpness(self) -> float:
         """Variance of the Laplacian, as a share of the levels' own variance."""
-        return ndimage.laplace(self.grey).var() / max(self.grey.var(), 1)
+        return self.laplacian.var() / max(self.grey.var(), 1)
 
     @property
     def noise(self) -> float:
         """Standard deviation of white noise that has the median Laplacian of this image."""
-        laplacian = ndimage.laplace(self.grey)
-        return 1.4826 * np.median(np.abs(laplacian - np.median(laplacian))) / np.sqrt(20)  # 4^2 + 4 x 1^2
+        middle = np.median(self.laplacian)
+        return 1.4826 * np.median(np.abs(self.laplacian - middle)) / np.sqrt(20)  # 4^2 + 4 x 1^2
+
+    @property
+    def laplacian(self) -> np.ndarray:
+        """Of the grey levels, which beyond the border are those at it."""
+        padded = np.pad(self.grey, 1, mode="edge")
+        return padded[2:, 1:-1] + padded[:-2, 1:-1] + padded[1:-1, 2:] + padded[1:-1, :-2] - 4 * self.grey
 
     def room(self, axis: int, side: int) -> float:
         """Share of the height (axis 0) or width (1) before the word's first row or column (side 0), or behind its last (-1)."""
@@ -96,8 +100,8 @@ def threshold(grey: np.ndarray) -> int:
     return int(np.argmax((sums[-1] * below - sums) ** 2 / np.maximum(below * (1 - below), 1e-9)))
 
 
-def measured(folder: Path, count: int, seed: int) -> tuple[pd.DataFrame, int]:
-    """MEASURES of `count` images drawn from all LMDBs of a folder, one line per image; and how many could not be decoded.
+def measured(folder: Path, count: int, seed: int) -> tuple[np.ndarray, int]:
+    """MEASURES of `count` images drawn from all LMDBs of a folder, images x measures; and how many could not be decoded.
 
     Raises:
         DataError: there is no LMDB, or it holds no image that can be read.
@@ -113,10 +117,10 @@ def measured(folder: Path, count: int, seed: int) -> tuple[pd.DataFrame, int]:
         except UnreadableImage:
             unread += 1
             continue
-        lines.append({name: float(measure(look)) for name, measure in MEASURES.items()})
+        lines.append([float(measure(look)) for measure in MEASURES.values()])
     if not lines:
         raise DataError(f"{folder}: none of its images can be read")
-    return pd.DataFrame(lines), unread
+    return np.array(lines), unread
 
 
 def main() -> None:
@@ -131,12 +135,14 @@ def main() -> None:
     parser.add_argument("--seed", type=at_least(0), default=0, help="of that draw (default: 0)")
     options = parser.parse_args()
     with user_errors():
+        import pandas as pd
+
         columns = {}
         for folder in options.folders:
-            frame, unread = measured(folder, options.n, options.seed)
-            marks = np.percentile(frame, PERCENTILES, axis=0).T
+            lines, unread = measured(folder, options.n, options.seed)
+            marks = np.percentile(lines, PERCENTILES, axis=0).T
             left_out = f", {unread} not decoded" if unread else ""
-            columns[f"{folder.name} ({len(frame)} images{left_out})"] = [
+            columns[f"{folder.name} ({len(lines)} images{left_out})"] = [
                 " / ".join(f"{mark:.3g}" for mark in row) for row in marks
             ]
         print(pd.DataFrame(columns, index=pd.Index(MEASURES, name="")).to_markdown())
