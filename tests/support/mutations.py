@@ -197,7 +197,8 @@ def session(options: argparse.Namespace, checkout: Path) -> None:
     for library in LIBRARIES.split():
         importlib.import_module(library)
     paths = options.paths or [word for words in ROOMS for word in words.split()]
-    everything = sample(paths, options.seed)
+    if not (everything := sample(paths, options.seed)):
+        sys.exit(f"{' '.join(paths)}: no module here has a line to change; name modules or folders of {' '.join(ROOMS)}")
     for path in {mutant.path for mutant in everything}:  # now, not after an hour
         judges(path)
     numbers = options.numbers or range(options.skip + 1, options.skip + options.sample + 1)
