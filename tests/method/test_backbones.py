@@ -113,7 +113,7 @@ def test_both_branches_take_another_patch_size():
         ("PERMUTATIONS = 2.5", "PERMUTATIONS .* = 2.5: expected a whole number"),
         ("REFINE_STEPS = 1.5", "REFINE_STEPS = 1.5: expected a whole number"),
         ("DECODER_HEADS = 0", "decoder width 96 is not a multiple of its 0 heads"),
-        ("DEVICE_BATCH = 0", "Optimisation.device_batch = 0 is not positive"),
+        ("DEVICE_BATCH = 0", "DEVICE_BATCH = 0 is not positive"),
     ],
 )
 def test_values_of_another_kind_are_named(binding, message):

@@ -251,7 +251,7 @@ def test_replicates_are_further_seeds_of_the_baseline_alone(plan, results):
 
 
 def test_replicates_count_the_seed_of_all_rows(results):
-    assert with_replicates(results, "4", seeds=["7"]).replicates == [0, 1, 2, 7]
+    assert with_replicates(results, 4, seeds=[7]).replicates == [0, 1, 2, 7]
 
 
 @pytest.mark.parametrize(
