@@ -104,7 +104,7 @@ def measured(folder: Path, count: int, seed: int) -> tuple[np.ndarray, int]:
     """MEASURES of `count` images drawn from all LMDBs of a folder, images x measures; and how many could not be decoded.
 
     Raises:
-        DataError: there is no LMDB, or it holds no image that can be read.
+        DataError: the folder has no LMDB, or none of their images can be read.
     """
     sets = [WordLmdb(path) for path in find_lmdbs(folder)]
     places = [(words, number) for words in sets for number in range(len(words.samples))]

@@ -134,7 +134,7 @@ def sample(paths: Sequence[str], seed: int) -> list[Mutant]:
 
 
 def judges(path: str) -> list[str]:
-    """The test files of a module's room, those that name the module first; ends the session where there is no room."""
+    """The test files of a module's room, those that name the module first; a module without a room ends the session."""
     rooms = (tests for paths, tests in ROOMS.items() if any(path.startswith(word) for word in paths.split()))
     if not (tests := next(rooms, "")):
         sys.exit(

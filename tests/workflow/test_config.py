@@ -108,7 +108,7 @@ def test_a_checkout_reads_its_own_files_in_another_ones_folder(tmp_path, monkeyp
         put(tmp_path / name, "DROPOUT = 0.9\n")
     assert content_of(row, "smoke") == content and load(row, "smoke").digest == digest
     assert named and all(in_repository(name) == ROOT / name for name in named)
-    put(tmp_path / "beside.gin", "BATCH = 4\n")  # a file of one's own: in the working directory, as what it includes there
+    put(tmp_path / "beside.gin", "BATCH = 4\n")  # the user's own file, and what it includes from the working directory
     variant(tmp_path, "include 'beside.gin'")
     assert load("row.gin", "smoke").experiment.optimisation.batch == 4
     with pytest.raises(ConfigError, match="base.gin: .*needs a value for"):
