@@ -6,7 +6,7 @@ A rendered world can be set by these figures of real training words, before anyt
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -123,6 +123,12 @@ def measured(folder: Path, count: int, seed: int) -> tuple[np.ndarray, int]:
     return np.array(lines), unread
 
 
+def headings(folders: Sequence[Path]) -> dict[Path, str]:
+    """A heading for each folder: its name, or the whole path where two have the same name."""
+    known = [folder.resolve().name for folder in dict.fromkeys(folders)]
+    return {folder: name if known.count(name := folder.resolve().name) == 1 else str(folder) for folder in folders}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m core.data.looks",
@@ -137,12 +143,12 @@ def main() -> None:
     with user_errors():
         import pandas as pd
 
-        columns = {}
+        columns, names = {}, headings(options.folders)
         for folder in options.folders:
             lines, unread = measured(folder, options.n, options.seed)
             marks = np.percentile(lines, PERCENTILES, axis=0).T
             left_out = f", {unread} not decoded" if unread else ""
-            columns[f"{folder.name} ({len(lines)} images{left_out})"] = [
+            columns[f"{names[folder]} ({len(lines)} images{left_out})"] = [
                 " / ".join(f"{mark:.3g}" for mark in row) for row in marks
             ]
         print(pd.DataFrame(columns, index=pd.Index(MEASURES, name="")).to_markdown())

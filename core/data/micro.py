@@ -139,7 +139,7 @@ class World:
             regular = rng.random() < self.regular
             trained = [family for family in self.families if family.trained]
             family = self.families[self.names.index(REGULAR)] if regular else trained[rng.integers(len(trained))]
-        return written(word, family, rng), family.bent(self.distortion)
+        return written(word, family, rng, lowered=self.texts is None), family.bent(self.distortion)
 
     def draw_text(self, words: WordList, rng: np.random.Generator) -> str:
         """What `texts` writes, but nothing that a reader of letters and digits alone takes for a word kept for testing."""

@@ -135,9 +135,9 @@ def usable_fonts(words: Sequence[str], page: Page, folder: Path | None) -> tuple
         if folder:
             raise DataError(f"{problem}: take the font out of the folder, or the words out of the list")
         print(f"left out: {problem}", file=sys.stderr)
-    if len(lacking) == len(names):
+    if not (usable := tuple(name for name in names if name not in lacking)):
         raise DataError(f"no font of the world can draw every word ({problem}): give a folder of others with --fonts")
-    return tuple(name for name in names if name not in lacking)
+    return usable
 
 
 def main() -> None:

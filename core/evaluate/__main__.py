@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.update and (options.benchmarks or options.again):
         command.error("--update goes without --benchmarks and --again")
 
-    from core.evaluate.run import evaluate_rows
+    from core.evaluate.command import evaluate_rows
 
     with user_errors():
         evaluate_rows(options)

@@ -23,7 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "minutes, its classification ones 20 to 30; without bfloat16 about three times as long. What those of small scale take "
         "is estimated by python -m ablations.plan --scale small.",
     )
-    parser.add_argument("plan", help="gin file that binds pretrain.Pretraining, e.g. ablations/micro/clip.gin")
+    parser.add_argument(
+        "plan",
+        help="gin file that binds pretrain.Pretraining and includes the world.gin beside it, e.g. ablations/micro/clip.gin",
+    )
     parser.add_argument("out", type=Path, help="weights file to write (.safetensors)")
     about = "steps between copies of the unfinished towers (default: none are kept)"
     parser.add_argument("--keep-every", type=at_least(0), default=0, metavar="STEPS", help=about)

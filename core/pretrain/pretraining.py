@@ -106,7 +106,7 @@ def pretrain(
     Args:
         workers: processes that render the images.
         save_every: steps between states.
-        keep_every: steps between copies of the network as it is then; 0 keeps none.
+        keep_every: steps between copies of the network as it is then, identified by their content; 0 keeps none.
         identity: identity of the configuration; a state with another one is refused.
         recipe: digest of the recipe (`core.weights.made`), which identifies the file; without one its content does.
 
@@ -119,7 +119,8 @@ def pretrain(
     if precision == "fp16":  # needs a scaled loss, which is not worth it for towers this small
         precision = "no"
     folder.mkdir(parents=True, exist_ok=True)
-    belongs_to, log = {"configuration": identity, "precision": precision}, folder / "metrics.jsonl"
+    belongs_to = {"configuration": identity, "recipe": recipe, "precision": precision}
+    log = folder / "metrics.jsonl"
     with run_lock(folder):
         images = render_all(plan, workers)  # before signals are caught, by which its processes are ended
         network = plan.task.network.train().to(device)
@@ -130,7 +131,7 @@ def pretrain(
         done = resume(parts, folder, belongs_to)
         drop_after(log, done)
         with Stopper() as stopper:
-            for step in train(plan, done, images, optimiser, precision, folder, keep_every, metadata):
+            for step in train(plan, done, images, optimiser, precision, folder, keep_every):
                 if step < plan.steps and (stopper.asked() or step % save_every < LOG_EVERY):
                     save_state(parts, folder, step, belongs_to)
                     if stopper.asked():
@@ -150,7 +151,6 @@ def train(
     precision: str,
     folder: Path,
     keep_every: int,
-    metadata: dict[str, str] | None,
 ) -> Iterator[int]:
     """All steps after `done`; yields a step's number after each line of the log.
 
@@ -163,7 +163,7 @@ def train(
             since.append(train_step(plan, step, *data, optimiser, precision))
             if keep_every and step % keep_every == 0:
                 with atomic_file(folder / f"step-{step:06d}.safetensors") as copy:
-                    plan.task.save(copy, metadata)
+                    plan.task.save(copy, None)  # the recipe is that of the finished network
             if step % LOG_EVERY and step < plan.steps:
                 continue
             (loss, accuracy), seconds = np.mean(since, axis=0).tolist(), time.monotonic() - began

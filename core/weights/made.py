@@ -13,6 +13,7 @@ from pathlib import Path
 from core import config
 from core.config import gin_text
 from core.data.micro import World
+from core.errors import ConfigError
 from core.files import file_digest, in_repository
 
 SUFFIX = ".safetensors"
@@ -61,12 +62,14 @@ def recipe_digest(recipe: Path, bindings: Sequence[str] = ()) -> str:
         bindings: a tuple of further bindings.
 
     Raises:
-        ConfigError: a file cannot be read.
+        ConfigError: a file cannot be read, or there is no world.gin.
     """
-    values = gin_text.final_values(recipe, bindings)
+    values, world = gin_text.final_values(recipe, bindings), recipe.parent / "world.gin"
+    if not world.is_file():
+        raise ConfigError(f"{recipe}: its world has to be the world.gin beside it, and there is none")
     with config.set_aside():
-        config.parse(recipe.parent / "world.gin")
-        materials = config.construct(World, recipe.parent / "world.gin").materials()
+        config.parse(world)
+        materials = config.construct(World, world).materials()
     archs = [f"{name} {file_digest(path)}" for name in archs_of(values) if (path := in_repository(name)).is_file()]
     return config.digest("\n".join([*(f"{name} = {value!r}" for name, value in sorted(values.items())), materials, *archs]))
 

@@ -63,8 +63,9 @@ def introduction(tables: list[Table]) -> list[Block]:
         "single images; published values stand beside and enter no statistic but Kendall's tau."
     )
     if first.scale != "paper":
+        long = "" if first.scale == "small" else " in minutes"
         text += (
-            " At this scale small towers, pretrained on rendered words, learn to read rendered words in minutes: compare the "
+            f" At this scale small towers, pretrained on rendered words, learn to read rendered words{long}: compare the "
             "order of rows with the paper, never a number."
         )
     return [Text(text), overview(tables), Heading("What was not run"), not_run(tables)]

@@ -1,6 +1,7 @@
 """Formatting of numbers, the same in every table format."""
 
 import numpy as np
+import pandas as pd
 
 from reports.columns import Column
 
@@ -26,3 +27,9 @@ def signed(points: float, decimals: int = 1) -> str:
     """A number with a sign; nothing before a zero."""
     text = f"{points:+.{decimals}f}"
     return text.lstrip("+-") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+
+
+def span_of(values: pd.Series, decimals: int) -> str:
+    """The smallest and the largest of some numbers, or the one."""
+    least, most = (f"{value:.{decimals}f}" for value in (values.min(), values.max()))
+    return least if least == most else f"{least} to {most}"

@@ -15,8 +15,9 @@ from core.data.loading import Words, collate
 from core.errors import DataError
 from core.evaluate import readings
 from core.evaluate.__main__ import main
+from core.evaluate.command import show_scores
 from core.evaluate.readings import OUTPUTS, read_batch
-from core.evaluate.run import evaluate, show_scores
+from core.evaluate.run import evaluate
 from core.experiment.experiment import load
 from core.model.tokenizer import Tokenizer
 from core.model.transfer import Download

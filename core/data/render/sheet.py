@@ -28,14 +28,16 @@ def contact_sheet(drawn: Iterable[tuple[Image.Image, str, str]], families: Seque
         if len(rows[family]) < COLUMNS:
             rows[family].append((image, word))
     across, down = max(page.widths or (page.width,)) + GAP, page.height + CAPTION + GAP
-    sheet = Image.new("L", (MARGIN + COLUMNS * across, GAP + len(rows) * down), 255)
+    shown = [image.mode for images in rows.values() for image, _ in images]
+    mode = "RGB" if "RGB" in shown else "L"
+    sheet = Image.new(mode, (MARGIN + COLUMNS * across, GAP + len(rows) * down), "white")
     pen, font = ImageDraw.Draw(sheet), load_font("DejaVuSans.ttf", 11)
     for row, (family, images) in enumerate(rows.items()):
         top = GAP + row * down
-        pen.text((GAP, top + page.height // 2 - 7), family.replace("_", " "), font=font, fill=0)
+        pen.text((GAP, top + page.height // 2 - 7), family.replace("_", " "), font=font, fill="black")
         for column, (image, word) in enumerate(images):
             left = MARGIN + column * across
             sheet.paste(image, (left, top))
-            pen.text((left, top + page.height), word, font=font, fill=90)
+            pen.text((left, top + page.height), word, font=font, fill=(90, 90, 90) if mode == "RGB" else 90)
     with atomic_file(out) as partial:
         partial.write_bytes(png_bytes(sheet))

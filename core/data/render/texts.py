@@ -14,7 +14,8 @@ from core.charset import CHARSET_94, DIGITS, LOWER
 from core.data.render.lexicon import LONGEST, WordList
 from core.errors import UserError
 
-TEXTS = 2  # the version of the rules: raise it with every change after which some text differs
+TEXTS = 3  # the version of the rules: raise it with every change after which some text differs
+TRIES = 20  # at a blend that is a word, or too short
 MOST = LONGEST - 1  # characters of a text; a family may add a sign
 PAIRS = ("()", "[]", "{}", "<>", '""', "''", "``", "**", "//", "--", "||", "__", "~~")
 SIGNS = "".join(character for character in CHARSET_94 if not character.isalnum())
@@ -181,10 +182,14 @@ def marked(length: int, words: WordList, rng: np.random.Generator) -> str:
 
 
 def blend(length: int, words: WordList, rng: np.random.Generator) -> str:
-    """So many letters (two at least), from a word that long and one of any length."""
-    head, tail = nearest(max(2, length), words, rng), pick(words, rng)
-    kept = int(rng.integers(1, max(2, length)))
-    return head[:kept] + tail[-(max(2, length) - kept) :]
+    """So many letters (two at least), from a word that long and one of any length; a word of no list, if few draws find one."""
+    length = max(2, length)
+    for _ in range(TRIES):
+        kept = int(rng.integers(1, length))
+        text = nearest(length, words, rng)[:kept] + pick(words, rng)[kept - length :]
+        if len(text) == length and text not in words.known:
+            break
+    return text
 
 
 def arbitrary(length: int, words: WordList, rng: np.random.Generator) -> str:

@@ -27,8 +27,12 @@ STRETCH = (0.6, 1.1)  # of words that keep their own shape (Page.widths): they a
 BEHIND, BETWEEN = "!?.,:", "-'&./"  # punctuation that the fonts of every world have, after a word and inside it
 
 
-def written(word: str, family: Family, rng: np.random.Generator) -> str:
-    """A word of the list as the family writes it, at most one character longer; draws nothing where nothing can change."""
+def written(word: str, family: Family, rng: np.random.Generator, *, lowered: bool = True) -> str:
+    """A word of the list as the family writes it, at most one character longer; draws nothing where nothing can change.
+
+    Args:
+        lowered: letters behind a capital first letter become small ones; or else they stay as they are.
+    """
     if family.numbers and rng.random() < family.numbers:
         return str(rng.integers(10, 10 ** rng.integers(2, 7)))
     if family.upper or family.capitalised:
@@ -36,7 +40,7 @@ def written(word: str, family: Family, rng: np.random.Generator) -> str:
         if case < family.upper:
             word = word.upper()
         elif case < family.upper + family.capitalised:
-            word = word.capitalize()
+            word = word.capitalize() if lowered else word[:1].upper() + word[1:]
     if family.signs and rng.random() < family.signs:
         place = int(rng.integers(1, len(word) + 1))
         signs = BEHIND if place == len(word) else BETWEEN
