@@ -73,6 +73,12 @@ def test_shifts_and_shears_have_half_their_strength_at_magnitude_5(always, name,
     assert grey == pytest.approx(lost, rel=0.25)
 
 
+@pytest.mark.parametrize(("name", "before", "after"), [("SolarizeAdd", 100, 155), ("PosterizeIncreasing", 200, 192)])
+def test_operations_of_timm_have_half_their_strength_at_magnitude_5(always, name, before, after):
+    """55 levels are added, of 110 at magnitude 10; two bits are kept of eight, of which magnitude 10 would keep none."""
+    assert (np.asarray(always(name, plain(8, 8, (before,) * 3))) == after).all()
+
+
 @pytest.mark.parametrize(("width", "radius"), [(200, 2), (100, 2), (64, 1), (20, 1)])
 def test_blur_is_limited_by_the_longer_side(always, width, radius):
     """Radius 2 at magnitude 5, at most 2 % of the side but at least 1."""

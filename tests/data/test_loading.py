@@ -122,6 +122,14 @@ def test_a_seed_gives_the_same_pixels_in_any_process_and_after_a_restart(lmdbs):
     assert not all(torch.equal(one.images, other.images) for one, other in zip(whole, other_seed, strict=True))
 
 
+def test_images_keep_their_places_beside_those_that_cannot_be_decoded(tmp_path):
+    """By which they get their reading orders, whatever the number of images in a pass."""
+    write_lmdb(tmp_path, [(b"damaged", "a"), (encoded(1), "b"), (encoded(2), "c"), (b"damaged", "d"), (encoded(3), "e")])
+    words = Words(open_words(tmp_path, CHARSET_94, 25), ToTensor(SIZE, "clip"))
+    batch = collate([words[0, position] for position in range(5)])
+    assert batch.places == [1, 2, 4] and batch.labels == ["b", "c", "e"] and len(batch.skipped) == 2
+
+
 def test_without_a_transform_images_keep_their_size(lmdbs):
     words = Words(lmdbs, None)
     for position in (0, 11):

@@ -118,6 +118,33 @@ def test_a_stopped_pretraining_ends_in_the_same_weights(name, precision, tmp_pat
     assert all(torch.equal(one[key], last[key]) for key in one)
 
 
+def test_words_kept_for_testing_are_never_shown(world):
+    seen, kept = world.words()
+    contrastive, classification = (short_plan(name).task for name in ("clip", "classes_50"))
+    assert kept and contrastive.words and not {*contrastive.words} & {*kept}
+    assert contrastive.draw.keywords["words"] is contrastive.words
+    assert classification.draw.keywords["words"] == seen and not {*seen} & {*kept}
+
+
+def test_a_file_has_the_embeddings_of_all_tokens_that_were_shown(tmp_path):
+    plan, shown = short_plan("clip"), set()
+    tokenize = plan.task.tokenize
+
+    def watched(captions):
+        ids = tokenize(captions)
+        shown.update(ids.unique().tolist())
+        return ids
+
+    plan.task.tokenize = watched
+    pretrain(plan, tmp_path / "made.safetensors", workers=1)
+    torch.manual_seed(9)
+    loaded = ClipTowers(plan.task.network.arch, str(tmp_path / "made.safetensors"), MICRO_SIZE, None, 14)
+    loaded.load_pretrained()
+    rows, own = sorted(shown), plan.task.network.clip.token_embedding.weight
+    assert len(rows) > 20
+    torch.testing.assert_close(loaded.clip.token_embedding.weight[rows], own[rows], atol=1e-3, rtol=1e-3)
+
+
 def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
@@ -133,6 +160,12 @@ def test_captions_are_lower_case_whatever_the_image_shows():
     plan.task.tokenize = lambda captions: seen.extend(captions) or torch.ones(len(captions), 14, dtype=torch.long)
     plan.task.loss(torch.zeros(4, 3, *MICRO_SIZE), labels[:4], np.random.default_rng(0))
     assert [caption.replace(" ", "") for caption in seen] == [label.lower() for label in labels[:4]]
+    for share, spelled in ((0.0, 0), (0.5, 20), (1.0, 40)):
+        plan.task.spelled = share
+        seen.clear()
+        plan.task.loss(torch.zeros(40, 3, *MICRO_SIZE), labels, np.random.default_rng(0))
+        written = [caption == " ".join(label.lower()) for caption, label in zip(seen, labels, strict=True)]
+        assert sum(written) == pytest.approx(spelled, abs=10 * (share == 0.5))
 
 
 @pytest.mark.parametrize("name", TOWERS)

@@ -94,6 +94,7 @@ def test_a_projection_that_no_file_holds_learns_at_the_scratch_rate():
     groups = {group["name"]: group["params"] for group in loaded.experiment.optimisation.groups(loaded.blueprint)}
     projection = loaded.blueprint.towers.proj.weight
     assert any(projection is parameter for parameter in groups["scratch, decayed"])
+    assert any(loaded.blueprint.towers.vit.cls_token is parameter for parameter in groups["towers, not decayed"])
     assert any(loaded.blueprint.towers.vit.patch_embed.proj.weight is parameter for parameter in groups["towers, decayed"])
 
 

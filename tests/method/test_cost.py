@@ -71,6 +71,11 @@ def test_equal_captions_are_read_once(blueprint, step):
     assert training(blueprint, 5, 0.5, blueprint.num_permutations) < step
 
 
+def test_reading_without_refinement_is_the_projected_memory_and_one_pass(paper):
+    (_, none), (_, one) = (reading(paper, steps) for steps in (0, 1))
+    assert none == 2 * TOKENS * JOINT * 2 * JOINT + (one - none)  # keys and values of the image's tokens
+
+
 def test_refinement_is_decoding(blueprint):
     (tower, none), (same, one), (_, two) = (reading(blueprint, steps) for steps in (0, 1, 2))
     assert tower == same and one - none == two - one > 0

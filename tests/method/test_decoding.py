@@ -6,7 +6,7 @@ import torch
 
 from core.data.benchmarks import FAMILIES
 from core.data.loading import Words, open_words
-from core.data.transforms import ToTensor
+from core.data.transforms import ToTensor, normalise
 from core.evaluate.run import evaluate, read_words
 from core.experiment.experiment import load
 from tests.support.checkout import BASELINE, MICRO_SIZE
@@ -52,6 +52,11 @@ def test_one_pass_of_the_image_tower_serves_all(model, world_folder):
     assert together[1].rows.cross_ar.tolist() == together[0].rows.cross.tolist()
     assert together[4].rows.visual_ar.tolist() != together[1].rows.visual_ar.tolist()
     assert together[5].rows.visual.tolist() == together[1].rows.visual.tolist()
+    images = torch.stack([words[0, position].image for position in range(len(words))])
+    with torch.inference_mode():
+        fast = model.predict(normalise(images, "clip"), refine_steps=1, fast_cross=True)
+    assert together[5].rows.cross_ar.tolist() == model.tokenizer.decode(fast.cross_ar)[0] != together[1].rows.cross_ar.tolist()
+    assert together[5].rows.cross.tolist() == model.tokenizer.decode(fast.cross)[0]
 
 
 def test_each_way_is_written_apart(model, world_folder, tmp_path):

@@ -12,6 +12,7 @@ from scipy.stats import t
 from core.data.benchmarks import INSIDE
 from core.errors import ReportError
 from core.files import ROOT
+from reports.claims import judged as judge_module
 from reports.claims.__main__ import main
 from reports.claims.claim import TABLES, read_ledger
 from reports.claims.judged import NOT_PUBLISHED, judge_claim, judge_printed
@@ -118,6 +119,17 @@ def test_verdicts_by_the_published_numbers_alone(paper):
     assert "supported by training noise alone" in judged["13"].printed.why
     assert judge_printed(contrast_of(paper, 20), 2).effect.interval(0.95) is None
     assert printed_margin(contrast_of(paper, 20)) == pytest.approx(0.2 * 3.03)
+
+
+def test_every_contrast_is_judged_as_one_of_its_claim(paper, monkeypatch):
+    """By how many there are intervals are widened: of the measured and of the printed numbers."""
+    counts, judged = [], judge_module.judge
+    monkeypatch.setattr(judge_module, "judge", lambda *arguments: counts.append(arguments[-1]) or judged(*arguments))
+    nowhere = StudyResults(ROOT / "nowhere", ROOT / "nowhere")
+    for claim in paper.claims:
+        counts.clear()
+        judge_claim(claim, nowhere)
+        assert len(counts) >= 2 * len(claim.contrasts) and {*counts} == {len(claim.contrasts)}, claim.id
 
 
 @pytest.mark.parametrize(

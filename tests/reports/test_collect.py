@@ -1,6 +1,7 @@
 """What a table is counted from: predictions, labels, facts; and every way they can be wrong."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -118,6 +119,21 @@ def test_facts_come_from_plan_run_and_timing(results, runs):
     )
     known = facts(results, runs.loc["image0-text6"])
     assert (known["hours"], known["epochs"], known["train_images"], known["milliseconds"]) == (1.0, 7.5, 6400, 2.5)
+    shutil.copytree(folder, folder.with_name("seed1"))
+    (folder.with_name("seed1") / "metrics.jsonl").write_text('{"step": 20, "seconds": 10800}')
+    run = runs.loc["image0-text6"].copy()
+    run["seeds"] = "0 1"
+    known = facts(results, run)
+    assert (known["hours"], known["epochs"], known["train_images"]) == (2.0, 7.5, 6400)
+
+
+def test_parameters_stand_under_their_names(results, runs):
+    run = runs.loc["image0-text6"].copy()
+    names = {"total": "params_M", "frozen": "frozen_M", "total_paper": "params_M_paper", "frozen_paper": "frozen_M_paper"}
+    for number, name in enumerate(names, 1):
+        run[name] = number * 1e6
+    known = facts(results, run)
+    assert [known[name] for name in names.values()] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("content", ['{"train": {"images"', "[]", '{"train": {}}', '{"readings": {"00000000": 1}}'])

@@ -48,6 +48,12 @@ def built(results):
     return build("table_VI", results, results / "tables")
 
 
+def test_several_seeds_count_an_image_of_two_benchmarks_as_one_seed_does():
+    frame = pd.DataFrame({"benchmark": ["IC15_1811"] * 4 + ["IC15_2077"] * 5, "correct": [1, 0, 1, 1, 1, 0, 1, 1, 0]})
+    both = pd.concat([frame.assign(seed=seed) for seed in (0, 1)])
+    assert pooled_accuracy(both, 2) == pooled_accuracy(frame) != pooled_accuracy(frame.assign(benchmark="SVT"))
+
+
 def test_an_image_that_nobody_could_decode_counts_for_nobody(results):
     for run in range(3):
         for seed in (0, 1):

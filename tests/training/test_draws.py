@@ -9,8 +9,10 @@ import torch
 from core.data.loading import ShuffledBatches
 from core.experiment.experiment import load
 from core.model.clip4str import CLIP4STR, Losses
+from core.runtime.distributed import DistEnv
 from core.train import loop
 from core.train import run as runs
+from core.train.loop import Run
 from core.train.run import build_model, train
 from core.train.step import step_seed
 from tests.support.checkout import BASELINE
@@ -94,6 +96,32 @@ def test_a_seed_decides_every_draw(training, monkeypatch):
     assert seed == 1
     own = [torch.Generator().manual_seed(step_seed(1, step)) for step in range(1, 27)]
     assert drawn == [torch.rand(1, generator=generator).item() for generator in own] and len(set(drawn)) == 26
+
+
+def test_the_orders_of_a_step_are_those_of_the_row(training, monkeypatch):
+    """Images that share them, how many, and with or without mirror images."""
+    given, made = [], loop.Orders
+    monkeypatch.setattr(loop, "Orders", lambda *arguments: given.append(arguments) or made(*arguments))
+    training("run", bindings=("optim.Optimisation.block = 3", "MIRRORED = False"))
+    assert {arguments[2:] for arguments in given} == {(3, 6, False)}
+
+
+def test_processes_of_a_run_draw_for_themselves(training, monkeypatch):
+    """Dropout's masks, in each process those of its own place in the team."""
+    drawn, backward, step = [], loop.backward, Run.step
+
+    def second(run, *arguments):
+        team, run.team = run.team, DistEnv(index=1)
+        try:
+            return step(run, *arguments)
+        finally:
+            run.team = team
+
+    monkeypatch.setattr(loop, "backward", lambda *arguments: drawn.append(torch.rand(1).item()) or backward(*arguments))
+    monkeypatch.setattr(Run, "step", second)
+    training("run", seed=1)
+    own = [torch.Generator().manual_seed(step_seed(1, step, 1)) for step in range(1, 27)]
+    assert drawn == [torch.rand(1, generator=generator).item() for generator in own]
 
 
 def test_no_two_steps_draw_alike():

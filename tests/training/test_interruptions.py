@@ -21,7 +21,10 @@ from core.train.loop import Run
 from core.train.loss_monitor import BadStep, LossMonitor
 from core.train.run import train
 from core.train.state import Interrupted, Stopper
+from core.weights.checkpoint import load_model
 from tests.support.checkout import BASELINE
+
+LAST = ("optim.Optimisation.validate_every = 7",)
 
 
 @pytest.fixture(autouse=True)
@@ -75,8 +78,11 @@ def test_a_bad_loss_reaches_neither_weights_nor_state(world_folder, tmp_path, at
     kept = {}
 
     def spoil(run):
-        kept.update(run=run)
-        losses = run.model.cross_entropy
+        losses, passes = run.model.cross_entropy, run.model.losses
+        kept.update(run=run, words=[])
+        monkeypatch.setattr(
+            run.model, "losses", lambda images, words, *others: kept["words"].extend(words) or passes(images, words, *others)
+        )
         monkeypatch.setattr(run.model, "cross_entropy", lambda *arguments: losses(*arguments) * value)
 
     at_step(5, spoil)
@@ -89,6 +95,7 @@ def test_a_bad_loss_reaches_neither_weights_nor_state(world_folder, tmp_path, at
     assert all(torch.equal(tensor, weights[name]) for name, tensor in saved_tensors(tmp_path).items())
     record = json.loads((tmp_path / "bad-step.json").read_text())
     assert record["step"] == 5 and len(record["samples"]) == 8
+    assert sorted(sample["label"] for sample in record["samples"]) == sorted(kept["words"])
     message = str(error.value)
     assert "at step 5, which read samples" in message and ("nan" in message or "more than 10 times" in message)
     first = record["samples"][0]
@@ -129,6 +136,28 @@ def test_a_step_that_is_not_finite_is_left_out(world_folder, tmp_path, at_step, 
     assert "step 4 left out: the loss is nan" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_gradient_that_is_not_finite_changes_nothing(world_folder, tmp_path, at_step, fused):
+    """Whatever the loss is."""
+    before, found = {}, {}
+
+    def spoil(run):
+        before.update({name: tensor.clone() for name, tensor in run.model.state_dict().items()})
+        hook = run.model.visual_decoder.head.weight.register_hook(lambda gradient: hook.remove() or gradient * torch.inf)
+
+    def compare(run):
+        weights = run.model.state_dict()
+        found["same"] = all(torch.equal(tensor, weights[name]) for name, tensor in before.items())
+
+    at_step(4, spoil)
+    at_step(5, compare)
+    train(load(BASELINE, "smoke", [f"optim.Optimisation.fused = {fused}"]), world_folder, tmp_path, 0, log_every=1)
+    assert found["same"] and json.loads((tmp_path / "provenance.json").read_text())["skipped_steps"] == 1
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["grad_norm"] is None for line in lines if "loss" in line] == [False, False, False, True, False, False]
+    assert all(line["loss"] for line in lines if "loss" in line)
+
+
 def test_averaged_weights_are_the_mean_of_their_snapshots(world_folder, tmp_path, monkeypatch):
     """PARSeq's recipe in a run of 7 steps: snapshots after 5, 6 and 7, also where it was interrupted between them."""
     loaded, seen = load("ablations/table_V/base-psm.gin", "smoke"), {}
@@ -160,6 +189,21 @@ def test_averaged_weights_are_the_mean_of_their_snapshots(world_folder, tmp_path
     train(loaded, world_folder, tmp_path / "again", 0)
     again = load_file(tmp_path / "again" / "model.safetensors")
     assert all(torch.equal(tensor, again[name]) for name, tensor in weights.items())
+
+    read = validation.read_words
+
+    def stopped(*arguments, asked, **others):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return read(*arguments, asked=asked, **others)
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):  # after the last step: nothing is left but the mean
+        patch.setattr(validation, "read_words", stopped)
+        train(load("ablations/table_V/base-psm.gin", "smoke", LAST), world_folder, tmp_path / "last", 0)
+    assert states(tmp_path / "last") == ["step-000000007"]
+    train(load("ablations/table_V/base-psm.gin", "smoke", LAST), world_folder, tmp_path / "last", 0)
+    last = load_file(tmp_path / "last" / "model.safetensors")
+    assert all(torch.equal(tensor, last[name]) for name, tensor in weights.items())
+    assert load_model(tmp_path / "last").normalisation == "half"  # PARSeq's, as the row has it
 
 
 def test_too_many_steps_left_out_stop_the_run():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from core.errors import UserError
+from core.errors import ConfigError, UserError
 from core.experiment.experiment import load
 from core.files import ROOT, file_digest
 from core.pretrain.__main__ import main
@@ -50,6 +50,21 @@ def test_values_are_the_recipe_and_comments_are_not(recipe):
     schedule.write_text(schedule.read_text().replace("STEPS = 9000", "STEPS = 9001"))
     recipe_digest.cache_clear()
     assert recipe_digest(recipe) != first
+
+
+def test_the_same_recipe_gives_the_same_file(recipe, tmp_path):
+    """Its seed decides the weights before the first step, too."""
+    files = [tmp_path / f"{number}.safetensors" for number in (1, 2)]
+    for number, out in enumerate(files):
+        torch.manual_seed(number)
+        main([str(recipe), str(out), "--threads", "1", *(word for binding in SHORT for word in ("--set", binding))])
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_recipe_without_its_world_is_refused(recipe):
+    recipe.with_name("world.gin").unlink()
+    with pytest.raises(ConfigError, match=r"towers.gin: its world has to be the world.gin beside it"):
+        recipe_digest(recipe)
 
 
 def test_weights_that_ship_are_identified_by_content_and_damaged_ones_too(tmp_path):

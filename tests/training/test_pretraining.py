@@ -86,6 +86,21 @@ def test_the_schedule_by_hand():
     assert warmup_cosine(0, 4, 0.0) == 1 and rates[-1] < 1e-3
 
 
+def test_classes_are_read_from_the_class_token():
+    torch.manual_seed(0)
+    bindings = ["STEPS = 2", "IMAGES = 300"]
+    task = config.build(Pretraining, "ablations/micro/classes_50.gin", bindings=bindings).task
+    pictures, classes = torch.randn(6, 3, *task.image_size), [3, 0, 49, 7, 7, 1]
+    loss, accuracy = task.loss(pictures, classes, np.random.default_rng(0))
+    logits, targets = task.head(task.tower.visual(pictures)), torch.tensor(classes)  # open_clip's own pass ends in [CLASS]
+    assert loss.item() == pytest.approx(F.cross_entropy(logits, targets).item(), rel=1e-4)
+    shown = logits.argmax(1).tolist()
+    assert (
+        task.loss(pictures, shown, np.random.default_rng(0))[1] == 1
+        and accuracy == (logits.argmax(1) == targets).float().mean()
+    )
+
+
 @pytest.mark.parametrize(("scale", "used"), [(2.0, 2.0), (9.0, np.log(100))])
 def test_the_loss_is_clips(scale, used):
     """Cross-entropy both ways between [CLASS] and [EOS], at a temperature that is learned as far as 1/100."""

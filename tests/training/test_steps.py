@@ -7,6 +7,7 @@ import torch
 
 from core.experiment.experiment import load
 from core.experiment.optim import one_cycle
+from core.model.clip4str import CLIP4STR, Losses
 from core.train.loop import Run
 from core.train.run import train
 from tests.support.checkout import BASELINE
@@ -40,6 +41,17 @@ def test_each_step_has_its_learning_rate(steps):
     assert [line["lr"] for line in log] == pytest.approx([optimisation.lr * share for share in shares])
     for (_, rates), share in zip(handed, shares, strict=True):
         assert list(rates.values()) == pytest.approx([peak * share for peak in rates])
+
+
+def test_the_log_has_each_loss_under_its_name(world_folder, tmp_path, monkeypatch):
+    def known(model, *arguments):
+        nothing = sum(parameter.sum() for parameter in model.parameters() if parameter.requires_grad) * 0.0
+        return Losses(nothing + 3.0, torch.tensor(1.0), torch.tensor(2.0))
+
+    monkeypatch.setattr(CLIP4STR, "losses", known)
+    train(load(BASELINE, "smoke", ["TRAIN_STEPS = 1"]), world_folder, tmp_path, 0)
+    line = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
+    assert [line[name] for name in ("loss", "loss_visual", "loss_cross")] == pytest.approx([3, 1, 2])
 
 
 def test_a_large_gradient_is_clipped(steps):

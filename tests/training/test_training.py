@@ -1,5 +1,7 @@
 import json
+import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,10 +14,13 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from core.data.benchmarks import FAMILIES
+from core.errors import TrainingError, UserError
 from core.evaluate.run import OUTPUTS, evaluate
 from core.experiment.experiment import load
 from core.train import loop
+from core.train.loop import Run
 from core.train.run import train
+from core.train.state import Interrupted
 from core.weights.checkpoint import load_model, save_model
 from tests.support.checkout import BASELINE, ROOT
 
@@ -143,6 +148,31 @@ def test_seeds_differ_and_repeat(world_folder, tmp_path):
         train(load(BASELINE, "smoke", ["TRAIN_STEPS = 2"]), world_folder, tmp_path / name, seed)
         weights[name] = load_file(tmp_path / name / "model.safetensors")["visual_decoder.head.weight"]
     assert torch.equal(weights["a"], weights["b"]) and not torch.equal(weights["a"], weights["c"])
+
+
+def test_other_training_words_are_another_training(world_folder, tmp_path, monkeypatch):
+    """Neither a finished run nor a saved state is taken for one on other words, whichever of its sets has changed."""
+    for name in ("train", "val"):
+        shutil.copytree(world_folder / name, tmp_path / "data" / name)
+    real, more = (tmp_path / "data" / "train" / name for name in ("real", "more"))
+    row = load(BASELINE, "smoke", ["TRAIN_DATA = ('real', 'more')"])
+    train(row, tmp_path / "data", tmp_path / "whole", 0)
+    stopped = Run.step
+
+    def step(run, number, *arguments):
+        if number == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return stopped(run, number, *arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(Run, "step", step)
+        train(row, tmp_path / "data", tmp_path / "stopped", 0)
+    shutil.rmtree(more)
+    shutil.copytree(real, more)
+    with pytest.raises(TrainingError, match="holds a model trained from something else"):
+        train(row, tmp_path / "data", tmp_path / "whole", 0)
+    with pytest.raises(UserError, match="was saved with data_fingerprint"):
+        train(row, tmp_path / "data", tmp_path / "stopped", 0)
 
 
 def test_a_finished_run_is_left_alone_and_another_is_refused(trained, world_folder):

@@ -1,9 +1,20 @@
 """What is validated while a model is trained."""
 
+from dataclasses import replace
+
 from core.evaluate import readings
-from core.evaluate.run import evaluate
+from core.evaluate.run import evaluate, open_benchmark
 from core.runtime.distributed import SINGLE
 from core.train.validation import validate, validation_words
+
+
+def test_validation_words_are_seen_as_the_protocol_says(world_folder, smoke, model):
+    """Under its normalisation, whatever CLIP's is: the same readings as an evaluation's."""
+    for normalisation in ("half", "clip"):
+        protocol = replace(smoke.protocol, normalisation=normalisation)
+        mine = validation_words(world_folder, model, protocol)
+        tests, problem = open_benchmark(world_folder / "val", model.towers.image_size, protocol, SINGLE)
+        assert not problem and mine[0, 0].normalisation == tests[0, 0].normalisation == normalisation
 
 
 def test_a_validation_is_an_evaluation_of_val(world_folder, tmp_path, smoke, model, monkeypatch):

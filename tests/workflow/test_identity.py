@@ -16,6 +16,8 @@ IDLE = {  # at these, everything is as before the value was there; more may be a
     "core.model.timm_tower.TimmTower.sizes": None,
     **dict.fromkeys(f"core.data.micro.World.{name}" for name in ("synthetic", "synthetic_page", "texts")),
     "core.data.render.page.Page.oversampling": 1,
+    "core.data.render.page.Page.slack": (0.0, 0.0),
+    "core.data.render.page.Page.widths": None,
     f"{FAMILY}.trained": True,
     **{f"{FAMILY}.{name}": 0.0 for name in ("upper", "capitalised", "numbers", "signs", "arc", "colour", "texture")},
     **{f"{FAMILY}.{name}": 0.0 for name in ("outline", "shade", "compression")},

@@ -18,6 +18,7 @@ from ablations.row_config import Counts, PlanCache, RowConfig, content_of
 from ablations.why import why
 from core.data.sets import fingerprint
 from core.errors import ConfigError
+from core.experiment.experiment import load
 from core.files import ROOT, write_json
 from reports.layout import read_layout
 from tests.support.formats import put
@@ -248,6 +249,30 @@ def test_replicates_are_further_seeds_of_the_baseline_alone(plan, results):
     listed = made.listed(TABLE, made.tables[TABLE]).set_index("row")
     assert listed.replicates[baseline.name] == "0 1 2" and set(listed.replicates.drop(baseline.name)) == {""}
     assert set(listed.seeds) == {"0"} and set(plan.listed(TABLE, plan.tables[TABLE]).replicates) == {""}
+
+
+def test_a_table_lists_each_count_of_its_rows(results):
+    made = planning.make({**SETTINGS, "results": str(results)}, ["table_II"])
+    listed = made.listed("table_II", made.tables["table_II"]).set_index("row")
+    for row in made.tables["table_II"]:
+        found, here, paper = listed.loc[row.name], row.counts, row.counts_paper
+        assert (found.params, found.total, found.frozen) == (here.encoders_trainable, here.total, here.frozen)
+        assert (found.params_paper, found.total_paper, found.frozen_paper) == (
+            *(paper.encoders_trainable, paper.total, paper.frozen),
+        )
+    base = listed.loc["clip4str-b"]
+    assert len({base.params, base.total, base.frozen, base.params_paper, base.total_paper, base.frozen_paper}) == 6
+
+
+def test_rows_that_share_a_training_validate_it_as_the_baseline_reads(tmp_path):
+    """One training of Table IX is read in many ways; while it is trained it is read as its row without a way of its own."""
+    made = planning.make({**SETTINGS, "results": str(tmp_path)}, ["table_IX"])
+    made.write()
+    shared = [run for run, asking in made.asked.items() if len(asking) > 3]
+    assert shared
+    for run in shared:
+        protocol = load(tmp_path / "runs" / run / "train.gin", "smoke").protocol
+        assert (protocol.decode, protocol.fast_cross, protocol.refine_steps) == ("ar", False, 1)
 
 
 def test_replicates_count_the_seed_of_all_rows(results):

@@ -13,8 +13,19 @@ from ablations.calibration import Check, checks, utilisation
 from ablations.page import advice
 from ablations.plan.__main__ import main
 from ablations.plan.settings import PEERS
-from ablations.price import Pace, best_gpus_per_run, disk_peak, elapsed, formula, jobs, longest_word, mean_longest, wall_clock
-from ablations.progress import missing, wanted
+from ablations.price import (
+    Pace,
+    best_gpus_per_run,
+    disk_peak,
+    elapsed,
+    formula,
+    job_of,
+    jobs,
+    longest_word,
+    mean_longest,
+    wall_clock,
+)
+from ablations.progress import Missing, missing, wanted
 from ablations.row_config import Work
 from ablations.show import configuration
 from ablations.source import data_source
@@ -88,6 +99,16 @@ def test_a_plan_adds_up(plan, row):
     assert elapsed(jobs(plan, lambda row: None, 50), 1, 1) is None
     with pytest.raises(ValueError, match="--gpus 2 are fewer than the 4 of gpus_per_run"):
         elapsed(found, 2, 4)
+
+
+def test_every_validation_and_every_way_of_reading_is_priced(plan, row):
+    """6 steps are validated after 4 and at their end; two ways of decoding leave two files."""
+    seldom = replace(row, config=replace(row.config, validate_every=4))
+    lacking = Missing("its model is missing", ("one", "another"), False)
+    job = job_of(plan, TABLE, seldom, 0, lacking, HOUR, 50)
+    tests, validations = 400 * 12, 2 * 600
+    assert job.train_hours == pytest.approx(6 + validations * 1.5) and job.read_hours == pytest.approx(tests * 2)
+    assert job.kept_bytes == row.config.kept_bytes + 2 * tests * 50
 
 
 def test_what_is_there_is_not_made_again(plan, row, folder):
