@@ -62,8 +62,9 @@ def photographed(source: Source) -> list[str]:
 def filling(column: Column, labels: str, tables: list[str], source: Source) -> Filling:
     here = {name: source.benchmarks[name] for name in column.benchmarks if name in source.benchmarks}
     problems = {name: folder.problem for name, folder in here.items() if folder.problem}
-    if labels and source.world is None:
-        problems = unlabelled(source.root / "labels" / labels, here) | problems
+    if labels:  # a rendered world comes with them
+        real = here if source.world is None else here.keys() & photographed(source)
+        problems = unlabelled(source.root / "labels" / labels, real) | problems
     reason = absent(column, here.keys() - problems.keys(), problems)
     return Filling(column.name, tuple(tables), labels, column.benchmarks, tuple(here.values()), reason)
 

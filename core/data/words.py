@@ -29,6 +29,7 @@ from core.data.render.family import Family
 from core.data.render.fonts import font_digest, font_path, fonts_in, missing_letters
 from core.data.render.lexicon import read_words, vocabulary_words
 from core.data.render.page import Page
+from core.data.render.scene import SCENES
 from core.data.render.sheet import contact_sheet, png_bytes
 from core.data.render.word import RENDERER, added, render, written
 from core.errors import DataError, user_errors
@@ -85,7 +86,7 @@ class Recipe:
             "words": counted(self.words),
             "page": asdict(self.page) | {"fonts": [f"{font_path(name).name} {font_digest(name)}" for name in self.page.fonts]},
             "backgrounds": counted(pictures),
-            "versions": {"renderer": RENDERER, "numpy": np.__version__, "pillow": PIL.__version__},
+            "versions": {"renderer": RENDERER, "scenes": SCENES, "numpy": np.__version__, "pillow": PIL.__version__},
         }
 
 

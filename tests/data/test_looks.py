@@ -62,6 +62,16 @@ def test_the_command_shows_folders_side_by_side(tmp_path, monkeypatch, capsys):
     assert "| contrast (levels)" in shown and "120 / 120 / 120" in shown and "40 / 40 / 40" in shown
 
 
+def test_folders_of_one_name_have_columns_of_their_own(tmp_path, monkeypatch, capsys):
+    for place, ink in (("a", 200.0), ("b", 120.0)):
+        write_lmdb(tmp_path / place / "real", [(png_bytes(picture(ink=ink)), "word")])
+    monkeypatch.setattr(sys, "argv", ["looks", *(str(tmp_path / place / "real") for place in "ab")])
+    looks.main()
+    shown = capsys.readouterr().out
+    assert all(f"{tmp_path / place / 'real'} (1 images)" in shown for place in "ab")
+    assert "120 / 120 / 120" in shown and "40 / 40 / 40" in shown
+
+
 def test_a_folder_without_images_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["looks", str(tmp_path)])
     with pytest.raises(SystemExit):

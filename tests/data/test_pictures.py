@@ -17,6 +17,7 @@ from core.errors import UserError
 from core.model.towers import ClipImageTower, ClipTowers
 from core.pretrain.pretraining import Pretraining, pretrain
 from core.train.state import Interrupted
+from core.weights.made import recorded_recipe
 from tests.support.checkout import MICRO_SIZE
 
 
@@ -97,15 +98,17 @@ def short_plan(name, *bindings, steps=2):
 def test_a_stopped_pretraining_ends_in_the_same_weights(name, precision, tmp_path, monkeypatch):
     bindings = (f"pretrain.Pretraining.precision = '{precision}'",)
     whole, stopped = tmp_path / "whole.safetensors", tmp_path / "stopped.safetensors"
-    pretrain(short_plan(name, *bindings, steps=50), whole, workers=1, keep_every=25)
+    pretrain(short_plan(name, *bindings, steps=50), whole, workers=1, keep_every=25, recipe="mine")
     with monkeypatch.context() as patched:
         patched.setattr("core.train.state.Stopper.asked", lambda self: signal.SIGTERM)
         with pytest.raises(Interrupted, match="stopped after step 20 "):
-            pretrain(short_plan(name, *bindings, steps=50), stopped, workers=1, identity="mine")
+            pretrain(short_plan(name, *bindings, steps=50), stopped, workers=1, identity="mine", recipe="mine")
     assert not stopped.exists()
     with pytest.raises(UserError, match="was saved with configuration mine, this run has other"):
-        pretrain(short_plan(name, *bindings, steps=50), stopped, workers=1, identity="other")
-    pretrain(short_plan(name, *bindings, steps=50), stopped, workers=1, save_every=20, identity="mine")
+        pretrain(short_plan(name, *bindings, steps=50), stopped, workers=1, identity="other", recipe="mine")
+    with pytest.raises(UserError, match="was saved with recipe mine, this run has other"):  # other fonts, say
+        pretrain(short_plan(name, *bindings, steps=50), stopped, workers=1, identity="mine", recipe="other")
+    pretrain(short_plan(name, *bindings, steps=50), stopped, workers=1, save_every=20, identity="mine", recipe="mine")
     one, two = load_file(whole), load_file(stopped)
     assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
     logs = [lines(path.with_suffix(".pretraining") / "metrics.jsonl") for path in (whole, stopped)]
@@ -115,6 +118,7 @@ def test_a_stopped_pretraining_ends_in_the_same_weights(name, precision, tmp_pat
     kept = sorted(path.name for path in whole.with_suffix(".pretraining").glob("step-*"))
     assert kept == ["step-000025.safetensors", "step-000050.safetensors"]
     last = load_file(whole.with_suffix(".pretraining") / kept[1])
+    assert recorded_recipe(whole) == "mine" and recorded_recipe(whole.with_suffix(".pretraining") / kept[1]) == ""
     assert all(torch.equal(one[key], last[key]) for key in one)
 
 

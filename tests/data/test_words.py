@@ -82,6 +82,9 @@ def test_a_family_says_how_words_are_written():
     assert {letter for label in signed | set(numbers) | set(cases) for letter in label} <= {*everything, *"table"}
     assert not [name for name in PAGE.fonts if missing_letters(name, everything)] and not added(REGULAR)
     plain = replace(REGULAR, upper=1.0, numbers=1.0, signs=1.0).as_listed()
+    capitals = replace(REGULAR, capitalised=1.0)
+    assert [written("McDonald", capitals, rng, lowered=lowered) for lowered in (True, False)] == ["Mcdonald", "McDonald"]
+    assert written("a3B", capitals, rng, lowered=False) == "A3B"
     assert written("table", plain, rng) == "table" and plain == REGULAR
 
 
@@ -208,6 +211,8 @@ def test_words_of_other_scripts_are_drawn_where_the_fonts_can(tmp_path, capsys):
     assert set(PAGE.fonts) - set(fonts) == {"cmss10.ttf"} and "cmss10.ttf cannot draw" in capsys.readouterr().err
     with pytest.raises(DataError, match="no font of the world can draw every word .*東.*give a folder of others with --fonts"):
         usable_fonts(("東京",), PAGE, None)
+    with pytest.raises(DataError, match="no font of the world can draw every word"):
+        usable_fonts(("東京",), replace(PAGE, fonts=PAGE.fonts * 2), None)  # small scale's world draws rare families more often
     write_words(Recipe(0, (REGULAR,), listed, replace(PAGE, fonts=fonts)), tmp_path / "out", 12, 1)
     cyrillic = read_charset(ROOT / "ablations/charsets/cyrillic.txt")
     assert {sample.label for sample in WordLmdb(tmp_path / "out", cyrillic).samples} >= {"Москва", "йй"}
