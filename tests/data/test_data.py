@@ -1,4 +1,5 @@
 import io
+import itertools
 import subprocess
 import sys
 
@@ -9,10 +10,11 @@ import torch
 from PIL import Image
 
 from core import config
+from core.charset import CHARSET_94
 from core.data.benchmarks import FAMILIES
 from core.data.lmdb import WordLmdb, environment, write_lmdb
 from core.data.loading import InOrder, ShuffledBatches, Words, collate, in_order, open_words
-from core.data.micro import PARTS, WORLD, World, render_world
+from core.data.micro import PARTS, STAGES, WORLD, World, render_world
 from core.data.render.lexicon import lexicon, split_unseen
 from core.data.render.word import render
 from core.data.sets import find_lmdbs, fingerprint
@@ -199,6 +201,20 @@ def test_world_keeps_its_unseen_words_out_of_training(world_folder):
         }
         assert labels and not labels & set(unseen)
     assert sorted(path.name for path in (world_folder / "test").iterdir()) == sorted(world.names)
+
+
+def test_no_image_is_in_two_parts_of_the_world(world_folder):
+    """Each has random numbers of its own, and test words include those that training never shows."""
+    assert len(set(STAGES.values())) == len(STAGES)
+    pixels = {}
+    for part in ("train/real", "train/more", "val"):
+        (lmdb,) = open_words(world_folder / part, CHARSET_94, 25)
+        pixels[part] = {lmdb.image(sample.index).tobytes() for sample in lmdb.samples}
+    assert all(len(images) > 7 for images in pixels.values())
+    assert all(not pixels[one] & pixels[other] for one, other in itertools.combinations(pixels, 2))
+    tests = open_words(world_folder / "test", CHARSET_94, 25)
+    shown = {sample.label.lower() for lmdb in tests for sample in lmdb.samples}
+    assert shown & set(small_world().words()[1])
 
 
 def test_parts_of_the_world_are_the_same_alone(world_folder, tmp_path):

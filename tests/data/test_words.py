@@ -158,6 +158,14 @@ def test_a_fonts_folder_of_ones_own_draws_the_words(tmp_path):
     assert one == two
 
 
+def test_families_are_bent_as_their_world_bends_them():
+    """0.4 of the rotation and perspective that they are listed with."""
+    (rotated,) = chosen(("rotated",), SHIPPED)
+    listed = SHIPPED.families[SHIPPED.names.index("rotated")]
+    assert SHIPPED.distortion == 0.4 and rotated.rotation == pytest.approx(0.4 * listed.rotation)
+    assert rotated.perspective == pytest.approx(0.4 * listed.perspective)
+
+
 def test_letters_a_font_cannot_draw_are_named(tmp_path, capsys):
     assert missing_letters("DejaVuSans.ttf", "aZ~ \U0010fffe") == "\U0010fffe"
     assert len(usable_fonts(("plain",), PAGE, None)) == len(PAGE.fonts)

@@ -92,6 +92,18 @@ def test_an_adapted_model_needs_no_other_file(row, tmp_path, monkeypatch):
     assert (tmp_path / "mine" / "model.safetensors").stat().st_size > (tmp_path / "run" / "model.safetensors").stat().st_size
 
 
+def test_the_settings_of_a_released_checkpoint_go_with_it(tmp_path):
+    """How many tokens a caption has, and that a model of one order is not refined."""
+    checkpoint = random_checkpoint(0, 1, 0.5)
+    checkpoint["hyper_parameters"] |= {"context_length": 12, "perm_num": 1}
+    torch.save(checkpoint, tmp_path / "released.ckpt")
+    write_folder(tmp_path / "released.ckpt", tmp_path / "mine")
+    released, mine = load_model(tmp_path / "released.ckpt"), load_model(tmp_path / "mine")
+    for found in (released, mine):
+        assert (found.towers.context_length, found.num_permutations, found.refine_steps) == (12, 1, 0)
+    torch.testing.assert_close(outputs(mine), outputs(released), rtol=0, atol=0)
+
+
 def test_a_released_checkpoint_becomes_safetensors(tmp_path):
     torch.save(random_checkpoint(0, 1, 0.5), tmp_path / "released.ckpt")
     write_folder(tmp_path / "released.ckpt", tmp_path / "mine")

@@ -13,6 +13,7 @@ from core.model.timm_tower import TimmTower
 from core.model.towers import ClipImageTower, ClipTowers
 from core.train.run import build_model
 from core.weights.checkpoint import load_model, save_model
+from core.weights.pickles import read_tensors
 from core.weights.pretrained import find_clip, read_clip
 
 SMALL = {
@@ -85,6 +86,37 @@ def test_openais_weights_are_refused_where_the_activation_is_another(tower, tmp_
         named = tower("ViT-B-16", str(path), (224, 224), None, *positions)
     with pytest.raises(ValueError, match="set ARCH = 'ViT-B-16-quickgelu'"):
         named.load_pretrained()
+
+
+@pytest.mark.parametrize(("named", "revision"), [("hf-hub:me/towers@v2", "v2"), ("hf-hub:me/towers", None)])
+def test_a_revision_that_is_named_is_the_one_that_is_loaded(named, revision, tmp_path, monkeypatch):
+    asked = []
+
+    def download(repository, name, *, revision=None):
+        asked.append((repository, revision))
+        (tmp_path / name).write_bytes(b"weights")
+        return str(tmp_path / name)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: None)
+    find_clip("ViT-B-16", named)
+    assert asked == [("me/towers", revision)]
+
+
+def test_averaged_weights_are_taken_where_a_file_has_both(tmp_path):
+    """Of the state, as timm does; the others were trained on after the average."""
+    states = {name: {"a": torch.full((2,), value)} for name, value in (("model", 0.0), ("model_ema", 1.0))}
+    for content, expected in ((states, 1.0), ({**states, "state_dict_ema": {"a": torch.full((2,), 2.0)}}, 2.0)):
+        torch.save(content, tmp_path / "both.pth")
+        assert read_tensors(tmp_path / "both.pth")["a"].tolist() == [expected] * 2
+
+
+def test_weights_of_jax_are_read_by_timm(tmp_path):
+    (tmp_path / "tiny.npz").write_bytes(b"")
+    tower, asked = TimmTower("vit_tiny_patch16_224", str(tmp_path / "tiny.npz"), (32, 128), None, True, None), []
+    tower.vit.load_pretrained = asked.append
+    tower.load_pretrained()
+    assert asked == [str(tmp_path / "tiny.npz")]
 
 
 def test_positions_and_patches_are_resampled(tmp_path):

@@ -8,7 +8,10 @@ from PIL import Image
 from core.data.lmdb import write_lmdb
 from core.data.sets import fingerprint
 from core.errors import UnreadableImage
+from reports.build import build
+from reports.collect import flips as collected
 from reports.collect.flips import data_uri, flips_of, stored_images
+from tests.support.results import write_results, write_run
 from tests.support.tables import coloured, readings
 
 
@@ -33,6 +36,18 @@ def test_flips_by_hand():
     assert [(flip.index, flip.label, flip.ours, flip.baseline) for flip in flips.lost_shown] == [(2, "word2", "wrong", "word2")]
     swapped = flips_of(readings([0, 1, 1, 0, 0, 1]), readings([1, 0, 1, 0, 1, 1]), coloured, 5)
     assert (swapped.won, swapped.lost) == (1, 2)
+
+
+def test_flips_of_a_table_are_those_of_its_rows_and_of_the_first_seed(tmp_path, monkeypatch):
+    """Image 4 is won and image 3 lost; another seed says otherwise."""
+    baseline, row = "image0-text6", "image6-text6"
+    write_results(tmp_path, "table_VI", {baseline: [1, 1, 1, 0], row: [1, 1, 0, 1]}, seeds="0 1")
+    for number in (0, 1):
+        write_run(tmp_path, f"micro-{number:08d}", [0, 0, 0, 0], seed=1)
+    monkeypatch.setattr(collected, "stored_images", lambda *_: coloured)
+    found = collected.flips_of_table(build("table_VI", tmp_path, tmp_path / "tables"))[row, "IC15"]
+    assert (found.n, found.won, found.lost) == (4, 1, 1)
+    assert [flip.index for flip in found.won_shown] == [4] and [flip.index for flip in found.lost_shown] == [3]
 
 
 def test_the_choice_looks_at_no_reading():

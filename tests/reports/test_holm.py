@@ -9,6 +9,7 @@ import pytest
 from core.errors import ReportError
 from reports.build import build
 from reports.claims.results import StudyResults
+from reports.collect.runs import twins
 from reports.columns import mean_columns
 from reports.render.grid import measured
 from reports.stats.intervals import holm
@@ -29,6 +30,16 @@ def by_hand(p_values: dict[str, float]) -> dict[str, float]:
 def test_the_correction_itself():
     assert holm([0.01, 0.03, 0.04]) == pytest.approx([0.03, 0.06, 0.06])
     assert by_hand({"a": 0.01, "b": 0.03, "c": 0.04}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
+
+
+def test_a_twin_is_trained_and_scored_alike():
+    """Rows of one run that are read in another way, or of whose readings another output is scored, are rows of their own."""
+    names = ["base", "copy", "output", "evaluation", "run", "left out"]
+    runs = pd.DataFrame({"run": "a", "evaluation": "x", "output": "cross", "reason": ""}, index=names)
+    for name, value in (("output", "visual"), ("evaluation", "y"), ("run", "b")):
+        runs.loc[name, name] = value
+    runs.loc["left out", "reason"] = "not run"
+    assert twins(runs, "base") == ["copy"] and twins(runs, "output") == []
 
 
 @pytest.fixture

@@ -184,6 +184,36 @@ def test_holm_by_hand():
     assert intervals.holm([]) == []
 
 
+def test_rows_of_a_run_that_others_read_too_count_once_as_they_are_compared():
+    """A fourth row reads the first one's models in another way, and much less alike over seeds: the pool has none of it."""
+    means = {"a": (80, 82, 84), "b": (80, 80, 80), "c": (70, 73, 70), "a2": (60, 60, 90)}
+    correct = {
+        row: pd.DataFrame({seed: np.arange(100) < right for seed, right in enumerate(values)}) for row, values in means.items()
+    }
+    compared = Comparison(correct, Strata.single(100), {"a": "one", "b": "two", "c": "three", "a2": "one"})
+    expected = noise_of_rows({row: np.array(means[row], float) for row in "abc"}, {"a": 1, "b": -1})
+    found = compared.noise({"a": 1, "b": -1})
+    assert (found.variance, found.df) == pytest.approx((expected.variance, 2))
+
+
+def test_the_own_part_of_four_rows_is_that_of_their_weights(monkeypatch):
+    """Residuals of six rows: 4 x 2 and 2 x 18, 44 in all; a contrast is 4 and -4, of variance 32, 8 of a training."""
+    values = {"a": (81, 79), "b": (79, 81), "c": (79, 81), "d": (81, 79), "e": (83, 77), "f": (77, 83)}
+    means, weights = {row: np.array(pair, float) for row, pair in values.items()}, {"a": 1, "b": -1, "c": -1, "d": 1}
+    found = noise_of_rows(means, weights)
+    assert found.df == 4 and found.variance == pytest.approx((44 - 8) / 4)
+    trainings = []
+    monkeypatch.setattr("reports.stats.compare.beside", lambda by_seed, noise, count=2: trainings.append(count))
+    correct = {row: pd.DataFrame({s: np.arange(100) < n for s, n in enumerate(pair)}) for row, pair in values.items()}
+    Comparison(correct, Strata.single(100), {row: row for row in correct}).noise(weights)
+    assert trainings == [4]
+
+
+def test_noises_are_pooled_by_their_degrees_of_freedom():
+    both = combined([Noise(1.0, 2, "a", 0.5), Noise(4.0, 6, "b", 0.1)])
+    assert (both.variance, both.df, both.residual) == pytest.approx((3.25, 8, 0.2)) and both.source == "a and b"
+
+
 def test_a_contrast_of_four_rows_has_the_noise_of_four_trainings():
     """Weights of 1 and -1: the variance of one training as often as there are rows."""
     rng, rows = np.random.default_rng(5), "abcd"

@@ -52,6 +52,23 @@ def test_values_are_the_recipe_and_comments_are_not(recipe):
     assert recipe_digest(recipe) != first
 
 
+def test_a_change_of_world_or_architecture_is_another_recipe(recipe, tmp_path, monkeypatch):
+    """Of what no value of the gin files says: here the renderer, and what is in the architecture's file."""
+    first = recipe_digest(recipe)
+    with monkeypatch.context() as patched:
+        patched.setattr("core.data.micro.RENDERER", 2)
+        recipe_digest.cache_clear()
+        assert recipe_digest(recipe) != first
+    arch = tmp_path / "arch.json"
+    arch.write_text((ROOT / "ablations/micro/clip.json").read_text())
+    recipe.write_text(recipe.read_text().replace("ablations/micro/clip.json", str(arch)))
+    recipe_digest.cache_clear()
+    before = recipe_digest(recipe)
+    arch.write_text(arch.read_text().replace('"head_width": 32', '"head_width": 64'))
+    recipe_digest.cache_clear()
+    assert recipe_digest(recipe) != before
+
+
 def test_the_same_recipe_gives_the_same_file(recipe, tmp_path):
     """Its seed decides the weights before the first step, too."""
     files = [tmp_path / f"{number}.safetensors" for number in (1, 2)]

@@ -84,6 +84,10 @@ def test_a_training_takes_the_model_that_the_workflow_gives_it(world_folder, tmp
     assert record["start"] == str(tmp_path / "synthetic") and record["without"] == {} and record["digest"]
     main([*arguments, "--out", str(run), "--start", str(tmp_path / "synthetic" / "model.safetensors")])
     assert "is trained already" in capsys.readouterr().out
+    train(load(SYNTHETIC, "smoke", few), world_folder, tmp_path / "other", 1)
+    with pytest.raises(SystemExit):
+        main([*arguments, "--out", str(run), "--start", str(tmp_path / "other")])
+    assert "holds a model trained from something else" in capsys.readouterr().err
 
 
 def test_some_images_are_the_same_for_every_seed_and_nest(world_folder, tmp_path):
