@@ -66,6 +66,18 @@ def test_a_part_is_recorded_when_its_shape_comes_again(recorded, linear):
 
 
 @torch.inference_mode()
+def test_another_precision_is_recorded_apart(recorded, linear):
+    tensor, before = torch.randn(5, 3), torch.is_autocast_enabled("cuda")
+    try:
+        for expected, enabled in ((0, False), (1, False), (1, True), (2, True), (2, False)):
+            torch.set_autocast_enabled("cuda", enabled)
+            replayed(part, linear, [], tensor)
+            assert Rerun.made == expected
+    finally:
+        torch.set_autocast_enabled("cuda", before)
+
+
+@torch.inference_mode()
 def test_a_result_belongs_to_the_caller(recorded, linear):
     results, tensors = [], [torch.randn(5, 3) for _ in range(4)]
     for tensor in tensors:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from core.data.samples import BEYOND
 from core.errors import ReportError
 from core.moved import with_new_settings
 from reports.collect.predictions import problems_of, read_predictions
@@ -53,6 +54,20 @@ def test_predictions_shorter_than_their_benchmark_are_refused(results, runs):
     path = next(results.glob("runs/micro-00000000/seed0/evaluations/*/predictions.parquet"))
     pd.read_parquet(path).iloc[:-1].to_parquet(path)
     with pytest.raises(ReportError, match="row image0-text6: .* holds 3 predictions of regular, its benchmark has 4"):
+        read_predictions(results, runs.loc["image0-text6"])
+
+
+def test_samples_beyond_those_that_a_benchmark_counts_lack_no_prediction(results, runs):
+    """They are not among the stored ones that others are left out of."""
+    path = next(results.glob("runs/micro-00000000/seed0/evaluations/*/metrics.json"))
+    metrics = json.loads(path.read_text())
+    beyond, empty = {"count": 7, "examples": ["image-000000005"]}, {"count": 1, "examples": ["label-000000004"]}
+    metrics["benchmarks"]["regular"] |= {"stored": 5, "left_out": {BEYOND: beyond, "empty label": empty}}
+    path.write_text(json.dumps(metrics))
+    assert len(read_predictions(results, runs.loc["image0-text6"])) > 0
+    metrics["benchmarks"]["regular"]["left_out"].pop("empty label")
+    path.write_text(json.dumps(metrics))
+    with pytest.raises(ReportError, match="holds 4 predictions of regular, its benchmark has 5 images"):
         read_predictions(results, runs.loc["image0-text6"])
 
 
