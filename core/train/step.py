@@ -19,8 +19,11 @@ from core.train.orders import Orders
 
 
 def step_seed(seed: int, step: int, process: int = 0) -> int:
-    """A seed of its own for every step and process, so that no generator's state has to survive a restart."""
-    return (seed * 1_000_003 + step) * 16 + (process << 48)
+    """A seed of its own for every step and process, so that no generator's state has to survive a restart.
+
+    A CPU's generator looks at the last 32 bits alone, a GPU's at all 64.
+    """
+    return (seed * 1_000_003 + step) * 16 + process % 16 + (process // 16 << 48)
 
 
 class Trained(nn.Module):

@@ -70,16 +70,16 @@ def test_every_bad_sample_is_named(diagnosis):
 
 
 def test_images_in_numbers(tmp_path):
-    """Five: one is flat, two are taller than wide, one is lower than 8 pixels; and one that cannot be read."""
-    sizes = [(60, 24), (10, 30), (9, 10), (40, 7)]
+    """Six: one is flat, two are taller than wide, three wider, one is lower than 8 pixels; and one that cannot be read."""
+    sizes = [(60, 24), (10, 30), (9, 10), (40, 7), (50, 20)]
     flat = encoded(Image.new("RGB", (8, 8), "red"))
     write_lmdb(
         tmp_path / "test" / "SVT", [*((png(seed, size), "a") for seed, size in enumerate(sizes)), (flat, "b"), (b"no", "c")]
     )
     (scan,) = examine(tmp_path, [], workers=1).scans
     facts = scan.image_facts()
-    assert (facts["readable"], facts["lower_than_8_pixels"], facts["taller_than_wide"], facts["flat"]) == (5, 1, 2, 1)
-    assert (facts["width"], facts["height"]) == ([8, 10, 60], [7, 10, 30])
+    assert (facts["readable"], facts["lower_than_8_pixels"], facts["taller_than_wide"], facts["flat"]) == (6, 1, 2, 1)
+    assert (facts["width"], facts["height"]) == ([8, 25, 60], [7, 15, 30])
 
 
 def test_copies_and_overlap_are_the_ones_planted(diagnosis):

@@ -120,13 +120,17 @@ def test_processes_of_a_run_draw_for_themselves(training, monkeypatch):
     monkeypatch.setattr(loop, "backward", lambda *arguments: drawn.append(torch.rand(1).item()) or backward(*arguments))
     monkeypatch.setattr(Run, "step", second)
     training("run", seed=1)
-    own = [torch.Generator().manual_seed(step_seed(1, step, 1)) for step in range(1, 27)]
-    assert drawn == [torch.rand(1, generator=generator).item() for generator in own]
+    first, own = (
+        [torch.rand(1, generator=torch.Generator().manual_seed(step_seed(1, step, index))).item() for step in range(1, 27)]
+        for index in (0, 1)
+    )
+    assert drawn == own and not {*first} & {*own}
 
 
 def test_no_two_steps_draw_alike():
     grid = list(itertools.product(range(4), range(1, 50), range(8)))
-    assert len({step_seed(*place) for place in grid}) == len(grid)
+    assert len({step_seed(*place) % 2**32 for place in grid}) == len(grid)  # of which a CPU's generator sees no more
+    assert len({step_seed(0, 1, process) for process in range(1000)}) == 1000
 
 
 def test_images_are_augmented_and_normalised_as_the_row_says(training):
