@@ -62,7 +62,7 @@ def recipe_digest(recipe: Path, bindings: Sequence[str] = ()) -> str:
         bindings: a tuple of further bindings.
 
     Raises:
-        ConfigError: a file cannot be read, or there is no world.gin.
+        ConfigError: a gin file cannot be read, or no world.gin lies beside the recipe.
     """
     values, world = gin_text.final_values(recipe, bindings), recipe.parent / "world.gin"
     if not world.is_file():
