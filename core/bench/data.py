@@ -29,6 +29,7 @@ from core.charset import CHARSET_94
 from core.choices import NORMALISATIONS
 from core.data.augment import RandAugment
 from core.data.environments import environment
+from core.data.keys import image_key
 from core.data.lmdb import WordLmdb, write_lmdb
 from core.data.loading import AHEAD, Words, collate, open_words
 from core.data.micro import WORLD, World
@@ -69,7 +70,7 @@ class Released(Dataset):
     def __getitem__(self, place: tuple[int, int]) -> tuple[Tensor, str]:
         lmdb, sample = self.words.sample(place[1])
         with environment(lmdb.home).begin() as transaction:
-            stream = io.BytesIO(transaction.get(f"image-{sample.index:09d}".encode()))
+            stream = io.BytesIO(transaction.get(image_key(sample.index).encode()))
         image = Image.open(stream).convert("RGB")
         if self.augment:
             image = self.augment(image)

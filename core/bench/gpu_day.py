@@ -8,7 +8,10 @@ ended, and its last lines: the page to keep of a rented card.
 """
 
 import argparse
+import contextlib
+import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -34,7 +37,7 @@ class Part:
     Args:
         question: the question that its log answers.
         limit: seconds after which it is cut off.
-        command: the arguments of `python`; SCALE in them is replaced.
+        command: the arguments of `python`.
     """
 
     question: str
@@ -113,12 +116,16 @@ def ask(name: str, part: Part, limit: float, out: Path) -> str:
     with (out / f"{name}.log").open("w", encoding="utf-8") as log:
         log.write(f"$ python {' '.join(part.command)}\n")
         log.flush()
-        try:
-            code = subprocess.run(
-                [sys.executable, *part.command], stdout=log, stderr=subprocess.STDOUT, timeout=limit
-            ).returncode
-        except subprocess.TimeoutExpired:
-            return f"cut off after {limit:.0f} s"
+        command = [sys.executable, *part.command]
+        with subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True) as process:
+            try:
+                code = process.wait(limit)
+            except BaseException as stop:  # Ctrl-C does not reach a session of its own
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                if not isinstance(stop, subprocess.TimeoutExpired):
+                    raise
+                return f"cut off after {limit:.0f} s"
     return f"exit {code} after {time.monotonic() - began:.0f} s"
 
 

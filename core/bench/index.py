@@ -18,7 +18,8 @@ from rich.progress import track
 from core.bench.measure import Measurement, compare, report, take_turns
 from core.charset import CHARSET_94, DIGITS, LOWER, RejectedLabel, read_label
 from core.data.environments import close, environment
-from core.data.lmdb import COUNT_KEY, WordLmdb
+from core.data.keys import COUNT_KEY, image_key, label_key
+from core.data.lmdb import WordLmdb
 
 MAX_LETTERS = 25
 ODD = {50: "naïve café", 200: "a label that is longer than all that is kept", 1000: " \n"}  # every so many labels: one of these
@@ -72,10 +73,10 @@ def write_labels(folder: Path, count: int) -> None:
 
     def entries() -> Iterator[tuple[bytes, bytes]]:
         for number in range(1, count + 1):
-            yield b"image-%09d" % number, b"."
+            yield image_key(number).encode(), b"."
         for number in range(1, count + 1):
             odd = next((label.encode() for every, label in reversed(ODD.items()) if number % every == 0), None)
-            yield b"label-%09d" % number, words[number % len(words)] if odd is None else odd
+            yield label_key(number).encode(), words[number % len(words)] if odd is None else odd
         yield COUNT_KEY, b"%d" % count
 
     folder.mkdir(parents=True)
@@ -98,7 +99,7 @@ def plain_scan(folder: Path, count: int) -> list[tuple[int, str]]:
     kept = []
     with environment(folder).begin() as transaction:
         for number in range(1, count + 1):
-            label = transaction.get(f"label-{number:09d}".encode()).decode()
+            label = transaction.get(label_key(number).encode()).decode()
             try:
                 kept.append((number, read_label(label, CHARSET_94, MAX_LETTERS)))
             except RejectedLabel:
@@ -109,7 +110,7 @@ def plain_scan(folder: Path, count: int) -> list[tuple[int, str]]:
 def fetch(folder: Path, count: int) -> None:
     with environment(folder).begin() as transaction:
         for number in range(1, count + 1):
-            transaction.get(f"label-{number:09d}".encode())
+            transaction.get(label_key(number).encode())
 
 
 def run(options: argparse.Namespace) -> None:

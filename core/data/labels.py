@@ -13,6 +13,7 @@ import lmdb
 import numpy as np
 
 from core.charset import CHARSET_36, CHARSET_94, RejectedLabel, read_label, reduce_text
+from core.data.keys import label_key
 from core.data.samples import BEYOND, Ledger, Samples
 from core.errors import DataError
 
@@ -70,14 +71,10 @@ def scan(file: Path, transaction: lmdb.Transaction, stored: int, rules: Rules) -
         numbers.append(block.numbers[lengths > 0])
         sizes.append(lengths[lengths > 0])
         texts.append(text)
-    ledger.add_all("no such key", (name_of(number) for number in np.flatnonzero(~present[1:]) + 1))
-    ledger.add_all(BEYOND, (name_of(stored + 1 + i) for i in range(beyond)))
+    ledger.add_all("no such key", (label_key(number) for number in np.flatnonzero(~present[1:]) + 1))
+    ledger.add_all(BEYOND, (label_key(stored + 1 + i) for i in range(beyond)))
     samples = Samples(np.concatenate(numbers).astype(np.int32), np.cumsum(np.concatenate(sizes)), b"".join(texts))
     return samples, ledger
-
-
-def name_of(number: int) -> str:
-    return f"label-{number:09d}"
 
 
 def label_blocks(file: Path, transaction: lmdb.Transaction) -> Iterator[LabelBlock]:
@@ -155,7 +152,7 @@ def one_label(rules: Rules, raw: bytes, number: int, ledger: Ledger) -> bytes:
     try:
         return read_label(raw.decode("utf-8"), rules.charset, rules.max_letters).encode()
     except UnicodeDecodeError:
-        ledger.add("not UTF-8", name_of(number))
+        ledger.add("not UTF-8", label_key(number))
     except RejectedLabel as reason:
-        ledger.add(str(reason), name_of(number))
+        ledger.add(str(reason), label_key(number))
     return b""

@@ -1,4 +1,4 @@
-"""Word images in LMDBs with the field's usual keys: `num-samples`, `image-%09d`, `label-%09d`, counted from 1.
+"""Word images in LMDBs with the field's usual keys (`core.data.keys`).
 
 No sample is dropped silently: labels that the rules reject and images that cannot be decoded are recorded in a ledger. A
 database that is missing or damaged raises DataError; the message names file, key and fix.
@@ -18,13 +18,13 @@ from PIL import Image
 from core.data.environments import close, close_replaced, environment
 from core.data.images import decode_image
 from core.data.index import SMALLEST, content_key, load, save
-from core.data.labels import PUBLISHED_RULES, Rules, name_of, one_label, scan
+from core.data.keys import COUNT_KEY, image_key, key_of, label_key
+from core.data.labels import PUBLISHED_RULES, Rules, one_label, scan
 from core.data.samples import Ledger, Samples
 from core.data.sets import find_lmdbs
 from core.errors import DataError, UnreadableImage
 from core.files import atomic_folder
 
-COUNT_KEY = b"num-samples"
 FIRST_MAP = 64 << 20  # bytes; the map doubles when it is full
 LOOK_EVERY = 1.0  # seconds between checks that the file is still there
 WHOLE = "."  # the name of an LMDB that is a whole set
@@ -90,13 +90,14 @@ class ImageLmdb:
         """Raise DataError where images or labels lie under keys of another form, or are counted from 0."""
         for kind in ("image", "label") if self.stored else ():
             try:
-                zero, first, last = (transaction.get(key_of(kind, number)) is not None for number in (0, 1, self.stored))
+                keys = (key_of(kind, number).encode() for number in (0, 1, self.stored))
+                zero, first, last = (transaction.get(key) is not None for key in keys)
                 well_formed = first or last or self.has_nine_digits(transaction, kind)
                 forms = [] if well_formed and not zero else forms_of(transaction, kind)
             except lmdb.Error:  # a damaged page: whoever reads it names what is lost
                 return
             if (zero and not last) or not well_formed:
-                missing = key_of(kind, self.stored if zero else 1).decode()
+                missing = key_of(kind, self.stored if zero else 1)
                 raise DataError(
                     f"{self.path / 'data.mdb'}: no such key: {missing}; keys here look like {', '.join(forms)}; write them "
                     "with nine digits, counted from 1"
@@ -126,7 +127,7 @@ class ImageLmdb:
                 values, problem = {"image": None, "label": None}, ""
                 for kind in kinds:
                     try:
-                        value = self.value(transaction, f"{kind}-{index:09d}")
+                        value = self.value(transaction, key_of(kind, index))
                         values[kind] = None if value is None else bytes(value)
                     except DataError as error:
                         problem = str(error)
@@ -149,7 +150,7 @@ class ImageLmdb:
         Raises:
             UnreadableImage: the key is missing or its bytes are not a whole image.
         """
-        key = f"image-{index:09d}"
+        key = image_key(index)
         if time.monotonic() > self.last_check + LOOK_EVERY:
             self.check_file()
         with environment(self.home).begin(buffers=True) as transaction:
@@ -157,10 +158,6 @@ class ImageLmdb:
             if raw is None:
                 raise UnreadableImage("no such key")
             return decode_image(raw)
-
-
-def key_of(kind: str, number: int) -> bytes:
-    return f"{kind}-{number:09d}".encode()
 
 
 def forms_of(transaction: lmdb.Transaction, kind: str) -> list[str]:
@@ -226,7 +223,7 @@ def sample_labels(roots: Sequence[Path], most: int) -> list[str]:
     for database in databases:
         with environment(database.home).begin(buffers=True) as transaction:
             for index in range(1, database.stored + 1, step):
-                raw = database.value(transaction, name_of(index))
+                raw = database.value(transaction, label_key(index))
                 labels.append(one_label(PUBLISHED_RULES, bytes(raw or b""), index, Ledger()).decode())
     return [label for label in labels if label]
 
@@ -242,12 +239,12 @@ def write_lmdb(path: Path, samples: Iterable[tuple[bytes, str]]) -> int:
     with atomic_folder(Path(path)) as folder:
         with lmdb.open(os.fsencode(folder), map_size=FIRST_MAP, sync=False) as database:
             for count, (image, label) in enumerate(samples, start=1):
-                key = name_of(count)
+                key = label_key(count)
                 try:
                     text = label.encode()
                 except UnicodeEncodeError as error:
                     raise DataError(f"{path}: {key}, {label[:40]!r} cannot be written as UTF-8 ({error.reason})") from error
-                put(database, {f"image-{count:09d}".encode(): image, key.encode(): text})
+                put(database, {image_key(count).encode(): image, key.encode(): text})
             put(database, {COUNT_KEY: str(count).encode()})  # last: a database without a count is refused as unfinished
             database.sync(True)  # before the rename: what has the name must be on disk
         (folder / "lock.mdb").unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from core.data.augment import RandAugment
+from core.data.keys import image_key
 from core.data.lmdb import WHOLE, WordLmdb
 from core.data.samples import Ledger, Sample, left_out_text
 from core.data.sets import find_lmdbs
@@ -125,7 +126,7 @@ def collate(examples: list[Example]) -> Batch:
     """Stack the images that could be decoded, list the others."""
     places = [place for place, example in enumerate(examples) if example.image is not None]
     good = [examples[place] for place in places]
-    skipped = [("image cannot be decoded", f"{e.problem} (image-{e.index:09d})") for e in examples if e.image is None]
+    skipped = [("image cannot be decoded", f"{e.problem} ({image_key(e.index)})") for e in examples if e.image is None]
     if not good:
         return Batch(torch.empty(0, dtype=torch.uint8), [], [], [], [], skipped, "")
     rows = torch.stack([example.image.permute(1, 2, 0) for example in good])  # B H W 3, the memory order of each image

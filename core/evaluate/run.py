@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from core.data.benchmarks import benchmarks_of
-from core.data.labels import name_of
+from core.data.keys import label_key
 from core.data.loading import Words, open_words
 from core.data.sets import fingerprint, say_copies
 from core.data.transforms import ToTensor
@@ -175,7 +175,7 @@ def write_evaluations(
 
 def scores(rows: pd.DataFrame, charset: str) -> dict:
     """n, correct, accuracy and 1-NED of every output the model has, and the labels that cannot be scored."""
-    keys = (f"{lmdb}: {name_of(index)}" for lmdb, index in zip(rows["lmdb"], rows["index"], strict=True))
+    keys = (f"{lmdb}: {label_key(index)}" for lmdb, index in zip(rows["lmdb"], rows["index"], strict=True))
     summary = {"unscored": unscored(rows.label, keys, charset)}
     for output in OUTPUTS:
         if rows[output].notna().all():

@@ -8,6 +8,7 @@ from pathlib import Path
 from core.data.benchmarks import benchmarks_of
 from core.data.environments import environment
 from core.data.folders import folders_below
+from core.data.keys import COUNT_KEY
 from core.data.sets import find_lmdbs, fingerprint, train_roots
 from core.errors import DataError
 
@@ -80,7 +81,7 @@ def train_changes(known: dict[str, int], before: Path, data: Path, roots: list[P
     changes += [f"{name} is new" for name in sorted(now.keys() - then.keys())]
     for name in sorted(then.keys() & now.keys()):
         with environment(now[name]).begin() as transaction:
-            stored = int(transaction.get(b"num-samples") or 0)
+            stored = int(transaction.get(COUNT_KEY) or 0)
         if stored != then[name]:
             changes.append(f"{name} stores {stored:,} samples, then {then[name]:,}")
     return changes

@@ -13,7 +13,8 @@ from rich.progress import track
 
 from core.charset import CHARSET_36, CHARSET_94, RejectedLabel, normalise_label
 from core.data.benchmarks import benchmarks_of
-from core.data.labels import Rules, name_of, rules_for
+from core.data.keys import label_key
+from core.data.labels import Rules, rules_for
 from core.data.loading import Words, in_order, open_words
 from core.data.sets import fingerprint
 from core.errors import DataError
@@ -65,7 +66,7 @@ def scores(rows: pd.DataFrame, scored: str) -> dict:
     """
     rules = rules_for(scored)
     alike = [as_labels_are(reading, rules) for reading in rows.reading]
-    keys = (f"{lmdb}: {name_of(index)}" for lmdb, index in zip(rows["lmdb"], rows["index"], strict=True))
+    keys = (f"{lmdb}: {label_key(index)}" for lmdb, index in zip(rows["lmdb"], rows["index"], strict=True))
     own, same = scores_of(rows.label, rows.reading, scored), scores_of(rows.label, alike, scored)
     return {**own, "read_as_labels_are": same, "unscored": unscored(rows.label, keys, scored)}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from core.data.keys import image_key
 from core.data.loading import ShuffledBatches, Words
 from core.errors import TrainingError
 from core.files import write_json
@@ -128,7 +129,7 @@ def refuse(bad: BadStep, words: Words, order: ShuffledBatches, out: Path, team: 
     samples = []
     for position in positions:
         lmdb, sample = words.sample(position)
-        key = f"image-{sample.index:09d}"
+        key = image_key(sample.index)
         samples.append({"index": position, "lmdb": str(lmdb.path), "key": key, "label": sample.label})
     if team.is_main:
         content = {"step": bad.step, "reason": bad.reason, "epoch": epoch, "samples": samples}

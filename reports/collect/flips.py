@@ -16,6 +16,7 @@ from core.data.benchmarks import benchmarks_of
 from core.data.environments import environment
 from core.data.folders import lmdbs_below
 from core.data.images import decode_image
+from core.data.keys import image_key
 from core.data.lmdb import WHOLE
 from core.data.sets import fingerprint
 from core.errors import DataError, UnreadableImage, UserError
@@ -163,7 +164,7 @@ def stored_images(data: Path, benchmarks: Mapping[str, Mapping] = MappingProxyTy
         except DataError as error:
             raise UnreadableImage(f"the LMDB of {benchmark} cannot be opened") from error
         with database.begin(buffers=True) as transaction:
-            raw = transaction.get(f"image-{index:09d}".encode())
+            raw = transaction.get(image_key(index).encode())
             if raw is None:
                 raise UnreadableImage("no such key")
             return decode_image(raw)

@@ -10,6 +10,7 @@ import argparse
 import ast
 import difflib
 import importlib
+import json
 import os
 import random
 import re
@@ -20,9 +21,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 os.environ |= {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 
@@ -84,6 +86,7 @@ SLOW = (  # seconds each, and others of their files see the same
     "tests/training/test_draws.py::test_a_seed_decides_both",
     "tests/training/test_optim_choices.py::test_compiled_blocks_train_the_same",
 )
+TIMES = ".times"  # of the test files of the last run, in its checkout
 MEMORY = 16 << 30  # bytes of address space per mutant: a wrong size must not fill the machine
 
 
@@ -134,26 +137,39 @@ def sample(paths: Sequence[str], seed: int) -> list[Mutant]:
     return chosen
 
 
-def judges(path: str) -> list[str]:
-    """The test files of a module's room, those that name the module first; a module without a room ends the session."""
+def judges(path: str, seconds: Mapping[str, float] = MappingProxyType({})) -> list[str]:
+    """The test files of a module's room: those that name the module first, and of these the fastest.
+
+    Args:
+        seconds: what each file takes, where it is known.
+
+    A module without a room ends the session.
+    """
     rooms = (tests for paths, tests in ROOMS.items() if any(path.startswith(word) for word in paths.split()))
     if not (tests := next(rooms, "")):
         sys.exit(
             f"{path}: no tests judge this module; add it to ROOMS in {Path(__file__).name}, or name one of {' '.join(ROOMS)}"
         )
     module = path.removesuffix(".py").replace("/", ".")
-    return sorted(tests.split(), key=lambda file: not re.search(rf"{re.escape(module)}\b", Path(file).read_text()))
+    name = re.compile(rf"{re.escape(module)}\b")
+    return sorted(tests.split(), key=lambda file: (not name.search(Path(file).read_text()), seconds.get(file, 0.0)))
 
 
-class FirstFailure:
-    """Writes the name of the first test that fails."""
+class Witness:
+    """Writes the name of the first test that fails, and at the end the seconds of every test file."""
 
-    def __init__(self, file: Path):
-        self.file = file
+    def __init__(self, failed: Path, times: Path):
+        self.failed, self.times = failed, times
+        self.seconds: dict[str, float] = {}
 
     def pytest_runtest_logreport(self, report):
-        if report.failed and not self.file.read_text():
-            self.file.write_text(report.nodeid)
+        file = report.nodeid.partition("::")[0]
+        self.seconds[file] = self.seconds.get(file, 0) + report.duration
+        if report.failed and not self.failed.read_text():
+            self.failed.write_text(report.nodeid)
+
+    def pytest_sessionfinish(self):
+        self.times.write_text(json.dumps(self.seconds))
 
 
 def run_tests(checkout: Path, tests: Sequence[str], limit: float) -> str:
@@ -174,7 +190,8 @@ def run_tests(checkout: Path, tests: Sequence[str], limit: float) -> str:
             os.dup2(output.fileno(), 2)
         os._exit(
             pytest.main(
-                ["-x", "-p", "no:cacheprovider", *(f"--deselect={name}" for name in SLOW), *tests], [FirstFailure(failed)]
+                ["-x", "-p", "no:cacheprovider", *(f"--deselect={name}" for name in SLOW), *tests],
+                [Witness(failed, checkout / TIMES)],
             )
         )
     end = time.monotonic() + limit
@@ -210,10 +227,10 @@ def session(options: argparse.Namespace, checkout: Path) -> None:
             break
         tests, file = judges(mutant.path), checkout / mutant.path
         if (room := tuple(sorted(tests))) not in seconds:  # the tests have to pass before they can tell anything
-            begun = time.monotonic()
             if failed := "" if options.trust else run_tests(checkout, tests, 1800):
                 sys.exit(f"{failed}: fails without a mutant; output:\n{(checkout.parent / 'output').read_text()[-2000:]}")
-            seconds[room] = time.monotonic() - begun
+            seconds[room] = json.loads((checkout / TIMES).read_text()) if not options.trust else {}
+        tests = judges(mutant.path, seconds[room])
         source, begun = file.read_text(), time.monotonic()
         changed = mutant.code(source)
         file.write_text(changed)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.data.convert.source import Item, LeftOut, Listing, ReadOptions
-from core.data.labels import name_of
+from core.data.keys import label_key
 from core.data.lmdb import ImageLmdb, RawSample, stored_samples
 from core.data.samples import BEYOND
 from core.data.sets import find_lmdbs
@@ -52,11 +52,11 @@ def list_words(job: LabelRange) -> list[Item | LeftOut]:
     if job.last:
         return [word_of(job, raw) for raw in samples]
     beyond = itertools.takewhile(lambda raw: raw.label is not None, samples)
-    return [LeftOut(f"{job.name}/{name_of(raw.index)}", BEYOND) for raw in beyond]
+    return [LeftOut(f"{job.name}/{label_key(raw.index)}", BEYOND) for raw in beyond]
 
 
 def word_of(job: LabelRange, raw: RawSample) -> Item | LeftOut:
-    key = f"{job.name}/{name_of(raw.index)}"
+    key = f"{job.name}/{label_key(raw.index)}"
     if raw.label is None:
         return LeftOut(key, "label cannot be read" if raw.problem else "no such key", raw.problem)
     try:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from core.data.convert.source import Box, Item, LeftOut
 from core.data.images import Decoded, decode, exif_orientation
+from core.data.keys import image_key
 from core.data.lmdb import ImageLmdb
 from core.errors import DataError, UnreadableImage, UserError
 
@@ -117,7 +118,7 @@ def read_image(item: Item) -> bytes:
         return item.file.read_bytes()
     (raw,) = database(item.file, source_size(item.file / "data.mdb")).raw_samples(item.number, item.number, ("image",))
     if raw.image is None:
-        raise UnreadableImage(raw.problem or f"no key image-{item.number:09d}")
+        raise UnreadableImage(raw.problem or f"no key {image_key(item.number)}")
     return raw.image
 
 

@@ -18,6 +18,7 @@ from rich.progress import Progress
 
 from core.data.convert.load import Load, LoadedWord
 from core.data.convert.source import Item, LeftOut
+from core.data.keys import COUNT_KEY, key_of
 from core.data.lmdb import write_lmdb
 from core.errors import DataError
 from core.files import write_json
@@ -69,8 +70,8 @@ class Parts:
         """The samples of the parts, in order."""
         for number in numbers:
             with lmdb.open(str(self.lmdb(number)), readonly=True, lock=False) as part, part.begin() as transaction:
-                for index in range(1, int(transaction.get(b"num-samples")) + 1):
-                    image, label = (transaction.get(f"{kind}-{index:09d}".encode()) for kind in ("image", "label"))
+                for index in range(1, int(transaction.get(COUNT_KEY)) + 1):
+                    image, label = (transaction.get(key_of(kind, index).encode()) for kind in ("image", "label"))
                     yield image, label.decode()
 
     def left_out(self) -> list[LeftOut]:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from core.charset import RejectedLabel, read_label, reduce_text
 from core.data.images import decode
+from core.data.keys import image_key, label_key
 from core.data.labels import PUBLISHED_RULES, Rules, compared_in
 from core.data.lmdb import ImageLmdb, RawSample
 from core.errors import DataError, UnreadableImage
@@ -89,9 +90,9 @@ class Scan:
         good = self.samples[self.samples["readable"]]
         return {
             "readable": len(good),
-            "unreadable": [[f"image-{one.index:09d}", one.what] for one in self.unreadable],
+            "unreadable": [[image_key(one.index), one.what] for one in self.unreadable],
             "formats": dict(self.formats.most_common()),
-            "odd": [[f"image-{one.index:09d}", one.what] for one in self.odd],
+            "odd": [[image_key(one.index), one.what] for one in self.odd],
             "width": quantiles(good["width"]),
             "height": quantiles(good["height"]),
             "lower_than_8_pixels": int(np.count_nonzero(good["height"] < SMALL)),
@@ -112,7 +113,7 @@ class Scan:
             "characters_outside": dict(outside.most_common()),
             "coverage": 1 - sum(outside.values()) / total if total else None,
             "dropped": dict(Counter(one.what for one in self.dropped)),
-            "ledger": [[f"label-{one.index:09d}", one.what, one.label] for one in self.dropped],
+            "ledger": [[label_key(one.index), one.what, one.label] for one in self.dropped],
         }
 
 
