@@ -19,11 +19,13 @@ from core.data.lmdb import WHOLE
 from core.data.sets import say_copies
 
 
-def grid(*columns: str, title: str) -> Grid:
-    """A table whose columns keep their lines, numbers to the right but for the first column."""
+def grid(*columns: str, title: str, numbers: slice = slice(0)) -> Grid:
+    """A table whose lines are not broken; the columns of `numbers` are aligned to the right."""
     made = Grid(*columns, title=title)
     for column in made.columns:
         column.no_wrap = True
+    for column in made.columns[numbers]:
+        column.justify = "right"
     return made
 
 
@@ -68,14 +70,12 @@ def swept(plan: Plan) -> list[str]:
 
 def columns_grid(found: Sequence[Filling]) -> Grid:
     """Which folder fills each column, with its stored images beside the published ones, or why none does."""
-    made = grid("column", "tables", "images", "published", "filled by", title="what fills the columns")
+    made = grid("column", "tables", "images", "published", "filled by", title="what fills the columns", numbers=slice(2, 4))
     made.columns[-1].no_wrap = False
     for filling in found:
         tables = " ".join(table.removeprefix("table_") for table in filling.tables)
         stored = "-" if filling.reason else f"{filling.stored:,}"
         made.add_row(filling.column, tables, stored, f"{filling.published:,}" if filling.published else "", filling.filled_by)
-    for column in made.columns[2:4]:
-        column.justify = "right"
     return made
 
 
@@ -86,8 +86,7 @@ def lmdbs_of(plan: Plan) -> dict[str, list[BenchmarkFolder]]:
 
 def lmdbs_grid(plan: Plan) -> Grid:
     """Every LMDB that is read, with its stored images."""
-    made = grid("set", "LMDB", "images", title="what is read")
-    made.columns[-1].justify = "right"
+    made = grid("set", "LMDB", "images", title="what is read", numbers=slice(2, None))
     for name, found in lmdbs_of(plan).items():
         for lmdb in found:
             below = lmdb.path.relative_to(plan.data / name).as_posix()
@@ -129,9 +128,7 @@ def trained(plan: Plan) -> int:
 def price_grid(plan: Plan, found: list[Job], gpus: int, gpus_per_run: int, price: float | None) -> Grid:
     """One line per table and one for all: missing runs, steps, images, hours, wall clock, disk."""
     columns = ["table", "rows", "runs", "cached", "steps", "images", "train GPU-h", "read GPU-h", f"hours on {gpus}", "disk"]
-    made = grid(*columns, *(["price"] if price else []), title=f"what is left to do, {plan.scale}")
-    for column in made.columns[1:]:
-        column.justify = "right"
+    made = grid(*columns, *(["price"] if price else []), title=f"what is left to do, {plan.scale}", numbers=slice(1, None))
     first: dict[str, str] = {}
     for run, asking in plan.asked.items():
         first[run] = asking[0][0]
@@ -223,15 +220,14 @@ def machine_values(plan: Plan) -> list[str]:
 def memory_grid(found: Sequence[Fit], assumptions: Assumptions) -> Grid:
     """The device memory that a training step of each run needs, as a grid."""
     device = assumptions.device
-    made = grid("runs", "DEVICE_BATCH", "weights, AdamW", "activations", "all", "verdict", title=(
-        f"memory of a training step on {device.name}: {assumptions.usable_memory * device.memory_gb:.0f} of "
-        f"{device.memory_gb:g} GB usable"))  # fmt: skip
+    usable = f"{assumptions.usable_memory * device.memory_gb:.0f} of {device.memory_gb:g} GB usable"
+    title = f"memory of a training step on {device.name}: {usable}"
+    columns = ("runs", "DEVICE_BATCH", "weights, AdamW", "activations", "all", "verdict")
+    made = grid(*columns, title=title, numbers=slice(1, 5))
     for fit in found:
         others = f" and {len(fit.runs) - 1} more" if len(fit.runs) > 1 else ""
         sizes = (f"{number / 1e9:.1f} GB" for number in (fit.fixed, fit.images, fit.total))
         made.add_row(f"{fit.runs[0]}{others}", str(fit.device_batch), *sizes, fit.verdict)
-    for column in made.columns[1:5]:
-        column.justify = "right"
     return made
 
 
@@ -256,9 +252,8 @@ def calibration_grid(found: list[Check], assumptions: Assumptions) -> Grid:
     made = grid(
         *("row", "images", "GFLOP/image", "printed h", "estimated h", "ratio", "utilisation", "this code h"),
         title=f"Table II: training hours on {DEVICES} {name}",
+        numbers=slice(1, None),
     )
-    for column in made.columns[1:]:
-        column.justify = "right"
     for check in found:
         made.add_row(
             *(check.row, count(check.images), f"{check.work.released / 1e9:,.0f}", f"{check.printed:.1f}"),

@@ -17,7 +17,6 @@ from core.errors import ConfigError
 
 TRAINED = "photographs"  # the training set's name in TRAIN_DATA, and its folder below train/
 ADDED = "--config photos=DIR photos_train=yes"  # what adds it
-YES = (True, "yes")  # the command line gives words
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Photographs:
         return f"photos-{config.digest(self.test + (self.train if self.trained else ''))[:4]}"
 
 
-def photographs_of(photos: str | None, trained: bool | str, families: Iterable[str]) -> Photographs | None:
+def photographs_of(photos: str | None, trained: bool, families: Iterable[str]) -> Photographs | None:
     """The photographs that a workflow configuration asks for.
 
     Args:
@@ -68,10 +67,10 @@ def photographs_of(photos: str | None, trained: bool | str, families: Iterable[s
         DataError: it holds no test set, or two folders hold the same benchmark.
     """
     if photos is None:
-        if trained in YES:
+        if trained:
             raise ConfigError(f"photos_train: yes, but there are no photographs; give their folder too: {ADDED}")
         return None
-    found = Photographs(Path(photos), trained in YES)
+    found = Photographs(Path(photos), trained)
     if not found.root.is_dir():
         raise ConfigError(f"photos: {photos} does not exist; it should hold test/<benchmark>/ and, to train on, train/")
     if twice := sorted(set(found.folders) & set(families)):

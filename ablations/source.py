@@ -154,7 +154,7 @@ def data_source(
     results: Path,
     published: bool = False,
     photos: str | None = None,
-    photos_train: bool | str = False,
+    photos_train: bool = False,
     world: str | None = None,
 ) -> Source:
     """Where the data is and what it is: fingerprints of real LMDBs, or the recipe of the scale's rendered world.

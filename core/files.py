@@ -193,9 +193,9 @@ def file_digest(path: Path, edge: int = 1 << 20) -> str:
 
 
 def append_json(path: Path, entry: dict[str, Any]) -> None:
-    """Add one line to a file of JSON lines."""
+    """Add one line to a file of JSON lines; numbers that are not finite become null."""
     with named_errors(path), path.open("a", encoding="utf-8", errors="backslashreplace") as lines:  # as write_json
-        print(json.dumps(entry, ensure_ascii=False), file=lines)
+        print(json_text(entry), file=lines)
 
 
 def json_text(content: Any, indent: int | None = None) -> str:

@@ -112,7 +112,6 @@ def parser() -> argparse.ArgumentParser:
     scaling.add_argument("--out", type=Path, help="JSON file to write, which python -m reports.figures scaling draws")
     add(profile, "--lengths", "full")
     add(profile, "--precision", "no")
-    profile.add_argument("--passes", dest="repeats", type=at_least(1), default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     add_data_options(data)
     about = "labels in the temporary database (default: %(default)s)"
     index.add_argument("--labels", type=at_least(1), default=LABELS, help=about)

@@ -33,7 +33,7 @@ NOTE = (
 )
 
 
-def sample_images(model: CLIP4STR, data: Path, protocol: Protocol, count: int, seed: int = 0) -> tuple[Tensor, list[str]]:
+def sample_images(model: CLIP4STR, data: Path, protocol: Protocol, count: int) -> tuple[Tensor, list[str]]:
     """At most `count` images of all benchmarks below data/test together, and their labels: N 3 H W.
 
     A benchmark that cannot be opened is reported and left out, as in an evaluation.
@@ -49,7 +49,7 @@ def sample_images(model: CLIP4STR, data: Path, protocol: Protocol, count: int, s
             print(f"{name}: left out: {error}", file=sys.stderr)
     words = Words(lmdbs, ToTensor(model.towers.image_size, protocol.normalisation))
     examples = []
-    for position in random.Random(seed).sample(range(len(words)), len(words)):
+    for position in random.Random(0).sample(range(len(words)), len(words)):
         if len(examples) == count:
             break
         example = words[0, position]

@@ -31,10 +31,8 @@ def letters_of(charset: str) -> str:
     return LOWER if set(LOWER) <= set(charset) else charset
 
 
-def draw_words(
-    lengths: str, batch: int, batches: int, max_outputs: int, letters: str = LOWER, seed: int = 0
-) -> list[list[str]]:
-    """Batches of random words.
+def draw_words(lengths: str, batch: int, batches: int, max_outputs: int, letters: str = LOWER) -> list[list[str]]:
+    """Batches of random words, always the same ones.
 
     Args:
         lengths: "full", `max_outputs` letters and no [E], or "typical", at most `max_outputs` - 1 letters and an [E].
@@ -44,7 +42,7 @@ def draw_words(
     Raises:
         UserError: another name of lengths.
     """
-    rng, count = random.Random(seed), batch * batches
+    rng, count = random.Random(0), batch * batches
     if lengths not in LENGTHS:
         raise UserError(f"--lengths {lengths}: expected one of {', '.join(LENGTHS)}")
     sizes = [max_outputs] * count

@@ -43,10 +43,11 @@ class Agreement:
     def holds(self) -> bool:
         return not self.different and all(value <= LIMIT for value in self.largest.values())  # not so of nan
 
-    def times(self, pairs: list[tuple[float, float]]) -> tuple[float, float]:
-        """Medians, the model's and the graphs'."""
-        model, graphs = zip(*pairs, strict=True)
-        return statistics.median(model), statistics.median(graphs)
+
+def medians(pairs: list[tuple[float, float]]) -> tuple[float, float]:
+    """Of the model's times and of the graphs'."""
+    model, graphs = zip(*pairs, strict=True)
+    return statistics.median(model), statistics.median(graphs)
 
 
 def compare(

@@ -21,7 +21,7 @@ from core.data.transforms import ToTensor
 from core.data.words import Recipe
 from core.errors import UserError
 from core.export import WORDS
-from core.export.check import LIMIT, Agreement, compare
+from core.export.check import LIMIT, Agreement, compare, medians
 from core.export.graphs import CrossGraph, VisualGraph
 from core.export.reader import DESCRIPTION, ExportedReader
 from core.files import atomic_folder, refuse_existing, write_json
@@ -174,7 +174,7 @@ def report(agreement: Agreement, sizes: Sequence[int], options: argparse.Namespa
             f"{options.out} is not written: all {agreement.images} images are left out as ties, of which two characters are "
             "equally likely to the model; name other images with --check"
         )
-    alone, together = agreement.times(agreement.alone), agreement.times(agreement.together)
+    alone, together = medians(agreement.alone), medians(agreement.together)
     print(f"{'':8}{'size':>12}{'ms per image, alone':>24}{'in batches':>14}")
     for name, size, *times in zip(("model", options.format), sizes, alone, together, strict=True):
         print(f"{name:8}{size / 1e6:9.1f} MB" + f"{times[0]:24.1f}{times[1]:14.1f}")

@@ -18,7 +18,7 @@ from core.errors import UnreadableImage, UserError
 from core.files import json_text
 from core.model.clip4str import CLIP4STR
 from core.read.files import image_files
-from core.runtime.compute import device_memory, is_out_of_memory
+from core.runtime.compute import device_memory, is_out_of_memory, pick_device
 from core.weights.checkpoint import load_model
 
 TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}  # counter-clockwise
@@ -68,7 +68,7 @@ def read_and_print(options: argparse.Namespace) -> bool:
     Raises:
         UserError: the model cannot be loaded, or a batch needs more memory than there is.
     """
-    model = load_model(options.model).to("cuda" if torch.cuda.is_available() else "cpu")
+    model = load_model(options.model).to(pick_device())
     normalisation = options.normalisation or model.normalisation
     asked = ReadOptions(normalisation, options.refine_steps, options.batch, options.orientations, options.tall, options.letters)
     sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be UTF-8

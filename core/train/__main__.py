@@ -64,7 +64,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             tracking = tracking_for(options.tracking, options.row)
             optimisation, processes = loaded.experiment.optimisation, int(os.environ.get("WORLD_SIZE", 1))
-            optimisation.accumulation(processes)  # refuses a team that cannot share the batch before anything is opened
             with fitting(optimisation, processes, options.out, options.attempt):
                 train(loaded, options.data, options.out, options.seed, options.log_every, tracking)
         except Interrupted as stop:

@@ -1,7 +1,6 @@
 """What a run prints and records about itself: metrics.jsonl, provenance.json, and the identity of a finished run."""
 
 import json
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,21 +79,16 @@ def log_entry(
     return {
         "step": step,
         "of": steps,
-        "loss": finite(total),
-        "loss_visual": finite(visual),
-        "loss_cross": finite(cross),
+        "loss": total,
+        "loss_visual": visual,
+        "loss_cross": cross,
         "lr": lr,
-        "grad_norm": finite(float(norm)),
+        "grad_norm": float(norm),
         "images_per_s": images / seconds,
         "seconds": seconds,
         "undecodable": sum(undecodable.counts.values()),
         "skipped_steps": monitor.skipped,
     }
-
-
-def finite(number: float) -> float | None:
-    """A number as JSON can hold it."""
-    return number if math.isfinite(number) else None
 
 
 def finished(out: Path, expected: dict) -> bool:

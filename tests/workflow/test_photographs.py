@@ -39,23 +39,23 @@ def photos(tmp_path_factory):
     return root
 
 
-def planned(results, photos, trained="no", tables=("photographs",), **others):
+def planned(results, photos, trained=False, tables=("photographs",), **others):
     return plan.make({**SETTINGS, "results": str(results), "photos": photos and str(photos), "photos_train": trained} | others,
                      list(tables))  # fmt: skip
 
 
 def test_the_table_of_photographs_has_three_runs_named_by_content(tmp_path, results, photos):
-    made = planned(results, photos, "yes")
+    made = planned(results, photos, True)
     rows = {row.name: row for row in made.tables["photographs"]}
     assert [*rows] == ["rendered", "real", "both"] and len({row.run for row in rows.values()}) == 3
     assert made.source.train_images(("photographs",)) == 20 and made.study.startswith("smoke-photos-")
     shutil.copytree(photos, tmp_path / "elsewhere")
-    moved = {row.name: row for row in planned(results, tmp_path / "elsewhere", "yes").tables["photographs"]}
+    moved = {row.name: row for row in planned(results, tmp_path / "elsewhere", True).tables["photographs"]}
     assert {name: (row.run, row.evaluation) for name, row in moved.items()} == {
         name: (row.run, row.evaluation) for name, row in rows.items()
     }
     shutil.rmtree(tmp_path / "elsewhere/train/real/SVT")
-    other = {row.name: row.run for row in planned(results, tmp_path / "elsewhere", "yes").tables["photographs"]}
+    other = {row.name: row.run for row in planned(results, tmp_path / "elsewhere", True).tables["photographs"]}
     assert [name for name in rows if other[name] != rows[name].run] == ["real", "both"]
 
 
@@ -69,14 +69,14 @@ def test_photographs_that_are_only_read_train_nothing_again(results, photos):
 
 def test_a_plan_beside_a_workflow_at_work_changes_nothing_of_its(tmp_path, photos):
     """Not its seeds, its list of evaluations or its link to photographs; what is missing is written."""
-    mine = planned(tmp_path, photos, "yes", ("table_X",), seeds=[0, 1])
+    mine = planned(tmp_path, photos, True, ("table_X",), seeds=[0, 1])
     mine.write()
     write_json(mine.seed_folder(mine.rows[0].run, 0) / DONE, {})
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file() and "cache" not in path.parts}
     learned = mine.data / "train/photographs"
     other = planned(tmp_path, None, tables=("table_X", "table_XI"))
     other.write(shared=True)
-    planned(tmp_path, photos, "yes", ("table_X",)).write(shared=True)
+    planned(tmp_path, photos, True, ("table_X",)).write(shared=True)
     assert learned.is_symlink() and before == {path: path.read_bytes() for path in before}
     assert (other.tables_folder / "table_XI.runs.csv").is_file()
     other.write()
@@ -84,7 +84,7 @@ def test_a_plan_beside_a_workflow_at_work_changes_nothing_of_its(tmp_path, photo
 
 
 def test_links_lead_to_all_test_sets_and_go_with_the_setting(results, photos):
-    made = planned(results, photos, "yes")
+    made = planned(results, photos, True)
     made.write()
     links = {path.name: path for path in (made.tests / "test").iterdir()}
     assert links.keys() == {*FAMILIES, "IIIT5k", "SVT"} and links["SVT"].resolve() == photos / "test/SVT"
@@ -110,7 +110,7 @@ def test_columns_of_photographs_stand_beside_and_enter_no_mean():
     ("changed", "message"),
     [
         ({"photos": "nowhere"}, "photos: nowhere does not exist; it should hold test/<benchmark>/"),
-        ({"photos_train": "yes", "photos": None}, f"photos_train: yes, but there are no photographs; .*{ADDED}"),
+        ({"photos_train": True, "photos": None}, f"photos_train: yes, but there are no photographs; .*{ADDED}"),
         ({"data": "somewhere"}, "goes with rendered words; put its sets below somewhere/test instead"),
         ({"scale": "paper"}, "goes with rendered words; put its sets into the folder of data instead"),
         ({}, f"photographs/table.yaml: this table is for photographs: add {ADDED}"),
@@ -118,7 +118,8 @@ def test_columns_of_photographs_stand_beside_and_enter_no_mean():
 )
 def test_what_a_user_can_get_wrong_is_one_line(results, photos, changed, message):
     with pytest.raises(ConfigError, match=message):
-        plan.make({**SETTINGS, "results": str(results), "photos": str(photos), "photos_train": "no"} | changed, ["photographs"])
+        settings = {**SETTINGS, "results": str(results), "photos": str(photos), "photos_train": False}
+        plan.make(settings | changed, ["photographs"])
 
 
 def test_folders_that_lack_a_part_are_refused(tmp_path, results, photos):
@@ -127,7 +128,7 @@ def test_folders_that_lack_a_part_are_refused(tmp_path, results, photos):
         planned(results, tmp_path / "empty")
     shutil.copytree(photos / "test", tmp_path / "untrained/test")
     with pytest.raises(ConfigError, match="photos_train: yes, but .*untrained/train holds no data.mdb"):
-        planned(results, tmp_path / "untrained", "yes")
+        planned(results, tmp_path / "untrained", True)
     shutil.copytree(photos / "test/SVT", tmp_path / "untrained/test/street")
     with pytest.raises(ConfigError, match="untrained/test/street has the name of a family of rendered words"):
         planned(results, tmp_path / "untrained")

@@ -18,6 +18,7 @@ from core.errors import DataError, UnreadableImage
 
 EXAMPLES = 5  # named in a line
 HEIGHT, WIDTH = 48, 240  # pixels of a thumbnail, at most
+LINE = 200  # characters, at most
 MOST = 200  # groups of thumbnails per section; JSON has them all
 
 
@@ -158,8 +159,8 @@ def lmdb_problems(scan: Scan, near: Sequence[Pair]) -> list[str]:
     return lines
 
 
-def shortened(text: str, most: int = 200) -> str:
-    return text if len(text) <= most else text[: most - 3] + "..."
+def shortened(text: str) -> str:
+    return text if len(text) <= LINE else text[: LINE - 3] + "..."
 
 
 def overlap_lines(diagnosis: Diagnosis) -> list[str]:

@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from core.charset import reduce_text
 from core.data.doctor.duplicates import Place
 from core.data.doctor.scan import Scan
@@ -13,6 +11,7 @@ from core.data.labels import compared_in, rules_for
 from core.data.lmdb import WordLmdb
 from core.data.loading import Words, in_order
 from core.data.transforms import ToTensor
+from core.runtime.compute import pick_device
 from core.weights.checkpoint import load_model
 
 BATCH = 64  # images; decides speed and memory alone
@@ -39,7 +38,7 @@ def doubts(
         confident: readings below this confidence are ignored.
         advance: called with how many more images are read.
     """
-    model = load_model(model_path).eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    model = load_model(model_path).eval().to(pick_device())
     device = next(model.parameters()).device
     transform = ToTensor(model.towers.image_size, model.normalisation)
     contradicted = []
