@@ -33,7 +33,7 @@ LEASE = "python -m core.runtime.lease --gpus {resources.gpu} --share {resources.
 # the same text for one GPU and many: nothing is made again when their number changes
 TOGETHER = f"{LEASE} core.runtime.launch --processes {{resources.gpu}} -- -m"
 # before the checkout's files: nothing in the checkout itself, where a file's name must stay or all that reads it is made again
-CHECKOUT = place.leads_to(workflow.basedir)
+CHECKOUT = place.checkout_prefix(workflow.basedir)
 os.environ.update(place.imports_from(workflow.basedir))
 MAIN = workflow.is_main_process  # else that of a job, whose workflow has written what there is to write
 with user_errors():
@@ -50,15 +50,15 @@ with user_errors():
     BUSY = place.others(config["results"]) if LOOKS else place.hold(config["results"])
     if MAIN and LOOKS and BUSY:
         print(BUSY, file=sys.stderr)
-    ASKED = place.asked_for(MAIN)
+    ASKED = place.targets(MAIN)
     config["seeds"] = config["seeds"] or planning.usual_seeds(ASKED)
     PLAN = planning.make(config, targets=ASKED, shared=bool(BUSY))
-    if PLAN.rendered and (problem := place.other_world(PLAN.data.name, MAIN)):
+    if PLAN.rendered and (problem := place.world_mismatch(PLAN.data.name, MAIN)):
         sys.exit(problem)
     if MAIN:
         for note in (*PLAN.outdated_towers(), *(() if BUSY else fewer_seeds(PLAN, ASKED))):
             print(note, file=sys.stderr)
-        if problem := place.towers_not_writable([name for run in PLAN.asked for name in PLAN.towers_of(run, CHECKOUT)]):
+        if problem := place.towers_not_writable([name for run in PLAN.rows_by_run for name in PLAN.towers_of(run, CHECKOUT)]):
             sys.exit(problem)
     PLAN.write(ASKED, shared=LOOKS or bool(BUSY))
 SEARCH = lr_search.Search(PLAN, shared=bool(BUSY))
@@ -74,7 +74,7 @@ LEDGERS = [path.as_posix() for path in claimed.ledger_paths()]
 report: "reports/captions/workflow.rst"
 
 
-TESTS = PLAN.inputs_of_data.test
+TESTS = PLAN.data_inputs.test
 if PLAN.rendered:
     ROOT = quote(str(PLAN.data))
 else:  # through the environment: the folder may move, or be spelled otherwise, and nothing is made again

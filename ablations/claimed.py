@@ -22,10 +22,11 @@ def claimed_results(plan: Plan, checkout: str = "") -> list[Path]:
     """Predictions and times of every table that a claim names: also of its other rows, which show training noise.
 
     Args:
-        checkout: what leads from the working directory to the checkout's files, see the Snakefile.
+        checkout: prefix of paths into the checkout, see `ablations.place.checkout_prefix`.
 
     Raises:
         ReportError: a ledger cannot be used.
     """
     tables = {table for path in ledger_paths() for table, _ in read_ledger(path).rows}
-    return [path for table in plan.tables if table in tables for path in (*plan.inputs(table), *plan.words_of(table, checkout))]
+    named = [table for table in plan.tables if table in tables]
+    return [path for table in named for path in (*plan.inputs(table), *plan.published_inputs(table, checkout))]

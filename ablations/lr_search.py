@@ -67,7 +67,7 @@ class Search:
         if own not in [trial["value"] for trial in trials]:
             raise ConfigError(f"{self.path}: the row's own {knob} = {own!r} is not among the values; add 1 to `times`")
         self.train_data, self.named = row.train_data, row.named
-        data = f"the {plan.data_name}" if plan.rendered else plan.inputs_of_data.name
+        data = f"the {plan.data_name}" if plan.rendered else plan.data_inputs.name
         content = {"row": sweep.start, "knob": knob, "own": own, "share": sweep.share, "scale": plan.scale, "data": data}
         content |= {"output": row.output, "seed": self.seed, "trials": sorted(trials, key=lambda trial: trial["value"])}
         put(plan.searches / "search.json", json.dumps(content, indent=2) + "\n")
@@ -85,7 +85,7 @@ class Search:
         """The data inputs of a trial: its training sets, and val/, which chooses."""
         _ = self.content
         rendered = self.plan.rendered
-        return self.plan.inputs_of_data.train(self.train_data) if rendered else self.plan.inputs_of_data.learned
+        return self.plan.data_inputs.train(self.train_data) if rendered else self.plan.data_inputs.learned
 
     def towers(self, checkout: str) -> list[str]:
         """The weights that a trial begins with and a rule makes."""

@@ -24,8 +24,8 @@ SHORT = 4  # hex digits of a fingerprint in a name that people read
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The rendered world, whose folder is named after all that decides its content; its parts are made apart.
+class RenderedInputs:
+    """The rendered world as inputs of jobs: its folder is named after all that decides its content; its parts are made apart.
 
     With photographs there is a folder of links beside it, which holds the test sets of both.
 
@@ -97,8 +97,8 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class Marks:
-    """The marks of real data. The same members as `Parts`.
+class RealInputs:
+    """Real data as inputs of jobs: its marks. Members as those of `RenderedInputs`, and more.
 
     Args:
         folder: where they lie, results/data.

@@ -56,7 +56,7 @@ class Fit:
 def fits(plan: Plan, work: Callable[[Row], Work], assumptions: Assumptions) -> list[Fit]:
     """Every run of the plan beside the device's memory; those alike to 0.1 GB together, in the plan's order."""
     alike: dict[tuple, list[str]] = {}
-    for asking in plan.asked.values():
+    for asking in plan.rows_by_run.values():
         table, row = asking[0]
         config, needed = row.config, footprint(work(row), row.config, assumptions)
         verdict = verdict_on(needed, config, assumptions.usable_bytes)

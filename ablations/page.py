@@ -11,7 +11,7 @@ from ablations.columns import Filling
 from ablations.memory import Fit
 from ablations.plan.plan import Plan
 from ablations.price import Job, best_gpus_per_run, disk_peak, elapsed
-from ablations.progress import missing, wanted
+from ablations.progress import missing, run_needs
 from ablations.row_config import MACHINE
 from ablations.rows import Row
 from core.data.benchmarks import BenchmarkFolder
@@ -32,7 +32,7 @@ def grid(*columns: str, title: str, numbers: slice = slice(0)) -> Grid:
 def rows_grid(table: str, rows: Sequence[Row], plan: Plan, first: dict[str, str]) -> Grid:
     """One table's rows; `first` remembers which row asked for a run first, over all tables."""
     made = grid("row", "run", "done", "params", "at paper scale", "length", "batch", title=f"{table}, {plan.scale}")
-    purposes = wanted(plan)
+    purposes = run_needs(plan)
     for row in rows:
         config = row.config
         length = f"{config.steps} steps" if config.steps else f"{config.epochs:g} epochs"
@@ -121,8 +121,8 @@ def lacks(plan: Plan, run: str, purposes: dict) -> list:
 
 def trained(plan: Plan) -> int:
     """Runs and seeds that would not be trained."""
-    purposes = wanted(plan)
-    return sum(not lacking.train for run in plan.asked for lacking in lacks(plan, run, purposes))
+    purposes = run_needs(plan)
+    return sum(not lacking.train for run in plan.rows_by_run for lacking in lacks(plan, run, purposes))
 
 
 def price_grid(plan: Plan, found: list[Job], gpus: int, gpus_per_run: int, price: float | None) -> Grid:
@@ -130,9 +130,9 @@ def price_grid(plan: Plan, found: list[Job], gpus: int, gpus_per_run: int, price
     columns = ["table", "rows", "runs", "cached", "steps", "images", "train GPU-h", "read GPU-h", f"hours on {gpus}", "disk"]
     made = grid(*columns, *(["price"] if price else []), title=f"what is left to do, {plan.scale}", numbers=slice(1, None))
     first: dict[str, str] = {}
-    for run, asking in plan.asked.items():
+    for run, asking in plan.rows_by_run.items():
         first[run] = asking[0][0]
-    purposes = wanted(plan)
+    purposes = run_needs(plan)
     for table, rows in plan.tables.items():
         own = [run for run, asked in first.items() if asked == table]
         cached = sum(not lacking.train for run in own for lacking in lacks(plan, run, purposes))
@@ -207,7 +207,7 @@ def advice(found: Sequence[Job], gpus: int, gpus_per_run: int) -> list[str]:
 
 def machine_values(plan: Plan) -> list[str]:
     """The settings of the machine that change no result, with the number of runs where they differ; empty without runs."""
-    configs = [asking[0][1].config for asking in plan.asked.values()]
+    configs = [row.config for row in plan.first_rows.values()]
     settings = []
     for name in MACHINE:
         values = Counter(str(config.machine[name]) for config in configs)

@@ -16,7 +16,7 @@ from snakemake.cli import get_argument_parser
 from core.runtime.locks import is_held, open_lock, try_lock
 
 LOCK = "lock"
-LOOKING = (  # options of Snakemake with which it runs no job
+RUNS_NO_JOB = (  # options of Snakemake with which it runs no job
     *("dryrun", "unlock", "lint", "list_rules", "list_target_rules", "print_compilation", "summary", "detailed_summary"),
     *("dag", "rulegraph", "filegraph", "d3dag", "list_changes", "list_input_changes", "list_params_changes", "list_untracked"),
     *("cleanup_metadata", "cleanup_shadow", "archive", "containerize", "generate_unit_tests"),
@@ -24,8 +24,8 @@ LOOKING = (  # options of Snakemake with which it runs no job
 PATIENCE = 2  # seconds that are waited for a lock: whoever only looks whether it is held holds it for a moment
 
 
-def leads_to(checkout: Path | str) -> str:
-    """What leads from the working directory to a file of the checkout: nothing within the checkout, else its path and "/"."""
+def checkout_prefix(checkout: Path | str) -> str:
+    """Prefix of paths into the checkout: empty where it is the working directory, else its absolute path and a slash."""
     return "" if Path.cwd() == Path(checkout).resolve() else f"{Path(checkout).resolve()}/"
 
 
@@ -36,7 +36,7 @@ def imports_from(checkout: Path | str) -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
 
 
-def asked_for(main: bool) -> list[str]:
+def targets(main: bool) -> list[str]:
     """The targets of Snakemake's command line; the processes of its jobs see others, and are told these by it."""
     if main:
         os.environ["CLIP4STR_TARGETS"] = json.dumps(list(options_given().targets))  # without values of --config or --report
@@ -46,7 +46,7 @@ def asked_for(main: bool) -> list[str]:
 def runs_jobs() -> bool:
     """Whether Snakemake's command line is to make something: `-n`, `--unlock`, `--summary` and their like only look."""
     options = options_given()
-    return not any(getattr(options, name, None) for name in LOOKING) and (not options.report or options.report_after_run)
+    return not any(getattr(options, name, None) for name in RUNS_NO_JOB) and (not options.report or options.report_after_run)
 
 
 def options_given() -> argparse.Namespace:
@@ -54,7 +54,7 @@ def options_given() -> argparse.Namespace:
     return get_argument_parser().parse_args(sys.argv[1:])
 
 
-def other_world(world: str, main: bool) -> str:
+def world_mismatch(world: str, main: bool) -> str:
     """Why a job's process must not work here: its machine renders another world than that which the workflow has planned.
 
     Worlds follow from the fonts of the machine (`core.data.render.font_search`), which nodes of a cluster need not share.

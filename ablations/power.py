@@ -136,9 +136,9 @@ def answer(plan: Plan, table: str, asked: Question, left: Callable[[Plan], list[
 
 def cost(plan: Plan, jobs: list[Job], price: float | None) -> str:
     """Trainings of a plan, and the GPU-hours of those that are still to be done."""
-    trainings = len(plan.asked) * len(plan.seeds)
+    trainings = len(plan.rows_by_run) * len(plan.seeds)
     done = trainings - sum(job.steps > 0 for job in jobs)
-    text = f"{len(plan.asked)} runs x {len(plan.seeds)} seeds = {trainings} trainings, {done} of them done already"
+    text = f"{len(plan.rows_by_run)} runs x {len(plan.seeds)} seeds = {trainings} trainings, {done} of them done already"
     if any(job.hours is None for job in jobs):
         return f"{text}; hours: --probe or --device."
     spent = sum(job.hours for job in jobs)

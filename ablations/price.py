@@ -11,7 +11,7 @@ from heapq import heapify, heapreplace
 
 from ablations.assumptions import Assumptions
 from ablations.plan.plan import Plan
-from ablations.progress import Missing, missing, wanted
+from ablations.progress import Missing, missing, run_needs
 from ablations.row_config import RowConfig, Work
 from ablations.rows import Row
 from ablations.source import Source
@@ -80,7 +80,7 @@ def configuration(row: Row) -> str:
 
 def jobs(plan: Plan, pace: Callable[[Row], Pace | None], prediction_bytes: float) -> list[Job]:
     """Everything the plan would still make, in its order; a run that tables share belongs to the first."""
-    asked, purposes, found = plan.asked, wanted(plan), []
+    asked, purposes, found = plan.rows_by_run, run_needs(plan), []
     for run, asking in asked.items():
         table, row = asking[0]
         for seed in plan.seeds_of(run):

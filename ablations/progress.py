@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ablations.plan.plan import Plan
-from ablations.plan.wanted import tables_made
+from ablations.plan.targets import tables_made
 from core.evaluate.done import MODEL, is_current, undone
 
 TIMES = "reading_time.json"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RunNeeds:
     """The outputs of a run that tables need: its evaluations, its model (for a table of sizes), its timings."""
 
     evaluations: tuple[str, ...]
@@ -40,14 +40,14 @@ class Missing:
         return not (self.train or self.evaluations or self.timed)
 
 
-def wanted(plan: Plan) -> dict[str, Wanted]:
+def run_needs(plan: Plan) -> dict[str, RunNeeds]:
     """The outputs that tables need of every run of the plan."""
     sized = {row.run for table, rows in plan.tables.items() if not plan.layouts[table].baseline for row in rows}
     evaluations, timed = plan.evaluations, plan.timed
-    return {run: Wanted(tuple(evaluations.get(run, ())), run in sized, tuple(timed.get(run, ()))) for run in plan.asked}
+    return {run: RunNeeds(tuple(evaluations.get(run, ())), run in sized, tuple(timed.get(run, ()))) for run in plan.rows_by_run}
 
 
-def missing(folder: Path, asked: Wanted, first_seed: bool = True) -> Missing:
+def missing(folder: Path, asked: RunNeeds, first_seed: bool = True) -> Missing:
     """The missing outputs of a run directory (`<run>/seed<k>`).
 
     Args:
@@ -73,7 +73,7 @@ def fewer_seeds(plan: Plan, targets: Collection[str]) -> Iterator[str]:
     """A line for each table of Snakemake's targets that was last made with more seeds than it is planned with now."""
     for table in tables_made(targets, plan.tables):
         try:
-            with plan.list_of(table).open(newline="") as rows:
+            with plan.runs_csv(table).open(newline="") as rows:
                 before = next(csv.DictReader(rows))["seeds"].split()
         except (OSError, KeyError, StopIteration, AttributeError, csv.Error, UnicodeDecodeError):  # none yet, or damaged
             continue

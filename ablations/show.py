@@ -31,7 +31,7 @@ from ablations.page import (
 from ablations.plan import make, plan_cache
 from ablations.plan.plan import Plan
 from ablations.plan.settings import checked
-from ablations.plan.wanted import WHOLE, usual_seeds
+from ablations.plan.targets import WHOLE, usual_seeds
 from ablations.power import answer, question
 from ablations.price import Pace, configuration, formula, jobs, longest_word, mean_longest
 from ablations.row_config import PlanCache, Work, digest_of
@@ -89,10 +89,10 @@ def show(plan: Plan, settings: dict, options: argparse.Namespace) -> None:
         console.print(calibration_grid(against_table_II(settings, cache, assumptions), assumptions))
     cache.write()
     rows = sum(map(len, plan.tables.values()))
-    without, more = rows - len(plan.rows), sum(len(plan.seeds_of(run)) - len(plan.seeds) for run in plan.asked)
+    without, more = rows - len(plan.rows), sum(len(plan.seeds_of(run)) - len(plan.seeds) for run in plan.rows_by_run)
     seeds = f"{len(plan.seeds)} seeds" + (f" and {more} further seeds of baselines" if more else "")
     print(
-        f"{rows} rows, {len(plan.asked)} unique runs x {seeds}, {trained(plan)} of them trained already"
+        f"{rows} rows, {len(plan.rows_by_run)} unique runs x {seeds}, {trained(plan)} of them trained already"
         + (f", {without} rows that cannot be run here" if without else "")
         + (f"; data: {plan.data}" if not plan.source.published else "; no data: runs are named anew once there is some")
     )
@@ -138,8 +138,8 @@ def unknown(row: Row) -> None:
 def counted(plan: Plan, cache: PlanCache, assumptions: Assumptions) -> dict[str, Work]:
     """The operations of every run's training step and inference, counted now or taken from the cache."""
     return {
-        run: work_of(asking[0][1], plan, cache, assumptions, as_released=False)
-        for run, asking in track(plan.asked.items(), "counting operations", transient=True)
+        run: work_of(row, plan, cache, assumptions, as_released=False)
+        for run, row in track(plan.first_rows.items(), "counting operations", transient=True)
     }
 
 
@@ -181,7 +181,7 @@ def probed(plan: Plan, steps: int, assumptions: Assumptions) -> tuple[Callable[[
     from core.experiment.experiment import load
     from core.runtime.compute import pick_device
 
-    chosen = {configuration(asking[0][1]): asking[0][1] for asking in plan.asked.values()}
+    chosen = {configuration(row): row for row in plan.first_rows.values()}
     device, paces, probes = pick_device(), {}, []
     with Progress(transient=True) as bar:
         task = bar.add_task("timing", total=len(chosen) * (steps + WARM_UP))

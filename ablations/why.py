@@ -6,7 +6,7 @@ from difflib import SequenceMatcher
 from pathlib import Path
 
 from ablations.plan.plan import Plan
-from ablations.progress import missing, wanted
+from ablations.progress import missing, run_needs
 from core.config.gin_text import values_of
 from core.errors import ConfigError, DataError
 from core.evaluate.done import MODEL, PREDICTIONS
@@ -23,13 +23,13 @@ def why(plan: Plan, name: str) -> list[str]:
         ConfigError: no run is called so.
     """
     run = find(plan, name)
-    asking = plan.asked.get(run, [])
+    asking = plan.rows_by_run.get(run, [])
     lines = [f"{run}: {plan.results / 'runs' / run}"]
     if not asking:
         return lines + list(no_longer(plan, run))
     lines.append(f"needed by {', '.join(f'{table}/{row.name}' for table, row in asking)}")
     lines += earlier(plan, run)
-    asked = wanted(plan)[run]
+    asked = run_needs(plan)[run]
     for seed in plan.seeds_of(run):
         folder = plan.seed_folder(run, seed)
         lacking = missing(folder, asked, seed == plan.seeds[0])
@@ -49,7 +49,7 @@ def find(plan: Plan, name: str) -> str:
         if rows[name].skip_reason:
             raise ConfigError(f"{name} has no run here: {rows[name].skip_reason}")
         return rows[name].run
-    known = sorted({*plan.asked, *(path.name for path in (plan.results / "runs").glob("*") if path.is_dir())})
+    known = sorted({*plan.rows_by_run, *(path.name for path in (plan.results / "runs").glob("*") if path.is_dir())})
     matching = [run for run in known if run.startswith(name) or run.endswith(f"-{name}")]
     if len(matching) != 1:
         several = f"may be {', '.join(matching)}" if matching else f"is neither a run below {plan.results / 'runs'} nor a row"
@@ -87,10 +87,10 @@ def lack(folder: Path, evaluation: str) -> str:
 
 def earlier(plan: Plan, run: str) -> Iterator[str]:
     """Other runs that the same rows asked for before, and what has changed since."""
-    ours = {(table, row.name) for table, row in plan.asked[run]}
+    ours = {(table, row.name) for table, row in plan.rows_by_run[run]}
     for path in sorted((plan.results / "runs").glob("*/rows.json")):
         other = path.parent.name
-        if other not in plan.asked and other.split("-")[0] == run.split("-")[0]:
+        if other not in plan.rows_by_run and other.split("-")[0] == run.split("-")[0]:
             shared = [row for row in rows_of(path) if (row["table"], row["row"]) in ours]
             if shared:
                 yield f"{named(shared)} led to {other} before; {changes(plan, other, run)}"
@@ -114,7 +114,7 @@ def changes(plan: Plan, before: str, now: str) -> str:
     if not path.is_file():
         return "what changed is not known (its train.gin is gone)"
     old = values_of(path.read_text()).splitlines()
-    new = values_of(plan.asked[now][0][1].config.operative).splitlines()
+    new = values_of(plan.first_rows[now].config.operative).splitlines()
     found = []
     for tag, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if tag != "equal":

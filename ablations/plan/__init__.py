@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ablations.photos import ADDED
 from ablations.plan.plan import Plan
-from ablations.plan.wanted import own_world, replicate_seeds, tables_for, usual_seeds
+from ablations.plan.targets import own_world, replicate_seeds, tables_for, usual_seeds
 from ablations.row_config import PlanCache, RowConfig
 from ablations.rows import TABLES, plan_row, refuse_baseline, refuse_name, row_files, table_names, with_starts
 from ablations.source import data_source
@@ -31,7 +31,7 @@ def make(
     """The plan of a workflow configuration (see ablations/workflow.schema.yaml).
 
     Args:
-        wanted: tables; where left out, those for `targets`, what Snakemake is asked for (`ablations.plan.wanted`).
+        wanted: tables; where left out, those for `targets`, what Snakemake is asked for (`ablations.plan.targets`).
         published: see `ablations.source.data_source`.
         shared: another workflow is at work in these results, see `ablations.sweeps.sweep_rows`.
 

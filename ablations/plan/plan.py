@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ablations.marks import Marks, Parts
-from ablations.plan.wanted import tables_made
+from ablations.marks import RealInputs, RenderedInputs
+from ablations.plan.lists import rows_of_run, runs_frame
+from ablations.plan.targets import tables_made
 from ablations.row_config import content_of, digest_of
 from ablations.rows import Row, decoding_differs_from_validation, evaluations_of
 from ablations.source import Source
@@ -16,9 +16,6 @@ from core.evaluate.done import DONE, settle_done
 from core.files import ROOT, in_repository, write_if_changed, write_if_missing
 from core.weights.made import is_made_here, is_outdated, weights_digest
 from reports.layout import Layout, drawable, rendered_name
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TOWERS = ("clip", "clip_large", "clip_more", "classes_50", "classes_1000")  # made by ablations/<micro or small>/<name>.gin
 
@@ -43,28 +40,28 @@ class Plan:
         return self.source.root
 
     @cached_property
-    def inputs_of_data(self) -> Parts | Marks:
+    def data_inputs(self) -> RenderedInputs | RealInputs:
         """The data inputs of jobs (`ablations.marks`)."""
         if self.rendered:
-            return Parts(self.data, self.source.world.names, self.source.photos)
-        return Marks(self.results / "data", self.source)
+            return RenderedInputs(self.data, self.source.world.names, self.source.photos)
+        return RealInputs(self.results / "data", self.source)
 
     @property
     def tests(self) -> Path:
         """The data root that evaluations read."""
-        return self.inputs_of_data.lasting if self.source.photos else self.data
+        return self.data_inputs.lasting if self.source.photos else self.data
 
     def towers(self, named: Sequence[str], checkout: str = "") -> list[str]:
         """Weights among the names of a row's files that are made by a rule when they are missing.
 
         Args:
-            checkout: what leads from the working directory to the checkout's files, see the Snakefile.
+            checkout: prefix of paths into the checkout, see `ablations.place.checkout_prefix`.
         """
         return [f"{checkout}{name}" for name in named if is_made_here(in_repository(name))]
 
     def towers_of(self, run: str, checkout: str = "") -> list[str]:
         """`towers` of a run; none for one that this plan does not know."""
-        return self.towers(self.asked[run][0][1].config.named, checkout) if run in self.asked else []
+        return self.towers(self.first_rows[run].config.named, checkout) if run in self.first_rows else []
 
     @property
     def shown_towers(self) -> list[str]:
@@ -72,7 +69,7 @@ class Plan:
         world = Path(self.source.world_file).parent
         return [f"{world.as_posix()}/{TOWERS[0]}.safetensors"] if self.rendered else []
 
-    def baseline_towers(self, checkout: str = "") -> list[str]:
+    def figure_towers(self, checkout: str = "") -> list[str]:
         """`towers` of figures."""
         return self.towers(self.shown_towers, checkout)
 
@@ -91,13 +88,13 @@ class Plan:
 
     def trained_on(self, run: str) -> list[Path]:
         """The data that a training reads: all of it for a run that this plan does not know."""
-        if run not in self.asked:
-            return self.inputs_of_data.everything
-        return self.inputs_of_data.train(self.asked[run][0][1].config.train_data)
+        if run not in self.first_rows:
+            return self.data_inputs.everything
+        return self.data_inputs.train(self.first_rows[run].config.train_data)
 
     def start_of(self, run: str, seed: str) -> list[Path]:
         """The model that a training begins with, of its own seed; none for most."""
-        start = self.asked[run][0][1].start if run in self.asked else ""
+        start = self.first_rows[run].start if run in self.first_rows else ""
         return [self.seed_folder(start, int(seed)) / "model.safetensors"] if start else []
 
     @property
@@ -114,14 +111,14 @@ class Plan:
         if self.rendered:
             photos = self.source.photos
             return "-".join(filter(None, ["" if self.scale == "micro" else self.scale, photos.name if photos else ""]))
-        return f"{self.scale}-{self.data.name if self.source.published else self.inputs_of_data.study}"
+        return f"{self.scale}-{self.data.name if self.source.published else self.data_inputs.study}"
 
     @property
     def tested(self) -> str:
         """Names the results that only test words decide: predictions of outside readers, attention maps."""
         if self.rendered or self.source.published:
             return self.study or self.scale
-        return f"{self.scale}-{self.inputs_of_data.name}"
+        return f"{self.scale}-{self.data_inputs.name}"
 
     @property
     def tables_folder(self) -> Path:
@@ -135,7 +132,7 @@ class Plan:
     @property
     def searches(self) -> Path:
         """Where a search keeps its trials: for real data by what they learn from and val/; other test words change nothing."""
-        marks = [] if self.rendered else self.inputs_of_data.learned
+        marks = [] if self.rendered else self.data_inputs.learned
         return self.results / "searches" / "-".join([self.scale, *(mark.stem for mark in marks)])
 
     @property
@@ -158,7 +155,7 @@ class Plan:
         return [row for rows in self.tables.values() for row in rows if row.runnable]
 
     @property
-    def asked(self) -> dict[str, list[tuple[str, Row]]]:
+    def rows_by_run(self) -> dict[str, list[tuple[str, Row]]]:
         """Every run, and the rows that ask for it, each with its table."""
         found: dict[str, list[tuple[str, Row]]] = {}
         for table, rows in self.tables.items():
@@ -166,6 +163,11 @@ class Plan:
                 if row.runnable:
                     found.setdefault(row.run, []).append((table, row))
         return found
+
+    @property
+    def first_rows(self) -> dict[str, Row]:
+        """Every run, and the first row that asks for it."""
+        return {run: asking[0][1] for run, asking in self.rows_by_run.items()}
 
     def seed_folder(self, run: str, seed: int) -> Path:
         return self.results / "runs" / run / f"seed{seed}"
@@ -201,14 +203,14 @@ class Plan:
         times = {self.seed_folder(row.run, self.seeds[0]) / "reading_time.json" for row in rows if self.is_timed(table)}
         return made + sorted(times)
 
-    def words_of(self, table: str, checkout: str = "") -> list[Path]:
+    def published_inputs(self, table: str, checkout: str = "") -> list[Path]:
         """Published values and the mark of label files that the table is made with, where there are some.
 
         Args:
-            checkout: what leads from the working directory to the checkout's files, see the Snakefile.
+            checkout: prefix of paths into the checkout, see `ablations.place.checkout_prefix`.
         """
         published = Path(f"{checkout}reports/published") / f"{table}.csv"
-        labels = self.inputs_of_data.labels if self.layouts[table].labels else []
+        labels = self.data_inputs.labels if self.layouts[table].labels else []
         return [*([published] if (ROOT / published).is_file() else []), *labels]
 
     def is_timed(self, table: str) -> bool:
@@ -236,67 +238,27 @@ class Plan:
         """
         put = write_if_missing if shared else write_if_changed
         rows = sorted(self.rows, key=decoding_differs_from_validation, reverse=True)
-        for row in {row.run: row for row in rows}.values():  # again where DEVICE_BATCH or its like changed: no other run
+        for row in {row.run: row for row in rows}.values():  # DEVICE_BATCH and its like name no other run
             put(self.results / "runs" / row.run / "train.gin", row.config.operative)
-        for row in {(row.run, row.evaluation): row for row in reversed(rows)}.values():  # those who share one keep the first's
+        for row in {(row.run, row.evaluation): row for row in reversed(rows)}.values():  # rows that share one: the first's
             put(self.results / "runs" / row.run / f"{row.evaluation}.gin", row.config.operative)
-        for run, asking in self.asked.items():
-            put(self.results / "runs" / run / "rows.json", json.dumps(named_after(asking), indent=2) + "\n")
-        self.inputs_of_data.write({tuple(row.config.train_data) for row in self.rows}, shared)
+        for run, asking in self.rows_by_run.items():
+            put(self.results / "runs" / run / "rows.json", json.dumps(rows_of_run(asking), indent=2) + "\n")
+        self.data_inputs.write({tuple(row.config.train_data) for row in self.rows}, shared)
         made = [] if shared else tables_made(targets, self.tables)
-        for table, rows in self.tables.items():
+        for table in self.tables:
             put = write_if_changed if table in made else write_if_missing
-            put(self.list_of(table), self.listed(table, rows).to_csv(index=False))
+            put(self.runs_csv(table), runs_frame(self, table).to_csv(index=False))
         runs = {row.run for table in made for row in self.tables[table]}
         for run, evaluations in self.evaluations.items():
             for seed in self.seeds_of(run) if run in runs else ():
                 settle_done(self.seed_folder(run, seed), evaluations)
 
-    def list_of(self, table: str) -> Path:
+    def runs_csv(self, table: str) -> Path:
         """The file that says which run is behind each row of a table."""
         return self.tables_folder / f"{table}.runs.csv"
 
     @property
     def data_name(self) -> str:
         """The name of the data in tables: the rendered world's, or the folder's."""
-        return rendered_name(self.source.world_file) if self.rendered else self.inputs_of_data.lasting.name
-
-    def listed(self, table: str, rows: list[Row]) -> "pd.DataFrame":
-        """The content of `<table>.runs.csv`: a table's rows with the runs that reports read."""
-        import pandas as pd  # nothing else of a plan needs it, and `--help` need not wait for it
-
-        labels, replicated = self.layouts[table].labels, self.replicated(table)
-        root = self.inputs_of_data.lasting
-        return pd.DataFrame(
-            {
-                "row": row.name,
-                "gin": row.gin,
-                "run": row.run,
-                "reason": row.skip_reason,
-                "protocol": row.config.protocol,
-                "output": row.config.output,
-                "evaluation": row.evaluation,
-                "params": row.counts.encoders_trainable,
-                "params_paper": row.counts_paper.encoders_trainable,
-                "total": row.counts.total,
-                "frozen": row.counts.frozen,
-                "total_paper": row.counts_paper.total,
-                "frozen_paper": row.counts_paper.frozen,
-                "layers": row.config.layers,
-                "batch": row.config.batch,
-                "scale": self.scale,
-                "seeds": " ".join(map(str, self.seeds)),
-                "replicates": " ".join(map(str, self.replicates)) if row == replicated else "",
-                "data": self.data_name,
-                "data_root": root.as_posix(),
-                "peers": self.peers_folder.as_posix() if self.peers(table) else "",
-                "labels": (root / "labels" / labels).as_posix() if labels else "",
-            }
-            for row in rows
-        )
-
-
-def named_after(asking: list[tuple[str, Row]]) -> dict:
-    """Who asks for a run (`rows.json`), for trackers and people; nothing depends on it."""
-    rows = [{"table": table, "row": row.name, "evaluation": row.evaluation} for table, row in asking]
-    return {"rows": rows, "name": f"{rows[0]['table']}/{rows[0]['row']}"}
+        return rendered_name(self.source.world_file) if self.rendered else self.data_inputs.lasting.name

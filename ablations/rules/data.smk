@@ -5,7 +5,7 @@ if PLAN.rendered:
 
     rule world:
         input:
-            PLAN.inputs_of_data.everything,
+            PLAN.data_inputs.everything,
 
     rule training_words:
         input:
@@ -93,7 +93,7 @@ rule towers:
 
 rule doctor:
     input:
-        data=PLAN.inputs_of_data.everything,
+        data=PLAN.data_inputs.everything,
     output:
         html=report(f"{TABLES}/doctor.html", category="Data"),
         text=f"{TABLES}/doctor.txt",

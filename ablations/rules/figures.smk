@@ -4,7 +4,7 @@
 rule zero_shot:
     input:
         gin=ancient(f"{CHECKOUT}ablations/figures/zero_shot.gin"),
-        towers=ancient(PLAN.baseline_towers(CHECKOUT)),
+        towers=ancient(PLAN.figure_towers(CHECKOUT)),
     output:
         directory(f"{PLAN.results}/maps/{PLAN.scale}/figure_1"),
     log:
@@ -28,7 +28,7 @@ rule zero_shot:
 rule attention:
     input:
         gin=ancient(f"{CHECKOUT}ablations/figures/attention.gin"),
-        towers=ancient(PLAN.baseline_towers(CHECKOUT)),
+        towers=ancient(PLAN.figure_towers(CHECKOUT)),
         data=ancient(TESTS),
     output:
         directory(f"{PLAN.results}/maps/{PLAN.tested}/figure_2"),
@@ -90,7 +90,7 @@ rule figure:
         layout=f"{CHECKOUT}ablations/{{table}}/table.yaml",
         data=ancient(TESTS),
         results=lambda wildcards: PLAN.drawn_from(wildcards.figure, wildcards.table),
-        words=lambda wildcards: PLAN.words_of(wildcards.table, CHECKOUT),
+        words=lambda wildcards: PLAN.published_inputs(wildcards.table, CHECKOUT),
     output:
         report(
             f"{FIGURES}/{{figure}}_{{table}}.png",

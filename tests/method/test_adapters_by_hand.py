@@ -95,10 +95,11 @@ def test_the_ladder_mixes_the_tower_in_as_its_gates_say():
     torch.testing.assert_close(ladder(towers, images()), expected)
 
 
-def test_lora_adds_its_scaled_update():
+@pytest.mark.parametrize(("rank", "alpha"), [(1, 3), (2, 6)])
+def test_lora_adds_its_scaled_update(rank, alpha):
     """alpha / rank = 3 times B A x."""
     towers = frozen()
-    Lora(towers, rank=2, alpha=6, targets=["c_fc"], decomposed=False)
+    Lora(towers, rank=rank, alpha=alpha, targets=["c_fc"], decomposed=False)
     layer, x = towers.visual.transformer.resblocks[1].mlp.c_fc, torch.randn(5, WIDTH)
     down, up = layer.lora_A["default"].weight, layer.lora_B["default"].weight
     nn.init.normal_(up)

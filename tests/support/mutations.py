@@ -72,7 +72,9 @@ ROOMS = {  # what is mutated: the test files that judge it, the fast ones of its
         "training/test_steps training/test_draws training/test_validation training/test_interruptions training/test_states "
         "method/test_orders",
     ),
-    "core/evaluate": within("tests", "method/test_evaluate method/test_earlier method/test_decoding training/test_validation"),
+    "core/evaluate": within(
+        "tests", "method/test_evaluate method/test_earlier method/test_decoding training/test_validation workflow/test_done"
+    ),
     "core/pretrain": within("tests", "training/test_pretraining training/test_made_weights data/test_pictures"),
     "adapters": within("tests/method", "test_adapters test_adapters_by_hand"),
     "reports/claims": within("tests/reports", "test_claims test_verdict test_partial"),

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from ablations import plan as planning
-from ablations.progress import Missing, missing, wanted
+from ablations.progress import Missing, missing, run_needs
 from core.data.lmdb import WordLmdb, write_lmdb
 from core.files import ROOT
 
@@ -57,7 +57,7 @@ def plan_of(place: Path, data: Path | str) -> planning.Plan:
 def lacking(plan: planning.Plan) -> list[Missing]:
     """What the plan would still make for the targets, run by run."""
     runs = {row.run for table in TABLES for row in plan.tables[table] if row.runnable}
-    found = [missing(plan.seed_folder(run, 0), asked) for run, asked in wanted(plan).items() if run in runs]
+    found = [missing(plan.seed_folder(run, 0), asked) for run, asked in run_needs(plan).items() if run in runs]
     return [lacked for lacked in found if not lacked.nothing]
 
 
@@ -108,11 +108,11 @@ def test_the_same_words_elsewhere_make_nothing_again(place, data, finished, how,
     where = elsewhere(place, data, how)
     assert "Nothing to be done" in snakemake(place, where, "-n")
     plan = plan_of(place, where)
-    plan.inputs_of_data.write(set(), shared=False)  # as a workflow that makes something does
+    plan.data_inputs.write(set(), shared=False)  # as a workflow that makes something does
     assert (
         lacking(plan) == [] and plan.study == finished.study and plan.study.startswith(f"smoke-words-{plan.source.test[:4]}-")
     )
-    assert (place / "results" / "data" / plan.inputs_of_data.study).samefile(where)
+    assert (place / "results" / "data" / plan.data_inputs.study).samefile(where)
 
 
 def replace_words(root: Path) -> None:

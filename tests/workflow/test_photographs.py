@@ -90,7 +90,7 @@ def test_links_lead_to_all_test_sets_and_go_with_the_setting(results, photos):
     assert links.keys() == {*FAMILIES, "IIIT5k", "SVT"} and links["SVT"].resolve() == photos / "test/SVT"
     assert links["regular"].resolve() == (made.data / "test/regular").resolve()
     assert (made.data / "train/photographs").resolve() == photos / "train"
-    marks = {path for run in made.asked for path in made.trained_on(run)} | set(made.inputs_of_data.test)
+    marks = {path for run in made.rows_by_run for path in made.trained_on(run)} | set(made.data_inputs.test)
     assert {path.is_file() for path in marks if path.suffix == ".json"} == {True}
     planned(results, photos, tables=("table_X",)).write()
     assert not (made.data / "train/photographs").is_symlink()

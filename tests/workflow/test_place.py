@@ -104,9 +104,9 @@ def test_jobs_learn_what_was_asked_for(monkeypatch):
     """A job's process has a command line of its own; which seeds the plan has follows from the workflow's."""
     monkeypatch.setenv("CLIP4STR_TARGETS", "")
     monkeypatch.setattr("sys.argv", ["snakemake", "-j2", "report", "my results/figures/a.png"])
-    assert place.asked_for(True) == ["report", "my results/figures/a.png"]
+    assert place.targets(True) == ["report", "my results/figures/a.png"]
     monkeypatch.setattr("sys.argv", ["snakemake", "--target-jobs", "table:table=table_VI"])
-    assert place.asked_for(False) == ["report", "my results/figures/a.png"]
+    assert place.targets(False) == ["report", "my results/figures/a.png"]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_jobs_learn_what_was_asked_for(monkeypatch):
 def test_a_value_of_an_option_is_not_a_target(line, asked, monkeypatch):
     monkeypatch.setenv("CLIP4STR_TARGETS", "")
     monkeypatch.setattr("sys.argv", ["snakemake", *shlex.split(line)])
-    targets = place.asked_for(True)
+    targets = place.targets(True)
     assert targets == asked and planning.usual_seeds(targets) == [0]
     assert planning.tables_for(targets) == planning.tables_for([])
 
@@ -131,7 +131,7 @@ def test_a_value_of_an_option_is_not_a_target(line, asked, monkeypatch):
 def test_claims_are_made_from_another_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = {"scale": "smoke", "data": None, "seeds": [0], "results": str(tmp_path / "results")}
-    needed = claimed.claimed_results(planning.make(settings, ["table_VI"]), place.leads_to(ROOT))
+    needed = claimed.claimed_results(planning.make(settings, ["table_VI"]), place.checkout_prefix(ROOT))
     published = [path for path in needed if path.suffix == ".csv"]
     assert published == [ROOT / "reports/published/table_VI.csv"] and published[0].is_file()
 
@@ -152,9 +152,9 @@ def test_towers_that_cannot_be_made_where_they_belong_are_named(tmp_path):
 
 def test_a_node_with_other_fonts_is_refused(monkeypatch):
     monkeypatch.setenv("CLIP4STR_WORLD", "")
-    assert place.other_world("small-01234567", main=True) == place.other_world("small-01234567", main=False) == ""
-    assert "would render small-89abcdef, and the workflow has planned small-01234567" in place.other_world(
+    assert place.world_mismatch("small-01234567", main=True) == place.world_mismatch("small-01234567", main=False) == ""
+    assert "would render small-89abcdef, and the workflow has planned small-01234567" in place.world_mismatch(
         "small-89abcdef", False
     )
     monkeypatch.delenv("CLIP4STR_WORLD")
-    assert place.other_world("small-89abcdef", main=False) == ""  # a process that nobody told
+    assert place.world_mismatch("small-89abcdef", main=False) == ""  # a process that nobody told

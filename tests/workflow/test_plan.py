@@ -12,7 +12,8 @@ import pytest
 from ablations import plan as planning
 from ablations import rows
 from ablations.page import same_as_baseline
-from ablations.plan.wanted import tables_made, usual_seeds
+from ablations.plan.lists import runs_frame
+from ablations.plan.targets import tables_made, usual_seeds
 from ablations.progress import fewer_seeds
 from ablations.row_config import Counts, PlanCache, RowConfig, content_of
 from ablations.why import why
@@ -57,10 +58,10 @@ def test_a_second_plan_is_the_same_and_needs_no_torch(plan, results):
 
 def test_a_training_waits_for_the_words_it_reads_and_no_others(results):
     made = planning.make({**SETTINGS, "results": str(results)}, ["table_III"])
-    reads = {tuple(path.relative_to(made.data).as_posix() for path in made.trained_on(run)) for run in made.asked}
+    reads = {tuple(path.relative_to(made.data).as_posix() for path in made.trained_on(run)) for run in made.rows_by_run}
     assert reads == {("train/real", "val"), ("train/synth", "val"), ("train/real", "train/more", "val")}
-    assert made.trained_on("micro-00000000") == made.inputs_of_data.everything
-    assert [path.name for path in made.inputs_of_data.everything] == ["real", "more", "synth", "val", "test", "labels"]
+    assert made.trained_on("micro-00000000") == made.data_inputs.everything
+    assert [path.name for path in made.data_inputs.everything] == ["real", "more", "synth", "val", "test", "labels"]
 
 
 def test_rows_json_says_who_asks_for_a_run(plan, results, run):
@@ -245,15 +246,16 @@ def test_replicates_are_further_seeds_of_the_baseline_alone(plan, results):
     assert more == {made.seed_folder(baseline.run, seed) / "evaluations.json" for seed in (1, 2)}
     assert set(plan.inputs(TABLE)) < set(made.inputs(TABLE))
     assert made.models(TABLE) == plan.models(TABLE) and [row.run for row in made.rows] == [row.run for row in plan.rows]
-    assert [made.seeds_of(run) for run in made.asked] == [[0, 1, 2] if run == baseline.run else [0] for run in made.asked]
-    listed = made.listed(TABLE, made.tables[TABLE]).set_index("row")
+    seeds = {run: [0, 1, 2] if run == baseline.run else [0] for run in made.rows_by_run}
+    assert {run: made.seeds_of(run) for run in made.rows_by_run} == seeds
+    listed = runs_frame(made, TABLE).set_index("row")
     assert listed.replicates[baseline.name] == "0 1 2" and set(listed.replicates.drop(baseline.name)) == {""}
-    assert set(listed.seeds) == {"0"} and set(plan.listed(TABLE, plan.tables[TABLE]).replicates) == {""}
+    assert set(listed.seeds) == {"0"} and set(runs_frame(plan, TABLE).replicates) == {""}
 
 
 def test_a_table_lists_each_count_of_its_rows(results):
     made = planning.make({**SETTINGS, "results": str(results)}, ["table_II"])
-    listed = made.listed("table_II", made.tables["table_II"]).set_index("row")
+    listed = runs_frame(made, "table_II").set_index("row")
     for row in made.tables["table_II"]:
         found, here, paper = listed.loc[row.name], row.counts, row.counts_paper
         assert (found.params, found.total, found.frozen) == (here.encoders_trainable, here.total, here.frozen)
@@ -268,7 +270,7 @@ def test_rows_that_share_a_training_validate_it_as_the_baseline_reads(tmp_path):
     """One training of Table IX is read in many ways; while it is trained it is read as its row without a way of its own."""
     made = planning.make({**SETTINGS, "results": str(tmp_path)}, ["table_IX"])
     made.write()
-    shared = [run for run, asking in made.asked.items() if len(asking) > 3]
+    shared = [run for run, asking in made.rows_by_run.items() if len(asking) > 3]
     assert shared
     for run in shared:
         protocol = load(tmp_path / "runs" / run / "train.gin", "smoke").protocol

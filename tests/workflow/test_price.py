@@ -25,7 +25,7 @@ from ablations.price import (
     mean_longest,
     wall_clock,
 )
-from ablations.progress import Missing, missing, wanted
+from ablations.progress import Missing, missing, run_needs
 from ablations.row_config import Work
 from ablations.show import configuration
 from ablations.source import data_source
@@ -112,7 +112,7 @@ def test_every_validation_and_every_way_of_reading_is_priced(plan, row):
 
 
 def test_what_is_there_is_not_made_again(plan, row, folder):
-    asked, evaluation = wanted(plan)[row.run], f"evaluations/{row.evaluation}"
+    asked, evaluation = run_needs(plan)[row.run], f"evaluations/{row.evaluation}"
     lacking = missing(folder, asked)
     assert lacking.train == "its model is missing" and lacking.evaluations == (row.evaluation,)
     put(folder, "model.safetensors")
@@ -130,7 +130,7 @@ def test_what_is_there_is_not_made_again(plan, row, folder):
 def test_only_missing_ways_of_decoding_are_made(folder):
     plan = planning.make({**SETTINGS, "results": str(folder.parents[2])}, ["table_IX"])
     run, ways = max(plan.evaluations.items(), key=lambda entry: len(entry[1]))
-    asked = wanted(plan)[run]
+    asked = run_needs(plan)[run]
     assert set(asked.timed) == set(asked.evaluations) == set(ways) and len(ways) > 1
     put(folder, "model.safetensors", "reading_time.json")
     made = [f"evaluations/{way}/predictions.parquet" for way in ways]

@@ -8,6 +8,7 @@ import yaml
 from ablations import plan as planning
 from ablations import rows as rows_module
 from ablations.page import swept
+from ablations.plan.lists import runs_frame
 from core.config import digest
 from core.errors import ConfigError, ReportError
 from core.experiment.experiment import load
@@ -184,7 +185,7 @@ def test_order_baseline_and_reasons_may_name_rows_of_a_sweep(study):
     assert rows["dropout0.3"].skip_reason == "too large" and not rows["dropout0.3"].runnable
     assert "ENCODER_LR = 0.016\n" in rows["encoder-lr-x0.5"].config.operative and rows["encoder-lr-x0.5"].config.steps == 3
     assert set(read_layout(study.folder.name).rows) == set(rows)
-    assert "dropout0.2" in plan.listed(study.folder.name, plan.tables[study.folder.name]).row.to_list()
+    assert "dropout0.2" in runs_frame(plan, study.folder.name).row.to_list()
 
 
 @pytest.mark.parametrize(
