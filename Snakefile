@@ -15,6 +15,7 @@ min_version("9.0")
 sys.path.insert(0, workflow.basedir)
 
 from ablations import claimed, lr_search, machine, place, plan as planning
+from ablations.plan.files import write_plan
 from ablations.plan.plan import TOWERS
 from ablations.plan.settings import PEERS, checked
 from ablations.progress import fewer_seeds
@@ -60,7 +61,7 @@ with user_errors():
             print(note, file=sys.stderr)
         if problem := place.towers_not_writable([name for run in PLAN.rows_by_run for name in PLAN.towers_of(run, CHECKOUT)]):
             sys.exit(problem)
-    PLAN.write(ASKED, shared=LOOKS or bool(BUSY))
+    write_plan(PLAN, ASKED, shared=LOOKS or bool(BUSY))
 SEARCH = lr_search.Search(PLAN, shared=bool(BUSY))
 if not workflow.deployment_settings.deployment_method:
     shell.prefix(f"export PATH={quote(str(Path(sys.executable).parent))}:$PATH; ")  # jobs run under this Python

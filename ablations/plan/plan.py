@@ -1,19 +1,16 @@
 """What a plan knows: the rows and runs of the wanted tables, where their results go, and the files that jobs read."""
 
-import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from ablations.marks import RealInputs, RenderedInputs
-from ablations.plan.lists import rows_of_run, runs_frame
-from ablations.plan.targets import tables_made
 from ablations.row_config import content_of, digest_of
-from ablations.rows import Row, decoding_differs_from_validation, evaluations_of
+from ablations.rows import Row, evaluations_of
 from ablations.source import Source
-from core.evaluate.done import DONE, settle_done
-from core.files import ROOT, in_repository, write_if_changed, write_if_missing
+from core.evaluate.done import DONE
+from core.files import ROOT, in_repository
 from core.weights.made import is_made_here, is_outdated, weights_digest
 from reports.layout import Layout, drawable, rendered_name
 
@@ -225,34 +222,6 @@ class Plan:
     def evaluations(self) -> dict[str, list[str]]:
         """Runs whose predictions some table is counted from, and the evaluations (ways of decoding) of each."""
         return evaluations_of(row for table in self.tables if self.layouts[table].baseline for row in self.tables[table])
-
-    def write(self, targets: Collection[str] = (), shared: bool = False) -> None:
-        """Put down what the jobs are called with: each run's flat gin files and each table's list of runs.
-
-        A file whose content would not change is left alone, so nothing is remade because of it.
-
-        Args:
-            targets: what Snakemake is asked for; a list of a table that they are not made of stays as it is.
-            shared: write what is missing, and change nothing that is there: for a command that only looks, or beside another
-                workflow.
-        """
-        put = write_if_missing if shared else write_if_changed
-        rows = sorted(self.rows, key=decoding_differs_from_validation, reverse=True)
-        for row in {row.run: row for row in rows}.values():  # DEVICE_BATCH and its like name no other run
-            put(self.results / "runs" / row.run / "train.gin", row.config.operative)
-        for row in {(row.run, row.evaluation): row for row in reversed(rows)}.values():  # rows that share one: the first's
-            put(self.results / "runs" / row.run / f"{row.evaluation}.gin", row.config.operative)
-        for run, asking in self.rows_by_run.items():
-            put(self.results / "runs" / run / "rows.json", json.dumps(rows_of_run(asking), indent=2) + "\n")
-        self.data_inputs.write({tuple(row.config.train_data) for row in self.rows}, shared)
-        made = [] if shared else tables_made(targets, self.tables)
-        for table in self.tables:
-            put = write_if_changed if table in made else write_if_missing
-            put(self.runs_csv(table), runs_frame(self, table).to_csv(index=False))
-        runs = {row.run for table in made for row in self.tables[table]}
-        for run, evaluations in self.evaluations.items():
-            for seed in self.seeds_of(run) if run in runs else ():
-                settle_done(self.seed_folder(run, seed), evaluations)
 
     def runs_csv(self, table: str) -> Path:
         """The file that says which run is behind each row of a table."""

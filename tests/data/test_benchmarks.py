@@ -14,6 +14,7 @@ from rich.console import Console
 from ablations import plan as planning
 from ablations.columns import fillings, strangers
 from ablations.page import data_lines, lmdbs_grid, not_run
+from ablations.plan.files import write_plan
 from ablations.source import data_source
 from core.data.benchmarks import PUBLISHED, absence, benchmarks_of, canonical, count, distinct, unknown
 from core.data.doctor.diagnosis import examine
@@ -167,7 +168,7 @@ def write_evaluations(plan: planning.Plan) -> None:
 
 def planned(data: Path, results: Path, tables: list[str] | None) -> planning.Plan:
     made = planning.make({"scale": "paper", "data": str(data), "results": str(results), "seeds": [0]}, tables)
-    made.write()
+    write_plan(made)
     write_evaluations(made)
     return made
 

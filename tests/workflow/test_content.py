@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from ablations import plan as planning
+from ablations.plan.files import write_plan
 from ablations.progress import Missing, missing, run_needs
 from core.data.lmdb import WordLmdb, write_lmdb
 from core.files import ROOT
@@ -70,7 +71,7 @@ def finished(place, data):
             path = plan.seed_folder(run, 0) / "evaluations" / evaluation / "predictions.parquet"
             path.parent.mkdir(parents=True)
             path.write_text("read")
-    plan.write()  # with the lists of evaluations: a summary changes none
+    write_plan(plan)  # with the lists of evaluations: a summary changes none
     for line in snakemake(place, data, "--summary").splitlines():
         path, *rest = line.split("\t")
         if rest and path.startswith("results/"):
@@ -149,7 +150,7 @@ def test_folders_of_one_name_share_no_tables(place, data, finished, part):
     else:
         replace_words(other / part)
     plan = plan_of(place, other)
-    plan.write()
+    write_plan(plan)
     assert plan.tables_folder != finished.tables_folder and plan.report != finished.report
     assert (plan.peers_folder == finished.peers_folder) == (part != "test")  # outside readers see test words alone
     runs = pd.read_csv(plan.tables_folder / "table_III.runs.csv")

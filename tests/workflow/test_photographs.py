@@ -8,6 +8,7 @@ import yaml
 
 from ablations import plan
 from ablations.photos import ADDED
+from ablations.plan.files import write_plan
 from core import config
 from core.data.benchmarks import FAMILIES
 from core.data.lmdb import write_lmdb
@@ -70,29 +71,29 @@ def test_photographs_that_are_only_read_train_nothing_again(results, photos):
 def test_a_plan_beside_a_workflow_at_work_changes_nothing_of_its(tmp_path, photos):
     """Not its seeds, its list of evaluations or its link to photographs; what is missing is written."""
     mine = planned(tmp_path, photos, True, ("table_X",), seeds=[0, 1])
-    mine.write()
+    write_plan(mine)
     write_json(mine.seed_folder(mine.rows[0].run, 0) / DONE, {})
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file() and "cache" not in path.parts}
     learned = mine.data / "train/photographs"
     other = planned(tmp_path, None, tables=("table_X", "table_XI"))
-    other.write(shared=True)
-    planned(tmp_path, photos, True, ("table_X",)).write(shared=True)
+    write_plan(other, shared=True)
+    write_plan(planned(tmp_path, photos, True, ("table_X",)), shared=True)
     assert learned.is_symlink() and before == {path: path.read_bytes() for path in before}
     assert (other.tables_folder / "table_XI.runs.csv").is_file()
-    other.write()
+    write_plan(other)
     assert not learned.is_symlink()
 
 
 def test_links_lead_to_all_test_sets_and_go_with_the_setting(results, photos):
     made = planned(results, photos, True)
-    made.write()
+    write_plan(made)
     links = {path.name: path for path in (made.tests / "test").iterdir()}
     assert links.keys() == {*FAMILIES, "IIIT5k", "SVT"} and links["SVT"].resolve() == photos / "test/SVT"
     assert links["regular"].resolve() == (made.data / "test/regular").resolve()
     assert (made.data / "train/photographs").resolve() == photos / "train"
     marks = {path for run in made.rows_by_run for path in made.trained_on(run)} | set(made.data_inputs.test)
     assert {path.is_file() for path in marks if path.suffix == ".json"} == {True}
-    planned(results, photos, tables=("table_X",)).write()
+    write_plan(planned(results, photos, tables=("table_X",)))
     assert not (made.data / "train/photographs").is_symlink()
 
 

@@ -12,7 +12,7 @@ import pytest
 from ablations import plan as planning
 from ablations import rows
 from ablations.page import same_as_baseline
-from ablations.plan.lists import runs_frame
+from ablations.plan.files import runs_frame, write_plan
 from ablations.plan.targets import tables_made, usual_seeds
 from ablations.progress import fewer_seeds
 from ablations.row_config import Counts, PlanCache, RowConfig, content_of
@@ -36,7 +36,7 @@ def results(tmp_path_factory):
 @pytest.fixture(scope="module")
 def plan(results):
     made = planning.make({**SETTINGS, "results": str(results)}, [TABLE])
-    made.write()
+    write_plan(made)
     return made
 
 
@@ -70,7 +70,7 @@ def test_rows_json_says_who_asks_for_a_run(plan, results, run):
     asking = [{"table": TABLE, "row": row.name, "evaluation": row.evaluation}]
     assert json.loads(path.read_text()) == {"rows": asking, "name": f"{TABLE}/{row.name}"}
     before = path.stat().st_mtime_ns
-    plan.write()
+    write_plan(plan)
     assert path.stat().st_mtime_ns == before
 
 
@@ -269,7 +269,7 @@ def test_a_table_lists_each_count_of_its_rows(results):
 def test_rows_that_share_a_training_validate_it_as_the_baseline_reads(tmp_path):
     """One training of Table IX is read in many ways; while it is trained it is read as its row without a way of its own."""
     made = planning.make({**SETTINGS, "results": str(tmp_path)}, ["table_IX"])
-    made.write()
+    write_plan(made)
     shared = [run for run, asking in made.rows_by_run.items() if len(asking) > 3]
     assert shared
     for run in shared:
@@ -316,7 +316,7 @@ def test_a_command_changes_the_lists_of_the_tables_that_it_makes(tmp_path):
     def planned(*targets, shared=False):
         made = planning.make({**SETTINGS, "results": str(tmp_path), "seeds": usual_seeds(targets)}, ["table_VI", TABLE])
         notes = list(fewer_seeds(made, targets))
-        made.write(targets, shared)
+        write_plan(made, targets, shared)
         return notes
 
     assert planned("report") == []
@@ -345,13 +345,13 @@ def test_targets_are_made_of_tables():
 def test_the_file_of_an_evaluation_says_what_its_row_says(tmp_path):
     """One of an older version lacks a value that the code reads, or has another batch; others are left alone."""
     settings = {**SETTINGS, "results": str(tmp_path)}
-    planning.make(settings, ["table_IX"]).write()
+    write_plan(planning.make(settings, ["table_IX"]))
     kept, old = sorted(tmp_path.glob("runs/*/*[0-9a-f].gin"))[:2]
     text = old.read_text()
     lines = [line for line in text.splitlines(keepends=True) if "ALGORITHM" not in line]
     old.write_text("".join(lines).replace("protocol.Protocol.batch = 256", "protocol.Protocol.batch = 64"))
     before = kept.stat().st_mtime_ns
-    planning.make(settings, ["table_IX"]).write()
+    write_plan(planning.make(settings, ["table_IX"]))
     assert old.read_text() == text and "optim.Optimisation.algorithm = %ALGORITHM" in text
     assert kept.stat().st_mtime_ns == before
 
