@@ -176,9 +176,9 @@ def normalise_label(label: str, charset: str, max_letters: int) -> str:
         label = unicodedata.normalize("NFKD", label).encode("ascii", "ignore").decode()
     else:
         label = unicodedata.normalize("NFC", label)
-    if len(label) > max_letters:
+    reduced = reduce_text(label, charset)
+    if max(len(label), len(reduced)) > max_letters:  # capitals can be more than their small letters, as SS of ß
         raise RejectedLabel(f"longer than {max_letters} characters")
-    label = reduce_text(label, charset)
-    if not label:
+    if not reduced:
         raise RejectedLabel("no supported character")
-    return label
+    return reduced

@@ -115,12 +115,29 @@ def set_aside() -> Iterator[None]:
             store.update(content)
 
 
+def kept(make: Callable[..., Built]) -> Callable[..., Built]:
+    """`make`, a reference of the parsed configuration, so that it reads this configuration whatever is parsed after it."""
+    stores = (gin.config._CONFIG, gin.config._IMPORTS, gin.config._SINGLETONS)
+    content = [store.copy() for store in stores]
+
+    def making(*args: object, **kwargs: object) -> Built:
+        with set_aside():
+            gin.clear_config()
+            for store, own in zip(stores, content, strict=True):
+                store.update(own)
+            return make(*args, **kwargs)
+
+    return making
+
+
 def construct(cls: type[Built], path: Path | str) -> Built:
     """An instance of `cls` from the parsed configuration; `path` is for the message.
 
     Raises:
-        ConfigError: an argument has no value, or its class refuses it.
+        ConfigError: an argument has no value, its class refuses it, or the configuration does not mention the class.
     """
+    if not any(selector.rpartition(".")[2] == cls.__name__ for _, selector in gin.config._CONFIG):
+        raise ConfigError(f"{path}: nothing here sets up {cls.__name__}; an include is missing (in rows 'ablations/base.gin')")
     return construct_with(gin.get_configurable(importable(cls)), path)
 
 

@@ -84,8 +84,8 @@ class RandAugment:
                 raise UserError(f"AUGMENTATIONS: unknown operation {name!r}; expected names from {', '.join(sorted(KNOWN))}")
         if len(set(self.operations)) < len(self.operations):
             raise UserError(f"AUGMENTATIONS = {self.operations}: an operation is there twice")
-        if not 0 <= self.num_ops <= len(self.operations):
-            raise UserError(f"AUGMENT_OPS = {self.num_ops}: expected 0 to {len(self.operations)}")
+        if type(self.num_ops) is not int or not 0 <= self.num_ops <= len(self.operations):
+            raise UserError(f"AUGMENT_OPS = {self.num_ops!r}: expected a whole number from 0 to {len(self.operations)}")
         if not 0 <= self.magnitude <= LARGEST:
             raise UserError(f"RandAugment.magnitude = {self.magnitude}: expected 0 to {LARGEST}")
         for name in self.operations:

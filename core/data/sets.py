@@ -24,14 +24,21 @@ def find_lmdbs(root: Path) -> list[Path]:
 def copies_among(folders: Iterable[Path]) -> list[tuple[Path, Path]]:
     """LMDBs whose data.mdb is that of an earlier one (by size and ends), and which: each of their images counts twice."""
     first: dict[str, Path] = {}
-    pairs = [(folder, first.setdefault(file_digest(folder / "data.mdb"), folder)) for folder in folders]
-    return [(folder, original) for folder, original in pairs if folder != original]
+    copies = []
+    for folder in folders:
+        digest = file_digest(folder / "data.mdb")
+        if digest in first:
+            copies.append((folder, first[digest]))
+        first.setdefault(digest, folder)
+    return copies
 
 
 def say_copies(folders: Iterable[Path]) -> list[str]:
     """A line for each copy among the LMDBs of one set."""
     return [
-        f"{copy} holds the same as {original}, so that each of its images counts twice: move one of them away"
+        f"{copy} is read twice, so that each of its images counts twice: name it once in TRAIN_DATA"
+        if copy == original
+        else f"{copy} holds the same as {original}, so that each of its images counts twice: move one of them away"
         for copy, original in copies_among(folders)
     ]
 
@@ -61,11 +68,19 @@ def how_to_link(root: Path) -> str:
     return ""
 
 
+def digest_or_problem(file: Path) -> str:
+    """A file's digest, or why it cannot be read: whoever opens it says so, and leaves out what can be left out."""
+    try:
+        return file_digest(file)
+    except OSError as error:
+        return str(error.strerror)
+
+
 def fingerprint(*roots: Path) -> str:
     """16 hex digits that change when the set of LMDBs below the folders, their sizes or their ends change."""
     digest = hashlib.sha256()
     for root in roots:
         for folder in find_lmdbs(root):
-            line = f"{folder.relative_to(root).as_posix()} {file_digest(folder / 'data.mdb')}\n"
+            line = f"{folder.relative_to(root).as_posix()} {digest_or_problem(folder / 'data.mdb')}\n"
             digest.update(os.fsencode(line))  # a folder's name need not be UTF-8
     return digest.hexdigest()[:16]

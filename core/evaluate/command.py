@@ -10,14 +10,15 @@ from core.data.benchmarks import benchmarks_of, canonical
 from core.data.sets import fingerprint
 from core.errors import UserError
 from core.evaluate.done import MODEL, undone, write_done
-from core.evaluate.earlier import Earlier, model_digest, own_evaluations, refuse_replacing
+from core.evaluate.earlier import UNFINISHED, Earlier, model_digest, own_evaluations, refuse_replacing
 from core.evaluate.metrics import images_left_out
+from core.evaluate.readings import too_many_at_once
 from core.evaluate.run import evaluate_benchmarks
-from core.experiment.experiment import load
+from core.experiment.experiment import check_decoding, load
 from core.experiment.protocol import Protocol, evaluation_digest
 from core.files import lines_digest
 from core.model.clip4str import CLIP4STR
-from core.runtime.compute import device_memory, is_out_of_memory
+from core.runtime.compute import is_out_of_memory
 from core.runtime.distributed import DistEnv, device, end_distributed, init_distributed, threads_each, workers_each
 from core.runtime.tracking.client import tracking_for
 from core.weights.checkpoint import load_model
@@ -45,12 +46,19 @@ def evaluate_rows(options: argparse.Namespace) -> None:
         workers = workers_each(options.workers, threads_each(options.threads), device())
         model = load_model(options.model).to(device())
         digest = team.gather(model_digest(options.model) if team.is_main else "")[0]
-        for folder in protocols:  # before hours of reading
+        for folder, protocol in protocols.items():  # before hours of reading
             refuse_replacing(folder, options.model, digest)
+            check_decoding(options.model, model, protocol)
+            if team.is_main and protocol.normalisation != model.normalisation and (own := run / "operative.gin").is_file():
+                print(
+                    f"note: {options.model} was trained with NORMALISATION = {model.normalisation!r} and is read with "
+                    f"{protocol.normalisation!r}, as the row here says; {own} is the row that it was trained by"
+                )
         earlier = None
         if team.is_main:
-            places = () if options.again else (run / "evaluations", *{folder.parent for folder in protocols})
-            earlier = Earlier(digest, places)
+            folders_before = (run / "evaluations", *{folder.parent for folder in protocols})
+            places = (place / sub for place in folders_before for sub in ("", UNFINISHED))
+            earlier = Earlier(digest, () if options.again else tuple(places))
         benchmarks = chosen_benchmarks(options.data, options.benchmarks)
         results = within_memory(model, benchmarks, protocols, workers, team, earlier)
     if options.update and team.is_main:
@@ -98,10 +106,7 @@ def within_memory(
         if not is_out_of_memory(error):
             raise
         batch = max(protocol.batch for protocol in protocols.values())
-        raise UserError(
-            f"{device_memory()} has too little memory to read {batch} images at once: lower Protocol.batch = {batch} to "
-            f"{max(1, batch // 2)}; it changes only speed and memory"
-        ) from error
+        raise UserError(too_many_at_once(batch)) from error
 
 
 def wanted_folders(options: argparse.Namespace, run: Path) -> tuple[dict[str, tuple[Path, str]], dict[Path, Protocol]]:

@@ -18,6 +18,7 @@ from core.runtime.tracking.client import RECORD
 from core.weights.checkpoint import WEIGHTS, description_of
 
 METRICS = "metrics.json"
+UNFINISHED = "unfinished"  # folder beside evaluations: what one that was interrupted has read
 
 
 def own_evaluations(model: Path) -> Path:

@@ -18,6 +18,7 @@ from core.experiment.protocol import Protocol
 from core.model.clip4str import CLIP4STR
 from core.model.transfer import Download
 from core.runtime.clock import clock
+from core.runtime.compute import device_memory
 from core.runtime.distributed import SINGLE, DistEnv
 from core.runtime.precision import autocast
 
@@ -97,6 +98,16 @@ def read_words(
     if any(stopped for stopped, _, _ in everyones):
         raise Stopped
     return in_turns(words.ledger(), [read for _, _, read in everyones], [seconds for _, seconds, _ in everyones])
+
+
+def too_many_at_once(batch: int) -> str:
+    """The error message for memory that ran out while so many images were read."""
+    if batch == 1:
+        return f"{device_memory()} has too little memory to read a single image"
+    return (
+        f"{device_memory()} has too little memory to read {batch} images at once: lower Protocol.batch = {batch} to "
+        f"{batch // 2}; it changes only speed and memory"
+    )
 
 
 def in_turns(ledger: Ledger, read: list[list[BatchRead]], seconds: list[list[float]]) -> list[Readings]:

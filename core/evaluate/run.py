@@ -1,5 +1,7 @@
 """Reading all benchmarks with one model under several protocols, which share passes of its image tower where they can."""
 
+import contextlib
+import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +16,7 @@ from core.data.sets import fingerprint, say_copies
 from core.data.transforms import ToTensor
 from core.errors import DataError
 from core.evaluate.done import PREDICTIONS
-from core.evaluate.earlier import METRICS, Earlier
+from core.evaluate.earlier import METRICS, UNFINISHED, Earlier
 from core.evaluate.metrics import score, unscored
 from core.evaluate.readings import OUTPUTS, read_words
 from core.experiment.protocol import Protocol
@@ -40,7 +42,8 @@ def evaluate_benchmarks(
 ) -> dict[Path, dict]:
     """Read benchmarks; write predictions.parquet and metrics.json into each wanted folder.
 
-    A benchmark that cannot be opened is reported and left out; the others are read. Several processes share the images, and
+    A benchmark that cannot be opened or read is reported and left out; the others are read, and each is kept as soon as it is
+    read, so that an interrupted evaluation goes on with the next. Several processes share the images, and
     one of them writes the same files as a single process would.
 
     Args:
@@ -90,6 +93,10 @@ def evaluate_together(
             rows, entry = before or next(new)
             frames[number].append(rows)
             metrics[number][name] = {**entry, **scores(rows, protocol.scoring_charset)}
+        if unread and earlier is not None and team.is_main:
+            for (out, protocol), rows, entries in zip(group.items(), frames, metrics, strict=True):
+                record = {"protocol": asdict(protocol), "benchmarks": entries, "model": earlier.model}
+                write_evaluation(out.parent / UNFINISHED / out.name, rows, record)
     if not frames[0]:
         tests = next(iter(benchmarks.values())).parent
         raise DataError(f"{tests}: no benchmark could be read; the messages above say why")
@@ -99,14 +106,19 @@ def evaluate_together(
 def read_benchmark(
     model: CLIP4STR, folder: Path, name: str, protocols: list[Protocol], workers: int, team: DistEnv
 ) -> tuple[list[tuple[pd.DataFrame, dict]], str]:
-    """For each protocol the rows of a benchmark and its entry of metrics.json without scores; or why it cannot be opened."""
+    """For each protocol the rows of a benchmark and its entry of metrics.json without scores; or why it cannot be read."""
     start = time.perf_counter()
     words, problem = open_benchmark(folder, model.towers.image_size, protocols[0], team)
     if problem:
         return [], problem
     for line in say_copies(lmdb.path for lmdb in words.lmdbs) if team.is_main else ():
         print(f"{name}: {line}")
-    read = read_words(model, words, protocols, name, workers=workers, team=team)
+    try:
+        read = read_words(model, words, protocols, name, workers=workers, team=team)
+    except DataError as error:
+        if team.size > 1:  # the other processes wait for this one's words
+            raise
+        return [], str(error)
     seconds = time.perf_counter() - start  # all rows are on the host: nothing is left to wait for
     content, results = fingerprint(folder), []
     for readings in read:
@@ -166,11 +178,25 @@ def write_evaluations(
     for (out, protocol), rows, entry in zip(group.items(), frames, metrics, strict=True):
         results[out] = {"protocol": asdict(protocol), "benchmarks": entry, **circumstances}
         if team.is_main:
-            with atomic_folder(out) as folder:
-                pd.concat(rows, ignore_index=True).to_parquet(folder / PREDICTIONS, index=False)
-                write_json(folder / METRICS, results[out])
+            write_evaluation(out, rows, results[out])
+            remove_unfinished(out)
     team.wait()  # for the files, which every process may look for
     return results
+
+
+def write_evaluation(out: Path, rows: list[pd.DataFrame], record: dict) -> None:
+    """Both files of an evaluation, or none."""
+    with atomic_folder(out) as folder:
+        pd.concat(rows, ignore_index=True).to_parquet(folder / PREDICTIONS, index=False)
+        write_json(folder / METRICS, record)
+
+
+def remove_unfinished(out: Path) -> None:
+    """Remove what was kept for an interruption of an evaluation."""
+    kept = out.parent / UNFINISHED
+    shutil.rmtree(kept / out.name, ignore_errors=True)
+    with contextlib.suppress(OSError):  # others are unfinished there, or there is none
+        kept.rmdir()
 
 
 def scores(rows: pd.DataFrame, charset: str) -> dict:

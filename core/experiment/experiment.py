@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+import torch
 from torch.utils._device import DeviceContext
 
 from core import config
@@ -164,6 +165,7 @@ def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -
     named = [str(model.towers.arch), str(model.towers.weights)]
     if experiment.start is not None and not experiment.start.endswith(ROW):
         named.append(start_file(experiment.start))
+    experiment = replace(experiment, model=config.kept(experiment.model))
     return Loaded(experiment, protocol, training, config.operative(), named, weights_digest(named), model, scale)
 
 
@@ -196,5 +198,13 @@ def refuse_idle(path: Path | str, bindings: Sequence[str], experiment: Experimen
         return
     if optimisation.algorithm == "SGD" and own & {"EPS", "optim.Optimisation.eps", "Optimisation.eps"}:
         raise ConfigError(f"{path}: EPS = {optimisation.eps} changes nothing with ALGORITHM = 'SGD'; leave it out")
+    if not model.block_image_gradient and not learns_from_images(model):
+        raise ConfigError(f"{path}: BLOCK_IMAGE_GRADIENT = False changes nothing: no weight of the image tower is trained")
     if model.cross_decoder is None and "CAPTION_CHARSET" in own and "CHARSET" not in own:
         raise ConfigError(f"{path}: CAPTION_CHARSET changes nothing: the model has no cross-modal branch")
+
+
+def learns_from_images(model: CLIP4STR) -> bool:
+    """Whether a weight that the image memory depends on is trained; of a model on the meta device."""
+    with MetaDevice():
+        return model.image_memory(torch.zeros(1, 3, *model.towers.image_size)).requires_grad

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 from torch.optim import SGD, AdamW, NAdam, Optimizer
 
@@ -51,10 +52,23 @@ class Averaging:
         return sorted({max(1, round(share * steps)) for share in spaced})
 
 
+def sgd(groups: list[dict], plan: "Optimisation") -> SGD:
+    """Stochastic gradient descent with Nesterov momentum, which is zero before the first step.
+
+    torch would make the momentum at the first step, by a kernel that leaves it as memory happened to be if that step is left
+    out (a loss that is not finite, or float16's first scale).
+    """
+    optimiser = SGD(groups, lr=plan.lr, momentum=plan.betas[0], nesterov=True, fused=plan.fused)
+    for group in optimiser.param_groups:
+        for weight in group["params"]:
+            optimiser.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+    return optimiser
+
+
 ALGORITHMS: dict[str, Callable[[list[dict], "Optimisation"], Optimizer]] = {  # all with decoupled or plain weight decay
     "AdamW": lambda groups, plan: AdamW(groups, betas=plan.betas, eps=plan.eps, fused=plan.fused),
     "NAdam": lambda groups, plan: NAdam(groups, betas=plan.betas, eps=plan.eps, decoupled_weight_decay=True),
-    "SGD": lambda groups, plan: SGD(groups, lr=plan.lr, momentum=plan.betas[0], nesterov=True, fused=plan.fused),
+    "SGD": sgd,
 }
 
 
@@ -150,6 +164,10 @@ class Optimisation:
                 raise UserError(f"{called} = {value}: expected 0 or more")
         if not all(type(beta) in (int, float) and 0 <= beta < 1 for beta in self.betas) or len(self.betas) != 2:
             raise UserError(f"BETAS = {self.betas}: expected two numbers from 0 to below 1")
+        if self.algorithm == "SGD" and not self.betas[0]:
+            raise UserError(f"BETAS = {self.betas}: the first is SGD's momentum, which is above 0")
+        if not isinstance(self.averaging, Averaging | None):
+            raise UserError(f"AVERAGING = {self.averaging!r}: expected None or @optim.Averaging()")
 
     def total_steps(self, images: int) -> int:
         """Optimiser steps for a training set of that many images."""

@@ -42,7 +42,11 @@ class Protocol:
             raise UserError(f"DECODE = {self.decode!r}: expected one of {', '.join(DECODE)}")
         if self.normalisation not in NORMALISATIONS:
             raise UserError(f"NORMALISATION = {self.normalisation!r}: expected one of {', '.join(NORMALISATIONS)}")
-        if not isinstance(self.refine_steps, int) or self.refine_steps < 0:
+        if type(self.fast_cross) is not bool:
+            raise UserError(f"FAST_CROSS = {self.fast_cross!r}: expected True or False")
+        if type(self.batch) is not int or self.batch < 1:
+            raise UserError(f"Protocol.batch = {self.batch!r}: expected a whole number, 1 or more")
+        if type(self.refine_steps) is not int or self.refine_steps < 0:
             raise UserError(f"REFINE_STEPS = {self.refine_steps!r}: expected a whole number, 0 or more")
         if self.precision not in PRECISIONS:
             raise UserError(f"Protocol.precision = {self.precision!r}: expected one of {', '.join(PRECISIONS)}")

@@ -6,4 +6,8 @@ tower.py           what a tower offers (towers.py: CLIP's,      autoregressive.p
 memory.py          tokens of the towers that decoders read      decoder.py         the decoder (Eq. 4-6)
 permutations.py    orders of reading and their masks            tokenizer.py       characters to ids and back
 captions.py        predictions to text tower input              freezing.py        frozen layers (Table VI)
+attention.py       over keys and values projected before        checks.py          settings that are refused
+early.py           the visual branch's backward pass first      replay.py          reading as CUDA graphs
+text_tower.py      open_clip's text towers                      timm_trunk.py      timm's image networks
+byte_pairs.py, hub_tokenizer.py: captions to token ids          transfer.py        copies between host and device
 """

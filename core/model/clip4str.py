@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.charset import check_charset
-from core.errors import UserError
 from core.model import early
 from core.model.attention import KeysValues
 from core.model.captions import CaptionReader
+from core.model.checks import check_branches, check_captions, check_orders
 from core.model.decoder import Decoder
 from core.model.decoding import Prediction, context_of, predict_and_refine
 from core.model.freezing import Freezing
@@ -85,6 +85,8 @@ class CLIP4STR(nn.Module):
         check_charset("CLIP4STR.caption_charset", caption_charset)
         check_orders(num_permutations, mirrored)
         check_branches(towers, read_caption, block_image_gradient, predicted_context)
+        if read_caption is not None:
+            check_captions(charset, caption_charset)
         self.tokenizer = Tokenizer(charset)
         self.normalisation = "clip"  # of the images it is used to; set by whoever trains or loads it
         self.max_letters, self.num_permutations, self.mirrored = max_letters, num_permutations, mirrored
@@ -280,22 +282,3 @@ def image_memory(model: CLIP4STR, _memory: list[KeysValues], images: Tensor) -> 
 def project_captions(model: CLIP4STR, _memory: list[KeysValues], tokens: Tensor) -> list[KeysValues]:
     """Caption ids D L as the cross decoder's memory of D rows."""
     return model.cross_decoder.project_memory(model.read_caption(model.towers, tokens))
-
-
-def check_orders(num_permutations: int, mirrored: bool) -> None:
-    """Raise UserError if the reading orders cannot be drawn, or if MIRRORED would change nothing."""
-    if not isinstance(num_permutations, int) or num_permutations < 1:
-        raise UserError(f"PERMUTATIONS (num_permutations) = {num_permutations!r}: expected a whole number of at least 1")
-    if not mirrored and num_permutations <= 2:
-        raise UserError(f"MIRRORED = False changes nothing with PERMUTATIONS = {num_permutations}: no order is random")
-
-
-def check_branches(
-    towers: nn.Module, read_caption: Callable | None, block_image_gradient: bool, predicted_context: bool
-) -> None:
-    """Raise UserError if the cross-modal branch lacks a text tower, or if one of its knobs is set in a model without it."""
-    if read_caption is not None and towers.text_layers() is None:
-        raise UserError(f"CLIP4STR.read_caption: {towers.arch} is used without a text tower; set it to None")
-    if read_caption is None and (predicted_context or not block_image_gradient):
-        knob = "PREDICTED_CONTEXT = True" if predicted_context else "BLOCK_IMAGE_GRADIENT = False"
-        raise UserError(f"{knob} changes nothing: the model has no cross-modal branch")

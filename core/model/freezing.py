@@ -39,8 +39,10 @@ class Freezing:
     def __post_init__(self):
         for tower in ("image", "text"):
             fraction = getattr(self, tower)
-            if fraction is not None and not (isinstance(fraction, (int, float)) and 0 <= fraction <= 1):
-                raise UserError(f"{tower.upper()}_FROZEN = {fraction!r}: a fraction of the blocks lies in [0, 1]")
+            if fraction is not None and not (type(fraction) in (int, float) and 0 <= fraction <= 1):
+                raise UserError(
+                    f"{tower.upper()}_FROZEN = {fraction!r}: a fraction of the blocks lies in [0, 1]; None freezes nothing"
+                )
 
     def apply(self, towers: nn.Module) -> None:
         """Set requires_grad on the towers' weights.

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from core.data.transforms import ToTensor
+from core.errors import TrainingError
 from core.files import append_json, atomic_file
 from core.runtime.compute import pick_device
 from core.runtime.precision import autocast, fit_for
@@ -113,6 +114,7 @@ def pretrain(
     Raises:
         Interrupted: a signal asked to stop, and the state is saved.
         UserError: the state there is of another configuration, or damaged.
+        TrainingError: the loss is not finite.
     """
     folder, device = out.with_suffix(".pretraining"), pick_device()
     precision, metadata = fit_for(device, plan.precision), {RECIPE: recipe} if recipe else None
@@ -170,6 +172,8 @@ def train(
             entry = {"step": step, "loss": loss, "accuracy": accuracy, "lr": optimiser.param_groups[0]["lr"]}
             entry |= {"images_per_second": len(since) * plan.batch / seconds, "seconds": seconds}
             append_json(folder / "metrics.jsonl", entry)
+            if not math.isfinite(loss):
+                raise TrainingError(f"the loss is not finite at step {step} of {folder.stem}: lower Pretraining.lr = {plan.lr}")
             note = f"loss {loss:.3f}  accuracy {100 * accuracy:.1f} %"
             bar.update(shown, completed=step, note=note)
             if step % 100 == 0 and not bar.console.is_terminal:

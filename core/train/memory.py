@@ -37,11 +37,14 @@ def fitting(optimisation: Optimisation, processes: int, out: Path, attempt: int)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        smaller = next((size for size in range(images // 2, 0, -1) if optimisation.batch % size == 0), 1)
-        reason = (
-            f"{device_memory()} has too little memory for {images} images at once: lower DEVICE_BATCH = "
-            f"{optimisation.device_batch} to {smaller} (the batch of {optimisation.batch} then takes "
-            "more passes; nothing that is trained already is trained again)"
-        )
+        reason = f"{device_memory()} has too little memory for {images} images at once"
+        if images == 1:
+            reason = f"{device_memory()} has too little memory for a single image: use a larger device or a smaller model"
+        else:
+            smaller = next((size for size in range(images // 2, 0, -1) if optimisation.batch % size == 0), 1)
+            reason += (
+                f": lower DEVICE_BATCH = {optimisation.device_batch} to {smaller} (the batch of {optimisation.batch} then "
+                "takes more passes; nothing that is trained already is trained again)"
+            )
         write_json(out / MARK, {"images": images, "reason": reason})
         raise TrainingError(reason) from error

@@ -21,7 +21,7 @@ from core.files import atomic_file, atomic_folder, sync, sync_folder, write_json
 from core.runtime.distributed import launched
 from core.weights.pickles import read_pickle
 
-GRACE = (signal.SIGINT, signal.SIGTERM)
+GRACE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STATE = "state.pt"
 CAME_LATER = {"tally"}  # parts that older states lack
 
@@ -36,17 +36,19 @@ class Interrupted(Exception):
 
 @dataclass
 class Stopper:
-    """Remembers SIGINT and SIGTERM until a step is over; a second SIGINT stops at once.
+    """Remembers SIGINT, SIGTERM and SIGHUP until a step is over; a second SIGINT stops at once.
 
-    More SIGTERMs are the same request: a scheduler signals a job, its shell and its launcher, and each passes it on. A
-    process of a team whose launcher was killed is asked to stop too.
+    SIGHUP, by which a closed terminal ends what it has started, stays ignored where it was (nohup). More SIGTERMs are the same
+    request: a scheduler signals a job, its shell and its launcher, and each passes it on. A process of a team whose launcher
+    was killed is asked to stop too.
     """
 
     received: int | None = None
     parent: int = field(default_factory=os.getppid)
 
     def __enter__(self) -> "Stopper":
-        self.before = {number: signal.signal(number, self.handle) for number in GRACE}
+        heard = [number for number in GRACE if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP]
+        self.before = {number: signal.signal(number, self.handle) for number in heard}
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from core.data.loading import Words, open_words
 from core.data.transforms import ToTensor
-from core.evaluate.readings import Stopped, read_words
+from core.errors import UserError
+from core.evaluate.readings import Stopped, read_words, too_many_at_once
 from core.experiment.protocol import Protocol
 from core.model.clip4str import CLIP4STR
+from core.runtime.compute import is_out_of_memory
 from core.runtime.distributed import DistEnv
 
 
@@ -22,11 +24,19 @@ def validation_words(data: Path, model: CLIP4STR, protocol: Protocol) -> Words |
 def validate(
     model: CLIP4STR, words: Words, protocol: Protocol, step: int, team: DistEnv, asked: Callable[[], int]
 ) -> dict | None:
-    """Word accuracy on val/, decoded exactly as in an evaluation; None if a process was asked to stop before the end."""
+    """Word accuracy on val/, decoded exactly as in an evaluation; None if a process was asked to stop before the end.
+
+    Raises:
+        UserError: memory ran out.
+    """
     try:
         (readings,) = read_words(model, words, [protocol], "val", team=team, asked=asked)
     except Stopped:
         return None
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise UserError(f"while validating, {too_many_at_once(protocol.batch)}") from error
+        raise
     entry = {"step": step, "val_n": len(readings.rows)}
     for output in ("visual", "cross"):
         if readings.rows[output].notna().all():

@@ -1,0 +1,42 @@
+"""Settings of CLIP4STR that are refused: of another kind, without an effect, or such that a branch would read nothing."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from core.charset import reduce_text
+from core.errors import UserError
+
+
+def check_orders(num_permutations: int, mirrored: bool) -> None:
+    """Raise UserError if the reading orders cannot be drawn, or if MIRRORED would change nothing."""
+    if not isinstance(num_permutations, int) or num_permutations < 1:
+        raise UserError(f"PERMUTATIONS (num_permutations) = {num_permutations!r}: expected a whole number of at least 1")
+    if type(mirrored) is not bool:
+        raise UserError(f"MIRRORED = {mirrored!r}: expected True or False")
+    if not mirrored and num_permutations <= 3:
+        raise UserError(f"MIRRORED = False changes nothing with PERMUTATIONS = {num_permutations}: no order has a mirror image")
+
+
+def check_captions(charset: str, caption_charset: str) -> None:
+    """Raise UserError if captions would keep no letter of what the model writes: its text tower would read empty ones."""
+    letters = [character for character in charset if character.isalpha()]
+    if letters and not any(reduce_text(letter, caption_charset) for letter in letters):
+        raise UserError(
+            f"CAPTION_CHARSET has none of the letters of CHARSET ({''.join(letters[:8])} ...): captions would be empty; "
+            "set CAPTION_CHARSET to a file that has them"
+        )
+
+
+def check_branches(
+    towers: nn.Module, read_caption: Callable | None, block_image_gradient: bool, predicted_context: bool
+) -> None:
+    """Raise UserError if the cross-modal branch lacks a text tower, or if one of its knobs is set in a model without it."""
+    for knob, value in (("BLOCK_IMAGE_GRADIENT", block_image_gradient), ("PREDICTED_CONTEXT", predicted_context)):
+        if type(value) is not bool:
+            raise UserError(f"{knob} = {value!r}: expected True or False")
+    if read_caption is not None and towers.text_layers() is None:
+        raise UserError(f"CLIP4STR.read_caption: {towers.arch} is used without a text tower; set it to None")
+    if read_caption is None and (predicted_context or not block_image_gradient):
+        knob = "PREDICTED_CONTEXT = True" if predicted_context else "BLOCK_IMAGE_GRADIENT = False"
+        raise UserError(f"{knob} changes nothing: the model has no cross-modal branch")
