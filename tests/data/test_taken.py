@@ -41,6 +41,8 @@ def test_copies_inside_a_set_are_told(tmp_path):
         write_lmdb(tmp_path / name, [(picture(0), label)])
     put(tmp_path / "c" / "data.mdb", (tmp_path / "a" / "data.mdb").read_bytes())
     assert copies_among(lmdbs_below(tmp_path)) == [(tmp_path / "c", tmp_path / "a")]
+    assert copies_among([tmp_path / "a", tmp_path / "a"]) == [(tmp_path / "a", tmp_path / "a")]
+    assert say_copies([tmp_path / "a", tmp_path / "a"])[0].endswith("counts twice: name it once in TRAIN_DATA")
     assert say_copies(lmdbs_below(tmp_path)) == [
         f"{tmp_path / 'c'} holds the same as {tmp_path / 'a'}, so that each of its images counts twice: move one of them away"
     ]

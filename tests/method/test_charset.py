@@ -58,3 +58,10 @@ def test_confidence_covers_the_end():
 def test_unknown_character_is_named():
     with pytest.raises(ValueError, match="'é' is not in the 36-character set"):
         Tokenizer(CHARSET_36).encode(["é"])
+
+
+def test_a_label_that_grows_in_capitals_is_measured_as_it_is_read():
+    capitals = "ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÜ"
+    assert normalise_label("Straße", capitals, 7) == "STRASSE"
+    with pytest.raises(RejectedLabel, match="longer than 6 characters"):
+        normalise_label("Straße", capitals, 6)

@@ -7,8 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
+from core.errors import DataError
 from core.evaluate import run
 from core.evaluate.__main__ import main
+from core.evaluate.earlier import UNFINISHED
+from core.experiment.experiment import load
 from core.weights.checkpoint import save_model
 from tests.support.checkout import BASELINE
 
@@ -86,3 +89,55 @@ def test_other_ways_of_decoding_and_other_weights_read_it_again(evaluate, model,
     torch.manual_seed(1)
     save_model(smoke.experiment.model(load_weights=False), smoke.training, {}, tmp_path / "run")
     assert evaluate() == [(FIRST, 1), (SECOND, 1)]
+
+
+def test_an_interrupted_evaluation_goes_on_with_the_next_benchmark(evaluate, tmp_path, monkeypatch):
+    counted = run.read_words
+
+    def interrupted(model, words, protocols, name, **options):
+        if name == SECOND:
+            raise KeyboardInterrupt
+        return counted(model, words, protocols, name, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(run, "read_words", interrupted)
+        evaluate()
+    kept = tmp_path / "run" / "evaluations" / UNFINISHED
+    assert len(list(kept.glob("*/predictions.parquet"))) == 1 and not list(kept.parent.glob("*/metrics.json"))
+    assert evaluate() == [(SECOND, 1)] and not kept.exists()
+    assert set(newest(tmp_path)[1].benchmark) == {FIRST, SECOND}
+
+
+def test_a_benchmark_that_fails_while_it_is_read_is_left_out(evaluate, tmp_path, monkeypatch, capsys):
+    counted = run.read_words
+
+    def failing(model, words, protocols, name, **options):
+        if name == FIRST:
+            raise DataError("data.mdb: a page is damaged")
+        return counted(model, words, protocols, name, **options)
+
+    monkeypatch.setattr(run, "read_words", failing)
+    assert evaluate() == [(SECOND, 1)]
+    assert f"{FIRST}: left out: data.mdb: a page is damaged" in capsys.readouterr().out
+    metrics, rows = newest(tmp_path)
+    assert metrics[FIRST] == {"error": "data.mdb: a page is damaged"} and set(rows.benchmark) == {SECOND}
+
+
+def test_a_link_to_nothing_is_left_out(evaluate, data, tmp_path, capsys):
+    (data / "test" / FIRST / "data.mdb").unlink()
+    (data / "test" / FIRST / "data.mdb").symlink_to(tmp_path / "nowhere")
+    assert evaluate() == [(SECOND, 1)]
+    assert f"{FIRST}: left out: " in capsys.readouterr().out
+
+
+def test_a_model_is_not_read_as_it_was_never_trained(evaluate, model, smoke, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(model, "normalisation", "half")
+    save_model(model, smoke.training, {}, tmp_path / "run")
+    (tmp_path / "run" / "operative.gin").write_text("")
+    evaluate()
+    assert "was trained with NORMALISATION = 'half' and is read with 'clip'" in capsys.readouterr().out
+    left_to_right = load(BASELINE, "smoke", ["PERMUTATIONS = 1", "REFINE_STEPS = 0"])
+    save_model(left_to_right.experiment.model(load_weights=False), left_to_right.training, {}, tmp_path / "run")
+    with pytest.raises(SystemExit):
+        evaluate()
+    assert "PERMUTATIONS = 1 trains no context that REFINE_STEPS = 1 reads" in capsys.readouterr().err

@@ -85,6 +85,16 @@ def test_frozen_weights_do_not_move_and_the_others_do(image):
         ("CONTEXT_LENGTH = 99", "context_length 99: .*clip.json has 16 text positions"),
         ("PERMUTATIONS = 0", r"PERMUTATIONS \(num_permutations\) = 0: expected a whole number"),
         ("DECODER_HEADS = 5", "decoder width 96 is not a multiple of its 5 heads"),
+        ("IMAGE_FROZEN = False", "IMAGE_FROZEN = False: a fraction .* None freezes nothing"),
+        ("MIRRORED = 'False'", "MIRRORED = 'False': expected True or False"),
+        ("PREDICTED_CONTEXT = 1", "PREDICTED_CONTEXT = 1: expected True or False"),
+        ("BLOCK_IMAGE_GRADIENT = 'no'", "BLOCK_IMAGE_GRADIENT = 'no': expected True or False"),
+        ("FAST_CROSS = 'no'", "FAST_CROSS = 'no': expected True or False"),
+        ("protocol.Protocol.batch = -1", "Protocol.batch = -1: expected a whole number, 1 or more"),
+        (
+            "CHARSET = 'ablations/charsets/greek.txt'",
+            "CAPTION_CHARSET has none of the letters of CHARSET .* captions would be empty",
+        ),
     ],
 )
 def test_bad_values_are_refused_with_the_constraint(binding, message):

@@ -140,3 +140,11 @@ def test_a_caption_branch_needs_a_text_tower():
     bindings = ["clip4str.CLIP4STR.read_caption = @memory.text_tokens"]
     with pytest.raises(ValueError, match="CLIP4STR.read_caption: .* is used without a text tower; set it to None"):
         load(VISUAL, "smoke", bindings)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_orders_without_a_mirror_image_to_leave_out(count):
+    """The third order is drawn before its mirror image would be the fourth."""
+    assert torch.equal(orders(count, True), orders(count, False))
+    with pytest.raises(ConfigError, match=f"changes nothing with PERMUTATIONS = {count}: no order has a mirror image"):
+        build(f"PERMUTATIONS = {count}", "MIRRORED = False")

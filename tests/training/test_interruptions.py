@@ -295,6 +295,19 @@ def test_signals():
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+def test_a_closed_terminal_is_a_request_too_unless_it_is_to_be_ignored():
+    before = signal.getsignal(signal.SIGHUP)
+    for handler, heard in ((signal.SIG_DFL, signal.SIGHUP), (signal.SIG_IGN, 0)):
+        signal.signal(signal.SIGHUP, handler)
+        try:
+            with Stopper() as stopper:
+                os.kill(os.getpid(), signal.SIGHUP)
+                assert stopper.asked() == heard
+            assert signal.getsignal(signal.SIGHUP) == handler
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
+
 def test_a_process_whose_launcher_is_gone_is_asked_to_stop(monkeypatch):
     assert Stopper(parent=-1).asked() == 0
     monkeypatch.setenv("LOCAL_RANK", "0")

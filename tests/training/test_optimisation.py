@@ -7,7 +7,7 @@ import torch
 
 from core.errors import UserError
 from core.experiment.experiment import load
-from core.experiment.optim import ALGORITHMS, Averaging, one_cycle
+from core.experiment.optim import ALGORITHMS, Averaging, one_cycle, sgd
 from tests.support.checkout import BASELINE
 
 
@@ -125,11 +125,17 @@ def test_an_uneven_batch_is_refused():
         ("optim.Optimisation.max_loss_ratio = 1.0", "Optimisation.max_loss_ratio = 1.0: an ordinary loss would stop"),
         ("optim.Optimisation.most_skipped = -1", "Optimisation.most_skipped = -1: expected 0 or more steps"),
         ("DEVICE_BATCH = 3", "BATCH = 8 is not a multiple of DEVICE_BATCH = 3"),
+        ("AVERAGING = True", r"AVERAGING = True: expected None or @optim.Averaging\(\)"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(binding, message):
     with pytest.raises(UserError, match=message):
         load(BASELINE, "smoke", [binding])
+
+
+def test_sgd_needs_a_momentum():
+    with pytest.raises(UserError, match=r"BETAS = \(0.0, 0.98\): the first is SGD's momentum, which is above 0"):
+        load(BASELINE, "smoke", ["ALGORITHM = 'SGD'", "BETAS = (0.0, 0.98)"])
 
 
 def test_values_at_the_edge_are_taken():
@@ -177,3 +183,22 @@ def test_the_optimiser_has_what_the_row_says(model, algorithm):
     elif algorithm == "SGD":
         known = {"momentum": 0.9, "nesterov": True}
     assert optimisation.optimiser(model).defaults.items() >= known.items()
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_momentum_begins_at_zero_also_where_the_first_step_is_left_out(model, fused):
+    """A fused step that is left out writes no momentum: without one it would be what the memory happened to hold."""
+    loaded = load(BASELINE, "smoke", ["ALGORITHM = 'SGD'", f"optim.Optimisation.fused = {fused}"])
+    optimiser = loaded.experiment.optimisation.optimiser(model)
+    states = [optimiser.state[weight]["momentum_buffer"] for group in optimiser.param_groups for weight in group["params"]]
+    assert states and not any(momentum.any() for momentum in states)
+    weight = torch.nn.Parameter(torch.tensor([1.0]))
+    plain = torch.optim.SGD([weight], lr=0.1, momentum=0.9, nesterov=True)
+    ours = torch.nn.Parameter(torch.tensor([1.0]))
+    begun = sgd([{"params": [ours]}], loaded.experiment.optimisation)
+    begun.param_groups[0]["lr"] = 0.1
+    for _ in range(3):
+        for optimiser, parameter in ((plain, weight), (begun, ours)):
+            parameter.grad = torch.tensor([2.0])
+            optimiser.step()
+    torch.testing.assert_close(ours, weight)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from core import config
 from core.choices import NORMALISATIONS
+from core.errors import TrainingError
 from core.pretrain.contrastive import Contrastive
 from core.pretrain.pretraining import Pretraining, pretrain, warmup_cosine
 
@@ -120,3 +121,12 @@ def test_the_loss_is_clips(scale, used):
     logits, own = np.exp(used) * images @ texts.T, torch.arange(4)
     assert loss.item() == pytest.approx(((F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2).item(), rel=1e-4)
     assert accuracy == (logits.argmax(1) == own).float().mean()
+
+
+def test_a_loss_that_is_not_finite_ends_it_without_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        Greys, "loss", lambda self, images, labels, rng: (self.network(images.flatten(1)).sum() * float("nan"), 0.5)
+    )
+    with pytest.raises(TrainingError, match=f"the loss is not finite at step {STEPS} of made: lower Pretraining.lr = 0.1"):
+        pretrain(Pretraining(Greys(), **SETTINGS), tmp_path / "made", workers=1)
+    assert not (tmp_path / "made").exists()

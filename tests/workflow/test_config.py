@@ -111,7 +111,7 @@ def test_a_checkout_reads_its_own_files_in_another_ones_folder(tmp_path, monkeyp
     put(tmp_path / "beside.gin", "BATCH = 4\n")  # the user's own file, and what it includes from the working directory
     variant(tmp_path, "include 'beside.gin'")
     assert load("row.gin", "smoke").experiment.optimisation.batch == 4
-    with pytest.raises(ConfigError, match="base.gin: .*needs a value for"):
+    with pytest.raises(ConfigError, match="base.gin: nothing here sets up Experiment"):
         load("ablations/base.gin", "smoke")
 
 
@@ -283,3 +283,18 @@ def test_the_default_towers_at_paper_scale_are_a_backbone_file():
     ours = load(BASELINE, "paper")
     path = "ablations/backbones/clip_b16.gin"
     assert gin_text.bindings_of((ROOT / path).read_text()).items() <= gin_text.bindings_of(ours.operative).items()
+
+
+def test_a_row_builds_its_own_model_whatever_is_read_after_it():
+    first = load(BASELINE, "smoke", ["DECODER_DEPTH = 2"])
+    load(BASELINE, "smoke")
+    config.gin.clear_config()
+    assert len(first.experiment.model(load_weights=False).visual_decoder.layers) == 2
+
+
+@pytest.mark.parametrize("text", ["# What if dropout were higher? (to come)\n", "DROPOUT = 0.3\n"])
+def test_a_row_without_its_include_is_named(text, tmp_path):
+    load(BASELINE, "smoke")  # what was read before counts no more
+    (tmp_path / "idea.gin").write_text(text)
+    with pytest.raises(ConfigError, match="idea.gin: nothing here sets up Experiment; an include is missing"):
+        load(tmp_path / "idea.gin", "smoke")

@@ -88,6 +88,11 @@ def test_a_knob_that_can_change_nothing_is_refused(row, binding):
             ["CAPTION_CHARSET = 'ablations/charsets/94.txt'"],
             "CAPTION_CHARSET changes nothing: the model has no cross-modal branch",
         ),
+        (
+            "ablations/table_VI/image12-text6.gin",
+            ["BLOCK_IMAGE_GRADIENT = False"],
+            "BLOCK_IMAGE_GRADIENT = False changes nothing: no weight of the image tower is trained",
+        ),
     ],
 )
 def test_a_knob_that_others_leave_idle_is_refused(row, bindings, message):
