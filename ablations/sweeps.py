@@ -74,7 +74,11 @@ def value_here(path: Path, start: str, macros: dict, knob: str, value: object) -
     own = float(macros[knob]) if knob == "EPOCHS" and macros[knob] else macros[knob]  # may be a fraction
     if isinstance(value, Times):
         if not is_number(own):
-            raise ConfigError(f"{path}: sweep: {knob} has `times`, but {start} sets it to {own!r}, which is not a number")
+            other = next((name for name in LENGTHS if name != knob and knob in LENGTHS and macros.get(name)), "")
+            hint = f"; at this scale it counts in {other}: name a length by `share`" if other else ""
+            raise ConfigError(f"{path}: sweep: {knob} has `times`, but {start} sets it to {own!r}, which is not a number{hint}")
+        if value.factor == 1:
+            return own
         scaled = own * value.factor
         value = round(scaled) if isinstance(own, int) else float(f"{scaled:.6g}")
     if isinstance(own, float) and isinstance(value, int) and not isinstance(value, bool):

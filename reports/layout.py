@@ -6,7 +6,8 @@ from pathlib import Path
 
 import yaml
 
-from core.data.benchmarks import AVERAGES, FAMILIES, MICRO_WORLD
+from core.choices import SCALES
+from core.data.benchmarks import AVERAGES, FAMILIES, MICRO_WORLD, PUBLISHED, SPELLINGS, members, plain
 from core.errors import ReportError
 from core.experiment.sweep import Sweep, read_sweeps, swept_numbers
 from core.files import ROOT, read_utf8
@@ -44,6 +45,10 @@ KEYS = {  # of table.yaml, with the type of each value
 }
 PHOTOS_TRAIN = "photos_train"  # what `only_with` may name
 REQUIRED = {"title", "about", "columns"}
+RESERVED = {  # names of the columns that every table has
+    *("row", "method", "output", "layers", "#Params", "params", "params_paper", "mean", "pooled"),
+    *("difference", "p", "p (Holm)", "seeds (to decide)", "seeds_needed"),
+}
 COLUMN_KEYS = {"name", "paper", "micro", "average", "fact", "higher_is_better"}
 
 
@@ -179,6 +184,9 @@ def check_values(path: Path, content: dict) -> None:
         raise ReportError(f"{path}: columns is empty; name at least one, like {{name: SVT, paper: SVT}}")
     if "world" in content and not any((ROOT / content["world"].replace("{scale}", scale)).is_file() for scale in WORLDS):
         raise ReportError(f"{path}: world is {content['world']!r}, which is not there; name a file like {MICRO_WORLD}")
+    for name in content.get("order", []):
+        if not isinstance(name, str) or content["order"].count(name) > 1:
+            raise ReportError(f"{path}: order names {name!r}; name each row once, as text")
     for key, known in (("figures", FIGURES), ("varies", PROTOCOL_SETTINGS)):
         for name in content.get(key, []):
             if name not in known:
@@ -200,6 +208,15 @@ def check_column(where: str, entry: dict) -> None:
             raise ReportError(f"{where}{kind} is {entry[kind]!r}; expected one of {', '.join(known)}")
     if not isinstance(entry["name"], str):
         raise ReportError(f"{where}name is {entry['name']!r}; write it as text, in quotes")
+    if entry["name"] in RESERVED:
+        raise ReportError(f"{where}tables have a column of this name already; give it another")
+    for kind in ("paper", "micro"):
+        names = entry.get(kind, "")
+        if kind in entry and not (names and all(isinstance(name, str) for name in names)):
+            raise ReportError(f"{where}{kind} is {names!r}; name a benchmark or a list of them")
+    for name in filled(entry.get("paper", [])):
+        if name not in PUBLISHED and (meant := SPELLINGS.get(plain(name)) or " or ".join(members(name))):
+            raise ReportError(f"{where}paper names {name!r}, which is {meant} here; write that")
     if "micro" in entry and kinds[0] not in ("paper", "micro"):
         raise ReportError(f"{where}'micro' stands beside {kinds[0]!r}; it goes with 'paper' alone")
     for family in filled(entry.get("micro", [])):
@@ -218,6 +235,8 @@ def stated_noise(path: Path, entry: dict) -> StatedNoise:
             raise ReportError(f"{path}: noise_sd: {key} is {value!r}; expected a positive number")
         if key in ("source", "scale") and not (isinstance(value, str) and value.strip()):
             raise ReportError(f"{path}: noise_sd: {key} is {value!r}; expected text")
+    if entry.get("scale", SCALES[0]) not in SCALES:
+        raise ReportError(f"{path}: noise_sd: scale is {entry['scale']!r}; expected one of {', '.join(SCALES)}")
     return StatedNoise(**entry)
 
 

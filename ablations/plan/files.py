@@ -69,6 +69,7 @@ def runs_frame(plan: Plan, table: str) -> "pd.DataFrame":
             "scale": plan.scale,
             "seeds": " ".join(map(str, plan.seeds)),
             "replicates": " ".join(map(str, plan.replicates)) if row == replicated else "",
+            "also": " ".join(name for name, other in plan.doubles[table].items() if other == row.name),
             "data": plan.data_name,
             "data_root": root.as_posix(),
             "peers": plan.peers_folder.as_posix() if plan.peers(table) else "",

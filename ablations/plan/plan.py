@@ -14,6 +14,7 @@ from core.files import ROOT, in_repository
 from core.weights.made import is_made_here, is_outdated, weights_digest
 from reports.layout import Layout, drawable, rendered_name
 
+NOISE = ("second_training", "table_III", "table_IV")  # published values that training noise is told from (reports.stats)
 TOWERS = ("clip", "clip_large", "clip_more", "classes_50", "classes_1000")  # made by ablations/<micro or small>/<name>.gin
 
 
@@ -177,8 +178,18 @@ class Plan:
 
     def seeds_of(self, run: str) -> list[int]:
         """Every seed that some table asks of a run."""
-        rows = [row for table in self.tables if (row := self.replicated(table))]
-        return list(dict.fromkeys([*self.seeds, *(self.replicates if run in {row.run for row in rows} else [])]))
+        return list(dict.fromkeys([*self.seeds, *(self.replicates if run in self.replicated_runs else [])]))
+
+    @cached_property
+    def replicated_runs(self) -> set[str]:
+        """The runs that are trained with the seeds of `replicates`: those of baselines, and what these begin with."""
+        found, first_rows = set(), self.first_rows
+        for row in filter(None, map(self.replicated, self.tables)):
+            run = row.run
+            while run:
+                found.add(run)
+                run = first_rows[run].start
+        return found
 
     def drawn_from(self, figure: str, table: str) -> list[Path]:
         """Every file a figure of a table needs."""
@@ -201,14 +212,15 @@ class Plan:
         return made + sorted(times)
 
     def published_inputs(self, table: str, checkout: str = "") -> list[Path]:
-        """Published values and the mark of label files that the table is made with, where there are some.
+        """Published values, second trainings and the mark of label files that the table is made with, where there are some.
 
         Args:
             checkout: prefix of paths into the checkout, see `ablations.place.checkout_prefix`.
         """
-        published = Path(f"{checkout}reports/published") / f"{table}.csv"
+        folder = Path(f"{checkout}reports/published")
+        files = [folder / f"{name}.csv" for name in dict.fromkeys((table, *NOISE))]
         labels = self.data_inputs.labels if self.layouts[table].labels else []
-        return [*([published] if (ROOT / published).is_file() else []), *labels]
+        return [*(file for file in files if (ROOT / file).is_file()), *labels]
 
     def is_timed(self, table: str) -> bool:
         return any(entry.get("fact") == "milliseconds" for entry in self.layouts[table].columns)

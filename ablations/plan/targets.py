@@ -21,11 +21,11 @@ def tables_for(targets: Collection[str]) -> list[str]:
         targets: of Snakemake's command line, such as table_VI or results/tables/cyrillic.wide.csv.
     """
     alone = [table for table in table_names() if read_layout(table).alone]
-    stems = stems_of(targets)
+    stems = [OTHERS.get(stem, stem) for stem in stems_of(targets)]
     named = [table for table in alone if is_named(table, stems)]
     common = [table for table in table_names() if table not in alone]
-    whole = not named or asks_for_all(targets)
-    return named + [table for table in common if whole or table in stems]
+    whole = not named or asks_for_all(targets) or any(stem in EVERY for stem in stems)
+    return named + [table for table in common if whole or is_named(table, stems)]
 
 
 def own_world(layouts: Mapping[str, Layout]) -> str | None:

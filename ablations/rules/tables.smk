@@ -36,6 +36,7 @@ rule table:
 rule claims:
     input:
         ledgers=LEDGERS,
+        layouts=expand(f"{CHECKOUT}ablations/{{table}}/table.yaml", table=PLAN.tables),
         runs=expand(f"{TABLES}/{{table}}.runs.csv", table=PLAN.tables),
         results=user_errors()(lambda wildcards: claimed.claimed_results(PLAN, CHECKOUT)),
     output:

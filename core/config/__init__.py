@@ -102,10 +102,13 @@ def closed(path: Path, scale: str) -> str:
     return text
 
 
+PARSED = (gin.config._CONFIG, gin.config._IMPORTS, gin.config._SINGLETONS)  # what gin keeps of what it has parsed
+
+
 @contextlib.contextmanager
 def set_aside() -> Iterator[None]:
     """Put what is parsed so far aside: whatever is parsed inside is forgotten afterwards, and the first is there again."""
-    stores = (gin.config._CONFIG, gin.config._IMPORTS, gin.config._SINGLETONS, gin.config._OPERATIVE_CONFIG)
+    stores = (*PARSED, gin.config._OPERATIVE_CONFIG)
     before = [store.copy() for store in stores]
     try:
         yield
@@ -115,19 +118,19 @@ def set_aside() -> Iterator[None]:
             store.update(content)
 
 
+@contextlib.contextmanager
+def restored(content: Sequence[dict]) -> Iterator[None]:
+    """The configuration that `kept` copied, in place of what is parsed now."""
+    with set_aside():
+        gin.clear_config()
+        for store, own in zip(PARSED, content, strict=True):
+            store.update(own)
+        yield
+
+
 def kept(make: Callable[..., Built]) -> Callable[..., Built]:
     """`make`, a reference of the parsed configuration, so that it reads this configuration whatever is parsed after it."""
-    stores = (gin.config._CONFIG, gin.config._IMPORTS, gin.config._SINGLETONS)
-    content = [store.copy() for store in stores]
-
-    def making(*args: object, **kwargs: object) -> Built:
-        with set_aside():
-            gin.clear_config()
-            for store, own in zip(stores, content, strict=True):
-                store.update(own)
-            return make(*args, **kwargs)
-
-    return making
+    return restored([store.copy() for store in PARSED])(make)
 
 
 def construct(cls: type[Built], path: Path | str) -> Built:

@@ -58,6 +58,10 @@ CAME_LATER = {
 }
 
 
+# Arguments that are shares: 1 and 1.0 are the same one, also where a row's own value (None) does not say which is meant.
+SHARES = frozenset({"core.model.freezing.Freezing.image", "core.model.freezing.Freezing.text"})
+
+
 def training_identity(text: str, files: str) -> str:
     """One line per value that decides what is trained, data and seed aside.
 
@@ -84,6 +88,7 @@ def decisive(text: str, left_out: Collection[str]) -> list[str]:
     Import lines, names of macros, comments and order do not count, only the final value of each argument.
     """
     values = gin_text.values_by_path(text)
+    values |= {name: float(value) for name, value in values.items() if name in SHARES and isinstance(value, int)}
     return sorted(with_first_names(f"{name} = {value!r}") for name, value in values.items() if counts(name, value, left_out))
 
 

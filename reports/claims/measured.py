@@ -17,6 +17,7 @@ from reports.stats.intervals import Paired
 
 def measured_effect(contrast: Contrast, study: StudyResults) -> Effect:
     """The measured difference of a contrast, or why there is none."""
+    contrast = study.resolved(contrast)
     if reason := lacking(contrast, study) or apart(contrast, study):
         return Effect(reason=reason)
     if contrast.of_time:

@@ -1,10 +1,12 @@
 """The results that claims refer to: the evaluated rows of each table, scored once."""
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
+from reports.claims.claim import Contrast
 from reports.collect.predictions import problems_of, read_predictions
 from reports.collect.runs import evaluation_folder, read_runs
 from reports.columns import Column, columns_of
@@ -30,6 +32,15 @@ class StudyResults:
         """The scale of the planned tables; empty if there are none."""
         planned = sorted(self.tables.glob("*.runs.csv"))
         return read_runs(self.tables, planned[0].name.removesuffix(".runs.csv")).scale.iloc[0] if planned else ""
+
+    def resolved(self, contrast: Contrast) -> Contrast:
+        """The contrast with rows of a sweep that are another row here in the place of that row's name."""
+        weights: dict[tuple[str, str], int] = {}
+        for (name, row), weight in contrast.weights.items():
+            table = self.table(name)
+            key = (name, row if table is None else table.name_of(row))
+            weights[key] = weights.get(key, 0) + weight
+        return replace(contrast, weights=weights)
 
     def table(self, name: str) -> "TableResults | None":
         """A table of this study; None where the plan never listed it."""
@@ -60,6 +71,11 @@ class TableResults:
     @cached_property
     def columns(self) -> list[Column]:
         return columns_of(self.layout, is_rendered(self.runs.data.iloc[0]), [])
+
+    def name_of(self, row: str) -> str:
+        """The name under which a row is listed: a sweep's row that is another one (column `also`) has that one's."""
+        listed = (name for name, also in self.runs.also.items() if row in also.split())
+        return row if row in self.runs.index else next(listed, row)
 
     def lacking(self, row: str) -> str:
         """Why a row has no predictions; empty where it has."""

@@ -15,7 +15,7 @@ from reports.layout import Layout
 
 TEXT_COLUMNS = (
     *("row", "gin", "run", "reason", "protocol", "output", "evaluation"),
-    *("seeds", "data_root", "labels", "layers", "peers", "replicates"),
+    *("seeds", "data_root", "labels", "layers", "peers", "replicates", "also"),
 )
 
 
@@ -30,7 +30,8 @@ def read_runs(tables: Path, table: str) -> pd.DataFrame:
             raise ValueError("it lists no row")
         for row in frame.row[frame.row.duplicated()]:
             raise ValueError(f"it lists row {row} twice")
-        frame["replicates"] = frame.get("replicates", "")  # lists of earlier versions have none
+        for column in ("replicates", "also"):  # lists of earlier versions have none
+            frame[column] = frame.get(column, "")
         return frame.set_index("row", drop=False)
 
 

@@ -32,9 +32,10 @@ def readings_of(results: Path, run: pd.Series) -> pd.DataFrame:
     """
     if run.reason:
         raise ReportError(f"row {run.row} has no readings: {run.reason}")
+    first = run.seeds.split()[0]
     scored = read_predictions(results, run)
-    scored = scored[scored.seed == scored.seed.min()]
-    path = evaluation_folder(results, run, run.seeds.split()[0]) / "predictions.parquet"
+    scored = scored[scored.seed == int(first)]
+    path = evaluation_folder(results, run, first) / "predictions.parquet"
     return scored.merge(read_images(path, ["confidence"]), on=IMAGE)
 
 

@@ -104,7 +104,8 @@ def to_markdown(blocks: Sequence[Block], folder: Path) -> str:
             case Listing(frame, widths):
                 parts.append(cells(frame).to_markdown(disable_numparse=True) if widths else grid(frame))
             case Drawing(stem, caption):
-                parts.append(f"![{caption}]({linked(stem, folder)}.png)\n\n*{caption}*")
+                shown = without_tags(caption)
+                parts.append(f"![{shown}]({linked(stem, folder)}.png)\n\n*{shown}*")
             case Study(table):
                 parts.append(markdown(table, level=2).strip())
             case Masks(path):

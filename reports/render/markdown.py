@@ -22,9 +22,11 @@ def markdown(table: Table, level: int = 1) -> str:
     hashes = "#" * level
     layout, entries = table.layout, measured(table)
     legend = " ".join(explanation(table, entries)).replace("underlined", "italics")
-    parts = [f"{hashes} {layout.title}", layout.about, f"Scale **{table.scale}**, data: {table.data}, seeds: {table.seeds}."]
+    title, about, data = map(without_tags, (layout.title, layout.about, table.data))
+    parts = [f"{hashes} {title}", about, f"Scale **{table.scale}**, data: {data}, seeds: {table.seeds}."]
     rows = [f"{row} (ours)" if table.rows.ours[row] else row for row in table.rows.index]
-    parts += [grid(as_words(entries, rows, measured_text)), "\n".join(f"- {note}" for note in (*table.notes, legend) if note)]
+    notes = "\n".join(f"- {without_tags(note)}" for note in (*table.notes, legend) if note)
+    parts += [grid(as_words(entries, rows, measured_text)), notes]
     paper = as_words({replace(head, note=""): entries[head] for head in entries}, rows, published_text)
     paper = paper.loc[(paper != "").any(axis=1), (paper != "").any()]
     if len(paper):

@@ -136,7 +136,8 @@ def scored(table: Table) -> str:
     which = "output listed" if runs.output.nunique() > 1 else f"{runs.output.iloc[0]} branch"
     steps = sorted({json.loads(protocol)["refine_steps"] for protocol in runs.protocol})
     refined = f"after {' or '.join(map(str, steps))} refinement step{'s' * (steps != [1])}"
-    return f"Scored: the {which}, {refined}; published values carry the protocol as_published."
+    printed = "; published values carry the protocol as_published" if table.cells.published.notna().any() else ""
+    return f"Scored: the {which}, {refined}{printed}."
 
 
 def parameters(table: Table) -> str:
@@ -194,7 +195,7 @@ def computed(table: Table) -> str:
     """Averages that the paper does not print in this table."""
     names = [entry["name"] for entry in table.layout.columns if "average" in entry]
     benchmarks = [entry for entry in table.layout.columns if "paper" in entry]
-    if not names or not benchmarks:
+    if not names or not benchmarks or table.cells.published.isna().all():
         return ""
     which = " and ".join(names)
     return f"Published {which}: by the same formula from the printed cells; this table of the paper has no such column."

@@ -63,6 +63,10 @@ def test_a_table_on_a_world_of_its_own_is_planned_where_it_is_named(tmp_path):
     assert "table_VI" in common and "cyrillic" not in common
     for target in ("cyrillic", "results/tables/cyrillic.wide.csv", "results/figures/forest_cyrillic.png"):
         assert planning.tables_for([target]) == ["cyrillic"]
+    for target in ("all", "figures", "report", "claims"):
+        assert set(planning.tables_for(["cyrillic", target])) == {"cyrillic", *common}
+    assert planning.tables_for(["finetune", "figure_6"]) == ["finetune", "table_III"]
+    assert planning.tables_for(["finetune", "results/figures/forest_table_VI.png"]) == ["finetune", "table_VI"]
     plan, other = planning.make(settings, ["cyrillic"]), planning.make(settings, ["table_VI"])
     assert plan.source.world_file == WORLD and plan.data != other.data and len(plan.rows) == 4
     assert planning.make({**settings, "scale": "small"}, ["cyrillic"]).source.world_file == "ablations/small/cyrillic.gin"

@@ -177,6 +177,14 @@ def test_what_was_not_run_says_why(tmp_path):
     assert gone.reason == "image6-text6 has no predictions of seed 1"
 
 
+def test_a_row_of_a_sweep_that_is_another_row_here_is_judged_as_that_row(tmp_path):
+    study = study_of(tmp_path, {BASELINE: readings(0.9, 2), OTHER: readings(0.1, 2)})
+    known = measured_effect(contrast_of(ledger_of(tmp_path), 1), study)
+    study.table("table_VI").runs.loc[OTHER, "also"] = f"twice {THIRD}"
+    rows = [f"+table_VI/{THIRD}", f"-table_VI/{BASELINE}"]
+    assert measured_effect(contrast_of(ledger_of(tmp_path, rows=rows), 1), study).value == known.value != 0
+
+
 def test_a_contrast_of_four_rows_is_the_sum_of_its_differences(tmp_path):
     names = [BASELINE, OTHER, THIRD, "image12-text6"]
     study = study_of(tmp_path, {row: readings(share, 2) for row, share in zip(names, (0.9, 0.7, 0.6, 0.2), strict=True)})

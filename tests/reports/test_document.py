@@ -1,11 +1,13 @@
 """Documents of blocks: what stands in a block comes out of every format as it is."""
 
 import re
+from dataclasses import replace
 
 import pandas as pd
 
 from reports.render.appendix import commands
-from reports.render.document import Commands, Heading, Items, Listing, Text, to_html, to_latex, to_markdown
+from reports.render.document import Commands, Drawing, Heading, Items, Listing, Study, Text, to_html, to_latex, to_markdown
+from tests.support.tables import make_table
 
 CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 
@@ -15,6 +17,11 @@ def test_markdown_holds_no_tags_outside_code(tmp_path):
     texts = ["<run> of a&b &amp; p < 0.05", "`<run>` and <run>"]
     frame = pd.DataFrame({"a <b>": texts}, index=pd.Index(["<row>", "x"], name="row"))
     blocks = [Heading("<table>", 1), Text(texts[0]), Items(texts), Listing(frame), Listing(frame, (1, 2))]
+    table = make_table()
+    told = replace(
+        table, layout=replace(table.layout, title="Do <eos> tokens help?", about="Is <unk> read?"), notes=["<b> is not"]
+    )
+    blocks = [*blocks, Study(told), Drawing(tmp_path / "a", "of <pad>")]
     text = to_markdown([*blocks, Commands(["python <run>"])], tmp_path)
     assert not re.search("<[A-Za-z/!?]", CODE.sub("", text)) and text.count("`<run>`") == 3
     assert "&lt;run> of a&b &amp;amp; p < 0.05" in text and "```sh\npython <run>\n```" in text

@@ -113,6 +113,16 @@ def test_a_column_that_the_paper_lacks_is_shown_and_counts_in_nothing():
         ({"varies": ["refine_step"]}, "varies names 'refine_step'; expected some of normalisation, decode"),
         ({"figures": ["pie"]}, "figures names 'pie'; expected some of forest"),
         ({"columns": ["SVT"]}, "column 1: expected keys and values, got 'SVT'"),
+        ({"columns": [{"name": "CUTE", "paper": "CUTE"}]}, "paper names 'CUTE', which is CUTE80 here; write that"),
+        ({"columns": [{"name": "IC15", "paper": "IC15"}]}, "paper names 'IC15', which is IC15_1811 or IC15_2077 here"),
+        ({"columns": [{"name": "A", "paper": "SVT", "micro": None}]}, "micro is None; name a benchmark or a list of them"),
+        ({"columns": [{"name": "mean", "average": "nine sets"}]}, "column 'mean': tables have a column of this name already"),
+        ({"order": ["a", "b", "a"]}, "order names 'a'; name each row once, as text"),
+        ({"order": [7]}, "order names 7; name each row once, as text"),
+        (
+            {"noise_sd": {"points": 1.0, "df": 4, "source": "s", "scale": "Micro"}},
+            "noise_sd: scale is 'Micro'; expected one of micro, paper, small, smoke",
+        ),
     ],
 )
 def test_a_wrong_layout_names_file_and_key(written, changes, message):

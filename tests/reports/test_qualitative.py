@@ -23,7 +23,7 @@ from reports.figures.lettering import lettering
 from reports.figures.marking import marked
 from reports.figures.qualitative import chosen, qualitative, readings_of
 from reports.layout import read_layout
-from tests.support.results import BENCHMARKS, write_results
+from tests.support.results import BENCHMARKS, write_results, write_run
 
 SIGNS = {"right": ".", "wrong": "x", "missing": "_", "unscored": "-"}
 
@@ -183,6 +183,16 @@ def test_readings_of_a_row_carry_their_confidence(results):
     pd.read_parquet(path).drop(columns="confidence").to_parquet(path)
     with pytest.raises(ReportError, match="predictions.parquet cannot be read .*confidence.*; delete it and run the command"):
         readings_of(results, runs.iloc[0])
+
+
+def test_readings_and_confidence_are_of_the_first_seed_that_is_named(tmp_path):
+    rows = read_layout("table_VI").order
+    write_results(tmp_path, "table_VI", dict.fromkeys(rows, [1, 1, 1, 1]), seeds="0 1")
+    for number in range(len(rows)):
+        write_run(tmp_path, f"micro-{number:08d}", [0, 0, 0, 0], seed=1)
+    run = read_runs(tmp_path / "tables", "table_VI").iloc[0]
+    assert readings_of(tmp_path, run).correct.all() and run.seeds == "0 1"
+    assert not readings_of(tmp_path, run.replace("0 1", "1 0")).correct.any()
 
 
 @pytest.mark.parametrize("figure", ["forest", "parameters", "qualitative"])

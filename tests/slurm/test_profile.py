@@ -17,6 +17,9 @@ def test_rules_and_groups_of_the_profile_are_the_workflows():
     groups = re.findall(r'^ +group:\n +"(\w+)"', text, re.MULTILINE)
     assert set(profile["set-resources"]) <= set(rules)
     assert set(profile["group-components"]) == set(groups)
+    trains = re.findall(r"^rule (\w+):(?:(?!^rule ).)*?core\.(?:train|pretrain)\b", text, re.MULTILINE | re.DOTALL)
+    assert {"train", "trial", "towers"} <= set(trains) and {"train", "trial", "towers"} == set(profile["set-resources"])
+    assert len({str(resources) for resources in profile["set-resources"].values()}) == 1  # all are stopped in time to save
 
 
 def test_the_plugin_is_pinned():

@@ -117,3 +117,12 @@ def test_a_number_of_images_is_refused_in_one_line(value):
 def test_all_images_are_the_run_that_was_before_there_was_a_number():
     assert "train_images" not in load(BASELINE, "smoke").identity
     assert load(BASELINE, "smoke", ["TRAIN_IMAGES = 9"]).digest != load(BASELINE, "smoke").digest
+
+
+def test_what_a_replicated_baseline_begins_with_has_its_seeds_too(tmp_path):
+    made = planning.make({**SETTINGS, "results": str(tmp_path), "replicates": 3}, ["finetune"])
+    begun = next(row for row in made.tables["finetune"] if row.start)
+    layout = replace(made.layouts["finetune"], baseline=begun.name)
+    other = replace(made, layouts={"finetune": layout})
+    assert made.replicates == [0, 1, 2] and other.seeds_of(begun.run) == other.seeds_of(begun.start) == [0, 1, 2]
+    assert other.replicated_runs == {begun.run, begun.start}

@@ -241,3 +241,26 @@ def test_one_order_is_scored_without_refinement_and_trained_as_before(tmp_path):
     one = next(row for row in plan.tables["method_choices"] if "permutations1-" in row.name)
     assert load(one.gin, "micro").protocol.refine_steps == 0 and "refine_steps" in read_layout("method_choices").varies
     assert digest(one.config.identity) == "c62cebfc"  # of the runs that were scored with refinement once
+
+
+def test_once_the_rows_own_value_is_that_value_to_the_last_digit(study):
+    (study.folder / "none.gin").write_text("include 'ablations/base.gin'\n\nENCODER_LR = 0.0001640625\n")
+    plan, rows = study({"ENCODER_LR": {"times": [0.5, 1]}})
+    assert list(rows) == ["none", "encoder-lr-x0.5"] and plan.doubles[study.folder.name] == {"encoder-lr-x1": "none"}
+
+
+def test_a_share_is_the_same_as_a_whole_number(study):
+    _, rows = study({"IMAGE_FROZEN": [0, 1], "TEXT_FROZEN": [1.0]})
+    _, same = study({"IMAGE_FROZEN": [0.0, 1.0], "TEXT_FROZEN": [1]})
+    assert [row.run for row in rows.values()] == [row.run for row in same.values()] and len(rows) == 3
+
+
+def test_a_row_that_a_sweep_is_too_is_listed_with_its_name(study):
+    plan, _ = study({"DROPOUT": [0, 0.1, 0.3]})
+    listed = runs_frame(plan, study.folder.name).set_index("row")
+    assert listed.also["none"] == "dropout0.1" and not listed.also.drop("none").any()
+
+
+def test_multiples_of_a_length_name_the_other_unit(study):
+    with pytest.raises(ConfigError, match="at this scale it counts in EPOCHS: name a length by `share`"):
+        study({"TRAIN_STEPS": {"times": [0.5]}})
