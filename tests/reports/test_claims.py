@@ -19,7 +19,7 @@ from reports.claims.judged import NOT_PUBLISHED, judge_claim, judge_printed
 from reports.claims.measured import measured_effect, measured_margin
 from reports.claims.printed import printed_effect, printed_margin
 from reports.claims.results import StudyResults
-from reports.claims.shown import write_claims
+from reports.claims.shown import kind_text, write_claims
 from reports.claims.verdict import CONTRADICTED, NOT_RUN, SAME, SUPPORTED, UNDECIDED, Verdict, judge
 from reports.columns import columns_of
 from reports.figures.claims import claims_figure
@@ -209,6 +209,17 @@ def test_a_margin_keeps_its_share_of_the_baselines_errors(tmp_path):
     assert measured_margin(contrast, study) == 0.5
 
 
+def test_a_contrast_is_written_with_its_signs_and_its_margin(tmp_path, paper):
+    rows = [f"-table_VI/{BASELINE}", f"+table_VI/{OTHER}", f"-table_VI/{THIRD}", f"+table_VI/{OTHER}"]
+    summed = contrast_of(ledger_of(tmp_path, rows=rows, columns=["HOST"]), 1)
+    minus = "\N{MINUS SIGN}"
+    assert str(summed) == f"{minus} {BASELINE} + 2 x {OTHER} {minus} {THIRD} on HOST"
+    study = study_of(tmp_path, {BASELINE: readings(0.9, 2), OTHER: readings(0.1, 2)})
+    (same,) = judge_claim(ledger_of(tmp_path, kind="same", margin=0.5).claims[0], study).contrasts
+    (less,) = judge_claim(ledger_of(tmp_path).claims[0], study).contrasts
+    assert re.fullmatch(r"same \(±0.5, here ±[\d.]+\)", kind_text(same)) and kind_text(less) == "less"
+
+
 def test_times_are_judged_by_the_spread_of_their_repeats(tmp_path, paper):
     write_results(tmp_path, "table_IX", {"cross-ar": [1, 0], "visual-ar": [1, 0]})
     for number, (low, middle, high) in enumerate([(3.4, 3.5, 3.6), (2.9, 3.0, 3.1)]):
@@ -217,7 +228,7 @@ def test_times_are_judged_by_the_spread_of_their_repeats(tmp_path, paper):
         (tmp_path / f"runs/micro-{number:08d}/seed0/reading_time.json").write_text(json.dumps(reading))
     study = StudyResults(tmp_path, tmp_path / "tables")
     found = measured_effect(contrast_of(paper, 20), study)
-    assert found.value == pytest.approx(0.5) and found.spread == pytest.approx((0.3, 0.7))
+    assert found.value == pytest.approx(0.5) and found.spread == pytest.approx((0.3, 0.7)) and found.seeds == 1
     assert measured_margin(contrast_of(paper, 20), study) == pytest.approx(0.6)
     assert judge("same", 0.6, found).word == UNDECIDED and judge("same", 0.71, found).word == SUPPORTED
     assert measured_effect(contrast_of(paper, 20, 1), study).reason.startswith("cross-eq8 is not in table_IX.runs.csv")

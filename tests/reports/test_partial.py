@@ -1,16 +1,20 @@
 """Rows that could not read every benchmark of their table: what is left of the table and of the claims."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from core.errors import ReportError
 from reports.build import build
 from reports.claims.claim import Contrast
 from reports.claims.measured import measured_effect
 from reports.claims.results import StudyResults
 from reports.claims.verdict import Effect
+from reports.collect.predictions import read_predictions
+from reports.collect.runs import read_runs
 from reports.render.grid import UNCOMPARED, measured
 from reports.render.markdown import markdown
-from tests.support.results import lose, write_results
+from tests.support.results import lose, write_results, write_run
 
 BASELINE, OTHER, THIRD = ROWS = ("clip4str-b", "clip4str-b-synth", "clip4str-l")
 
@@ -70,3 +74,13 @@ def test_claims_on_the_mean_need_each_of_its_columns_in_their_own_rows_alone(res
 def test_a_claim_on_a_column_that_its_row_or_the_baseline_lacks_says_so(results, run, row):
     lose(results, run, "regular")
     assert effect_of(results, THIRD, OTHER, "IIIT5K").reason == f"{row}, IIIT5K: regular: data.mdb is cut off"
+
+
+def test_seeds_that_read_other_benchmarks_are_named(results):
+    runs = results / "tables" / "table_III.runs.csv"
+    frame = pd.read_csv(runs, dtype=str, keep_default_na=False).assign(seeds="0 1")
+    frame.to_csv(runs, index=False)
+    for number in range(len(ROWS)):
+        write_run(results, f"micro-{number:08d}", [1, 1, 1, 0], seed=1, benchmarks=["incidental"])
+    with pytest.raises(ReportError, match="regular was read with one of seeds 0 and 1 only; delete both evaluations"):
+        read_predictions(results, read_runs(results / "tables", "table_III").loc[OTHER])

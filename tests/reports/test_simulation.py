@@ -100,3 +100,9 @@ def test_simulated_trainings_vary_as_stated():
         deviation.append(strata_of(600).mean(100 * correct.reshape(600, -1).astype(float)).reshape(10, 5))
     spread = np.stack(deviation).std(axis=(0, 2))  # of 200 trainings of each row
     assert spread == pytest.approx(np.hypot(6 * SHAPES["unequal"], 2.5), rel=0.2)  # 2.5: of the images
+
+
+def test_p_values_are_counted_of_the_rows_that_gain_nothing():
+    baseline, *others = simulated.ROWS
+    gains = dict(zip(simulated.ROWS, simulated.GAINS, strict=True))
+    assert gains[baseline] == 0 and tuple(row for row in others if gains[row] == 0) == simulated.NULL

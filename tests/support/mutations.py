@@ -70,7 +70,7 @@ ROOMS = {  # what is mutated: the test files that judge it, the fast ones of its
     "core/train": within(
         "tests",
         "training/test_steps training/test_draws training/test_validation training/test_interruptions training/test_states "
-        "method/test_orders",
+        "training/test_training method/test_orders runtime/test_machine_limits",
     ),
     "core/evaluate": within(
         "tests", "method/test_evaluate method/test_earlier method/test_decoding training/test_validation workflow/test_done"

@@ -130,3 +130,9 @@ def test_a_loss_that_is_not_finite_ends_it_without_a_file(tmp_path, monkeypatch)
     with pytest.raises(TrainingError, match=f"the loss is not finite at step {STEPS} of made: lower Pretraining.lr = 0.1"):
         pretrain(Pretraining(Greys(), **SETTINGS), tmp_path / "made", workers=1)
     assert not (tmp_path / "made").exists()
+
+
+def test_where_nobody_watches_every_hundredth_step_is_a_line(tmp_path, capsys):
+    pretrain(Pretraining(Greys(), **SETTINGS | {"steps": 200}), tmp_path / "made", workers=1)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step")]
+    assert [line.partition(":")[0] for line in lines] == ["step 100", "step 200"]
