@@ -77,7 +77,8 @@ def count(gin: str, scale: str, letters: int, captions: float, released_letters:
     """Operations per image of a gin file's model, and what its training step keeps.
 
     Args:
-        letters: length of a step's longest word. captions: the share of its captions that differ.
+        letters: length of a step's longest word.
+        captions: the share of its captions that differ.
         released_letters: count the released code's training step too, its longest word that long.
     """
     loaded = load(gin, scale)

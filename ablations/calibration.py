@@ -21,8 +21,11 @@ class Check:
     """One row of Table II.
 
     Args:
-        images: read by its training. work: operations per image, the released code's and ours.
-        printed: hours. estimated: hours of the released code by the formula, ours: of this code.
+        images: read by its training.
+        work: operations per image, the released code's and ours.
+        printed: hours.
+        estimated: hours of the released code by the formula.
+        ours: hours of this code by the formula.
         achieved: operations per second and device that the printed hours amount to.
     """
 

@@ -14,7 +14,8 @@ class Filling:
     """One column of one or more tables.
 
     Args:
-        benchmarks: pooled in it. labels: the folder below labels/ that scores it; empty for the stored labels.
+        benchmarks: pooled in it.
+        labels: the folder below labels/ that scores it; empty for the stored labels.
         folders: that hold them here, with their stored images.
         reason: why the column stays empty, in the words of the table's empty cells; empty where it is filled.
     """

@@ -41,7 +41,8 @@ class Job:
         table, row: which asked first.
         steps, images: training steps and images; 0 if the model is there.
         train_hours, read_hours: on one device; None where there is no pace.
-        kept_bytes: weights and predictions that stay. state_bytes: of one resumable state, gone when the run is over.
+        kept_bytes: weights and predictions that stay.
+        state_bytes: of one resumable state, gone when the run is over.
     """
 
     table: str

@@ -26,7 +26,8 @@ def sweep_rows(
     """Write the rows of sweeps at a scale; files of rows that they span no more are deleted.
 
     Args:
-        path: the YAML file that the sweeps are in. baseline: of its table; empty where it has none.
+        path: the YAML file that the sweeps are in.
+        baseline: of its table; empty where it has none.
         folder: for the gin files.
         shared: another workflow is at work with these files: none is deleted.
 

@@ -24,7 +24,7 @@ CHARSET_94 = DIGITS + LOWER + LOWER.upper() + PUNCTUATION  # ablations/charsets/
 SUFFIX = ".txt"  # of charset files; no charset ends so, since a character comes only once
 POINT = r"[Uu]\+([0-9A-Fa-f]{4,6})"
 POINTS = re.compile(rf"{POINT}(?:\.\.{POINT})?")
-LAST_POINT, LONGEST_SHOWN = 0x110000, 40  # the end of Unicode; characters that a message shows of a charset
+UNICODE_END, LONGEST_SHOWN = 0x110000, 40  # the end of Unicode; characters that a message shows of a charset
 DO_NOT_READ = re.compile("#{3,}")  # what data sets write for text that nobody can read
 BREAKS = {"Cc", "Zl", "Zp"}  # Unicode categories: control characters (tab, line breaks, NUL), line and paragraph separators
 
@@ -87,7 +87,7 @@ def characters_of(place: str, line: str) -> Iterator[str]:
         yield from content
         return
     first, last = (int(point, 16) for point in (points[1], points[2] or points[1]))
-    if not first <= last < LAST_POINT:
+    if not first <= last < UNICODE_END:
         raise DataError(f"{place}: {content} is not a range of Unicode; write the smaller number first, at most U+10FFFF")
     yield from map(chr, range(first, last + 1))
 

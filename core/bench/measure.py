@@ -88,7 +88,7 @@ def measurement(
     cpu_ratio: float | None = None,
     cpu_share: float | None = None,
 ) -> Measurement:
-    """The shape of values that were measured in pairs."""
+    """A Measurement of values that were measured in pairs."""
     ratios = spread([value / other for value, other in zip(ours, reference, strict=True)])
     setting = (len(ours), device_name(device), torch.get_num_threads(), details)
     return Measurement(name, unit, spread(ours), spread(reference), ratios, cpu_ratio, cpu_share, *setting)
@@ -103,7 +103,7 @@ def compare(
     unit: str = "ms",
     value: Callable[[float], float] = lambda seconds: 1000 * seconds,
 ) -> Measurement:
-    """The shape of what `take_turns` measured of two tasks.
+    """A Measurement of what `take_turns` measured of two tasks.
 
     Args:
         value: seconds to the unit.

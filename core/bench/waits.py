@@ -37,7 +37,7 @@ WAITING = {  # the host reads a value, or the number of elements depends on valu
 INDEXING = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default}  # wait where an index is a mask
 
 
-ROOMS = [ROOT / "adapters", *(ROOT / "core" / room for room in ("evaluate", "model", "train"))]
+MEASURED_FOLDERS = [ROOT / "adapters", *(ROOT / "core" / room for room in ("evaluate", "model", "train"))]
 
 
 def project_place() -> str | None:
@@ -47,7 +47,7 @@ def project_place() -> str | None:
         path = Path(frame.f_code.co_filename)
         if path != Path(__file__) and path.parent == Path(__file__).parent:
             return None
-        if path.name != "transfer.py" and any(path.is_relative_to(room) for room in ROOMS):
+        if path.name != "transfer.py" and any(path.is_relative_to(room) for room in MEASURED_FOLDERS):
             return f"{path.relative_to(ROOT)}:{frame.f_lineno}"
         frame = frame.f_back
     return None

@@ -33,17 +33,23 @@ class Setting(NamedTuple):
         return f"{self.file}:{self.line}"
 
 
-def refuse_overwritten(path: Path, scale: str, default: bool = False) -> dict[str, Setting]:
+def refuse_overwritten(path: Path, scale: str) -> None:
     """Raise ConfigError if a value of a gin file does not survive: the file itself, or an include below it, sets another one.
 
     Two values are meant to be replaced: what BASE sets before it includes the scale's file, and at smoke scale what stands
     below [micro]. Nothing may be set before BASE, in whatever file, since BASE sets nearly everything.
+    """
+    last_settings(path, scale)
+
+
+def last_settings(path: Path, scale: str, default: bool = False) -> dict[str, Setting]:
+    """The last setting of every name in a gin file and its includes, by full dotted name.
 
     Args:
         default: whether BASE includes the file.
 
-    Returns:
-        The last setting of every name in the file and its includes, by full dotted name.
+    Raises:
+        ConfigError: see `refuse_overwritten`.
     """
     default = default or path.resolve() == BASE
     names, sections = Paths({}), [section for section, _ in sections_of(path)]
@@ -53,7 +59,7 @@ def refuse_overwritten(path: Path, scale: str, default: bool = False) -> dict[st
         if isinstance(statement, config_parser.ImportStatement):
             names.learn(statement)
         elif isinstance(statement, config_parser.IncludeStatement):
-            included = refuse_overwritten(find_include(statement.filename, scale), scale, default)
+            included = last_settings(find_include(statement.filename, scale), scale, default)
             if not (default and "{scale}" in statement.filename):
                 for key in last.keys() & included.keys():
                     refuse_second(last[key], included[key], path, section, f"put include {statement.filename!r} above it")

@@ -22,6 +22,8 @@ AHEAD = 4  # batches that each worker has ready or in progress, so that one slow
 
 
 class Example(NamedTuple):
+    """One stored image with its label, as a dataset gives it to the loader."""
+
     image: Tensor | None  # 3 H W, uint8; None where the stored image cannot be decoded
     label: str
     index: int  # key number in its LMDB
@@ -31,6 +33,8 @@ class Example(NamedTuple):
 
 
 class Batch(NamedTuple):
+    """The images of one batch that could be decoded, and where they are stored."""
+
     images: Tensor  # B 3 H W, uint8
     labels: list[str]
     indices: list[int]

@@ -13,7 +13,7 @@ from core.data.sets import find_lmdbs, fingerprint, train_roots
 from core.errors import DataError
 
 
-def stale(run_folder: Path, data: Path) -> str:
+def stale_reason(run_folder: Path, data: Path) -> str:
     """Why a run's results no longer belong to the data below `data`; empty while they do.
 
     Compared is `core.data.sets.fingerprint`, which the run recorded: names of the LMDBs, size, first and last megabyte of

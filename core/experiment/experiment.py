@@ -28,8 +28,8 @@ class Experiment:
     """A training run, without its data root, seed and output folder (those are given where it is started).
 
     Args:
-        model: makes the model from `load_weights`, with the towers' pretrained weights or without reading any file, and
-            `start`, see `core.model.clip4str.CLIP4STR`.
+        model: makes a CLIP4STR from `load_weights` (False: random weights, and no file is read) and `start`, see
+            `core.model.clip4str.CLIP4STR`.
         start: a trained CLIP4STR whose weights the model begins with (`core.weights.start`); None for none.
         augment: applied to training images.
         normalisation: of training images, "clip" or "half".
@@ -59,11 +59,13 @@ class Experiment:
 class Loaded:
     """A gin file, read: what it trains, how it is scored, and the text that says so.
 
-    `training` is the gin text of everything training reads (defaults included): two files that train the same thing
-    have the same text. `operative` adds the protocol. `named` has the architecture, the weights and the start's model file, as
-    the gin file names them; `files` digests of those that are files, so that others under the same name are another run.
-    `blueprint` is the model without memory for its weights (on
-    the meta device), for counting.
+    Args:
+        training: gin text of everything that training reads, defaults included; equal for files that train the same.
+        operative: `training` and the protocol.
+        named: architecture, weights and the start's model file, as the gin file names them.
+        files: digests of those that are files, so that other content under the same name is another run.
+        blueprint: the model on the meta device, without memory for its weights, for counting.
+        scale: one of ablations/scale/.
     """
 
     experiment: Experiment

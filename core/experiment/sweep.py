@@ -55,7 +55,8 @@ def read_sweeps(path: Path, content: object) -> tuple[Sweep, ...]:
     """The sweeps of a table.yaml.
 
     Args:
-        path: the table.yaml. content: the value of its `sweep`.
+        path: the table.yaml.
+        content: the value of its `sweep`.
 
     Raises:
         ReportError: naming file, key and value.

@@ -51,6 +51,10 @@ class Pretraining:
 
     Args:
         images: rendered once; `steps` of `batch` pass over them.
+        lr: peak learning rate; it rises over the share `warmup` of the steps, then falls as a cosine.
+        weight_decay, betas: of AdamW.
+        clip_grad_norm: largest norm of the gradient.
+        seed: of batches and captions.
         normalisation: normalisation of the images.
         precision: "no" (float32) or "bf16", which is float32 where the device has no instructions for it.
     """

@@ -21,7 +21,7 @@ from core.model.clip4str import CLIP4STR
 from core.runtime.distributed import DistEnv
 from core.runtime.provenance import now
 from core.train.batches import batches_of
-from core.train.loss_monitor import BadStep, LossMonitor, refuse
+from core.train.loss_monitor import BadStep, LossMonitor, bad_step_error
 from core.train.orders import Orders
 from core.train.record import Tally, identity, log_entry, state_identity, train_record
 from core.train.state import Interrupted, Stateful, Stopper, save_state
@@ -36,7 +36,7 @@ class Run:
 
     Args:
         record: provenance.
-        network: `Trained` of the model, prepared by the accelerator.
+        network: `LossModule` of the model, prepared by the accelerator.
         validation: the val/ set, None where there is none.
         average: running average of the weights, if the recipe has one.
         log_every: steps between lines of metrics.jsonl.
@@ -203,7 +203,7 @@ def train_loop(run: Run, start: int) -> None:
                 clock += save_and_validate(run, step, stopper)
             run.finish()
         except BadStep as bad:
-            raise refuse(bad, run.words, order, run.out, team) from None
+            raise bad_step_error(bad, run.words, order, run.out, team) from None
 
 
 def save_and_validate(run: Run, step: int, stopper: Stopper) -> float:

@@ -123,8 +123,8 @@ class BadStep(Exception):
         self.step, self.reason = step, reason
 
 
-def refuse(bad: BadStep, words: Words, order: ShuffledBatches, out: Path, team: DistEnv) -> TrainingError:
-    """The error that ends the run; out/bad-step.json lists the step's samples."""
+def bad_step_error(bad: BadStep, words: Words, order: ShuffledBatches, out: Path, team: DistEnv) -> TrainingError:
+    """The error to raise for a bad step, after writing out/bad-step.json, which lists the step's samples."""
     epoch, positions = order.samples_of(bad.step - 1)
     samples = []
     for position in positions:

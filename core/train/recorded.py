@@ -30,7 +30,7 @@ class ImageTower(nn.Module):
             return self.encode(images)
 
 
-def why_not(model: CLIP4STR, device: torch.device, processes: int) -> str | None:
+def reason_not_recorded(model: CLIP4STR, device: torch.device, processes: int) -> str | None:
     """What keeps the image tower from being recorded; None if nothing does."""
     if device.type != "cuda":
         return "there is no GPU"

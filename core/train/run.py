@@ -27,7 +27,7 @@ from core.train.loop import Run, train_loop
 from core.train.loss_monitor import LossMonitor
 from core.train.record import describe, finished, identity, state_identity, train_record
 from core.train.state import drop_after, resume, run_lock
-from core.train.step import Trained
+from core.train.step import LossModule
 from core.train.validation import validation_words
 from core.weights.start import Start
 
@@ -96,7 +96,7 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int, log_every: int = LOG
 def record_tower(run: Run) -> None:
     """The image tower's passes as CUDA graphs from here on, where that is possible; prints where it is not."""
     optimisation, device = run.loaded.experiment.optimisation, run.accelerator.device
-    if reason := recorded.why_not(run.model, device, run.team.size):
+    if reason := recorded.reason_not_recorded(run.model, device, run.team.size):
         if run.team.is_main:
             print(f"Optimisation.graphs = True changes nothing: {reason}")
         return
@@ -132,7 +132,7 @@ def open_run(
         seed,
         experiment.train_images,
     )
-    network, optimiser = accelerator.prepare(Trained(model), optimisation.optimiser(model))
+    network, optimiser = accelerator.prepare(LossModule(model), optimisation.optimiser(model))
     lag = int(accelerator.device.type == "cuda")
     scaled = accelerator.scaler is not None
     return Run(

@@ -26,7 +26,7 @@ def step_seed(seed: int, step: int, process: int = 0) -> int:
     return (seed * 1_000_003 + step) * 16 + process % 16 + (process // 16 << 48)
 
 
-class Trained(nn.Module):
+class LossModule(nn.Module):
     """A model whose forward pass is its losses, as autocast and DistributedDataParallel want it."""
 
     def __init__(self, model: CLIP4STR):
@@ -72,7 +72,7 @@ def backward(
     """Accumulate the gradient of a whole step, on every process; returns its total, visual and cross loss (NaN: no branch).
 
     Args:
-        network: `Trained` of `model`, prepared by the accelerator.
+        network: `LossModule` of `model`, prepared by the accelerator.
         batches: this process's batches, one per pass.
         starts: where each batch begins among the images of the step.
         shares: the `Share` of every process.

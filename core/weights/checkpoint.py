@@ -29,7 +29,7 @@ def save_model(model: CLIP4STR, training: str, identity: dict, folder: Path) -> 
 
     Args:
         training: the gin text that builds the model.
-        identity: what tells this run from others (see `core.train.run.identity`).
+        identity: what tells this run from others (see `core.train.record.identity`).
 
     Raises:
         OSError: the disk is full or the folder cannot be written.

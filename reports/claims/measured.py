@@ -18,14 +18,14 @@ from reports.stats.intervals import Paired
 def measured_effect(contrast: Contrast, study: StudyResults) -> Effect:
     """The measured difference of a contrast, or why there is none."""
     contrast = study.resolved(contrast)
-    if reason := lacking(contrast, study) or apart(contrast, study):
+    if reason := missing_reason(contrast, study) or incomparable_reason(contrast, study):
         return Effect(reason=reason)
     if contrast.of_time:
         return time_effect(contrast, study)
     columns = measured_columns(contrast, study)
     if not columns:
         return Effect(reason=f"no column of {contrast.tables[0]} was measured on this data")
-    if reason := unread(contrast, study, columns):
+    if reason := unread_reason(contrast, study, columns):
         return Effect(reason=reason)
     alone = len(contrast.tables) == 1
     paired, unshared = (within(contrast, study, columns), 0) if alone else across(contrast, study, columns)
@@ -34,18 +34,18 @@ def measured_effect(contrast: Contrast, study: StudyResults) -> Effect:
     return Effect(*(getattr(paired, name) for name in taken), reason=reason, unshared=unshared)
 
 
-def lacking(contrast: Contrast, study: StudyResults) -> str:
+def missing_reason(contrast: Contrast, study: StudyResults) -> str:
     """Which table or row of a contrast has no results, and why; empty where all have."""
     for name, row in contrast.weights:
         table = study.table(name)
         if table is None:
             return f"{name} is not in this study"
-        if reason := table.lacking(row) or table.lacking(table.layout.baseline):
+        if reason := table.missing_reason(row) or table.missing_reason(table.layout.baseline):
             return reason
     return ""
 
 
-def apart(contrast: Contrast, study: StudyResults) -> str:
+def incomparable_reason(contrast: Contrast, study: StudyResults) -> str:
     """How the rows of several tables were planned unlike each other, so that they cannot be compared; empty where alike.
 
     Two tables that were planned at different times may differ in seeds, scale, data or protocol. Labels are another matter: a
@@ -55,7 +55,7 @@ def apart(contrast: Contrast, study: StudyResults) -> str:
     for name, other in others:
         here, there = study.table(first), study.table(name)
         varied = {*here.layout.varies, *there.layout.varies}
-        for what, ours, theirs in unlike(here.runs.loc[row], there.runs.loc[other], varied):
+        for what, ours, theirs in differing_settings(here.runs.loc[row], there.runs.loc[other], varied):
             return (
                 f"{what} is {ours} for {first}/{row} and {theirs} for {name}/{other}, which were planned apart; "
                 f"`snakemake {first} {name}` with one set of settings makes both anew"
@@ -63,7 +63,7 @@ def apart(contrast: Contrast, study: StudyResults) -> str:
     return ""
 
 
-def unlike(here: pd.Series, there: pd.Series, varied: set[str]) -> Iterator[tuple[str, str, str]]:
+def differing_settings(here: pd.Series, there: pd.Series, varied: set[str]) -> Iterator[tuple[str, str, str]]:
     """What two lines of lists of runs must have in common and do not: its name and both values."""
     seeds = [" ".join(sorted(run.seeds.split(), key=int)) for run in (here, there)]
     settings, others = protocol_of(here), protocol_of(there)
@@ -72,7 +72,7 @@ def unlike(here: pd.Series, there: pd.Series, varied: set[str]) -> Iterator[tupl
     return ((name, str(ours), str(theirs)) for name, (ours, theirs) in pairs.items() if ours != theirs)
 
 
-def unread(contrast: Contrast, study: StudyResults, columns: list[Column]) -> str:
+def unread_reason(contrast: Contrast, study: StudyResults, columns: list[Column]) -> str:
     """Which column a row of a contrast did not read, and why; empty where all read all.
 
     Rows of one table are compared by its baseline's images, so it has to have read them, too.
@@ -102,7 +102,7 @@ def within(contrast: Contrast, study: StudyResults, columns: list[Column]) -> Pa
 def across(contrast: Contrast, study: StudyResults, columns: list[Column]) -> tuple[Paired, int]:
     """A contrast of rows of several tables, on the images that all of them scored, and how many not all did (by their labels).
 
-    The rows have the same seeds, see `apart`.
+    The rows have the same seeds, see `incomparable_reason`.
     """
     benchmarks = {name for column in columns for name in column.benchmarks}
     correct: dict[tuple[str, str], pd.DataFrame] = {}

@@ -61,7 +61,7 @@ class TableResults:
     @cached_property
     def scored(self) -> dict[str, pd.DataFrame]:
         """Predictions by row, see `read_predictions`; rows that are not (wholly) there are left out."""
-        there = [row for row in self.runs.index if not self.lacking(row)]
+        there = [row for row in self.runs.index if not self.missing_reason(row)]
         return {row: read_predictions(self.results, self.runs.loc[row]) for row in there}
 
     @property
@@ -77,7 +77,7 @@ class TableResults:
         listed = (name for name, also in self.runs.also.items() if row in also.split())
         return row if row in self.runs.index else next(listed, row)
 
-    def lacking(self, row: str) -> str:
+    def missing_reason(self, row: str) -> str:
         """Why a row has no predictions; empty where it has."""
         if row not in self.runs.index:
             table = self.layout.table

@@ -37,10 +37,10 @@ def check_images(layout: Layout, scored: Mapping[str, pd.DataFrame], benchmarks:
             read = Read(row, seed, mark)
             known = first.setdefault(benchmark, read)
             if benchmark in benchmarks and known.mark != mark:
-                raise ReportError(f"{layout.path}: {apart(layout, scored, benchmark, (read, known))}")
+                raise ReportError(f"{layout.path}: {incomparable_reason(layout, scored, benchmark, (read, known))}")
 
 
-def apart(layout: Layout, scored: Mapping[str, pd.DataFrame], benchmark: str, reads: tuple[Read, Read]) -> str:
+def incomparable_reason(layout: Layout, scored: Mapping[str, pd.DataFrame], benchmark: str, reads: tuple[Read, Read]) -> str:
     """Which images of a benchmark one of two trainings read alone, and what to do about it."""
     ours, theirs = reads
     frames = []

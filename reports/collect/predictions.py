@@ -58,8 +58,9 @@ def read_predictions(results: Path, run: pd.Series) -> pd.DataFrame:
         frames.append(frame.rename(columns={run.output: "reading"}).assign(seed=int(seed)))
     for frame in frames[1:]:
         if apart := sorted(set(frame.benchmark) ^ set(frames[0].benchmark)):
+            seeds = f"{frames[0].seed.iloc[0]} and {frame.seed.iloc[0]}"
             raise ReportError(
-                f"row {run.row}: {apart[0]} was read with one of seeds {frames[0].seed.iloc[0]} and {frame.seed.iloc[0]} only; delete "
+                f"row {run.row}: {apart[0]} was read with one of seeds {seeds} only; delete "
                 "both evaluations and run the command again"
             )
     rows = pd.concat(frames, ignore_index=True)

@@ -15,7 +15,7 @@ from core.data.doctor.verdict import judge, read_needs
 from core.data.lmdb import WordLmdb, write_lmdb
 from core.data.sets import fingerprint
 from core.errors import ConfigError, DataError, ReportError
-from core.evaluate.staleness import stale
+from core.evaluate.staleness import stale_reason
 from core.files import ROOT, write_json
 from core.weights.checkpoint import save_model
 from tests.data.test_doctor import png
@@ -142,16 +142,16 @@ def run(tmp_path, smoke):
 
 def test_a_run_is_fresh_until_its_data_changes_and_the_reason_says_what(run):
     folder, data = run
-    assert stale(folder, data) == ""
+    assert stale_reason(folder, data) == ""
     write_lmdb(data / "test" / "other", [(png(1), "x")])
-    assert stale(folder, data) == ""
+    assert stale_reason(folder, data) == ""
     write_lmdb(data / "train" / "real" / "A", [(png(i), "word") for i in range(4)])
-    assert "train/real/A stores 4 samples, then 3" in stale(folder, data)
+    assert "train/real/A stores 4 samples, then 3" in stale_reason(folder, data)
     write_lmdb(data / "train" / "real" / "A", [(png(i), "words") for i in range(3)])
-    assert "their bytes differ" in stale(folder, data)
+    assert "their bytes differ" in stale_reason(folder, data)
     write_lmdb(data / "train" / "real" / "B", [(png(0), "x")])
     write_lmdb(data / "test" / "SVT", [(png(9), "sword")])
-    reason = stale(folder, data)
+    reason = stale_reason(folder, data)
     assert "train/real/B is new" in reason and "benchmark SVT changed since" in reason
 
 
@@ -167,7 +167,7 @@ def test_stale_runs_are_listed_and_runs_on_other_data_are_not(run, tmp_path):
         stale_runs(data, data)
     (folder / "provenance.json").write_text("{")
     with pytest.raises(DataError, match="provenance.json cannot be read"):
-        stale(folder, data)
+        stale_reason(folder, data)
 
 
 def test_a_model_doubts_exactly_the_labels_it_reads_otherwise(tmp_path, smoke, model):

@@ -7,7 +7,7 @@ from core.experiment.experiment import load
 from core.model.permutations import sample_permutations
 from core.train import recorded
 from core.train.run import train
-from core.train.step import Trained
+from core.train.step import LossModule
 from tests.support.checkout import BASELINE
 
 GPU = torch.device("cuda")
@@ -39,7 +39,7 @@ def calls(monkeypatch):
 )
 def test_where_it_is_possible(row, bindings, device, processes, reason):
     model = load(row, "smoke", bindings).experiment.model(load_weights=False)
-    found = recorded.why_not(model, device, processes)
+    found = recorded.reason_not_recorded(model, device, processes)
     assert (found is None) if reason is None else reason in found
 
 
@@ -47,7 +47,7 @@ def test_where_it_is_possible(row, bindings, device, processes, reason):
 def test_losses_and_gradients_are_the_same(calls, precision):
     torch.manual_seed(0)
     model = load(BASELINE, "smoke", ["DROPOUT = 0.0"]).experiment.model(load_weights=False).train()
-    network = Trained(model)
+    network = LossModule(model)
     orders = sample_permutations(5, 2, True, torch.Generator().manual_seed(0))
     images = torch.randn(4, 3, *model.towers.image_size)
     found = []
@@ -70,7 +70,7 @@ def test_a_training_uses_it_and_says_where_it_cannot(world_folder, tmp_path, cal
     row = load(BASELINE, "smoke", ["DROPOUT = 0.0", "optim.Optimisation.graphs = True"])
     train(row, world_folder, tmp_path / "without", 0)
     assert "Optimisation.graphs = True changes nothing: there is no GPU" in capsys.readouterr().out and not calls
-    monkeypatch.setattr(recorded, "why_not", lambda model, device, processes: None)
+    monkeypatch.setattr(recorded, "reason_not_recorded", lambda model, device, processes: None)
     train(row, world_folder, tmp_path / "with", 0)
     assert calls
     assert len({(tmp_path / name / "model.safetensors").read_bytes() for name in ("with", "without")}) == 1

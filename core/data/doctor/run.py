@@ -16,7 +16,7 @@ from core.data.doctor.scan import of_split
 from core.data.doctor.verdict import read_needs
 from core.data.labels import PUBLISHED_RULES
 from core.errors import DataError
-from core.evaluate.staleness import runs_on, stale
+from core.evaluate.staleness import runs_on, stale_reason
 from core.files import ROOT, atomic_file, json_text
 
 
@@ -75,7 +75,7 @@ def stale_runs(runs: Path, data: Path) -> tuple[dict[str, str], int]:
     ours, others = runs_on(runs, data)
     if not ours and not others:
         raise DataError(f"{runs}: no provenance.json below this folder; expected run directories as core.train leaves them")
-    reasons = {str(run): stale(run, data) for run in ours}
+    reasons = {str(run): stale_reason(run, data) for run in ours}
     return {run: reason for run, reason in reasons.items() if reason}, len(others)
 
 
