@@ -11,7 +11,7 @@ from ablations.row_config import MACHINE, Counts, RowConfig, Work
 from core import config
 from core.errors import UserError
 from core.experiment.experiment import Loaded, load
-from core.experiment.operations import cost, released
+from core.experiment.operations import cost, released_training_flops
 from core.experiment.parameters import summarise
 from core.experiment.step_memory import saved_bytes
 from core.pretrain.pretraining import Pretraining
@@ -84,7 +84,7 @@ def count(gin: str, scale: str, letters: int, captions: float, released_letters:
     loaded = load(gin, scale)
     model = loaded.blueprint
     found = cost(model, letters=min(letters, model.max_letters), captions=captions, refine_steps=loaded.protocol.refine_steps)
-    theirs = released(model, released_letters) if released_letters else None
+    theirs = released_training_flops(model, released_letters) if released_letters else None
     saved = saved_bytes(model, captions)
     return Work(found.train, found.encode, found.decode, saved.image, saved.once, theirs)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ablations.page import hours
 from ablations.plan.plan import Plan
 from ablations.price import Job
-from core.data.benchmarks import INSIDE
+from core.data.benchmarks import SUPERSETS
 from core.errors import ConfigError
 from reports.claims.results import StudyResults
 from reports.columns import Column, columns_of, mean_columns
@@ -71,7 +71,7 @@ def question(plan: Plan, table: str, points: float, noise_sd: float | None, disc
     strata = Strata.of(
         [name for name in sorted(names) for _ in range(sizes[name])],
         weights_of(columns, {name: sizes[name] for name in names}),
-        INSIDE,
+        SUPERSETS,
     )
     rows = sum(row.runnable and row.name != layout.baseline for row in plan.tables[table])
     if not rows:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ablations.plan.plan import Plan
 from ablations.progress import missing, run_needs
-from core.config.gin_text import values_of
+from core.config.gin_text import without_comments
 from core.errors import ConfigError, DataError
 from core.evaluate.done import MODEL, PREDICTIONS
 from core.evaluate.staleness import compare_training, read_record
@@ -113,8 +113,8 @@ def changes(plan: Plan, before: str, now: str) -> str:
     path = plan.results / "runs" / before / "train.gin"
     if not path.is_file():
         return "what changed is not known (its train.gin is gone)"
-    old = values_of(path.read_text()).splitlines()
-    new = values_of(plan.first_rows[now].config.operative).splitlines()
+    old = without_comments(path.read_text()).splitlines()
+    new = without_comments(plan.first_rows[now].config.operative).splitlines()
     found = []
     for tag, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if tag != "equal":

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from core.data.benchmarks import AVERAGES, FAMILIES, MICRO_AVERAGES, PUBLISHED, absence
+from core.data.benchmarks import AVERAGES, FAMILIES, MICRO_AVERAGES, PUBLISHED, absent_message
 from reports.layout import FACTS, Layout, filled
 
 
@@ -90,7 +90,7 @@ def absent(column: Column, evaluated: Collection[str], problems: Mapping[str, st
     if not column.benchmarks:
         return "no family of the rendered world stands for it"
     missing = [name for name in column.benchmarks if name not in evaluated]
-    return "; ".join(f"{name}: {problems[name]}" if name in problems else absence(name) for name in missing)
+    return "; ".join(f"{name}: {problems[name]}" if name in problems else absent_message(name) for name in missing)
 
 
 def mean_columns(columns: list[Column], measured: set[str] | None = None) -> list[Column]:

@@ -16,7 +16,7 @@ from core.bench.forced_outputs import forced_in_training
 from core.bench.measure import Measurement, Ready, build, compare, report, take_turns
 from core.bench.words import MEANINGS, draw_words, letters_of, mean_letters
 from core.experiment.experiment import Loaded
-from core.experiment.operations import training
+from core.experiment.operations import training_flops
 from core.experiment.optim import Optimisation
 from core.model.clip4str import CLIP4STR
 from core.runtime.precision import autocast, name_of
@@ -109,7 +109,7 @@ def operations_of(loaded: Loaded, words: list[list[list[str]]], guesses: str) ->
     letters = max(len(word) for ((*one,),) in words for word in one)
     orders = loaded.blueprint.num_permutations
     # Where all orders read the same word, its caption is read once; where each reads another, as often as there are orders.
-    return training(loaded.blueprint, letters, 1.0 if guesses == "wrong" else 1 / orders, orders)
+    return training_flops(loaded.blueprint, letters, 1.0 if guesses == "wrong" else 1 / orders, orders)
 
 
 def run(options: argparse.Namespace) -> None:

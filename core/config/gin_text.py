@@ -127,7 +127,7 @@ def refuse_foreign(text: str, source: Path) -> None:
         raise ConfigError(f"{source} is refused: its gin text says `{bad}`; a model may only use this project's classes")
 
 
-def values_of(text: str) -> str:
+def without_comments(text: str) -> str:
     """A gin text without comments and blank lines, for comparing two configurations."""
     return "\n".join(line for line in text.splitlines() if line.strip() and not line.startswith("#"))
 

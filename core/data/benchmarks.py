@@ -46,11 +46,11 @@ ALIASES = {  # other folder names, in PARSeq's and CLIP4STR's archives and in ot
     "ArT": ("IC19_ArT",),
     "Uber": ("UberText",),
 }
-SUBSETS = {  # names of each family that leave open which subset is meant
+FAMILY_ALIASES = {  # names of each family that leave open which subset is meant
     "IC13": ("IC13", "ICDAR13", "ICDAR2013"),
     "IC15": ("IC15", "ICDAR15", "ICDAR2015"),
 }
-INSIDE = {  # benchmarks whose images are all in these others, too
+SUPERSETS = {  # benchmarks whose images are all in these others, too
     "IC13_857": ("IC13_1015", "IC13_1095"),
     "IC13_1015": ("IC13_1095",),
     "IC15_1811": ("IC15_2077",),
@@ -89,7 +89,7 @@ def family(name: str) -> str:
 
 def members(name: str) -> list[str]:
     """All benchmarks of the family that `name` names (by a member or an alias); empty for other names."""
-    families = [own for own, aliases in SUBSETS.items() if plain(name) in map(plain, aliases)]
+    families = [own for own, aliases in FAMILY_ALIASES.items() if plain(name) in map(plain, aliases)]
     called = [family(name)] if name in PUBLISHED else families
     return [known for known in PUBLISHED if family(known) in called]
 
@@ -98,7 +98,7 @@ def spellings() -> dict[str, str]:
     """The benchmark of every unambiguous name, in plain form."""
     names = {plain(name): name for name in PUBLISHED}
     names |= {plain(alias): name for name, aliases in ALIASES.items() for alias in aliases}
-    for families in SUBSETS.values():
+    for families in FAMILY_ALIASES.values():
         names |= {plain(f"{alias}_{PUBLISHED[name]}"): name for alias in families for name in members(alias)}
     return names
 
@@ -135,7 +135,7 @@ def benchmarks_of(data: Path) -> dict[str, Path]:
             folders_of.setdefault(name, []).append(folder)
     for name, folders in folders_of.items():
         if len(folders) > 1:
-            raise DataError(f"{root}: {held_twice(name, [folder.name for folder in folders])}")
+            raise DataError(f"{root}: {duplicate_message(name, [folder.name for folder in folders])}")
     if not folders_of:
         raise DataError(f"{root}: no benchmark here; expected test/<benchmark>/data.mdb")
     return {name: folders_of[name][0] for name in sorted(folders_of)}
@@ -157,15 +157,15 @@ def count_lmdb(folder: Path) -> BenchmarkFolder:
         return BenchmarkFolder(folder, 0, str(error))
 
 
-def held_twice(name: str, folders: Sequence[str]) -> str:
+def duplicate_message(name: str, folders: Sequence[str]) -> str:
     """The error message for folders that hold the same benchmark."""
     return f"{' and '.join(folders)} are both {name}: keep one below test/ and move the other out, or rename it to what it is"
 
 
-def absence(name: str) -> str:
+def absent_message(name: str) -> str:
     """Why nothing fills a column of benchmark `name`: there is no folder of that name or of an alias."""
     others = list(ALIASES.get(name, ()))
-    if family(name) in SUBSETS and name in PUBLISHED:
+    if family(name) in FAMILY_ALIASES and name in PUBLISHED:
         others.append(f"{family(name)} with {PUBLISHED[name]:,} images")
     return f"no folder test/{name}" + (f" (nor {', '.join(others)})" if others else "")
 
@@ -183,7 +183,7 @@ def unknown(name: str, stored: int) -> str:
 def distinct(benchmarks: Iterable[str]) -> set[str]:
     """The benchmarks without those that are contained in another one, so that no image counts twice."""
     named = set(benchmarks)
-    return {name for name in named if named.isdisjoint(INSIDE.get(name, ()))}
+    return {name for name in named if named.isdisjoint(SUPERSETS.get(name, ()))}
 
 
 class Size(NamedTuple):

@@ -24,7 +24,7 @@ from core.data.convert.formats import FORMATS, guess
 from core.data.convert.lists import SCRIPTS
 from core.data.convert.load import CROP_FORMS, EXIF, Load, ask_for_exif, source_size
 from core.data.convert.parts import Parts, make_parts
-from core.data.convert.source import Item, LeftOut, Listing, ReadOptions, numbered_lines
+from core.data.convert.source import Item, LeftOut, Listing, SourceOptions, numbered_lines
 from core.data.lmdb import write_lmdb
 from core.errors import DataError, UserError, user_errors
 from core.files import file_digest, write_json
@@ -109,7 +109,7 @@ def prepare(
     out: Path,
     format_name: str | None = None,
     *,
-    options: ReadOptions | None = None,
+    options: SourceOptions | None = None,
     keep: Filter | None = None,
     load: Load | None = None,
     workers: int = 1,
@@ -126,7 +126,7 @@ def prepare(
     if workers < 1:
         raise DataError(f"--workers {workers}: take 1 or more")
     name = format_name or format_of(sources)
-    entries = list_entries(sources, name, options or ReadOptions(), keep or Filter())
+    entries = list_entries(sources, name, options or SourceOptions(), keep or Filter())
     load = load or Load(pad=FORMATS[name].pad)
     ask_for_exif(entries, load.exif)
     job = {"format": name, "source_fingerprint": fingerprint_entries(entries), "listed": len(entries), **vars(load)}
@@ -161,7 +161,7 @@ def format_of(sources: Sequence[Path]) -> str:
     return names.pop()
 
 
-def list_entries(sources: Sequence[Path], name: str, options: ReadOptions, keep: Filter) -> list[Item | LeftOut]:
+def list_entries(sources: Sequence[Path], name: str, options: SourceOptions, keep: Filter) -> list[Item | LeftOut]:
     """The entries of all sources after the filter; of several sources, keys begin with the source's name."""
     form = FORMATS[name]
     if options.split and not form.splits:
@@ -241,7 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with user_errors():
         name = options.format or guess(options.sources[0])
         load = Load(options.crop, FORMATS[name].pad if options.pad is None else options.pad, options.min_side, options.exif)
-        reading = ReadOptions(options.images, options.split, options.legibility, options.language, options.writing)
+        reading = SourceOptions(options.images, options.split, options.legibility, options.language, options.writing)
         keep = Filter(options.match, read_subset(options.subset) if options.subset else None)
         typed = shlex.join(["python", "-m", "core.data.prepare", *(sys.argv[1:] if arguments is None else arguments)])
         try:

@@ -87,7 +87,7 @@ def difference(here: Loaded, there: Loaded) -> Difference:
 
 def bindings(text: str) -> dict[str, str]:
     """A gin text as names and values, continued lines joined."""
-    joined = re.sub(r"\\\n\s*|(?<=[\[({,])\n\s*", "", gin_text.values_of(text))
+    joined = re.sub(r"\\\n\s*|(?<=[\[({,])\n\s*", "", gin_text.without_comments(text))
     lines = (line.partition(" = ") for line in joined.splitlines() if " = " in line)
     return {name.strip(): value.strip() for name, _, value in lines}
 

@@ -75,23 +75,23 @@ def cost(model: CLIP4STR, *, letters: int, captions: float, refine_steps: int = 
     if not 1 <= letters <= model.max_letters:
         raise UserError(f"letters = {letters}: the model reads 1 to {model.max_letters}")
     encode, decode = reading(model, refine_steps)
-    return Cost(training(model, letters, captions, model.num_permutations), encode, decode)
+    return Cost(training_flops(model, letters, captions, model.num_permutations), encode, decode)
 
 
-def released(model: CLIP4STR, letters: int) -> float:
+def released_training_flops(model: CLIP4STR, letters: int) -> float:
     """Operations per image of a training step as the released code computes it, which Table II was measured with.
 
     There the text tower, the memory's keys and values and both decoders run once per order, and every caption is read.
     """
-    tower = training(model, letters, 1.0, orders=0)
-    return tower + model.num_permutations * (training(model, letters, 1.0, orders=1) - tower)
+    tower = training_flops(model, letters, 1.0, orders=0)
+    return tower + model.num_permutations * (training_flops(model, letters, 1.0, orders=1) - tower)
 
 
-def training(model: CLIP4STR, letters: int, captions: float, orders: int) -> float:
+def training_flops(model: CLIP4STR, letters: int, captions: float, orders: int) -> float:
     """Operations per image of a forward and backward pass; of the image tower alone for no orders."""
     model.train()
     images = empty_images(model)
-    with spelling(model, letters, captions), FlopCounterMode(display=False) as counter:
+    with fake_captions(model, letters, captions), FlopCounterMode(display=False) as counter:
         if orders:
             generator = torch.Generator().manual_seed(0)
             permutations = sample_permutations(letters, orders, model.mirrored, generator)
@@ -131,8 +131,8 @@ def empty_images(model: CLIP4STR) -> torch.Tensor:
 
 
 @contextlib.contextmanager
-def spelling(model: CLIP4STR, letters: int, captions: float) -> Iterator[None]:
-    """The model with captions that need no values."""
+def fake_captions(model: CLIP4STR, letters: int, captions: float) -> Iterator[None]:
+    """The model, with captions of known cost in place of those that it would make of its predictions."""
     if model.cross_decoder is None:
         yield
         return

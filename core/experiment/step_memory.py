@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-from core.experiment.operations import spelling
+from core.experiment.operations import fake_captions
 from core.model.clip4str import CLIP4STR
 from core.model.permutations import sample_permutations
 
@@ -73,6 +73,6 @@ def saved_by(model: CLIP4STR, count: int, captions: float) -> int:
     orders = sample_permutations(letters, model.num_permutations, model.mirrored, generator)
     model.train()
     hooks = torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor)
-    with spelling(model, letters, captions), FusedAttention(), hooks:
+    with fake_captions(model, letters, captions), FusedAttention(), hooks:
         model.losses(images, [model.tokenizer.charset[0] * letters] * count, orders)
     return sum(storage.nbytes() for storage in storages.values())

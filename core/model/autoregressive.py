@@ -18,7 +18,7 @@ from core.model.decoder import Decoder
 from core.model.permutations import content_mask, forward_ranks, query_mask
 from core.model.replay import replayed, room_for
 from core.model.tokenizer import Tokenizer
-from core.model.transfer import on_host, rows_where, together, waiting_is_dear
+from core.model.transfer import on_host, rows_where, together, waiting_is_costly
 
 STEPS_UNASKED = 4  # steps in a row on a GPU before it is asked whether all words have ended
 STEPS_PER_PASS = 4  # letters that a pass must bring, or single steps are taken; decides time alone
@@ -66,7 +66,7 @@ def autoregressive(decoder: Decoder, memory: list[KeysValues], tokenizer: Tokeni
     else:
         words = verify(decoder, UnfinishedRows(rows, guess.clone(), torch.zeros_like(rows), memory, []), tokenizer, logits)
     if len(words.rows):
-        decode = decode_in_place if waiting_is_dear(keys.device) else decode_stepwise
+        decode = decode_in_place if waiting_is_costly(keys.device) else decode_stepwise
         decode(decoder, words, tokenizer, logits)
     return zero_after_eos(logits, decoder.max_outputs, tokenizer)
 
@@ -97,7 +97,7 @@ def verify(decoder: Decoder, words: UnfinishedRows, tokenizer: Tokenizer, logits
         words = words._replace(ids=ids, certain=certain, contexts=contexts).select(going, int(count))
         if gain < STEPS_PER_PASS * count:
             return words
-        width = outputs if waiting_is_dear(logits.device) else min(outputs, 1 + int(longest))
+        width = outputs if waiting_is_costly(logits.device) else min(outputs, 1 + int(longest))
 
 
 def check(
@@ -129,7 +129,7 @@ def check(
 def width_of(ids: Tensor, tokenizer: Tokenizer) -> int:
     """How many outputs a pass over ids B N must compute: to the longest word's end, or all where a GPU would be waited for."""
     outputs = ids.shape[1]
-    return outputs if waiting_is_dear(ids.device) else min(outputs, 1 + int(word_lengths(ids, tokenizer).max()))
+    return outputs if waiting_is_costly(ids.device) else min(outputs, 1 + int(word_lengths(ids, tokenizer).max()))
 
 
 def decode_stepwise(decoder: Decoder, words: UnfinishedRows, tokenizer: Tokenizer, logits: Tensor) -> None:

@@ -17,7 +17,7 @@ from core.model.decoder import Decoder
 from core.model.permutations import cloze_mask, content_mask, forward_ranks, query_mask
 from core.model.replay import replayed, room_for
 from core.model.tokenizer import Tokenizer
-from core.model.transfer import on_host, rows_where, together, waiting_is_dear
+from core.model.transfer import on_host, rows_where, together, waiting_is_costly
 
 
 @dataclass
@@ -63,7 +63,7 @@ def refine(decoder: Decoder, memory: list[KeysValues], logits: Tensor, tokenizer
     """
     ids, readable = context_of(logits.argmax(-1), tokenizer)
     outputs = decoder.max_outputs
-    longest = outputs if waiting_is_dear(ids.device) else min(outputs, 1 + int(word_lengths(ids[:, 1:], tokenizer).max()))
+    longest = outputs if waiting_is_costly(ids.device) else min(outputs, 1 + int(word_lengths(ids[:, 1:], tokenizer).max()))
     for width in dict.fromkeys((longest, outputs)):
         refined = replayed(reread, decoder, memory, ids[:, :width], readable[:, :width])  # B W C
         if width == outputs or bool((word_lengths(refined.argmax(-1), tokenizer) < width).all()):

@@ -36,7 +36,7 @@ class Download:
         return self.host.numpy()
 
 
-def waiting_is_dear(device: torch.device) -> bool:
+def waiting_is_costly(device: torch.device) -> bool:
     """True if reading a value back from the device costs more than computing a little too much (on a GPU)."""
     return device.type == "cuda"
 

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import torch
 
     from core import config
-    from core.config.gin_text import values_of
+    from core.config.gin_text import without_comments
     from core.files import from_command_line
     from core.pretrain.pretraining import Pretraining, pretrain
     from core.train.state import Interrupted
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         torch.set_num_threads(threads)
         torch.manual_seed(0)
         plan = config.build(Pretraining, options.plan, bindings=options.set)
-        identity = config.digest(values_of(config.operative()))
+        identity = config.digest(without_comments(config.operative()))
         try:
             accuracy = pretrain(
                 plan,

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core.data.benchmarks import INSIDE, distinct
+from core.data.benchmarks import SUPERSETS, distinct
 from core.errors import ReportError
 from reports.collect.predictions import IMAGE, read_predictions
 from reports.collect.runs import twins
@@ -159,7 +159,7 @@ def comparison(
 def strata_of(images: pd.MultiIndex, averaged: list[Column]) -> Strata:
     """The benchmark of every image, and the weight of each benchmark in the mean over columns."""
     names = images.get_level_values("benchmark")
-    return Strata.of(names, weights_of(averaged, names.value_counts().to_dict()), INSIDE)
+    return Strata.of(names, weights_of(averaged, names.value_counts().to_dict()), SUPERSETS)
 
 
 def weights_of(averaged: list[Column], sizes: Mapping[str, int]) -> dict[str, float]:

@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 def dear(monkeypatch):
     """As on a GPU: no pass asks how far it has to look, and steps ask rarely whether all words have ended."""
     for module in (autoregressive, decoding):
-        monkeypatch.setattr(module, "waiting_is_dear", lambda device: True)
+        monkeypatch.setattr(module, "waiting_is_costly", lambda device: True)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from scipy.io import savemat
 
 from core.charset import not_a_word
 from core.data.convert.formats import FORMATS, guess
-from core.data.convert.source import Item, ReadOptions
+from core.data.convert.source import Item, SourceOptions
 from core.data.lmdb import WHOLE, WordLmdb, write_lmdb
 from core.data.prepare import Filter, prepare
 from core.data.render.lexicon import read_words
@@ -27,7 +27,7 @@ BOXES = '[{"transcription": "Hello", "points": [[0, 0], [9, 0], [9, 9], [0, 9]]}
 
 def labels_of(path, form, **options):
     """What would be written: the labels of a source after the filter, whether or not their images exist."""
-    entries = FORMATS[form].read(path, ReadOptions(images=path if path.is_dir() else path.parent, **options))
+    entries = FORMATS[form].read(path, SourceOptions(images=path if path.is_dir() else path.parent, **options))
     return [entry.label for entry in Filter()(entries) if isinstance(entry, Item)]
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from core.data.convert.load import Load
-from core.data.convert.source import ReadOptions
+from core.data.convert.source import SourceOptions
 from core.data.lmdb import WordLmdb, environment, write_lmdb
 from core.data.prepare import Filter, prepare
 from tests.support.formats import coco, iiit5k, picture, put, put_pictures, textocr
@@ -62,10 +62,10 @@ def test_folder_with_labels(tmp_path, name):
 
 def test_iiit5k(tmp_path):
     made = iiit5k(tmp_path / "src")
-    report = prepare([tmp_path / "src"], tmp_path / "train", options=ReadOptions(split="train"))
+    report = prepare([tmp_path / "src"], tmp_path / "train", options=SourceOptions(split="train"))
     assert stored(tmp_path / "train") == [(made["train/1_1.png"], "YOU"), (made["train/1_2.png"], "2000")]
     assert left_out(report) == [("traindata.mat:3 train/9_9.png", "image missing")]
-    prepare([tmp_path / "src"], tmp_path / "test", options=ReadOptions(split="test"))
+    prepare([tmp_path / "src"], tmp_path / "test", options=SourceOptions(split="test"))
     assert labels(tmp_path / "test") == ["PRIVATE"]
     prepare([tmp_path / "src" / "trainCharBound.mat"], tmp_path / "tags")
     assert stored(tmp_path / "tags") == stored(tmp_path / "train")
@@ -92,7 +92,7 @@ def test_icdar_scenes(tmp_path):
         b"\xef\xbb\xbf10,12,40,10,42,30,11,31,Caf\xc3\xa9, 5\r\n0,0,9,0,9,9,0,9,###\n-5,60,20,60,20,90,-5,90,edge\n"
         b"95,0,99,0,99,9,95,9,out\n7,7,7,9,7,9,7,7,thin\n",
     )
-    report = prepare([truth], tmp_path / "out", options=ReadOptions(images=tmp_path / "images"), workers=2)
+    report = prepare([truth], tmp_path / "out", options=SourceOptions(images=tmp_path / "images"), workers=2)
     words = stored(tmp_path / "out")
     assert [label for _, label in words] == ["Café, 5", "edge", "Tired", 'a "']
     boxes = [(10, 10, 42, 31), (0, 60, 20, 70), (38, 43, 60, 55), (5, 6, 25, 16)]
@@ -120,7 +120,7 @@ def test_svt_xml(tmp_path):
 
 def test_coco_text(tmp_path):
     path = coco(tmp_path / "src")
-    report = prepare([path], tmp_path / "out", options=ReadOptions(split="train"))
+    report = prepare([path], tmp_path / "out", options=SourceOptions(split="train"))
     ((cut, label),) = stored(tmp_path / "out")
     assert label == "R&B" and report["format"] == "coco-text" and report["pad"] == 2
     assert_crop(cut, (tmp_path / "src" / "train2014" / "COCO_train2014_01.jpg").read_bytes(), (8, 18, 43, 37))
@@ -131,15 +131,15 @@ def test_coco_text(tmp_path):
         "unreadable characters (# or *)",
         "box outside the image",
     ]
-    prepare([path], tmp_path / "any", options=ReadOptions(split="all", language="any", writing="any"), load=Load())
+    prepare([path], tmp_path / "any", options=SourceOptions(split="all", language="any", writing="any"), load=Load())
     assert labels(tmp_path / "any") == ["R&B", "rue", "hi", "val"]
     with pytest.raises(ValueError, match=r"--split test is not in it; it holds train \(6 words\), val \(1 words\)"):
-        prepare([path], tmp_path / "no", options=ReadOptions(split="test"))
+        prepare([path], tmp_path / "no", options=SourceOptions(split="test"))
     old = json.loads(path.read_text())
     for annotation in old["anns"].values():
         annotation["polygon"] = annotation.pop("mask", [])
     put(tmp_path / "src" / "COCO_Text.json", old)
-    prepare([tmp_path / "src" / "COCO_Text.json"], tmp_path / "old", options=ReadOptions(split="train"))
+    prepare([tmp_path / "src" / "COCO_Text.json"], tmp_path / "old", options=SourceOptions(split="train"))
     assert stored(tmp_path / "old") == stored(tmp_path / "out")
 
 

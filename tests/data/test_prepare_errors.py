@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from core.data.convert import parts
 from core.data.convert.formats import FORMATS, guess
 from core.data.convert.load import Load, pixels
-from core.data.convert.source import ReadOptions
+from core.data.convert.source import SourceOptions
 from core.data.lmdb import WordLmdb, write_lmdb
 from core.data.prepare import main, prepare, read_subset
 from core.errors import DataError
@@ -143,7 +143,7 @@ def test_damaged_bytes_never_crash_a_reader(tmp_path, name, data):
     place, noise = data.draw(st.integers(0, len(raw))), data.draw(st.binary(max_size=8))
     path = put(tmp_path / name, raw[:place] + noise + raw[place + len(noise) :])
     try:
-        entries = list(FORMATS[form].read(path.parent if form == "icdar-scenes" else path, ReadOptions(images=tmp_path)))
+        entries = list(FORMATS[form].read(path.parent if form == "icdar-scenes" else path, SourceOptions(images=tmp_path)))
     except DataError as error:
         assert path.name in str(error)
     else:
@@ -154,7 +154,7 @@ def test_damaged_annotations_are_named(tmp_path):
     words = json.loads(coco(tmp_path).read_text())
     words["anns"]["9"]["bbox"] = [1, 2, 3]
     with pytest.raises(ValueError, match=r"c.json: annotation 9: bbox = \[1, 2, 3\], expected \[x, y, width, height\]"):
-        prepare([put(tmp_path / "c.json", words)], tmp_path / "out", "coco-text", options=ReadOptions(split="train"))
+        prepare([put(tmp_path / "c.json", words)], tmp_path / "out", "coco-text", options=SourceOptions(split="train"))
     words = json.loads(textocr(tmp_path).read_text())
     words["anns"]["a4ea_1"]["points"] = [1, 2, 3]
     with pytest.raises(ValueError, match=r"a4ea_1: points = \[1, 2, 3\], expected"):
@@ -222,9 +222,9 @@ def test_command_line(tmp_path, capsys):
 def test_options_that_would_be_ignored_are_refused(tmp_path):
     write_lmdb(tmp_path / "train" / "set", [(picture(), "a")])
     with pytest.raises(ValueError, match="--split test: format lmdb has no splits in one source; name the folder"):
-        prepare([tmp_path / "train"], tmp_path / "out", options=ReadOptions(split="test"))
+        prepare([tmp_path / "train"], tmp_path / "out", options=SourceOptions(split="test"))
     path = textocr(tmp_path / "src")
     with pytest.raises(ValueError, match="TextOCR_0.1_train.json is named after train, yet --split says val"):
-        prepare([path], tmp_path / "out", options=ReadOptions(split="val"))
+        prepare([path], tmp_path / "out", options=SourceOptions(split="val"))
     with pytest.raises(ValueError, match="--workers 0: take 1 or more"):
         prepare([path], tmp_path / "out", workers=0)

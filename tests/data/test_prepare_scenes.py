@@ -5,7 +5,7 @@ import json
 import pytest
 
 from core.data.convert.formats import guess
-from core.data.convert.source import ReadOptions
+from core.data.convert.source import SourceOptions
 from core.data.prepare import prepare
 from core.errors import DataError
 from tests.data.test_prepare import assert_crop, left_out, stored
@@ -41,7 +41,7 @@ def test_mlt_scenes(tmp_path, prefix):
     assert (label, hindi) == ("Hello, you", "हिन्दी") and left_out(report) == [(f"{prefix}tr_img_2.txt:2", MARK)]
     assert_crop(hello, first, (30, 40, 60, 50))
     assert_crop(sign, second, (5, 6, 25, 16))
-    report = prepare([src], tmp_path / "latin", options=ReadOptions(language="Latin,Symbols"))
+    report = prepare([src], tmp_path / "latin", options=SourceOptions(language="Latin,Symbols"))
     assert [text for _, text in stored(tmp_path / "latin")] == ["Hello, you", "&"]
     assert left_out(report)[1] == (f"{prefix}tr_img_2.txt:3", "language is 'Hindi', not 'Latin,Symbols'")
 
@@ -91,7 +91,7 @@ def test_art_and_lsvt(tmp_path):
     tea, cha = ({"transcription": text, "illegibility": False} for text in ("Tea", "茶"))
     labels = {"res_1": [tea | {"language": "Latin"}], "res_2": [cha | {"language": "Chinese"}]}
     put(tmp_path / "art" / "train_task2_labels.json", labels)
-    report = prepare([tmp_path / "art"], tmp_path / "words", options=ReadOptions(language="latin"))
+    report = prepare([tmp_path / "art"], tmp_path / "words", options=SourceOptions(language="latin"))
     assert report["format"] == "art" and stored(tmp_path / "words") == [(made["train_task2_images/res_1.jpg"], "Tea")]
     assert left_out(report) == [("train_task2_labels.json:res_2#1", "language is 'Chinese', not 'latin'")]
 
@@ -161,4 +161,4 @@ def test_what_is_not_in_the_format_is_named(tmp_path, form):
 def test_a_language_is_refused_where_words_have_none(tmp_path):
     put(tmp_path / "labels.tsv", "a.png\tx\n")
     with pytest.raises(DataError, match="--language Latin: words of format labels have no language"):
-        prepare([tmp_path], tmp_path / "out", options=ReadOptions(language="Latin"))
+        prepare([tmp_path], tmp_path / "out", options=SourceOptions(language="Latin"))

@@ -5,7 +5,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from core.experiment.experiment import load
-from core.experiment.operations import FakeCaptions, cost, reading, released, training
+from core.experiment.operations import FakeCaptions, cost, reading, released_training_flops, training_flops
 from tests.support.checkout import BASELINE
 
 PATCHES, TOKENS, WIDTH, JOINT, BLOCKS = 196, 197, 768, 512, 12  # CLIP ViT-B/16 at 224 x 224
@@ -38,37 +38,37 @@ def test_the_image_tower_costs_what_its_layers_do(paper):
 
 
 def test_a_trained_tower_costs_two_more_passes_but_for_the_gradient_of_images(paper):
-    assert training(paper, 5, 1.0, orders=0) == 3 * TOWER - PATCH_EMBEDDING
+    assert training_flops(paper, 5, 1.0, orders=0) == 3 * TOWER - PATCH_EMBEDDING
 
 
 def test_a_frozen_tower_costs_its_forward_pass():
     frozen = load("ablations/table_VI/image12-text6.gin", "smoke").blueprint
     encode, _ = reading(frozen, refine_steps=1)
-    assert training(frozen, 5, 1.0, orders=0) == encode
+    assert training_flops(frozen, 5, 1.0, orders=0) == encode
 
 
 def test_frozen_blocks_of_the_text_tower_have_no_backward_pass(blueprint, step):
     frozen = load("ablations/table_VI/image0-text12.gin", "smoke").blueprint
-    assert training(frozen, 5, 1.0, frozen.num_permutations) < step
-    assert training(frozen, 5, 1.0, orders=0) == training(blueprint, 5, 1.0, orders=0)
+    assert training_flops(frozen, 5, 1.0, frozen.num_permutations) < step
+    assert training_flops(frozen, 5, 1.0, orders=0) == training_flops(blueprint, 5, 1.0, orders=0)
 
 
 def test_a_blueprint_counts_as_a_model_with_values(blueprint, model, step):
     own = model.captions
     with sdpa_kernel(SDPBackend.MATH):  # the fused kernel of CPUs is not counted
-        assert training(model, 5, 1.0, model.num_permutations) == step
+        assert training_flops(model, 5, 1.0, model.num_permutations) == step
     assert model.captions is own
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_sharing_between_orders_is_what_the_released_code_lacks(blueprint, step):
-    assert step < released(blueprint, 5)
+    assert step < released_training_flops(blueprint, 5)
     alone = load("ablations/table_V/no-psm.gin", "smoke").blueprint  # one order: nothing to share
-    assert training(alone, 5, 1.0, orders=1) == released(alone, 5)
+    assert training_flops(alone, 5, 1.0, orders=1) == released_training_flops(alone, 5)
 
 
 def test_equal_captions_are_read_once(blueprint, step):
-    assert training(blueprint, 5, 0.5, blueprint.num_permutations) < step
+    assert training_flops(blueprint, 5, 0.5, blueprint.num_permutations) < step
 
 
 def test_reading_without_refinement_is_the_projected_memory_and_one_pass(paper):

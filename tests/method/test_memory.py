@@ -16,7 +16,7 @@ from ablations.blueprint import read
 from ablations.memory import Footprint, footprint, verdict_on
 from ablations.row_config import Work
 from core.experiment.experiment import load
-from core.experiment.operations import spelling
+from core.experiment.operations import fake_captions
 from core.experiment.step_memory import saved_by, saved_bytes
 from core.model.permutations import sample_permutations
 
@@ -93,7 +93,7 @@ def test_a_blueprint_saves_what_a_model_with_values_saves(model):
     orders = sample_permutations(model.max_letters, model.num_permutations, model.mirrored, torch.Generator().manual_seed(0))
     images = torch.randn(4, 3, *model.towers.image_size)
     hooks = torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor)
-    with spelling(model, model.max_letters, 1.0), hooks:  # or captions would repeat, which are read once
+    with fake_captions(model, model.max_letters, 1.0), hooks:  # or captions would repeat, which are read once
         model.train().losses(images, words, orders)
     real = sum(tensor.untyped_storage().nbytes() for pointer, tensor in held.items() if pointer not in weights)
     found = saved_bytes(load("ablations/table_VI/image0-text6.gin", "micro").blueprint, 1.0)

@@ -49,7 +49,7 @@ def test_the_reference_is_the_released_code(golden):
 def dear(request, monkeypatch):
     """Whether decoding goes as where asking the device is dear: wider passes, rarer questions, the same words."""
     for module in (autoregressive, decoding):
-        monkeypatch.setattr(module, "waiting_is_dear", lambda device: request.param)
+        monkeypatch.setattr(module, "waiting_is_costly", lambda device: request.param)
 
 
 @pytest.mark.usefixtures("dear")

@@ -40,7 +40,7 @@ def recorded(monkeypatch):
     for module in (replay, clip4str):
         monkeypatch.setattr(module, "pays", lambda module, device: torch.is_inference_mode_enabled() and not module.training)
     for module in (autoregressive, decoding):
-        monkeypatch.setattr(module, "waiting_is_dear", lambda device: True)
+        monkeypatch.setattr(module, "waiting_is_costly", lambda device: True)
     for module in (autoregressive, decoding, clip4str):
         monkeypatch.setattr(module, "room_for", lambda count, most, device: room_for(count, most, torch.device("cuda")))
 

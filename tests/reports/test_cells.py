@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.data.benchmarks import INSIDE, MICRO_AVERAGES
+from core.data.benchmarks import MICRO_AVERAGES, SUPERSETS
 from core.errors import ReportError
 from reports.build import build, ranks
 from reports.columns import Column
@@ -292,7 +292,7 @@ def test_no_image_is_counted_as_two(tmp_path, monkeypatch):
     """IC15's 1,811 images are among its 2,077: a pooled comparison takes the larger set alone."""
     results = elsewhere(tmp_path, "table_V", {"cross": [1, 0, 0, 0], "base": [1, 1, 1, 0]})
     apart = build("table_V", results, results / "tables").rows.loc["base"]
-    monkeypatch.setitem(INSIDE, "incidental", ("regular",))
+    monkeypatch.setitem(SUPERSETS, "incidental", ("regular",))
     table = build("table_V", results, results / "tables")
     assert table.averaged == ("incidental", "regular") and table.rows.n["base"] == 4 and apart.n == 8
     assert table.rows.image_se["base"] > 1.1 * apart.image_se  # the second benchmark adds little that is new
@@ -303,7 +303,7 @@ def test_the_pooled_difference_counts_each_image_once():
     places = pd.MultiIndex.from_tuples([("IC15_1811", 1), ("IC15_1811", 2), *(("IC15_2077", number) for number in range(1, 5))])
     rows = {"row": [1, 1, 1, 1, 0, 1], "baseline": [0, 0, 0, 0, 0, 1]}
     correct = {row: pd.DataFrame({0: values}, index=places.set_names(["benchmark", "index"])) for row, values in rows.items()}
-    strata = Strata.of(["IC15_1811"] * 2 + ["IC15_2077"] * 4, {"IC15_1811": 0.5, "IC15_2077": 0.5}, INSIDE)
+    strata = Strata.of(["IC15_1811"] * 2 + ["IC15_2077"] * 4, {"IC15_1811": 0.5, "IC15_2077": 0.5}, SUPERSETS)
     compared = Comparison(correct, strata, {"row": "a", "baseline": "b"})
     assert compared.pooled("row", "baseline") == 50 and compared.once.sum() == 4
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from scipy.stats import t
 
-from core.data.benchmarks import INSIDE
+from core.data.benchmarks import SUPERSETS
 from core.errors import ReportError
 from core.files import ROOT
 from reports.claims import judged as judge_module
@@ -104,7 +104,7 @@ def test_what_a_published_difference_is_worth_by_hand(paper):
     assert effect.image_se**2 == pytest.approx(images) and effect.training_se**2 == pytest.approx(training)
     df = 4 * (images + training) ** 2 / training**2
     reach = t.ppf(0.975, df) * np.sqrt(images + training)
-    assert effect.interval(0.95) == pytest.approx((0.4, 0.4 - reach, 0.4 + reach)) and INSIDE["IC15_1811"] == ("IC15_2077",)
+    assert effect.interval(0.95) == pytest.approx((0.4, 0.4 - reach, 0.4 + reach)) and SUPERSETS["IC15_1811"] == ("IC15_2077",)
 
 
 def test_verdicts_by_the_published_numbers_alone(paper):

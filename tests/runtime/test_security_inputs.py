@@ -12,7 +12,7 @@ import pytest
 from ablations.rows import TABLES
 from core.config import gin_text
 from core.data.convert import iiit5k
-from core.data.convert.source import ReadOptions
+from core.data.convert.source import SourceOptions
 from core.errors import ConfigError, DataError
 from core.experiment.experiment import load
 from core.figures.maps import ARRAYS, DESCRIPTION, load_maps
@@ -98,7 +98,7 @@ def test_a_predictions_file_with_a_pickled_type_runs_nothing(tmp_path):
 def test_a_mat_file_that_is_a_pickle_is_refused(tmp_path):
     (tmp_path / "testdata.mat").write_bytes(pickle.dumps(Touch(tmp_path / "pwned")))
     with pytest.raises(DataError, match=r"testdata\.mat: not a readable MATLAB 5 file"):
-        list(iiit5k.read(tmp_path / "testdata.mat", ReadOptions()))
+        list(iiit5k.read(tmp_path / "testdata.mat", SourceOptions()))
     assert not (tmp_path / "pwned").exists()
 
 

@@ -24,7 +24,7 @@ from core.data.convert.source import (
     ImageFinder,
     LeftOut,
     Listing,
-    ReadOptions,
+    SourceOptions,
     label_text,
     listed,
     parse_json,
@@ -83,7 +83,7 @@ def detect_coco(source: Path) -> bool:
     return detect(source, b'"legibility"')
 
 
-def read_coco(source: Path, options: ReadOptions) -> Listing:
+def read_coco(source: Path, options: SourceOptions) -> Listing:
     """The words of one split ("all": of every split)."""
     path = pick_file(source, ("*.json",), None)
     finder = ImageFinder(options.images or path.parent)
@@ -100,7 +100,7 @@ def read_coco(source: Path, options: ReadOptions) -> Listing:
             yield LeftOut(word.key, reason, label) if reason else listed(word.key, label, finder.find(name), name, word.box)
 
 
-def reason_left_out(word: Annotation, label: str, options: ReadOptions) -> str | None:
+def reason_left_out(word: Annotation, label: str, options: SourceOptions) -> str | None:
     """Why a word of COCO-Text is left out, or None."""
     legibility, writing = word.fields.get("legibility"), word.fields.get("class")
     if options.legibility not in ("any", legibility):
@@ -120,7 +120,7 @@ def detect_textocr(source: Path) -> bool:
     return detect(source, b'"points"', without=b'"legibility"')
 
 
-def read_textocr(source: Path, options: ReadOptions) -> Listing:
+def read_textocr(source: Path, options: SourceOptions) -> Listing:
     path = pick_file(source, ("*.json",), options.split)
     finder = ImageFinder(options.images or path.parent)
     for key, image, fields, box in annotations(path):
@@ -136,7 +136,7 @@ def detect_open_images(source: Path) -> bool:
     return any(b'"transcription"' in path.read_bytes() and b'"attributes"' in path.read_bytes() for path in json_files(source))
 
 
-def read_open_images(source: Path, options: ReadOptions) -> Listing:
+def read_open_images(source: Path, options: SourceOptions) -> Listing:
     """The words of every image, in the order of "images"."""
     path = pick_file(source, ("*.json",), options.split)
     content, finder = parse_json(path), ImageFinder(options.images or path.parent)

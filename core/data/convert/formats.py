@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.data.convert import coco_text, iiit5k, lists, lmdbs, scene_json, scene_lines, svt_xml
-from core.data.convert.source import Listing, ReadOptions
+from core.data.convert.source import Listing, SourceOptions
 from core.errors import DataError
 
 
@@ -14,7 +14,7 @@ class Format(NamedTuple):
 
     looks: str
     detect: Callable[[Path], bool]
-    read: Callable[[Path, ReadOptions], Listing]
+    read: Callable[[Path, SourceOptions], Listing]
     pad: int = 0  # pixels by which boxes are grown by default
     splits: bool = True  # whether one source may hold several splits, of which --split takes one
     languages: bool = False  # whether words have a language or script, of which --language takes some

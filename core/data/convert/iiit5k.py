@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.data.convert.source import ImageFinder, LeftOut, Listing, ReadOptions, listed, pick_file
+from core.data.convert.source import ImageFinder, LeftOut, Listing, SourceOptions, listed, pick_file
 from core.errors import DataError
 
 LOOKS = "the folder with traindata.mat and testdata.mat beside train/ and test/ (say --split), or one .mat file"
@@ -15,7 +15,7 @@ def detect(source: Path) -> bool:
     return source.suffix == ".mat" or any((source / f"{split}data.mat").is_file() for split in ("train", "test"))
 
 
-def read(source: Path, options: ReadOptions) -> Listing:
+def read(source: Path, options: SourceOptions) -> Listing:
     """The words of one .mat file, labels in capitals as published."""
     path = pick_file(source, ("*data.mat",), options.split)
     finder = ImageFinder(options.images or path.parent)

@@ -19,7 +19,7 @@ from core.data.convert.source import (
     ImageFinder,
     LeftOut,
     Listing,
-    ReadOptions,
+    SourceOptions,
     first_line,
     json_lines,
     label_text,
@@ -77,7 +77,7 @@ LEVELS = 4  # folders above the annotations that image paths may count from (it 
 
 def read_list(
     source: Path,
-    options: ReadOptions,
+    options: SourceOptions,
     patterns: tuple[str, ...],
     rows_of: Callable[[Path], Rows],
     root_of: Callable[[Path, str], Path] = lambda path, image: path.parent,
@@ -115,7 +115,7 @@ def tab_lists(source: Path) -> list[Path]:
     return [path for path, line in files if TAB_LINE.fullmatch(line) and not line.partition("\t")[2].startswith(STRUCTURES)]
 
 
-def read_labels(source: Path, options: ReadOptions) -> Listing:
+def read_labels(source: Path, options: SourceOptions) -> Listing:
     return read_list(source, options, (*LABEL_FILES, *(path.name for path in tab_lists(source))), label_rows)
 
 
@@ -195,7 +195,7 @@ def detect_icdar(source: Path) -> bool:
     return any(ICDAR_LINE.fullmatch(first_line(path)) for path in text_files(source, ICDAR_FILES))
 
 
-def read_icdar(source: Path, options: ReadOptions) -> Listing:
+def read_icdar(source: Path, options: SourceOptions) -> Listing:
     return read_list(source, options, ICDAR_FILES, icdar_rows)
 
 
@@ -215,7 +215,7 @@ def detect_mlt(source: Path) -> bool:
     return any(MLT_LINE.fullmatch(first_line(path)) for path in text_files(source, ICDAR_FILES))
 
 
-def read_mlt(source: Path, options: ReadOptions) -> Listing:
+def read_mlt(source: Path, options: SourceOptions) -> Listing:
     def rows(path: Path) -> Rows:
         for number, match in matched_lines(path, MLT_LINE, f"word_1.png,script,label (script: {', '.join(MLT_SCRIPTS)}, ...)"):
             yield Row(number, match[1].strip(), match[3].strip(), options.other_language(match[2]))
@@ -227,7 +227,7 @@ def detect_occlusion(source: Path) -> bool:
     return not tab_lists(source) and any(OCCLUSION_LINE.fullmatch(first_line(path)) for path in text_files(source))
 
 
-def read_occlusion(source: Path, options: ReadOptions) -> Listing:
+def read_occlusion(source: Path, options: SourceOptions) -> Listing:
     def rows(path: Path) -> Rows:
         for number, match in matched_lines(path, OCCLUSION_LINE, "image label, the image with its suffix"):
             if match[2].lstrip().startswith(STRUCTURES):
@@ -243,7 +243,7 @@ def detect_union14m(source: Path) -> bool:
     return source.suffix == ".json" and source.is_file() and b'"data_list"' in read_bytes(source)
 
 
-def read_union14m(source: Path, options: ReadOptions) -> Listing:
+def read_union14m(source: Path, options: SourceOptions) -> Listing:
     return read_list(source, options, ("*.jsonl", "*.json"), union14m_rows, union14m_root)
 
 

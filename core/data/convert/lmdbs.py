@@ -4,7 +4,7 @@ import itertools
 from pathlib import Path
 from typing import NamedTuple
 
-from core.data.convert.source import Item, LeftOut, Listing, ReadOptions
+from core.data.convert.source import Item, LeftOut, Listing, SourceOptions
 from core.data.keys import label_key
 from core.data.lmdb import ImageLmdb, RawSample, stored_samples
 from core.data.samples import BEYOND
@@ -30,7 +30,7 @@ def detect(source: Path) -> bool:
     return any(any(source.glob(f"{'*/' * depth}data.mdb")) for depth in range(4))
 
 
-def read(source: Path, options: ReadOptions) -> Listing:
+def read(source: Path, options: SourceOptions) -> Listing:
     """The samples as they are stored, labels unchanged; the LMDBs below SOURCE one after the other."""
     folders, jobs = find_lmdbs(source), []
     for folder, stored in zip(folders, crash_safe_map(stored_samples, folders, 1), strict=True):

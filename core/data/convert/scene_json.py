@@ -15,7 +15,7 @@ from core.data.convert.source import (
     Item,
     LeftOut,
     Listing,
-    ReadOptions,
+    SourceOptions,
     first_line,
     label_text,
     listed,
@@ -35,7 +35,7 @@ PPOCRLABEL = 'Label.txt of PPOCRLabel (image<TAB>[{"transcription", "points", "d
 MARKS = ("illegibility", "illegible", "ignore", "difficult")  # fields by which a word is marked as not to be read
 
 
-def words_of(path: Path, place: str, entries: object, scene: str, file: Path | None, options: ReadOptions) -> Listing:
+def words_of(path: Path, place: str, entries: object, scene: str, file: Path | None, options: SourceOptions) -> Listing:
     """The words of one scene.
 
     Args:
@@ -52,7 +52,7 @@ def words_of(path: Path, place: str, entries: object, scene: str, file: Path | N
         yield word_of(f"{path.name}:{scene}#{number}", where, entry, scene, file, options)
 
 
-def word_of(key: str, where: str, entry: dict, scene: str, file: Path | None, options: ReadOptions) -> Item | LeftOut:
+def word_of(key: str, where: str, entry: dict, scene: str, file: Path | None, options: SourceOptions) -> Item | LeftOut:
     label = label_text(where, entry["transcription"])
     reason = next((f"marked not to be read ({mark})" for mark in MARKS if truth(where, mark, entry.get(mark))), None)
     if "language" in entry:
@@ -84,7 +84,7 @@ def has(path: Path, field: bytes) -> bool:
     return path.is_file() and field in path.read_bytes()
 
 
-def read_by_scene(source: Path, options: ReadOptions) -> Listing:
+def read_by_scene(source: Path, options: SourceOptions) -> Listing:
     """ArT and LSVT: one file, an object of scenes."""
     path = pick_file(source, ("*.json",), options.split)
     finder, content = ImageFinder(options.images or path.parent), parse_json(path)
@@ -103,7 +103,7 @@ def detect_rects(source: Path) -> bool:
     return bool(files) and has(files[0], b'"chars"') and has(files[0], b'"lines"')
 
 
-def read_rects(source: Path, options: ReadOptions) -> Listing:
+def read_rects(source: Path, options: SourceOptions) -> Listing:
     files = rects_files(source)
     if not files:
         raise DataError(f"{source}: no .json in it or in gt/; name the folder that holds one file per scene")
@@ -125,7 +125,7 @@ def detect_ppocrlabel(source: Path) -> bool:
     return any(Path(image).suffix.lower() in IMAGE_SUFFIXES and words.startswith("[") for image, _, words in lines)
 
 
-def read_ppocrlabel(source: Path, options: ReadOptions) -> Listing:
+def read_ppocrlabel(source: Path, options: SourceOptions) -> Listing:
     """Paths count from the folder of Label.txt or, as PPOCRLabel writes them, from the folder above."""
     path = pick_file(source, ("Label.txt",), options.split)
     finders = [ImageFinder(options.images or folder) for folder in (path.parent, path.resolve().parent.parent)]

@@ -20,7 +20,7 @@ from core.data.convert.source import (
     ImageFinder,
     LeftOut,
     Listing,
-    ReadOptions,
+    SourceOptions,
     box_around,
     first_line,
     listed,
@@ -54,10 +54,10 @@ class Word(NamedTuple):
     reason: str | None = None
 
 
-Parse = Callable[[Path, int, str, ReadOptions], Word]  # file, line from 1, text of the line
+Parse = Callable[[Path, int, str, SourceOptions], Word]  # file, line from 1, text of the line
 
 
-def read_scenes(source: Path, options: ReadOptions, pattern: str, parse: Parse) -> Listing:
+def read_scenes(source: Path, options: SourceOptions, pattern: str, parse: Parse) -> Listing:
     """The words of all scenes, scenes sorted by name and img_2 before img_10."""
     files = sorted(source.glob(pattern), key=lambda path: natural(path.stem))
     if not files:
@@ -83,11 +83,11 @@ def detect_icdar(source: Path) -> bool:
     return source.is_dir() and any(source.glob("gt_*.txt")) and not others
 
 
-def read_icdar(source: Path, options: ReadOptions) -> Listing:
+def read_icdar(source: Path, options: SourceOptions) -> Listing:
     return read_scenes(source, options, "gt_*.txt", parse_icdar)
 
 
-def parse_icdar(path: Path, number: int, line: str, options: ReadOptions) -> Word:
+def parse_icdar(path: Path, number: int, line: str, options: SourceOptions) -> Word:
     if SCRIPT_LINE.fullmatch(line):
         raise malformed(path, number, "a label, not a script's name before it (ICDAR MLT: --format mlt-scenes)", line)
     if DIFFICULT_LINE.fullmatch(line):
@@ -104,11 +104,11 @@ def detect_mlt(source: Path) -> bool:
     return detect(source, SCRIPT_LINE)
 
 
-def read_mlt(source: Path, options: ReadOptions) -> Listing:
+def read_mlt(source: Path, options: SourceOptions) -> Listing:
     return read_scenes(source, options, "*.txt", parse_mlt)
 
 
-def parse_mlt(path: Path, number: int, line: str, options: ReadOptions) -> Word:
+def parse_mlt(path: Path, number: int, line: str, options: SourceOptions) -> Word:
     match = SCRIPT_LINE.fullmatch(line)
     if not match or "\t" in match[10].strip():
         raise malformed(
@@ -121,11 +121,11 @@ def detect_rctw17(source: Path) -> bool:
     return detect(source, DIFFICULT_LINE)
 
 
-def read_rctw17(source: Path, options: ReadOptions) -> Listing:
+def read_rctw17(source: Path, options: SourceOptions) -> Listing:
     return read_scenes(source, options, "*.txt", parse_rctw17)
 
 
-def parse_rctw17(path: Path, number: int, line: str, options: ReadOptions) -> Word:
+def parse_rctw17(path: Path, number: int, line: str, options: SourceOptions) -> Word:
     """Words marked as difficult are read like others."""
     match = DIFFICULT_LINE.fullmatch(line)
     if not match or "\t" in match[10].strip():
@@ -137,11 +137,11 @@ def detect_uber(source: Path) -> bool:
     return detect(source, UBER_LINE)
 
 
-def read_uber(source: Path, options: ReadOptions) -> Listing:
+def read_uber(source: Path, options: SourceOptions) -> Listing:
     return read_scenes(source, options, "*.txt", parse_uber)
 
 
-def parse_uber(path: Path, number: int, line: str, options: ReadOptions) -> Word:
+def parse_uber(path: Path, number: int, line: str, options: SourceOptions) -> Word:
     fields = line.split("\t")
     if not UBER_LINE.fullmatch(line) or len(fields) != 3:
         raise malformed(path, number, "x1 y1 x2 y2 ...<TAB>text<TAB>category", line)

@@ -44,7 +44,7 @@ Listing = Iterator[Item | LeftOut]
 
 
 @dataclass(frozen=True)
-class ReadOptions:
+class SourceOptions:
     """Which words of a source to read.
 
     Args:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
-from core.data.convert.source import ImageFinder, Listing, ReadOptions, listed, pick_file
+from core.data.convert.source import ImageFinder, Listing, SourceOptions, listed, pick_file
 from core.errors import DataError
 
 LOOKS = "the folder with train.xml and test.xml beside img/ (say --split), or one of them: <taggedRectangle> elements"
@@ -14,7 +14,7 @@ def detect(source: Path) -> bool:
     return any(path.is_file() and b"<taggedRectangle" in path.read_bytes() for path in files)
 
 
-def read(source: Path, options: ReadOptions) -> Listing:
+def read(source: Path, options: SourceOptions) -> Listing:
     """The words of all scenes, in the order of the file."""
     path = pick_file(source, ("*.xml",), options.split)
     finder = ImageFinder(options.images or path.parent)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from core.data.benchmarks import Size, benchmark_size, canonical, held_twice, training_size
+from core.data.benchmarks import Size, benchmark_size, canonical, duplicate_message, training_size
 from core.data.doctor.duplicates import Pair, across, copies_inside, near_inside
 from core.data.doctor.scan import Advance, Scan, scan_all
 from core.data.doctor.verdict import Needs, Verdict, judge
@@ -77,7 +77,7 @@ class Diagnosis:
         name = self.benchmarks[short]
         same = [folder for folder, other in self.benchmarks.items() if other == name]
         if len(same) > 1:
-            return Size(None, False, held_twice(name, same))
+            return Size(None, False, duplicate_message(name, same))
         size = benchmark_size(name, count_stored(scans), usable, sum(scan.scored for scan in scans))
         return size if name == short else size._replace(note=f"{name}: {size.note}")
 

@@ -63,7 +63,7 @@ def of_training(run: Path, row: str = "") -> RunInfo:
     provenance, gin = read_record(run / "provenance.json"), (run / "operative.gin").read_text()
     rows = tuple(rows_of(run, row))
     seed, data = provenance.get("seed"), provenance.get("data_fingerprint")
-    run_identity = config.digest(f"{gin_text.values_of(gin)}{seed}{data}")
+    run_identity = config.digest(f"{gin_text.without_comments(gin)}{seed}{data}")
     known = {name: provenance.get(name) for name in ("seed", "data", "data_fingerprint", "commit", "device", "packages")}
     return RunInfo(
         folder=run,
