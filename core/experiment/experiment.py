@@ -9,7 +9,7 @@ import torch
 from torch.utils._device import DeviceContext
 
 from core import config
-from core.charset import SUFFIX, check_charset, read_charset
+from core.charset import SUFFIX, check_charset, read_charset, reduce_text
 from core.data.augment import RandAugment
 from core.errors import ConfigError, UserError
 from core.experiment.identity import training_identity
@@ -162,6 +162,7 @@ def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -
     training = config.operative()
     protocol = config.construct(Protocol, path)
     check_decoding(path, model, protocol)
+    check_captions(path, model)
     refuse_idle(path, bindings, experiment, model)
     config.refuse_unread(path, bindings)
     named = [str(model.towers.arch), str(model.towers.weights)]
@@ -185,6 +186,18 @@ def check_decoding(path: Path | str, model: CLIP4STR, protocol: Protocol) -> Non
         raise ConfigError(f"{untrained} REFINE_STEPS = {protocol.refine_steps} reads; set REFINE_STEPS = 0")
     if protocol.decode == "cloze":
         raise ConfigError(f"{untrained} DECODE = 'cloze' reads; set DECODE = 'ar'")
+
+
+def check_captions(path: Path | str, model: CLIP4STR) -> None:
+    """Raise ConfigError if captions would keep no letter of what the model writes: its text tower would read empty ones."""
+    letters = [character for character in model.tokenizer.charset if character.isalpha()]
+    if model.cross_decoder is None or not letters:
+        return
+    if not any(reduce_text(letter, model.caption_charset) for letter in letters):
+        raise ConfigError(
+            f"{path}: CAPTION_CHARSET has none of the letters of CHARSET ({''.join(letters[:8])} ...): captions would be "
+            "empty; set CAPTION_CHARSET to a file that has them"
+        )
 
 
 def refuse_idle(path: Path | str, bindings: Sequence[str], experiment: Experiment, model: CLIP4STR) -> None:

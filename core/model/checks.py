@@ -1,10 +1,9 @@
-"""Settings of CLIP4STR that are refused: of another kind, without an effect, or such that a branch would read nothing."""
+"""Settings of CLIP4STR that are refused: of another kind, or without an effect."""
 
 from collections.abc import Callable
 
 from torch import nn
 
-from core.charset import reduce_text
 from core.errors import UserError
 
 
@@ -16,16 +15,6 @@ def check_orders(num_permutations: int, mirrored: bool) -> None:
         raise UserError(f"MIRRORED = {mirrored!r}: expected True or False")
     if not mirrored and num_permutations <= 3:
         raise UserError(f"MIRRORED = False changes nothing with PERMUTATIONS = {num_permutations}: no order has a mirror image")
-
-
-def check_captions(charset: str, caption_charset: str) -> None:
-    """Raise UserError if captions would keep no letter of what the model writes: its text tower would read empty ones."""
-    letters = [character for character in charset if character.isalpha()]
-    if letters and not any(reduce_text(letter, caption_charset) for letter in letters):
-        raise UserError(
-            f"CAPTION_CHARSET has none of the letters of CHARSET ({''.join(letters[:8])} ...): captions would be empty; "
-            "set CAPTION_CHARSET to a file that has them"
-        )
 
 
 def check_branches(

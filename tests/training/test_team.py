@@ -57,6 +57,16 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+def learned(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """Weights without the biases of attention's keys, which change no attention weight, so that rounding alone moves them."""
+    if name.endswith("attn.kv.bias"):
+        return tensor.chunk(2)[1]
+    if name.endswith("in_proj_bias"):
+        queries, _, values = tensor.chunk(3)
+        return torch.cat([queries, values])
+    return tensor
+
+
 @pytest.mark.parametrize(
     ("row", "divisions"),
     [(BASELINE, [(1, 2), (2, 8), (2, 2)]), (VISUAL, [(2, 2)]), (NOTHING_FROZEN, [(2, 2)])],
@@ -72,7 +82,7 @@ def test_a_step_is_the_same_however_it_is_divided(row, divisions, world_folder, 
             for here, there in zip(step, other, strict=True):
                 assert (here is there is None) or there == pytest.approx(here, abs=1e-5, rel=1e-5)
         for name, tensor in weights.items():
-            torch.testing.assert_close(other_weights[name], tensor, rtol=0, atol=1e-5, msg=name)
+            torch.testing.assert_close(learned(name, other_weights[name]), learned(name, tensor), rtol=0, atol=1e-5, msg=name)
 
 
 def test_a_run_goes_on_with_another_number_of_processes(world_folder, tmp_path):

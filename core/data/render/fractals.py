@@ -55,13 +55,13 @@ class System:
         maps[parameter] *= weight
         return System(maps, self.ends)
 
-    def points(self, rng: np.random.Generator) -> np.ndarray | None:
+    def points(self, rng: np.random.Generator, steps: int = STEPS) -> np.ndarray | None:
         """Points of the attractor, 2 x points, between 0 and 1 each way; None where they run away or lie on a line."""
         x, y = rng.uniform(-1, 1, (2, CHAINS))
-        chosen = np.minimum(np.searchsorted(self.ends, rng.random((STEPS, CHAINS))), len(self.ends) - 1)
-        walked = np.empty((STEPS, 2, CHAINS))
+        chosen = np.minimum(np.searchsorted(self.ends, rng.random((steps, CHAINS))), len(self.ends) - 1)
+        walked = np.empty((steps, 2, CHAINS))
         with np.errstate(over="ignore", invalid="ignore"):
-            for step in range(STEPS):
+            for step in range(steps):
                 a, b, c, d, e, f = self.maps[:, chosen[step]]
                 x, y = a * x + b * y + e, c * x + d * y + f
                 walked[step] = x, y
