@@ -14,7 +14,7 @@ from core.evaluate.earlier import UNFINISHED, Earlier, model_digest, own_evaluat
 from core.evaluate.metrics import images_left_out
 from core.evaluate.readings import too_many_at_once
 from core.evaluate.run import evaluate_benchmarks
-from core.experiment.experiment import check_decoding, load
+from core.experiment.experiment import check_contexts, load
 from core.experiment.protocol import Protocol, evaluation_digest
 from core.files import lines_digest
 from core.model.clip4str import CLIP4STR
@@ -48,7 +48,7 @@ def evaluate_rows(options: argparse.Namespace) -> None:
         digest = team.gather(model_digest(options.model) if team.is_main else "")[0]
         for folder, protocol in protocols.items():  # before hours of reading
             refuse_replacing(folder, options.model, digest)
-            check_decoding(options.model, model, protocol)
+            check_contexts(options.model, model, protocol)
             if team.is_main and protocol.normalisation != model.normalisation and (own := run / "operative.gin").is_file():
                 print(
                     f"note: {options.model} was trained with NORMALISATION = {model.normalisation!r} and is read with "

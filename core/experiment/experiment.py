@@ -173,11 +173,16 @@ def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -
 
 
 def check_decoding(path: Path | str, model: CLIP4STR, protocol: Protocol) -> None:
-    """Raise ConfigError if a model cannot decode as the protocol says, or was never trained to."""
+    """Raise ConfigError if a row's model cannot decode as its protocol says, or is never trained to."""
     if protocol.output == "cross" and model.cross_decoder is None:
         raise ConfigError(f"{path}: OUTPUT = 'cross', but the model has the visual branch alone; say 'visual'")
     if protocol.fast_cross and model.cross_decoder is None:
         raise ConfigError(f"{path}: FAST_CROSS = True changes nothing: the model has no cross-modal branch")
+    check_contexts(path, model, protocol)
+
+
+def check_contexts(path: Path | str, model: CLIP4STR, protocol: Protocol) -> None:
+    """Raise ConfigError if decoding would read contexts that a model was never trained on."""
     if model.num_permutations > 1:
         return
     # Both read a character from those on both sides of it, or from none; left to right trains neither.
