@@ -2,9 +2,14 @@
 
 from dataclasses import replace
 
+import pytest
+import torch
+
+from core.errors import UserError
 from core.evaluate import readings
 from core.evaluate.run import evaluate, open_benchmark
 from core.runtime.distributed import SINGLE
+from core.train import validation
 from core.train.validation import validate, validation_words
 
 
@@ -40,3 +45,13 @@ def test_a_validation_is_an_evaluation_of_val(world_folder, tmp_path, smoke, mod
         "val_n": scores["n"],
         **{f"val_{name}": scores[name]["accuracy"] for name in ("visual", "cross")},
     }.items() <= entry.items()
+
+
+def test_memory_that_runs_out_while_validating_names_its_own_batch(smoke, model, monkeypatch):
+    def full(*_arguments, **_options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(validation, "read_words", full)
+    batch = smoke.protocol.batch
+    with pytest.raises(UserError, match=f"while validating, .* lower Protocol.batch = {batch} to {batch // 2}; it"):
+        validate(model, None, smoke.protocol, 1, SINGLE, lambda: 0)

@@ -42,7 +42,7 @@ def test_the_list_agrees_with_the_files(tmp_path):
     (tmp_path / "evaluations/cloze/predictions.parquet").unlink()
     settle_done(tmp_path, ["ar"])
     assert (tmp_path / DONE).is_file()  # nobody asks for the other
-    for _ in range(2):  # the second time there is no list either
+    for _ in range(2):  # also where there is no list
         settle_done(tmp_path, ["ar", "cloze"])
         assert not (tmp_path / DONE).exists()
 

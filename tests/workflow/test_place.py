@@ -159,3 +159,9 @@ def test_a_node_with_other_fonts_is_refused(monkeypatch):
     )
     monkeypatch.delenv("CLIP4STR_WORLD")
     assert place.world_mismatch("small-89abcdef", main=False) == ""  # a process that nobody told
+
+
+def test_claims_are_judged_again_when_a_layout_changes():
+    """Its baseline, columns and stated noise decide verdicts, and no code changes with them."""
+    (rule,) = re.findall(r"^rule claims:.*?^    output:", (ROOT / "ablations/rules/tables.smk").read_text(), re.M | re.S)
+    assert 'ablations/{{table}}/table.yaml", table=PLAN.tables' in rule
