@@ -16,6 +16,7 @@ from core.config.gin_text import bindings_of
 from core.errors import ConfigError
 from core.experiment.sweep import one_sweep
 from core.files import read_utf8, write_if_changed, write_if_missing
+from core.run_files import TRAIN_GIN
 
 SEARCH = TABLES / "lr_search.yaml"
 
@@ -61,7 +62,7 @@ class Search:
             value = bindings_of(row.operative)[knob]
             if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
                 raise ConfigError(f"{self.path}: {knob} = {value!r} is not a positive number")
-            put(plan.searches / run / "train.gin", row.operative)
+            put(plan.searches / run / TRAIN_GIN, row.operative)
             trials.append({"value": value, "run": run})
         cache.write()
         if own not in [trial["value"] for trial in trials]:

@@ -13,9 +13,8 @@ from pathlib import Path
 
 from ablations.plan.plan import Plan
 from ablations.plan.targets import tables_made
-from core.evaluate.done import MODEL, is_current, undone
-
-TIMES = "reading_time.json"
+from core.evaluate.done import is_current, undone
+from core.run_files import MODEL, READING_TIME
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,11 @@ def missing(folder: Path, asked: RunNeeds, first_seed: bool = True) -> Missing:
     """
     model = folder / MODEL
     unread = tuple(undone(folder, asked.evaluations))
-    untimed = first_seed and bool(asked.timed) and not (is_current(folder / TIMES, model) and set(asked.timed) <= timed(folder))
+    untimed = (
+        first_seed
+        and bool(asked.timed)
+        and not (is_current(folder / READING_TIME, model) and set(asked.timed) <= timed(folder))
+    )
     if model.is_file() or not (asked.model or unread or untimed):
         return Missing("", unread, untimed)
     return Missing("its model is missing", asked.evaluations, bool(asked.timed) and first_seed)
@@ -64,7 +67,7 @@ def missing(folder: Path, asked: RunNeeds, first_seed: bool = True) -> Missing:
 def timed(folder: Path) -> set[str]:
     """The evaluations whose times a run directory holds."""
     try:
-        return set(json.loads((folder / TIMES).read_text())["readings"])
+        return set(json.loads((folder / READING_TIME).read_text())["readings"])
     except (OSError, ValueError, KeyError, TypeError):
         return set()
 

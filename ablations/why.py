@@ -9,8 +9,8 @@ from ablations.plan.plan import Plan
 from ablations.progress import missing, run_needs
 from core.config.gin_text import without_comments
 from core.errors import ConfigError, DataError
-from core.evaluate.done import MODEL, PREDICTIONS
 from core.evaluate.staleness import compare_training, read_record
+from core.run_files import MODEL, PREDICTIONS, PROVENANCE, ROWS, TRAIN_GIN, TRAINING_LOG
 
 MOST_CHANGES = 12  # differing values that are listed
 LONGEST = 160  # characters shown of one of them: a charset may have thousands
@@ -64,13 +64,13 @@ def reasons(folder: Path, untrained: str, data: Path) -> Iterator[str]:
         yield f"would be trained: {untrained}"
         if states:
             yield f"interrupted; it will resume from its state at step {int(states[-1].name.removeprefix('step-')):,}"
-        elif (folder / "metrics.jsonl").is_file():
+        elif (folder / TRAINING_LOG).is_file():
             yield "it was started and has no state: it starts over"
     elif not (folder / MODEL).is_file():
         yield "its model is gone, and no missing output needs it"
-    if (folder / "provenance.json").is_file() and data.is_dir():
+    if (folder / PROVENANCE).is_file() and data.is_dir():
         try:  # test sets aside: evaluations are named by their content
-            if changed := compare_training(folder, read_record(folder / "provenance.json"), data):
+            if changed := compare_training(folder, read_record(folder / PROVENANCE), data):
                 yield f"stale: {changed}; delete {folder} to make it again"
         except DataError as error:
             yield f"what it was trained on cannot be compared: {error}"
@@ -99,7 +99,7 @@ def earlier(plan: Plan, run: str) -> Iterator[str]:
 def no_longer(plan: Plan, run: str) -> Iterator[str]:
     """What happened to the rows of a run that no row needs any more."""
     yield "no row needs it under these settings: it is left alone, and nothing reads it"
-    before = rows_of(plan.results / "runs" / run / "rows.json")
+    before = rows_of(plan.results / "runs" / run / ROWS)
     for entry in before:
         now = next((row for row in plan.tables.get(entry["table"], []) if row.name == entry["row"]), None)
         if now is None:
@@ -110,7 +110,7 @@ def no_longer(plan: Plan, run: str) -> Iterator[str]:
 
 def changes(plan: Plan, before: str, now: str) -> str:
     """Which values of two runs' gin text differ."""
-    path = plan.results / "runs" / before / "train.gin"
+    path = plan.results / "runs" / before / TRAIN_GIN
     if not path.is_file():
         return "what changed is not known (its train.gin is gone)"
     old = without_comments(path.read_text()).splitlines()

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from core.errors import ReportError
 from core.files import atomic_file, write_json
+from core.run_files import TRAINING_LOG
 from reports.figures import style
 from reports.stats import intervals as stats
 
@@ -49,7 +50,7 @@ def outcome(folder: Path, output: str) -> dict:
     Raises:
         ReportError: there is no validation in its metrics.jsonl.
     """
-    log = folder / "metrics.jsonl"
+    log = folder / TRAINING_LOG
     lines = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
     logged = [line for line in lines if "loss" in line]
     steps, seconds = max((line["step"] for line in lines), default=0), sum(line["seconds"] for line in logged)

@@ -9,6 +9,7 @@ from ablations.plan.targets import tables_made
 from ablations.rows import Row, decoding_differs_from_validation
 from core.evaluate.done import settle_done
 from core.files import write_if_changed, write_if_missing
+from core.run_files import ROWS, TRAIN_GIN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,11 +28,11 @@ def write_plan(plan: Plan, targets: Collection[str] = (), shared: bool = False) 
     put = write_if_missing if shared else write_if_changed
     rows = sorted(plan.rows, key=decoding_differs_from_validation, reverse=True)
     for row in {row.run: row for row in rows}.values():  # DEVICE_BATCH and its like name no other run
-        put(plan.results / "runs" / row.run / "train.gin", row.config.operative)
+        put(plan.results / "runs" / row.run / TRAIN_GIN, row.config.operative)
     for row in {(row.run, row.evaluation): row for row in reversed(rows)}.values():  # rows that share one: the first's
         put(plan.results / "runs" / row.run / f"{row.evaluation}.gin", row.config.operative)
     for run, asking in plan.rows_by_run.items():
-        put(plan.results / "runs" / run / "rows.json", json.dumps(rows_of_run(asking), indent=2) + "\n")
+        put(plan.results / "runs" / run / ROWS, json.dumps(rows_of_run(asking), indent=2) + "\n")
     plan.data_inputs.write({tuple(row.config.train_data) for row in plan.rows}, shared)
     made = [] if shared else tables_made(targets, plan.tables)
     for table in plan.tables:

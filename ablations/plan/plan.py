@@ -9,8 +9,8 @@ from ablations.marks import RealInputs, RenderedInputs
 from ablations.row_config import content_of, digest_of
 from ablations.rows import Row, evaluations_of
 from ablations.source import Source
-from core.evaluate.done import DONE
 from core.files import ROOT, in_repository
+from core.run_files import EVALUATIONS_LIST, MODEL, PREDICTIONS, READING_TIME
 from core.weights.made import is_made_here, is_outdated, weights_digest
 from reports.layout import Layout, drawable, rendered_name
 
@@ -93,7 +93,7 @@ class Plan:
     def start_of(self, run: str, seed: str) -> list[Path]:
         """The model that a training begins with, of its own seed; none for most."""
         start = self.first_rows[run].start if run in self.first_rows else ""
-        return [self.seed_folder(start, int(seed)) / "model.safetensors"] if start else []
+        return [self.seed_folder(start, int(seed)) / MODEL] if start else []
 
     @property
     def peers_folder(self) -> Path:
@@ -101,7 +101,7 @@ class Plan:
 
     def peers(self, table: str) -> list[Path]:
         """Predictions of outside readers, which stand in Table III."""
-        return [self.peers_folder / peer / "predictions.parquet" for peer in self.wanted_peers if table == "table_III"]
+        return [self.peers_folder / peer / PREDICTIONS for peer in self.wanted_peers if table == "table_III"]
 
     @property
     def study(self) -> str:
@@ -198,7 +198,7 @@ class Plan:
     def models(self, table: str) -> list[Path]:
         """The trained models of a table, one per run and seed."""
         runs = dict.fromkeys(row.run for row in self.tables[table] if row.runnable)
-        return [self.seed_folder(run, seed) / "model.safetensors" for run in runs for seed in self.seeds]
+        return [self.seed_folder(run, seed) / MODEL for run in runs for seed in self.seeds]
 
     def inputs(self, table: str) -> list[Path]:
         """Every list of evaluations the table is counted from, and every timing it shows."""
@@ -206,9 +206,9 @@ class Plan:
         folders = [self.seed_folder(row.run, seed) for row in rows for seed in self.seeds]
         if row := self.replicated(table):
             folders += [self.seed_folder(row.run, seed) for seed in self.replicates if seed not in self.seeds]
-        evaluated = list(dict.fromkeys(folder / DONE for folder in folders))
+        evaluated = list(dict.fromkeys(folder / EVALUATIONS_LIST for folder in folders))
         made = evaluated if self.layouts[table].baseline else self.models(table)
-        times = {self.seed_folder(row.run, self.seeds[0]) / "reading_time.json" for row in rows if self.is_timed(table)}
+        times = {self.seed_folder(row.run, self.seeds[0]) / READING_TIME for row in rows if self.is_timed(table)}
         return made + sorted(times)
 
     def published_inputs(self, table: str, checkout: str = "") -> list[Path]:

@@ -9,7 +9,7 @@ import torch
 from core.data.benchmarks import benchmarks_of, canonical
 from core.data.sets import fingerprint
 from core.errors import UserError
-from core.evaluate.done import MODEL, undone, write_done
+from core.evaluate.done import undone, write_done
 from core.evaluate.earlier import UNFINISHED, Earlier, model_digest, own_evaluations, refuse_replacing
 from core.evaluate.metrics import images_left_out
 from core.evaluate.readings import too_many_at_once
@@ -18,6 +18,7 @@ from core.experiment.experiment import check_contexts, load
 from core.experiment.protocol import Protocol, evaluation_digest
 from core.files import lines_digest
 from core.model.clip4str import CLIP4STR
+from core.run_files import MODEL, OPERATIVE_GIN
 from core.runtime.compute import is_out_of_memory
 from core.runtime.distributed import DistEnv, device, end_distributed, init_distributed, threads_each, workers_each
 from core.runtime.tracking.client import tracking_for
@@ -49,7 +50,7 @@ def evaluate_rows(options: argparse.Namespace) -> None:
         for folder, protocol in protocols.items():  # before hours of reading
             refuse_replacing(folder, options.model, digest)
             check_contexts(options.model, model, protocol)
-            if team.is_main and protocol.normalisation != model.normalisation and (own := run / "operative.gin").is_file():
+            if team.is_main and protocol.normalisation != model.normalisation and (own := run / OPERATIVE_GIN).is_file():
                 print(
                     f"note: {options.model} was trained with NORMALISATION = {model.normalisation!r} and is read with "
                     f"{protocol.normalisation!r}, as the row here says; {own} is the row that it was trained by"

@@ -9,10 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from core.files import file_digest, write_json
-
-MODEL = "model.safetensors"
-PREDICTIONS = "predictions.parquet"
-DONE = "evaluations.json"
+from core.run_files import EVALUATIONS_LIST, MODEL, PREDICTIONS
 
 
 def is_current(path: Path, model: Path) -> bool:
@@ -30,7 +27,7 @@ def undone(run: Path, evaluations: Iterable[str]) -> list[str]:
         run: run directory, <run>/seed<k>.
         evaluations: names of folders below its evaluations/.
     """
-    digests = listed(run) if is_current(run / DONE, run / MODEL) else {}
+    digests = listed(run) if is_current(run / EVALUATIONS_LIST, run / MODEL) else {}
     return [name for name in evaluations if not is_read(run, name, digests.get(name))]
 
 
@@ -42,7 +39,9 @@ def is_read(run: Path, name: str, digest: str | None) -> bool:
 
 def write_done(run: Path, evaluations: Iterable[str]) -> None:
     """Write the list of existing evaluations, each with a digest of its predictions: equal predictions, equal list."""
-    write_json(run / DONE, {name: file_digest(run / "evaluations" / name / PREDICTIONS) for name in sorted(evaluations)})
+    write_json(
+        run / EVALUATIONS_LIST, {name: file_digest(run / "evaluations" / name / PREDICTIONS) for name in sorted(evaluations)}
+    )
 
 
 def settle_done(run: Path, evaluations: Iterable[str]) -> None:
@@ -53,7 +52,7 @@ def settle_done(run: Path, evaluations: Iterable[str]) -> None:
     """
     wanted = set(evaluations)
     if undone(run, wanted):
-        (run / DONE).unlink(missing_ok=True)
+        (run / EVALUATIONS_LIST).unlink(missing_ok=True)
     elif not wanted <= listed(run).keys():
         write_done(run, wanted)
 
@@ -61,6 +60,6 @@ def settle_done(run: Path, evaluations: Iterable[str]) -> None:
 def listed(run: Path) -> dict[str, str]:
     """The evaluations on the list, each with its digest; empty if the list is missing or not valid."""
     try:
-        return dict(json.loads((run / DONE).read_text()))
+        return dict(json.loads((run / EVALUATIONS_LIST).read_text()))
     except (OSError, ValueError, TypeError):
         return {}

@@ -9,15 +9,14 @@ import pandas as pd
 
 from core.data.sets import fingerprint
 from core.errors import DataError, UserError
-from core.evaluate.done import PREDICTIONS
 from core.evaluate.readings import COLUMNS
 from core.evaluate.staleness import read_record
 from core.experiment.protocol import Protocol
 from core.files import refuse_existing
+from core.run_files import METRICS, PREDICTIONS
 from core.runtime.tracking.client import RECORD
 from core.weights.checkpoint import WEIGHTS, description_of
 
-METRICS = "metrics.json"
 UNFINISHED = "unfinished"  # folder beside evaluations: what one that was interrupted has read
 
 

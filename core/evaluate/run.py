@@ -15,13 +15,13 @@ from core.data.loading import Words, open_words
 from core.data.sets import fingerprint, say_copies
 from core.data.transforms import ToTensor
 from core.errors import DataError
-from core.evaluate.done import PREDICTIONS
-from core.evaluate.earlier import METRICS, UNFINISHED, Earlier
+from core.evaluate.earlier import UNFINISHED, Earlier
 from core.evaluate.metrics import score, unscored
 from core.evaluate.readings import OUTPUTS, read_words
 from core.experiment.protocol import Protocol
 from core.files import atomic_folder, write_json
 from core.model.clip4str import CLIP4STR
+from core.run_files import METRICS, PREDICTIONS
 from core.runtime.distributed import SINGLE, DistEnv
 
 

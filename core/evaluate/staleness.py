@@ -11,6 +11,7 @@ from core.data.folders import folders_below
 from core.data.keys import COUNT_KEY
 from core.data.sets import find_lmdbs, fingerprint, train_roots
 from core.errors import DataError
+from core.run_files import OPERATIVE_GIN, PROVENANCE
 
 
 def stale_reason(run_folder: Path, data: Path) -> str:
@@ -23,7 +24,7 @@ def stale_reason(run_folder: Path, data: Path) -> str:
     Raises:
         DataError: it is not a run directory, or what it recorded does not parse.
     """
-    record = read_record(run_folder / "provenance.json")
+    record = read_record(run_folder / PROVENANCE)
     reasons = [training_change(run_folder, record, data)]
     for path in sorted(run_folder.glob("evaluations/*/metrics.json")):
         for name, metrics in read_record(path).get("benchmarks", {}).items():
@@ -38,8 +39,8 @@ def runs_on(runs: Path, data: Path) -> tuple[list[Path], list[Path]]:
     A run was trained on `data` if it was there, whatever lies there now, or if its training words lie there now.
     """
     ours, others = [], []
-    for folder in sorted(folder for folder, files in folders_below(runs) if "provenance.json" in files):
-        record = read_record(folder / "provenance.json")
+    for folder in sorted(folder for folder, files in folders_below(runs) if PROVENANCE in files):
+        record = read_record(folder / PROVENANCE)
         here = Path(record.get("data", "")).resolve() == data.resolve() or not training_change(folder, record, data)
         (ours if here else others).append(folder)
     return ours, others
@@ -62,7 +63,7 @@ def compare_training(run_folder: Path, record: dict, data: Path) -> str:
     Raises:
         DataError: they are not there, or the run does not say which they were.
     """
-    roots = train_roots(data, train_data(run_folder / "operative.gin"))
+    roots = train_roots(data, train_data(run_folder / OPERATIVE_GIN))
     now = fingerprint(*roots)
     expected = record.get("data_fingerprint")
     if now == expected:

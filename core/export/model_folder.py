@@ -9,11 +9,12 @@ import safetensors.torch
 import yaml
 
 from core.errors import UserError
-from core.evaluate.earlier import METRICS, model_digest, own_evaluations
+from core.evaluate.earlier import model_digest, own_evaluations
 from core.evaluate.staleness import read_record
 from core.files import atomic_folder, refuse_existing, write_json
 from core.model.clip4str import CLIP4STR
 from core.moved import with_new_settings
+from core.run_files import METRICS, PROVENANCE
 from core.runtime.tracking.run_info import rows_of
 from core.weights.checkpoint import load_model, model_file, self_contained
 from core.weights.hub import CONFIG, PREFIX, WEIGHTS, first_line
@@ -79,7 +80,7 @@ def write_folder(model: Path, out: Path | str, name: str = "") -> None:
 
 def card(model: CLIP4STR, file: Path, name: str) -> str:
     """The model card; of what is not recorded beside the model's file it says so."""
-    run, trained_here = file.parent, file.name == WEIGHTS and file.with_name("provenance.json").is_file()
+    run, trained_here = file.parent, file.name == WEIGHTS and file.with_name(PROVENANCE).is_file()
     title = name.removeprefix(PREFIX).rpartition("/")[2]
     sections = {
         "Use": "In a checkout of clip4str-ablations:\n\n"
@@ -110,7 +111,7 @@ def of_model(model: CLIP4STR) -> dict[str, Any]:
 
 
 def of_training(run: Path) -> dict[str, Any]:
-    record = read_record(run / "provenance.json")
+    record = read_record(run / PROVENANCE)
     files = [Path(word) for word in record.get("command", ()) if str(word).endswith(".gin")]
     train = record.get("train", {})
     start = train.get("start")

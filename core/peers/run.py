@@ -21,6 +21,7 @@ from core.errors import DataError
 from core.evaluate.metrics import images_left_out, score, unscored
 from core.files import atomic_file, atomic_folder, lines_digest, write_json
 from core.peers.reader import Reader, as_entry
+from core.run_files import METRICS, PREDICTIONS
 from core.runtime.provenance import git, now
 
 NOTE = "An outside reader: it checks data, label rules and scoring, and enters no statistics of an ablation."
@@ -98,7 +99,7 @@ def kept(state: Path, reader: Reader, folder: Path, name: str, rules: Rules) -> 
         if earlier["read"].get("label_charset", CHARSET_94) != rules.charset:
             continue
         if "lmdbs" in earlier["read"]:  # not of an earlier version, whose predictions do not name their LMDB
-            return pd.read_parquet(path.with_name("predictions.parquet")).assign(benchmark=name), earlier["read"]
+            return pd.read_parquet(path.with_name(PREDICTIONS)).assign(benchmark=name), earlier["read"]
     return None
 
 
@@ -129,7 +130,7 @@ def read_benchmarks(reader: Reader, data: Path, out: Path, state: Path | None = 
     """
     frames, entries, benchmarks = [], {}, benchmarks_of(data)
     state, rules = state or out / "state", rules_for(scored)
-    (out / "metrics.json").unlink(missing_ok=True)  # from here on it does not belong to what lies beside it
+    (out / METRICS).unlink(missing_ok=True)  # from here on it does not belong to what lies beside it
     for name, folder in benchmarks.items():
         try:
             done = kept(state, reader, folder, name, rules)
@@ -140,8 +141,8 @@ def read_benchmarks(reader: Reader, data: Path, out: Path, state: Path | None = 
             continue
         if done is None:
             with atomic_folder(state / folder_name(circumstances)) as whole:
-                frame.to_parquet(whole / "predictions.parquet", index=False)
-                write_json(whole / "metrics.json", {"reader": asdict(reader.identity), "read": circumstances})
+                frame.to_parquet(whole / PREDICTIONS, index=False)
+                write_json(whole / METRICS, {"reader": asdict(reader.identity), "read": circumstances})
         frames.append(frame)
         entries[name] = entry = {**scores(frame, scored), **circumstances}
         reused, left = ", read before" if done else "", images_left_out(entry)
@@ -157,7 +158,7 @@ def read_benchmarks(reader: Reader, data: Path, out: Path, state: Path | None = 
         "commit": git("rev-parse", "HEAD"),
         "written": now(),
     }
-    with atomic_file(out / "predictions.parquet") as partial:
+    with atomic_file(out / PREDICTIONS) as partial:
         pd.concat(frames, ignore_index=True).to_parquet(partial, index=False)
-    write_json(out / "metrics.json", metrics)
+    write_json(out / METRICS, metrics)
     return metrics

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from core.data.transforms import ToTensor
 from core.errors import TrainingError
 from core.files import append_json, atomic_file
+from core.run_files import TRAINING_LOG
 from core.runtime.compute import pick_device
 from core.runtime.precision import autocast, fit_for
 from core.train.state import Interrupted, Stopper, drop_after, resume, run_lock, save_state
@@ -126,7 +127,7 @@ def pretrain(
         precision = "no"
     folder.mkdir(parents=True, exist_ok=True)
     belongs_to = {"configuration": identity, "recipe": recipe, "precision": precision}
-    log = folder / "metrics.jsonl"
+    log = folder / TRAINING_LOG
     with run_lock(folder):
         images = render_all(plan, workers)  # before signals are caught, by which its processes are ended
         network = plan.task.network.train().to(device)
@@ -175,7 +176,7 @@ def train(
             (loss, accuracy), seconds = np.mean(since, axis=0).tolist(), time.monotonic() - began
             entry = {"step": step, "loss": loss, "accuracy": accuracy, "lr": optimiser.param_groups[0]["lr"]}
             entry |= {"images_per_second": len(since) * plan.batch / seconds, "seconds": seconds}
-            append_json(folder / "metrics.jsonl", entry)
+            append_json(folder / TRAINING_LOG, entry)
             if not math.isfinite(loss):
                 raise TrainingError(f"the loss is not finite at step {step} of {folder.stem}: lower Pretraining.lr = {plan.lr}")
             note = f"loss {loss:.3f}  accuracy {100 * accuracy:.1f} %"

@@ -18,6 +18,7 @@ from core.data.loading import Batch, ShuffledBatches, Words
 from core.experiment.experiment import Loaded
 from core.files import append_json, write_json
 from core.model.clip4str import CLIP4STR
+from core.run_files import PROVENANCE, TRAINING_LOG
 from core.runtime.distributed import DistEnv
 from core.runtime.provenance import now
 from core.train.batches import batches_of
@@ -120,7 +121,7 @@ class Run:
     def log(self, entry: dict) -> None:
         """One more line of metrics.jsonl."""
         if self.team.is_main:
-            append_json(self.out / "metrics.jsonl", entry)
+            append_json(self.out / TRAINING_LOG, entry)
 
     def log_step(self, step: int, losses: Tensor, norm: Tensor, lr: float, seconds: float) -> dict:
         """The line of metrics.jsonl for the steps since the last one, which took so many seconds."""
@@ -155,7 +156,7 @@ class Run:
                 **self.tally.state_dict(),
                 "skipped_steps": self.monitor.skipped,
             }
-            write_json(self.out / "provenance.json", {**self.record, **content})
+            write_json(self.out / PROVENANCE, {**self.record, **content})
             for reason, entry in content["undecodable"].items():
                 print(f"{reason}: {entry['count']:,} times while training (e.g. {entry['examples'][0]})")
             # After provenance, for with its model a run is finished; and the state goes last: until then a run resumes from it.
@@ -186,7 +187,7 @@ def train_loop(run: Run, start: int) -> None:
         try:
             if start == run.steps:  # stopped while its last step was validated
                 run.take_average()
-            if start and run.validation_due(start) and not validated(run.out / "metrics.jsonl", start):
+            if start and run.validation_due(start) and not validated(run.out / TRAINING_LOG, start):
                 run.validate(start, stopper)
                 stop_if_asked(run, stopper, start)
             clock = time.perf_counter()

@@ -13,6 +13,7 @@ from core.data.sets import say_copies
 from core.errors import TrainingError
 from core.experiment.experiment import Loaded
 from core.model.clip4str import CLIP4STR
+from core.run_files import MODEL, MODEL_DESCRIPTION
 from core.train.loss_monitor import LossMonitor
 from core.weights.start import Taken
 
@@ -97,8 +98,8 @@ def finished(out: Path, expected: dict) -> bool:
     Raises:
         TrainingError: it holds another run's.
     """
-    description = out / "model.json"
-    if not (out / "model.safetensors").is_file():
+    description = out / MODEL_DESCRIPTION
+    if not (out / MODEL).is_file():
         return False
     trained = json.loads(description.read_text()).get("identity") if description.is_file() else None
     if trained != expected:

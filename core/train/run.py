@@ -16,6 +16,7 @@ from core.errors import TrainingError
 from core.experiment.experiment import Loaded
 from core.files import atomic_file, write_json
 from core.model.clip4str import CLIP4STR
+from core.run_files import OPERATIVE_GIN, PROVENANCE, TRAINING_LOG
 from core.runtime.compute import pick_device
 from core.runtime.distributed import DistEnv, init_distributed, on_cpu
 from core.runtime.precision import fit_for, name_of
@@ -166,10 +167,10 @@ def resume_or_start(run: Run) -> int:
         if start:
             print(f"going on from step {start} ({run.out / 'state'})")
         describe(run.model, run.loaded, run.words, run.validation, run.steps, run.team.size)
-        with atomic_file(run.out / "operative.gin") as partial:
+        with atomic_file(run.out / OPERATIVE_GIN) as partial:
             partial.write_text(run.loaded.operative)
-        write_json(run.out / "provenance.json", {**run.record, "train": train_record(run.words, run.steps, run.model.begun)})
-        drop_after(run.out / "metrics.jsonl", start)
+        write_json(run.out / PROVENANCE, {**run.record, "train": train_record(run.words, run.steps, run.model.begun)})
+        drop_after(run.out / TRAINING_LOG, start)
         (run.out / "bad-step.json").unlink(missing_ok=True)
     run.team.wait()
     return start

@@ -13,12 +13,11 @@ from core import config
 from core.errors import UserError
 from core.files import atomic_file, file_digest, in_repository, sync, write_json
 from core.model.clip4str import CLIP4STR
+from core.run_files import MODEL_DESCRIPTION
 from core.weights.hub import CONFIG, WEIGHTS, fetch, is_on_hub
 from core.weights.pickles import read_pickle
 from core.weights.pretrained import first_difference
 from core.weights.released import SETTINGS, build_released, is_released
-
-DESCRIPTION = "model.json"
 
 
 def save_model(model: CLIP4STR, training: str, identity: dict, folder: Path) -> None:
@@ -38,7 +37,7 @@ def save_model(model: CLIP4STR, training: str, identity: dict, folder: Path) -> 
     kept = model.kept_tensors()
     if len(kept) < len(model.state_dict()):
         description["backbone"] = {"weights": model.towers.weights, **left_out_digests(model)}
-    write_json(folder / DESCRIPTION, description)
+    write_json(folder / MODEL_DESCRIPTION, description)
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in kept.items()}  # VeRA's share memory
     with atomic_file(folder / WEIGHTS) as partial:
         safetensors.torch.save_file(tensors, partial)
@@ -101,14 +100,14 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def description_of(path: Path) -> Path | None:
     """The file beside model.safetensors that says how to build the model: model.json of a run, config.json of the hub."""
-    return next((path.with_name(name) for name in (DESCRIPTION, CONFIG) if path.with_name(name).is_file()), None)
+    return next((path.with_name(name) for name in (MODEL_DESCRIPTION, CONFIG) if path.with_name(name).is_file()), None)
 
 
 def read_description(path: Path) -> tuple[Path, dict]:
     """The file beside model.safetensors that says how to build the model, and its content."""
     description = description_of(path)
     if description is None:
-        raise UserError(f"{path}: {DESCRIPTION}, which says how to build the model, is not beside it")
+        raise UserError(f"{path}: {MODEL_DESCRIPTION}, which says how to build the model, is not beside it")
     try:
         content = json.loads(description.read_text())
     except ValueError as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from core.run_files import PREDICTIONS
 from reports.claims.claim import Contrast
 from reports.collect.predictions import problems_of, read_predictions
 from reports.collect.runs import evaluation_folder, read_runs
@@ -87,7 +88,7 @@ class TableResults:
             return f"{row}: {run.reason}"
         seeds = dict.fromkeys([*run.seeds.split(), *run.replicates.split()])
         folders = {seed: evaluation_folder(self.results, run, seed) for seed in seeds}
-        missing = [seed for seed, folder in folders.items() if not (folder / "predictions.parquet").is_file()]
+        missing = [seed for seed, folder in folders.items() if not (folder / PREDICTIONS).is_file()]
         return f"{row} has no predictions of seed {', '.join(missing)}" if missing else ""
 
     def comparison(self, columns: list[Column]) -> Comparison | None:

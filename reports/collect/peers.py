@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from core.errors import ReportError
+from core.run_files import METRICS, PREDICTIONS
 from reports.collect.predictions import IMAGE, read_images, scored
 from reports.collect.runs import protocol_of
 from reports.collect.stored import damaged, read_json
@@ -29,10 +30,10 @@ def read_peers(run: pd.Series, columns: list[Column], images: pd.DataFrame) -> p
 
 def one_reader(folder: Path, columns: list[Column], charset: str, images: pd.DataFrame) -> dict:
     """Accuracies of a reader, scored as rows are and on the same images."""
-    with damaged(folder / "metrics.json", AGAIN):
-        reader = read_json(folder / "metrics.json", AGAIN)["reader"]
+    with damaged(folder / METRICS, AGAIN):
+        reader = read_json(folder / METRICS, AGAIN)["reader"]
         line: dict = {"method": f"{reader['name']} {reader['version']}"}
-    frame = scored(read_images(folder / "predictions.parquet", ["label", "reading"]), charset)
+    frame = scored(read_images(folder / PREDICTIONS, ["label", "reading"]), charset)
     check_same_images(folder, frame, images)
     for column in columns:
         here = frame[frame.benchmark.isin(column.benchmarks)]

@@ -14,6 +14,7 @@ from core.data.lmdb import WHOLE
 from core.data.samples import BEYOND
 from core.errors import ReportError
 from core.moved import with_new_settings
+from core.run_files import METRICS, PREDICTIONS
 from reports.collect.labels import corrected, unlabelled
 from reports.collect.runs import evaluation_folder, protocol_of
 from reports.collect.stored import damaged, read_json
@@ -49,11 +50,11 @@ def read_predictions(results: Path, run: pd.Series) -> pd.DataFrame:
     """
     frames = []
     for seed in run.seeds.split():
-        path = evaluation_folder(results, run, seed) / "predictions.parquet"
+        path = evaluation_folder(results, run, seed) / PREDICTIONS
         if not path.is_file():
             raise ReportError(f"row {run.row}: {path} is missing; run the evaluation again")
         frame = read_images(path, ["label", run.output])
-        metrics = read_json(path.with_name("metrics.json"), f"delete {path.parent} and run the command again")
+        metrics = read_json(path.with_name(METRICS), f"delete {path.parent} and run the command again")
         check_evaluation(run, path, frame, metrics)
         frames.append(frame.rename(columns={run.output: "reading"}).assign(seed=int(seed)))
     for frame in frames[1:]:
@@ -79,7 +80,7 @@ def scored(rows: pd.DataFrame, charset: str) -> pd.DataFrame:
 
 def check_evaluation(run: pd.Series, path: Path, frame: pd.DataFrame, metrics: dict) -> None:
     """Refuse predictions of another protocol than the row's, of fewer images than were readable, or without the output."""
-    with damaged(path.with_name("metrics.json"), f"delete {path.parent} and run the command again"):
+    with damaged(path.with_name(METRICS), f"delete {path.parent} and run the command again"):
         recorded = with_new_settings(metrics["protocol"])
         for name, wanted in protocol_of(run).items():
             if (used := recorded.get(name)) != wanted:
@@ -103,7 +104,7 @@ def check_evaluation(run: pd.Series, path: Path, frame: pd.DataFrame, metrics: d
 
 def read_benchmarks(results: Path, run: pd.Series) -> dict[str, dict]:
     """The entries of each benchmark in the first seed's metrics.json; empty if there is none (tables of costs)."""
-    path = evaluation_folder(results, run, run.seeds.split()[0]) / "metrics.json"
+    path = evaluation_folder(results, run, run.seeds.split()[0]) / METRICS
     if not path.is_file():
         return {}
     with damaged(path):

@@ -10,6 +10,7 @@ import pandas as pd
 
 from core.errors import ReportError
 from core.moved import with_new_settings
+from core.run_files import MODEL, PROVENANCE, READING_TIME, TRAINING_LOG
 from reports.collect.stored import damaged, read_json
 from reports.layout import Layout
 
@@ -84,13 +85,13 @@ def facts(results: Path, run: pd.Series) -> dict[str, float]:
     if time := reading_cost(results, run):
         known["milliseconds"] = time["ms_per_image"]
     folders = [seed_folder(results, run.run, seed) for seed in run.seeds.split()] if run.run else []
-    trained = [training_facts(folder, run.batch) for folder in folders if (folder / "model.safetensors").is_file()]
+    trained = [training_facts(folder, run.batch) for folder in folders if (folder / MODEL).is_file()]
     return known | pd.DataFrame(trained).mean().to_dict()
 
 
 def timing_file(results: Path, run: pd.Series) -> Path:
     """Where core.bench leaves what it measured of the run's first seed."""
-    return seed_folder(results, run.run, run.seeds.split()[0]) / "reading_time.json"
+    return seed_folder(results, run.run, run.seeds.split()[0]) / READING_TIME
 
 
 def reading_time(results: Path, run: pd.Series) -> dict:
@@ -109,11 +110,11 @@ def reading_cost(results: Path, run: pd.Series) -> dict | None:
 
 def training_facts(folder: Path, batch: int) -> dict[str, float]:
     """Images, epochs and hours of one training run."""
-    path = folder / "provenance.json"
+    path = folder / PROVENANCE
     with damaged(path, "train the run again"):
         train = read_json(path, "train the run again")["train"]
         images, epochs = train["images"], train["steps"] * batch / train["images"]
-    path = folder / "metrics.jsonl"
+    path = folder / TRAINING_LOG
     with damaged(path, "train the run again"):
         hours = sum(json.loads(line).get("seconds", 0) for line in path.read_text().splitlines()) / 3600
     return {"train_images": images, "epochs": epochs, "hours": hours}
@@ -121,6 +122,6 @@ def training_facts(folder: Path, batch: int) -> dict[str, float]:
 
 def precisions(results: Path, run: pd.Series) -> set[str]:
     """The precisions that the row's trainings computed in; several where its seeds were trained on several machines."""
-    paths = [seed_folder(results, run.run, seed) / "provenance.json" for seed in run.seeds.split() if run.run]
+    paths = [seed_folder(results, run.run, seed) / PROVENANCE for seed in run.seeds.split() if run.run]
     records = [read_json(path, "train the run again") for path in paths if path.is_file()]
     return {record["precision"] for record in records if "precision" in record}

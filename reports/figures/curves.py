@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from rich.progress import track
 
 from core.errors import ReportError
+from core.run_files import TRAINING_LOG
 from reports.collect.runs import read_runs, seed_folder
 from reports.collect.stored import DAMAGE
 from reports.figures import style
@@ -41,7 +42,7 @@ class Curve:
 
 def read_curves(run_folder: Path) -> pd.DataFrame:
     """The log of a run, indexed by step; nan at steps without a log entry or validation."""
-    path = Path(run_folder) / "metrics.jsonl"
+    path = Path(run_folder) / TRAINING_LOG
     if not path.is_file():
         raise ReportError(f"{path} is missing; train the run first")
     entries = []
@@ -72,7 +73,7 @@ def table_curves(runs: pd.DataFrame, results: Path) -> tuple[list[Curve], list[s
     for run, rows in track(list(runs.groupby("run", sort=False)), "reading curves", transient=True):
         seeds = rows.seeds.iloc[0].split()
         folders = {seed: seed_folder(results, run, seed) for seed in seeds} if run else {}
-        seeds_read = {seed: read_curves(folder) for seed, folder in folders.items() if (folder / "metrics.jsonl").is_file()}
+        seeds_read = {seed: read_curves(folder) for seed, folder in folders.items() if (folder / TRAINING_LOG).is_file()}
         if not seeds_read:
             without += list(rows.row)
             continue

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from core.errors import ReportError, UnreadableImage
+from core.run_files import PREDICTIONS
 from reports.collect.flips import Images, stored_images
 from reports.collect.predictions import IMAGE, read_benchmarks, read_images, read_predictions
 from reports.collect.runs import evaluation_folder, protocol_of, read_runs
@@ -35,7 +36,7 @@ def readings_of(results: Path, run: pd.Series) -> pd.DataFrame:
     first = run.seeds.split()[0]
     scored = read_predictions(results, run)
     scored = scored[scored.seed == int(first)]
-    path = evaluation_folder(results, run, first) / "predictions.parquet"
+    path = evaluation_folder(results, run, first) / PREDICTIONS
     return scored.merge(read_images(path, ["confidence"]), on=IMAGE)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from core.run_files import PROVENANCE
 from core.runtime.tracking.client import recorded
 from reports.collect.predictions import read_benchmarks
 from reports.collect.runs import seed_folder, training_facts
@@ -16,7 +17,7 @@ UPLOAD = (
     "metrics.jsonl."
 )
 VALUES = "in the folder of every run: train.gin holds all values, operative.gin what was read of them"
-PROVENANCE = (  # keys of provenance.json that the appendix shows
+SHOWN = (  # keys of provenance.json that the appendix shows
     *("started", "finished", "dirty", "commit", "packages", "python", "device", "threads"),
     *("command", "data", "data_fingerprint"),
 )
@@ -54,8 +55,8 @@ def records_of(run: str, rows: pd.DataFrame, results: Path) -> list[dict]:
     for seed in dict.fromkeys(" ".join([*rows.seeds, *rows.replicates]).split()):
         folder = seed_folder(results, run, seed)
         hours = training_facts(folder, rows.batch.iloc[0])["hours"]
-        with damaged(folder / "provenance.json", "train the run again"):
-            provenance = read_json(folder / "provenance.json", "train the run again")
+        with damaged(folder / PROVENANCE, "train the run again"):
+            provenance = read_json(folder / PROVENANCE, "train the run again")
             train = provenance["train"]
             known = {
                 "run": run,
@@ -65,7 +66,7 @@ def records_of(run: str, rows: pd.DataFrame, results: Path) -> list[dict]:
                 "images": train["images"],
                 "hours": hours,
             }
-            known |= {key: provenance[key] for key in PROVENANCE}
+            known |= {key: provenance[key] for key in SHOWN}
             known["precision"] = provenance.get("precision", "a precision that was not recorded")
             known["lmdbs"] = ", ".join(f"{Path(entry['path']).name} ({entry['used']:,})" for entry in train["lmdbs"])
         records.append(known)

@@ -16,8 +16,9 @@ from core.evaluate.run import evaluate
 from core.experiment.experiment import load
 from core.experiment.protocol import Protocol
 from core.files import ROOT
+from core.run_files import MODEL_DESCRIPTION
 from core.train.run import train
-from core.weights.checkpoint import DESCRIPTION, load_model, save_model
+from core.weights.checkpoint import load_model, save_model
 from core.weights.released import build_released
 from tests.method.test_released import as_released
 from tests.support.checkout import BASELINE
@@ -81,9 +82,9 @@ def test_models_saved_when_charsets_had_sizes_load(smoke, model, tmp_path, old, 
     sized = sized.replace("clip4str.CLIP4STR.charset = %CHARSET", "clip4str.CLIP4STR.charset_size = 94")
     assert sized.count("_size = ") == smoke.training.count("_size = ") + 2
     save_model(model, smoke.training, {}, tmp_path)
-    description = json.loads((tmp_path / DESCRIPTION).read_text())
+    description = json.loads((tmp_path / MODEL_DESCRIPTION).read_text())
     head, macros, rest = sized.partition("# Macros:")
-    (tmp_path / DESCRIPTION).write_text(json.dumps({**description, "gin": f"{head}{macro}{macros}{rest}"}))
+    (tmp_path / MODEL_DESCRIPTION).write_text(json.dumps({**description, "gin": f"{head}{macro}{macros}{rest}"}))
     loaded = load_model(tmp_path)
     assert (loaded.tokenizer.charset, loaded.caption_charset) == (CHARSET_94, CHARSET_36)
 

@@ -8,7 +8,8 @@ import torch
 from core import moved
 from core.experiment.identity import UNDECISIVE, training_identity
 from core.experiment.optim import Optimisation
-from core.weights.checkpoint import DESCRIPTION, load_model, save_model
+from core.run_files import MODEL_DESCRIPTION
+from core.weights.checkpoint import load_model, save_model
 from tests.support.checkout import ROOT
 
 SAVED = ROOT / "tests" / "support" / "saved" / "model-59586ed.gin"  # of a smoke run's model.json, before core/ had rooms
@@ -16,8 +17,8 @@ SAVED = ROOT / "tests" / "support" / "saved" / "model-59586ed.gin"  # of a smoke
 
 def test_a_model_saved_before_the_modules_moved_loads(tmp_path, smoke, model):
     save_model(model, smoke.training, {"training": "0"}, tmp_path)
-    description = json.loads((tmp_path / DESCRIPTION).read_text())
-    (tmp_path / DESCRIPTION).write_text(json.dumps({**description, "gin": SAVED.read_text()}))
+    description = json.loads((tmp_path / MODEL_DESCRIPTION).read_text())
+    (tmp_path / MODEL_DESCRIPTION).write_text(json.dumps({**description, "gin": SAVED.read_text()}))
     images = torch.randn(2, 3, *model.towers.image_size, generator=torch.Generator().manual_seed(0))
     assert torch.equal(load_model(tmp_path).predict(images).cross, model.predict(images).cross)
 

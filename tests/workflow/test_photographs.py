@@ -14,8 +14,8 @@ from core.data.benchmarks import FAMILIES
 from core.data.lmdb import write_lmdb
 from core.data.micro import WORLD, World
 from core.errors import ConfigError, DataError
-from core.evaluate.done import DONE
 from core.files import write_json
+from core.run_files import EVALUATIONS_LIST
 from reports.columns import columns_of
 from reports.layout import read_layout
 from tests.support.checkout import copied_checkout, jobs_of, snakemake
@@ -72,7 +72,7 @@ def test_a_plan_beside_a_workflow_at_work_changes_nothing_of_its(tmp_path, photo
     """Not its seeds, its list of evaluations or its link to photographs; what is missing is written."""
     mine = planned(tmp_path, photos, True, ("table_X",), seeds=[0, 1])
     write_plan(mine)
-    write_json(mine.seed_folder(mine.rows[0].run, 0) / DONE, {})
+    write_json(mine.seed_folder(mine.rows[0].run, 0) / EVALUATIONS_LIST, {})
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file() and "cache" not in path.parts}
     learned = mine.data / "train/photographs"
     other = planned(tmp_path, None, tables=("table_X", "table_XI"))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from core.choices import SCALES
 from core.files import ROOT, from_command_line
+from core.run_files import PROVENANCE
 
 RECORD = "tracking.json"  # in the folder of a run, and of an evaluation
 MODES = ("auto", "offline", "online", "off")
@@ -63,7 +64,7 @@ class Tracking:
 
     def evaluated(self, run: Path, folders: Sequence[Path]) -> None:
         """Record finished evaluations of a run directory."""
-        if not (run / "provenance.json").is_file():
+        if not (run / PROVENANCE).is_file():
             return
         process = self.start(run, "--evaluations", *(str(folder.resolve()) for folder in folders))
         if process is not None:

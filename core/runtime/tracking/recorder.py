@@ -24,6 +24,7 @@ from types import ModuleType
 from typing import Any
 
 from core.cli import add_tracking
+from core.run_files import MODEL, TRAINING_LOG
 from core.runtime.tracking.client import PATIENCE, is_off, warn
 from core.runtime.tracking.run_info import RunInfo, numbers, of_evaluation, of_training, scores
 
@@ -127,8 +128,8 @@ def initialise(wandb: ModuleType, run: Path, info: RunInfo, mode: str | None, pa
 def record_training(run: Path, info: RunInfo, mode: str, patience: float, follow: bool) -> None:
     """Log metrics.jsonl from the first step that wandb does not have, to the end of the run (`follow`) or of the file."""
     recording = begin(run, info, mode, patience, watched=follow)
-    first, tail = recording.step, Tail(run / "metrics.jsonl")
-    outcome = "" if follow else "finished" if (run / "model.safetensors").is_file() else "stopped"
+    first, tail = recording.step, Tail(run / TRAINING_LOG)
+    outcome = "" if follow else "finished" if (run / MODEL).is_file() else "stopped"
     while True:
         # The outcome is asked for before the lines are read: those written up to the end are logged too.
         outcome = outcome or outcome_within(POLL)

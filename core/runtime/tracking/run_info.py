@@ -11,6 +11,7 @@ from core.config import gin_text
 from core.errors import DataError
 from core.evaluate.staleness import read_record
 from core.files import write_json
+from core.run_files import METRICS, OPERATIVE_GIN, PROVENANCE, ROWS
 from core.runtime.tracking.client import RECORD
 
 PROJECT = "clip4str-ablations"  # unless WANDB_PROJECT says otherwise
@@ -60,7 +61,7 @@ def of_training(run: Path, row: str = "") -> RunInfo:
     Raises:
         DataError, OSError: `run` is not a run directory.
     """
-    provenance, gin = read_record(run / "provenance.json"), (run / "operative.gin").read_text()
+    provenance, gin = read_record(run / PROVENANCE), (run / OPERATIVE_GIN).read_text()
     rows = tuple(rows_of(run, row))
     seed, data = provenance.get("seed"), provenance.get("data_fingerprint")
     run_identity = config.digest(f"{gin_text.without_comments(gin)}{seed}{data}")
@@ -81,7 +82,7 @@ def of_evaluation(run: Path, folder: Path, row: str = "") -> RunInfo:
     """One evaluation of a run, in the run's group under a name and an id made from the run's."""
     trained = of_training(run, row)
     rows = tuple(rows_of(run, row, folder.name)) or trained.rows
-    settings = {"protocol": read_record(folder / "metrics.json").get("protocol"), "evaluation": folder.name}
+    settings = {"protocol": read_record(folder / METRICS).get("protocol"), "evaluation": folder.name}
     return RunInfo(
         folder=folder,
         id=f"{trained.id}-{folder.name}",
@@ -97,7 +98,7 @@ def of_evaluation(run: Path, folder: Path, row: str = "") -> RunInfo:
 def scores(folder: Path) -> dict[str, float]:
     """Every number of an evaluation's metrics.json as benchmark/output/score and benchmark/cost."""
     values = {}
-    for benchmark, entry in read_record(folder / "metrics.json").get("benchmarks", {}).items():
+    for benchmark, entry in read_record(folder / METRICS).get("benchmarks", {}).items():
         for name, value in entry.items():
             inner = {f"{name}/{score}": number for score, number in value.items()} if isinstance(value, dict) else {name: value}
             values |= {f"{benchmark}/{key}": number for key, number in numbers(inner).items()}
@@ -111,7 +112,7 @@ def numbers(entry: dict[str, Any]) -> dict[str, float]:
 
 def rows_of(run: Path, row: str = "", evaluation: str = "") -> list[str]:
     """The rows that ask for a run (or for one evaluation of it), as the workflow wrote them; else the one given."""
-    path = run.parent / "rows.json"
+    path = run.parent / ROWS
     if not path.is_file():
         return [row] if row else []
     asking = read_record(path).get("rows", [])
