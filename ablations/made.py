@@ -34,7 +34,7 @@ def rendering(plan: Plan, assumptions: Assumptions) -> list[str]:
         return []
     rate, fonts = assumptions.drawn_per_second[world], len(set(source.world.page.fonts))
     return [
-        f"Rendering first: {images:,} images in {fonts} fonts, {images / rate / HOUR:.1f} processor hours at {rate:g} images a "
+        f"Rendering first: {images:,} images in {fonts} fonts, {images / rate / HOUR:.2g} processor hours at {rate:g} images a "
         "second and core."
     ]
 
@@ -55,7 +55,7 @@ def pretraining(plan: Plan, cache: PlanCache, assumptions: Assumptions) -> list[
     rate = assumptions.drawn_per_second[Path(plan.source.world_file).parent.name]
     return [
         f"Towers first, once for all tables: {hours:.2g} h of {assumptions.device.name} by formula ({', '.join(lines)}), and "
-        f"{images / rate / HOUR:.1f} processor hours to draw their {images:,} images."
+        f"{images / rate / HOUR:.2g} processor hours to draw their {images:,} images."
     ]
 
 

@@ -10,7 +10,7 @@ from ablations.calibration import DEVICES, Check, utilisation
 from ablations.columns import Filling
 from ablations.memory import Fit
 from ablations.plan.plan import Plan
-from ablations.price import Job, best_gpus_per_run, disk_peak, elapsed
+from ablations.price import Job, Pool, best_gpus_per_run, disk_peak, elapsed
 from ablations.progress import missing, run_needs
 from ablations.row_config import MACHINE
 from ablations.rows import Row
@@ -125,9 +125,10 @@ def trained(plan: Plan) -> int:
     return sum(not lacking.train for run in plan.rows_by_run for lacking in lacks(plan, run, purposes))
 
 
-def price_grid(plan: Plan, found: list[Job], gpus: int, gpus_per_run: int, price: float | None) -> Grid:
+def price_grid(plan: Plan, found: list[Job], pool: Pool, per_run: int, price: float | None) -> Grid:
     """One line per table and one for all: missing runs, steps, images, hours, wall clock, disk."""
-    columns = ["table", "rows", "runs", "cached", "steps", "images", "train GPU-h", "read GPU-h", f"hours on {gpus}", "disk"]
+    columns = ["table", "rows", "runs", "cached", "steps", "images"]
+    columns += [f"train {pool.kind}-h", f"read {pool.kind}-h", f"hours on {pool}", "disk"]
     made = grid(*columns, *(["price"] if price else []), title=f"what is left to do, {plan.scale}", numbers=slice(1, None))
     first: dict[str, str] = {}
     for run, asking in plan.rows_by_run.items():
@@ -137,16 +138,16 @@ def price_grid(plan: Plan, found: list[Job], gpus: int, gpus_per_run: int, price
         own = [run for run, asked in first.items() if asked == table]
         cached = sum(not lacking.train for run in own for lacking in lacks(plan, run, purposes))
         mine = [job for job in found if job.table == table]
-        made.add_row(table, str(len(rows)), str(len(own)), str(cached), *figures(mine, gpus, gpus_per_run, price))
+        made.add_row(table, str(len(rows)), str(len(own)), str(cached), *figures(mine, pool, per_run, price))
     made.add_section()
     rows = sum(map(len, plan.tables.values()))
-    made.add_row("all", str(rows), str(len(first)), str(trained(plan)), *figures(found, gpus, gpus_per_run, price))
+    made.add_row("all", str(rows), str(len(first)), str(trained(plan)), *figures(found, pool, per_run, price))
     return made
 
 
-def figures(found: list[Job], gpus: int, gpus_per_run: int, price: float | None) -> list[str]:
+def figures(found: list[Job], pool: Pool, per_run: int, price: float | None) -> list[str]:
     train, read = (total(getattr(job, name) for job in found) for name in ("train_hours", "read_hours"))
-    wall = elapsed(found, gpus, gpus_per_run)
+    wall = elapsed(found, pool.count, per_run)
     cells = [f"{sum(job.steps for job in found):,}", count(sum(job.images for job in found))]
     cells += [hours(train), hours(read), hours(wall), size(sum(job.kept_bytes for job in found))]
     if price:
@@ -173,19 +174,20 @@ def size(number: float) -> str:
     return f"{number / 1e9:,.1f} GB" if number >= 1e9 else f"{number / 1e6:,.1f} MB"
 
 
-def price_lines(plan: Plan, found: list[Job], gpus: int, gpus_per_run: int) -> list[str]:
+def price_lines(plan: Plan, found: list[Job], pool: Pool, per_run: int) -> list[str]:
     """The lines below the price grid: the basis of the estimate."""
-    shared = f", {gpus_per_run} per run," if gpus_per_run > 1 else ""
+    shared = f", {per_run} per run," if per_run > 1 else ""
     lines = ["A run that tables share counts in the first; cached runs are those that would not be trained."]
     if all(job.hours is not None for job in found):
-        longest = max((job.hours / gpus_per_run for job in found), default=0.0)
+        longest = max((job.hours / per_run for job in found), default=0.0)
         lines.append(
-            f"Wall clock: each run goes to the first free of {gpus} GPUs{shared}, in this order; the longest takes "
-            f"{hours(longest)} h, and with nothing idle it would be {hours(sum(job.hours for job in found) / gpus)} h."
+            f"Wall clock: each run goes to the first free of {pool}{shared}, in this order; the longest takes "
+            f"{hours(longest)} h, and with nothing idle it would be {hours(sum(job.hours for job in found) / pool.count)} h."
         )
-        lines += advice(found, gpus, gpus_per_run)
-    peak = disk_peak(found, gpus, gpus_per_run)
-    lines.append(f"Disk: what stays (weights, predictions); with the states of {gpus} GPUs at work at most {size(peak)}.")
+        lines += advice(found, pool.count, per_run) if pool.kind == "GPU" else []
+    at_once = max(1, pool.count // per_run)
+    peak = size(disk_peak(found, at_once))
+    lines.append(f"Disk: what stays (weights, predictions); with the states of {at_once} runs at work at most {peak}.")
     lines.append(f"Sizes of data sets: {plan.source.sizes_from}.")
     return lines
 

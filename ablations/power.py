@@ -107,12 +107,15 @@ def known_noise(plan: Plan, layout: Layout, columns: list[Column]) -> Noise:
     )
 
 
-def answer(plan: Plan, table: str, asked: Question, left: Callable[[Plan], list[Job]], price: float | None) -> list[str]:
+def answer(
+    plan: Plan, table: str, asked: Question, left: Callable[[Plan], list[Job]], price: float | None, kind: str
+) -> list[str]:
     """The answer in lines: noise, images, seeds, and what they cost.
 
     Args:
         left: the jobs of a plan that are not done yet.
-        price: price of a GPU-hour.
+        price: price of a device's hour.
+        kind: of the devices, GPU or core.
     """
     layout, sd = plan.layouts[table], asked.noise.variance**0.5
     over = ", ".join(column.heading for column in asked.columns)
@@ -130,16 +133,17 @@ def answer(plan: Plan, table: str, asked: Question, left: Callable[[Plan], list[
         else:
             others = [seed for seed in range(seeds) if seed not in plan.seeds]
             wanted = replace(plan, seeds=[*plan.seeds, *others][:seeds], replicates=[])
-            lines.append(f"For {which}: {seeds} seeds per row ({100 * POWER:.0f} % power). {cost(wanted, left(wanted), price)}")
+            spent = cost(wanted, left(wanted), price, kind)
+            lines.append(f"For {which}: {seeds} seeds per row ({100 * POWER:.0f} % power). {spent}")
     return lines
 
 
-def cost(plan: Plan, jobs: list[Job], price: float | None) -> str:
-    """Trainings of a plan, and the GPU-hours of those that are still to be done."""
+def cost(plan: Plan, jobs: list[Job], price: float | None, kind: str) -> str:
+    """Trainings of a plan, and the hours of GPUs or cores for those that are still to be done."""
     trainings = len(plan.rows_by_run) * len(plan.seeds)
     done = trainings - sum(job.steps > 0 for job in jobs)
     text = f"{len(plan.rows_by_run)} runs x {len(plan.seeds)} seeds = {trainings} trainings, {done} of them done already"
     if any(job.hours is None for job in jobs):
         return f"{text}; hours: --probe or --device."
     spent = sum(job.hours for job in jobs)
-    return f"{text}; {hours(spent)} GPU-hours{f', price {spent * price:,.0f}' if price else ''}."
+    return f"{text}; {hours(spent)} {kind}-hours{f', price {spent * price:,.0f}' if price else ''}."

@@ -8,6 +8,7 @@ optimiser, the loader and writing files are part of the utilisation, which was f
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heapreplace
+from typing import NamedTuple
 
 from ablations.assumptions import Assumptions
 from ablations.plan.plan import Plan
@@ -22,6 +23,16 @@ from core.errors import UserError
 HOUR = 3600
 CLOSE = 1.05  # wall clocks that are as good as each other
 SAMPLE = 5000  # labels of a training set that are looked at
+
+
+class Pool(NamedTuple):
+    """The devices that runs share: GPUs, or the cores of a machine without any."""
+
+    count: int
+    kind: str  # "GPU" or "core"
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.kind}{'s'[: self.count - 1]}"
 
 
 @dataclass(frozen=True)
@@ -124,17 +135,17 @@ def wall_clock(hours: Iterable[float], slots: int) -> float:
     return max(ends)
 
 
-def elapsed(found: Sequence[Job], gpus: int, gpus_per_run: int) -> float | None:
-    """Hours until all jobs are done on `gpus` devices, `gpus_per_run` of them a run, shared without loss.
+def elapsed(found: Sequence[Job], devices: int, per_run: int) -> float | None:
+    """Hours until all jobs are done on so many devices, `per_run` of them a run, shared without loss.
 
     Raises:
         UserError: a run does not fit.
     """
-    if not 1 <= gpus_per_run <= gpus:
-        raise UserError(f"--gpus {gpus} are fewer than the {gpus_per_run} of gpus_per_run")
+    if not 1 <= per_run <= devices:
+        raise UserError(f"--gpus {devices} are fewer than the {per_run} of gpus_per_run")
     if any(job.hours is None for job in found):
         return None
-    return wall_clock((job.hours / gpus_per_run for job in found), gpus // gpus_per_run)
+    return wall_clock((job.hours / per_run for job in found), devices // per_run)
 
 
 def best_gpus_per_run(found: Sequence[Job], gpus: int) -> int:
@@ -145,9 +156,9 @@ def best_gpus_per_run(found: Sequence[Job], gpus: int) -> int:
     return min(n for n, clock in clocks.items() if clock <= CLOSE * min(clocks.values()))
 
 
-def disk_peak(found: Sequence[Job], gpus: int, gpus_per_run: int) -> float:
+def disk_peak(found: Sequence[Job], at_once: int) -> float:
     """Bytes at the most: what stays, and two states (the new one beside the old) of the largest runs at once."""
-    states = sorted((job.state_bytes for job in found), reverse=True)[: max(1, gpus // gpus_per_run)]
+    states = sorted((job.state_bytes for job in found), reverse=True)[:at_once]
     return sum(job.kept_bytes for job in found) + 2 * sum(states)
 
 

@@ -1,7 +1,9 @@
 """Prints the plan: rows, runs, price, power, and the assumptions of the estimates."""
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import yaml
 from rich.console import Console
@@ -33,12 +35,14 @@ from ablations.plan.plan import Plan
 from ablations.plan.settings import checked
 from ablations.plan.targets import WHOLE, usual_seeds
 from ablations.power import answer, question
-from ablations.price import Pace, configuration, formula, jobs, longest_word, mean_longest
+from ablations.price import Pace, Pool, configuration, formula, jobs, longest_word, mean_longest
 from ablations.row_config import PlanCache, Work, digest_of
 from ablations.rows import TABLES, Row
 from ablations.why import why
+from core.runtime.devices import usable
 
 BY_FORMULA = ("paper", "small")  # scales whose hours are estimated from operations where nothing else is asked for
+PAPER_GPUS = 8  # Table II
 RELEASED_BATCH = 128  # images per GPU of the released code, each batch padded to its own longest word
 
 
@@ -78,10 +82,11 @@ def show(plan: Plan, settings: dict, options: argparse.Namespace) -> None:
     cache = plan_cache(plan.results)
     estimated = plan.scale in BY_FORMULA or options.device is not None
     works = counted(plan, cache, assumptions) if estimated else {}
+    pool = pool_of(options.gpus, estimated and not options.probe)
     pace, notes = paces(plan, options, works, assumptions)
-    found, gpus_per_run = jobs(plan, pace, assumptions.prediction_bytes), int(settings.get("gpus_per_run", 1))
-    console.print(price_grid(plan, found, options.gpus, gpus_per_run, options.price))
-    print_lines(console, price_lines(plan, found, options.gpus, gpus_per_run) + notes + machine_values(plan))
+    found, per_run = jobs(plan, pace, assumptions.prediction_bytes), int(settings.get("gpus_per_run", 1))
+    console.print(price_grid(plan, found, pool, per_run, options.price))
+    print_lines(console, price_lines(plan, found, pool, per_run) + notes + machine_values(plan))
     print_lines(console, made_first(plan, cache, assumptions, estimated))
     if estimated:
         console.print(memory_grid(fits(plan, lambda row: works[row.run], assumptions), assumptions))
@@ -98,6 +103,21 @@ def show(plan: Plan, settings: dict, options: argparse.Namespace) -> None:
     )
 
 
+def pool_of(asked: int | None, by_formula: bool) -> Pool:
+    """The devices that runs share: as many GPUs as the paper's where hours are a formula's, else what this machine has.
+
+    Args:
+        asked: of --gpus.
+
+    Raises:
+        DeviceError: the machine's GPUs cannot be listed.
+    """
+    if by_formula:
+        return Pool(asked or PAPER_GPUS, "GPU")
+    gpus = len(usable())
+    return Pool(asked or gpus or os.cpu_count() or 1, "GPU" if gpus else "core")
+
+
 def print_lines(console: Console, lines: Sequence[str]) -> None:
     """Plain lines, each in one piece, so that a command in one can be copied."""
     for line in lines:
@@ -111,7 +131,9 @@ def show_power(plan: Plan, options: argparse.Namespace) -> None:
     estimated = plan.scale in BY_FORMULA or options.device is not None
     works = counted(plan, cache, assumptions) if estimated else {}
     pace, notes = paces(plan, options, works, assumptions)
-    lines = answer(plan, options.power, asked, lambda wanted: jobs(wanted, pace, assumptions.prediction_bytes), options.price)
+    kind = pool_of(options.gpus, estimated and not options.probe).kind
+    left = partial(jobs, pace=pace, prediction_bytes=assumptions.prediction_bytes)
+    lines = answer(plan, options.power, asked, left, options.price, kind)
     cache.write()
     print("\n".join(lines + notes))
 
@@ -177,12 +199,16 @@ def against_table_II(settings: dict, cache: PlanCache, assumptions: Assumptions)
 
 def probed(plan: Plan, steps: int, assumptions: Assumptions) -> tuple[Callable[[Row], Pace], list[str]]:
     """Measured paces, one per distinct configuration."""
+    import torch
+
     from core.bench.probe import WARM_UP, probe
     from core.experiment.experiment import load
     from core.runtime.compute import pick_device
 
     chosen = {configuration(row): row for row in plan.first_rows.values()}
     device, paces, probes = pick_device(), {}, []
+    if device == "cpu":
+        torch.set_num_threads(1)  # as the workflow trains, one run a core
     with Progress(transient=True) as bar:
         task = bar.add_task("timing", total=len(chosen) * (steps + WARM_UP))
         for key, row in chosen.items():
@@ -192,8 +218,8 @@ def probed(plan: Plan, steps: int, assumptions: Assumptions) -> tuple[Callable[[
             found = probe(loaded, steps=steps, letters=letters, device=device, advance=lambda: bar.advance(task))
             paces[key] = Pace(found.step, found.encode, found.decode)
             probes.append((row.gin, found))
-    lines = [f"Hours by --probe on {probes[0][1].device}: {steps} steps of each of {len(chosen)} configurations, random "
-             "weights and images, no loader, words read at full length."]  # fmt: skip
+    lines = [f"Hours by --probe on {probes[0][1].device}: {steps} steps of each of {len(chosen)} configurations with nothing "
+             "beside it, random weights and images, no loader, words read at full length."]  # fmt: skip
     for gin, found in probes:
         peak = f", {found.peak_bytes / 1e9:.1f} GB at most" if found.peak_bytes else ""
         lines.append(

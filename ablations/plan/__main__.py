@@ -32,8 +32,12 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--results", help="folder of results (default: the workflow's)")
     parser.add_argument("--replicates", type=at_least(1), metavar="N",
                         help="train the baseline of each table with N seeds (default: the workflow's)")  # fmt: skip
-    parser.add_argument("--gpus", type=at_least(1), default=8, help="devices that share the runs (default: 8, as in Table II)")
-    parser.add_argument("--price", type=positive, help="price of a GPU-hour, in any currency")
+    about = (
+        "devices that share the runs (default: 8, as in Table II, where a formula gives the hours; else this machine's GPUs "
+        "or, without one, its cores)"
+    )
+    parser.add_argument("--gpus", type=at_least(1), help=about)
+    parser.add_argument("--price", type=positive, help="price of an hour of one of them, in any currency")
     parser.add_argument(
         "--device", help="device to estimate hours for, a name in the devices file (default: the file's default)"
     )

@@ -74,8 +74,9 @@ def probe(loaded: Loaded, *, steps: int, letters: int, device: str, advance: Cal
     seconds = seconds[WARM_UP:]
     peak = torch.cuda.max_memory_allocated() if on_gpu else None
     encode, decode = reading_seconds(model, images, loaded)
+    threads = torch.get_num_threads()
     return Probe(
-        device=torch.cuda.get_device_name() if on_gpu else f"CPU, {torch.get_num_threads()} threads",
+        device=torch.cuda.get_device_name() if on_gpu else f"CPU, {threads} thread{'s'[: threads - 1]}",
         step=statistics.median(seconds),
         fastest=min(seconds),
         slowest=max(seconds),

@@ -40,7 +40,7 @@ def test_seeds_and_hours_by_hand(plan):
     one, any_ = by_hand(0.8, 0.5, 0.05, 0.05), by_hand(0.8, 0.5, 0.05, 0.05 / 9)
     assert (asked.seeds(0.05), asked.seeds(0.05 / 9)) == (one, any_) == (10, 25)
     pace = Pace(step=3600, encode=0, decode=0)
-    lines = answer(plan, TABLE, asked, lambda wanted: jobs(wanted, lambda row: pace, 100), price=2)
+    lines = answer(plan, TABLE, asked, lambda wanted: jobs(wanted, lambda row: pace, 100), price=2, kind="GPU")
     steps = sum(job.steps for job in jobs(plan, lambda row: pace, 100))
     assert "0.8 points to image0-text6, on the mean of IC15 (IC15_2077), WOST, HOST, COCO, Uber" in lines[0]
     expected = f"10 runs x {one} seeds = {10 * one} trainings, 0 of them done already; {one * steps:,} GPU-hours"
@@ -56,7 +56,7 @@ def test_a_baseline_alone_shows_no_difference(plan):
 
 def test_images_limit_what_seeds_can_show(plan):
     asked = question(plan, TABLE, 0.5, 0.2, 1.0)
-    lines = answer(plan, TABLE, asked, lambda wanted: [], None)
+    lines = answer(plan, TABLE, asked, lambda wanted: [], None, "GPU")
     least = (norm.ppf(0.975) + norm.ppf(0.8)) * 100 * np.sqrt(sum(1 / PUBLISHED[name] for name in FIVE) / 25)
     assert asked.seeds() is None and f"no number of seeds is enough; these images show {least:.2g} points and more" in lines[3]
 

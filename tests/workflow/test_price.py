@@ -5,6 +5,7 @@ import os
 from dataclasses import replace
 
 import pytest
+import torch
 import yaml
 
 from ablations import plan as planning
@@ -15,6 +16,7 @@ from ablations.plan.__main__ import main
 from ablations.plan.settings import PEERS
 from ablations.price import (
     Pace,
+    Pool,
     best_gpus_per_run,
     disk_peak,
     elapsed,
@@ -27,7 +29,7 @@ from ablations.price import (
 )
 from ablations.progress import Missing, missing, run_needs
 from ablations.row_config import Work
-from ablations.show import configuration
+from ablations.show import configuration, pool_of
 from ablations.source import data_source
 from core.data.lmdb import sample_labels, write_lmdb
 from core.errors import ConfigError
@@ -95,7 +97,7 @@ def test_a_plan_adds_up(plan, row):
     assert elapsed(found, 1, 1) == pytest.approx(sum(job.hours for job in found))
     assert elapsed(found, 4, 2) == pytest.approx(elapsed(found, 2, 1) / 2)
     states = sorted((job.state_bytes for job in found), reverse=True)
-    assert disk_peak(found, 2, 1) == sum(job.kept_bytes for job in found) + 2 * sum(states[:2])
+    assert disk_peak(found, 2) == sum(job.kept_bytes for job in found) + 2 * sum(states[:2])
     assert elapsed(jobs(plan, lambda row: None, 50), 1, 1) is None
     with pytest.raises(ValueError, match="--gpus 2 are fewer than the 4 of gpus_per_run"):
         elapsed(found, 2, 4)
@@ -232,11 +234,34 @@ def test_the_longest_word_comes_from_the_labels_that_are_there(tmp_path):
     assert len(sample_labels([tmp_path / "train"], 10)) == 11  # every fourth key of each
 
 
+@pytest.mark.parametrize(
+    ("asked", "by_formula", "gpus", "said"),
+    [
+        (None, True, "", "8 GPUs"),
+        (2, True, "", "2 GPUs"),
+        (None, False, "0,1", "2 GPUs"),
+        (None, False, "0", "1 GPU"),
+        (3, False, "", "3 cores"),
+    ],
+)
+def test_hours_are_of_the_devices_that_runs_share(monkeypatch, asked, by_formula, gpus, said):
+    monkeypatch.setenv("CLIP4STR_GPUS", gpus)
+    assert str(pool_of(asked, by_formula)) == said
+
+
+def test_without_a_gpu_each_run_has_a_core(monkeypatch):
+    monkeypatch.setenv("CLIP4STR_GPUS", "")
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    assert pool_of(None, by_formula=False) == Pool(6, "core")
+
+
 def test_the_page_times_real_steps(results, capsys):
     arguments = ["table_X", "--scale", "smoke", "--results", str(results), "--price", "2.5"]
     main([*arguments, "--probe", "--probe-steps", "1"])
     page = capsys.readouterr().out
     assert "1 steps of each of 2 configurations" in page and page.count(" s a step (") == 2
+    if not torch.cuda.is_available():
+        assert "train core-h" in page and "on CPU, 1 thread:" in page
     assert "2 rows, 2 unique runs x 1 seeds, 0 of them trained already" in page and "price" in page
     with pytest.raises(SystemExit):
         main([*arguments, "--device", "abacus"])
