@@ -15,7 +15,7 @@ min_version("9.0")
 sys.path.insert(0, workflow.basedir)
 
 from ablations import claimed, lr_search, machine, place, plan as planning
-from ablations.plan.files import write_plan
+from ablations.plan.write import write_plan
 from ablations.plan.plan import TOWERS
 from ablations.plan.settings import PEERS, checked
 from ablations.progress import fewer_seeds

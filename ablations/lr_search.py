@@ -16,7 +16,7 @@ from core.config.gin_text import bindings_of
 from core.errors import ConfigError
 from core.experiment.sweep import one_sweep
 from core.files import read_utf8, write_if_changed, write_if_missing
-from core.run_files import TRAIN_GIN
+from core.run_files import TRAIN_GIN, seed_folder
 
 SEARCH = TABLES / "lr_search.yaml"
 
@@ -78,7 +78,7 @@ class Search:
     def inputs(self) -> list[Path]:
         """The inputs of the search's table: search.json, and a mark in the folder of every finished trial."""
         plan = self.plan
-        ended = [plan.searches / trial["run"] / f"seed{self.seed}" / "trial.done" for trial in self.content["trials"]]
+        ended = [seed_folder(plan.searches / trial["run"], self.seed) / "trial.done" for trial in self.content["trials"]]
         return [plan.searches / "search.json", *ended]
 
     @property

@@ -7,8 +7,8 @@ from rich.table import Table as Grid
 
 from ablations.assumptions import Assumptions
 from ablations.calibration import DEVICES, Check, utilisation
-from ablations.columns import Filling
-from ablations.memory import Fit
+from ablations.column_folders import Filling
+from ablations.device_memory import Fit
 from ablations.plan.plan import Plan
 from ablations.price import Job, Pool, best_gpus_per_run, disk_peak, elapsed
 from ablations.progress import missing, run_needs

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ablations.plan.plan import Plan
 from ablations.plan.targets import tables_made
-from core.evaluate.done import is_current, undone
+from core.evaluate.evaluations_list import is_current, missing_evaluations
 from core.run_files import MODEL, READING_TIME
 
 
@@ -53,7 +53,7 @@ def missing(folder: Path, asked: RunNeeds, first_seed: bool = True) -> Missing:
         first_seed: only its reading is timed.
     """
     model = folder / MODEL
-    unread = tuple(undone(folder, asked.evaluations))
+    unread = tuple(missing_evaluations(folder, asked.evaluations))
     untimed = (
         first_seed
         and bool(asked.timed)

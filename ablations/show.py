@@ -11,9 +11,8 @@ from rich.progress import Progress, track
 
 from ablations.assumptions import Assumptions, read_assumptions
 from ablations.calibration import Check, checks
-from ablations.columns import fillings, strangers
-from ablations.made import made_first
-from ablations.memory import fits
+from ablations.column_folders import fillings, strangers
+from ablations.device_memory import fits
 from ablations.page import (
     assumed,
     calibration_grid,
@@ -35,6 +34,7 @@ from ablations.plan.plan import Plan
 from ablations.plan.settings import checked
 from ablations.plan.targets import WHOLE, usual_seeds
 from ablations.power import answer, question
+from ablations.prerequisites import made_first
 from ablations.price import Pace, Pool, configuration, formula, jobs, longest_word, mean_longest
 from ablations.row_config import PlanCache, Work, digest_of
 from ablations.rows import TABLES, Row

@@ -10,7 +10,7 @@ from ablations.progress import missing, run_needs
 from core.config.gin_text import without_comments
 from core.errors import ConfigError, DataError
 from core.evaluate.staleness import compare_training, read_record
-from core.run_files import MODEL, PREDICTIONS, PROVENANCE, ROWS, TRAIN_GIN, TRAINING_LOG
+from core.run_files import EVALUATIONS, MODEL, PREDICTIONS, PROVENANCE, ROWS, RUNS, TRAIN_GIN, TRAINING_LOG, saved_states
 
 MOST_CHANGES = 12  # differing values that are listed
 LONGEST = 160  # characters shown of one of them: a charset may have thousands
@@ -49,7 +49,7 @@ def find(plan: Plan, name: str) -> str:
         if rows[name].skip_reason:
             raise ConfigError(f"{name} has no run here: {rows[name].skip_reason}")
         return rows[name].run
-    known = sorted({*plan.rows_by_run, *(path.name for path in (plan.results / "runs").glob("*") if path.is_dir())})
+    known = sorted({*plan.rows_by_run, *(path.name for path in (plan.results / RUNS).glob("*") if path.is_dir())})
     matching = [run for run in known if run.startswith(name) or run.endswith(f"-{name}")]
     if len(matching) != 1:
         several = f"may be {', '.join(matching)}" if matching else f"is neither a run below {plan.results / 'runs'} nor a row"
@@ -59,7 +59,7 @@ def find(plan: Plan, name: str) -> str:
 
 def reasons(folder: Path, untrained: str, data: Path) -> Iterator[str]:
     """Reasons from the folder of one seed: whether its model is there, whole, and current."""
-    states = sorted(path for path in (folder / "state").glob("step-*") if path.suffix != ".partial")
+    states = saved_states(folder)
     if untrained:
         yield f"would be trained: {untrained}"
         if states:
@@ -78,7 +78,7 @@ def reasons(folder: Path, untrained: str, data: Path) -> Iterator[str]:
 
 def lack(folder: Path, evaluation: str) -> str:
     """Why an evaluation is to be made."""
-    if not (folder / "evaluations" / evaluation / PREDICTIONS).is_file():
+    if not (folder / EVALUATIONS / evaluation / PREDICTIONS).is_file():
         return f"{PREDICTIONS} is missing"
     if not (folder / MODEL).is_file():
         return "its model is trained again"
@@ -88,7 +88,7 @@ def lack(folder: Path, evaluation: str) -> str:
 def earlier(plan: Plan, run: str) -> Iterator[str]:
     """Other runs that the same rows asked for before, and what has changed since."""
     ours = {(table, row.name) for table, row in plan.rows_by_run[run]}
-    for path in sorted((plan.results / "runs").glob("*/rows.json")):
+    for path in sorted((plan.results / RUNS).glob(f"*/{ROWS}")):
         other = path.parent.name
         if other not in plan.rows_by_run and other.split("-")[0] == run.split("-")[0]:
             shared = [row for row in rows_of(path) if (row["table"], row["row"]) in ours]
@@ -99,7 +99,7 @@ def earlier(plan: Plan, run: str) -> Iterator[str]:
 def no_longer(plan: Plan, run: str) -> Iterator[str]:
     """What happened to the rows of a run that no row needs any more."""
     yield "no row needs it under these settings: it is left alone, and nothing reads it"
-    before = rows_of(plan.results / "runs" / run / ROWS)
+    before = rows_of(plan.run_folder(run) / ROWS)
     for entry in before:
         now = next((row for row in plan.tables.get(entry["table"], []) if row.name == entry["row"]), None)
         if now is None:
@@ -110,7 +110,7 @@ def no_longer(plan: Plan, run: str) -> Iterator[str]:
 
 def changes(plan: Plan, before: str, now: str) -> str:
     """Which values of two runs' gin text differ."""
-    path = plan.results / "runs" / before / TRAIN_GIN
+    path = plan.run_folder(before) / TRAIN_GIN
     if not path.is_file():
         return "what changed is not known (its train.gin is gone)"
     old = without_comments(path.read_text()).splitlines()

@@ -6,7 +6,7 @@ B batch, M tokens, D width.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adapters.frozen import frozen_tokens, require_frozen
+from adapters.backbone import frozen_tokens, require_frozen
 
 
 class ClipAdapter(nn.Module):

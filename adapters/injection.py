@@ -9,7 +9,7 @@ import peft
 import timm
 from torch import Tensor, nn
 
-from adapters.frozen import open_clip_visual, require_frozen
+from adapters.backbone import open_clip_visual, require_frozen
 from core.model.attention import SelfAttention, attend, split
 
 # Models of timm that call their linear layers; others (Eva, Beit) read the weights of some, past what peft puts in their place.

@@ -12,7 +12,7 @@ import torch
 from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
-from adapters.frozen import open_clip_visual, require_frozen
+from adapters.backbone import open_clip_visual, require_frozen
 from core.model.attention import SelfAttention
 from core.model.towers import embed_patches
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from adapters.frozen import image_parameters, require_frozen
+from adapters.backbone import image_parameters, require_frozen
 
 
 class Partial(nn.Module):

@@ -21,6 +21,7 @@ LOWER = "abcdefghijklmnopqrstuvwxyz"
 PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 CHARSET_36 = DIGITS + LOWER  # ablations/charsets/36.txt: what published accuracies count
 CHARSET_94 = DIGITS + LOWER + LOWER.upper() + PUNCTUATION  # ablations/charsets/94.txt: what the published models write
+MAX_LETTERS = 25  # of a label (section IV-A)
 SUFFIX = ".txt"  # of charset files; no charset ends so, since a character comes only once
 POINT = r"[Uu]\+([0-9A-Fa-f]{4,6})"
 POINTS = re.compile(rf"{POINT}(?:\.\.{POINT})?")

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from core.errors import ReportError
 from core.files import atomic_file, write_json
-from core.run_files import TRAINING_LOG
+from core.run_files import BAD_STEP, TRAINING_LOG, seed_folder
 from reports.figures import style
 from reports.stats import intervals as stats
 
@@ -34,8 +34,10 @@ def read_search(path: Path) -> tuple[dict, pd.DataFrame]:
         raise ReportError(f"{path} cannot be read ({error}); make it with snakemake lr_search") from error
     if missing or not content["trials"]:
         raise ReportError(f"{path}: key {(missing or ['trials'])[0]!r} is missing or empty; make it with snakemake lr_search")
-    seed = f"seed{content['seed']}"
-    lines = [{"value": t["value"], **outcome(path.parent / t["run"] / seed, content["output"])} for t in content["trials"]]
+    lines = [
+        {"value": t["value"], **outcome(seed_folder(path.parent / t["run"], content["seed"]), content["output"])}
+        for t in content["trials"]
+    ]
     frame = pd.DataFrame(lines, columns=list(COLUMNS)).sort_values("value", ignore_index=True)
     ended = frame[frame.accuracy.notna()].sort_values(["accuracy", "loss"], ascending=[False, True])
     if ended.empty:
@@ -54,8 +56,8 @@ def outcome(folder: Path, output: str) -> dict:
     lines = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
     logged = [line for line in lines if "loss" in line]
     steps, seconds = max((line["step"] for line in lines), default=0), sum(line["seconds"] for line in logged)
-    if (folder / "bad-step.json").is_file():
-        bad = json.loads((folder / "bad-step.json").read_text())
+    if (folder / BAD_STEP).is_file():
+        bad = json.loads((folder / BAD_STEP).read_text())
         return {"steps": steps, "seconds": seconds, "reason": f"stopped at step {bad['step']}: {bad['reason']}"}
     validations = [line for line in lines if f"val_{output}" in line]
     if not validations:

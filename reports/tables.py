@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     from reports.build import build
-    from reports.render.files import rendered, write_texts
+    from reports.render.write import rendered, write_texts
 
     with user_errors():
         texts = rendered(build(options.table, options.results, tables_of(options)))

@@ -10,7 +10,7 @@ from ablations.row_config import content_of, digest_of
 from ablations.rows import Row, evaluations_of
 from ablations.source import Source
 from core.files import ROOT, in_repository
-from core.run_files import EVALUATIONS_LIST, MODEL, PREDICTIONS, READING_TIME
+from core.run_files import EVALUATIONS_LIST, MODEL, PREDICTIONS, READING_TIME, RUNS, seed_folder
 from core.weights.made import is_made_here, is_outdated, weights_digest
 from reports.layout import Layout, drawable, rendered_name
 
@@ -167,8 +167,11 @@ class Plan:
         """Every run, and the first row that asks for it."""
         return {run: asking[0][1] for run, asking in self.rows_by_run.items()}
 
+    def run_folder(self, run: str) -> Path:
+        return self.results / RUNS / run
+
     def seed_folder(self, run: str, seed: int) -> Path:
-        return self.results / "runs" / run / f"seed{seed}"
+        return seed_folder(self.run_folder(run), seed)
 
     def replicated(self, table: str) -> Row | None:
         """The row that is trained with the seeds of `replicates`: the table's baseline, where it can be run."""

@@ -14,14 +14,13 @@ from torch import Tensor
 
 from core.bench.measure import Measurement, Ready, compare, report, take_turns
 from core.bench.words import random_words, typical_lengths
-from core.charset import CHARSET_36, CHARSET_94, reduce_text
+from core.charset import CHARSET_36, CHARSET_94, MAX_LETTERS, reduce_text
 from core.model.captions import CaptionReader, CaptionTokenizer
 from core.model.tokenizer import Tokenizer
 from core.runtime.compute import pick_device
 
 CONTEXT = 16  # tokens, as at paper scale
-OUTPUTS = 26
-LONGEST = 25  # letters
+OUTPUTS = MAX_LETTERS + 1
 NOTE = "ours: arrays, as the model has captions made; reference: strings, open_clip's tokenizer word by word."
 
 
@@ -70,7 +69,7 @@ class ArrayCaptions:
 def caption_costs(captions: int, repeats: int) -> Iterator[Measurement]:
     """Costs for distinct random words, new (cold) and cached (warm), of common lengths and of 25 letters."""
     device = torch.device(pick_device())
-    for lengths in ("typical", str(LONGEST)):
+    for lengths in ("typical", str(MAX_LETTERS)):
         drawn = [ids_of(words_of(lengths, captions, repeat)).to(device) for repeat in range(repeats)]
         for memory in ("cold", "warm"):
             tasks = {maker: captioning(maker(), drawn, memory) for maker in (StringCaptions, ArrayCaptions)}
@@ -93,7 +92,7 @@ def captioning(maker: StringCaptions | ArrayCaptions, drawn: list[Tensor], memor
 
 def words_of(lengths: str, count: int, seed: int) -> list[str]:
     rng = random.Random(seed)
-    return random_words(typical_lengths(count, rng) if lengths == "typical" else [LONGEST] * count, rng)
+    return random_words(typical_lengths(count, rng) if lengths == "typical" else [MAX_LETTERS] * count, rng)
 
 
 def ids_of(words: list[str]) -> Tensor:

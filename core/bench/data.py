@@ -25,11 +25,11 @@ from torchvision.transforms import ToTensor as FloatTensor
 
 from core import config
 from core.bench.measure import Measurement, Ready, compare, report, take_turns
-from core.charset import CHARSET_94
 from core.choices import NORMALISATIONS
 from core.data.augment import RandAugment
 from core.data.environments import environment
 from core.data.keys import image_key
+from core.data.labels import PUBLISHED_RULES
 from core.data.lmdb import WordLmdb, write_lmdb
 from core.data.loading import AHEAD, Words, collate, open_words
 from core.data.micro import WORLD, World
@@ -159,6 +159,6 @@ def rendered_words(folder: Path, count: int = RENDERED) -> list[WordLmdb]:
 
 def run(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        lmdbs = open_words(options.data, CHARSET_94, 25) if options.data else rendered_words(Path(scratch) / "words")
+        lmdbs = open_words(options.data, *PUBLISHED_RULES) if options.data else rendered_words(Path(scratch) / "words")
         clock = "by the clock" if options.workers else "of one core, in its processor time"
         report(data_costs(lmdbs, options), "From LMDB to batches", NOTE.format(clock), options.json)

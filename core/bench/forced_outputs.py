@@ -19,8 +19,8 @@ from core.charset import LOWER
 from core.errors import UserError
 from core.model.attention import KeysValues
 from core.model.clip4str import CLIP4STR
+from core.model.cuda_graphs import forget
 from core.model.decoder import Decoder
-from core.model.replay import forget
 
 BIAS = 1e4  # far above any logit, within the range of half precision
 
@@ -44,7 +44,7 @@ class ForcedDecoder:
     def force(self, first: Tensor, refined: Tensor, chained: bool) -> None:
         """From now on the first pass reads `first` and refinement `refined`, biases B N C.
 
-        Recorded parts read from where the biases are, so these stay there while nothing but their values changes.
+        ModuleGraphs parts read from where the biases are, so these stay there while nothing but their values changes.
         """
         if self.chained != chained or self.first.shape != first.shape:
             self.chained, self.first, self.refined = chained, first.clone(), refined.clone()

@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.progress import track
 
 from core.bench.measure import Measurement, compare, report, take_turns
-from core.charset import CHARSET_94, DIGITS, LOWER, RejectedLabel, read_label
+from core.charset import DIGITS, LOWER, RejectedLabel, read_label
 from core.data.environments import close, environment
 from core.data.keys import COUNT_KEY, image_key, label_key
+from core.data.labels import PUBLISHED_RULES
 from core.data.lmdb import WordLmdb
 
-MAX_LETTERS = 25
 ODD = {50: "naïve café", 200: "a label that is longer than all that is kept", 1000: " \n"}  # every so many labels: one of these
 TRANSACTION = 100_000  # entries
 RECORD = 120  # bytes of map for an entry, more than it takes
@@ -101,7 +101,7 @@ def plain_scan(folder: Path, count: int) -> list[tuple[int, str]]:
         for number in range(1, count + 1):
             label = transaction.get(label_key(number).encode()).decode()
             try:
-                kept.append((number, read_label(label, CHARSET_94, MAX_LETTERS)))
+                kept.append((number, read_label(label, *PUBLISHED_RULES)))
             except RejectedLabel:
                 continue
     return kept

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import lmdb
 import numpy as np
 
-from core.charset import CHARSET_36, CHARSET_94, RejectedLabel, read_label, reduce_text
+from core.charset import CHARSET_36, CHARSET_94, MAX_LETTERS, RejectedLabel, read_label, reduce_text
 from core.data.keys import label_key
 from core.data.samples import BEYOND, Ledger, Samples
 from core.errors import DataError
@@ -31,7 +31,7 @@ class Rules(NamedTuple):
     max_letters: int
 
 
-PUBLISHED_RULES = Rules(CHARSET_94, 25)
+PUBLISHED_RULES = Rules(CHARSET_94, MAX_LETTERS)
 
 
 def rules_for(charset: str) -> Rules:

@@ -23,14 +23,14 @@ from PIL import Image
 from rich.progress import track
 
 from core import config
-from core.charset import DIGITS, LOWER
+from core.charset import DIGITS, LOWER, MAX_LETTERS
 from core.cli import add_workers
 from core.data.benchmarks import MICRO_WORLD
 from core.data.lmdb import write_lmdb
 from core.data.render.drawing import numbered
 from core.data.render.family import Family
 from core.data.render.fonts import font_digest, missing_letters
-from core.data.render.lexicon import LONGEST, WordList, lexicon, split_unseen
+from core.data.render.lexicon import WordList, lexicon, split_unseen
 from core.data.render.page import Page
 from core.data.render.scene import SCENES
 from core.data.render.texts import TEXTS, Texts
@@ -94,10 +94,10 @@ class World:
                 raise UserError(f"World.{name} = {getattr(self, name)}: a share lies in [0, 1]")
         if REGULAR not in self.names or len(set(self.names)) < len(self.names):
             raise UserError(f"World.families {', '.join(self.names)}: expected different names, {REGULAR!r} among them")
-        if not 1 <= self.min_letters <= self.max_letters < LONGEST:  # a sign may come to a word
+        if not 1 <= self.min_letters <= self.max_letters < MAX_LETTERS:  # a sign may come to a word
             raise UserError(
                 f"World.min_letters = {self.min_letters}, World.max_letters = {self.max_letters}: "
-                f"expected 1 <= min_letters <= max_letters <= {LONGEST - 1}"
+                f"expected 1 <= min_letters <= max_letters <= {MAX_LETTERS - 1}"
             )
 
     @property

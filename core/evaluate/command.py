@@ -9,16 +9,16 @@ import torch
 from core.data.benchmarks import benchmarks_of, canonical
 from core.data.sets import fingerprint
 from core.errors import UserError
-from core.evaluate.done import undone, write_done
-from core.evaluate.earlier import UNFINISHED, Earlier, model_digest, own_evaluations, refuse_replacing
+from core.evaluate.evaluations_list import missing_evaluations, write_evaluations_list
 from core.evaluate.metrics import images_left_out
+from core.evaluate.previous_readings import UNFINISHED, PreviousReadings, model_digest, own_evaluations, refuse_replacing
 from core.evaluate.readings import too_many_at_once
 from core.evaluate.run import evaluate_benchmarks
 from core.experiment.experiment import check_contexts, load
 from core.experiment.protocol import Protocol, evaluation_digest
 from core.files import lines_digest
 from core.model.clip4str import CLIP4STR
-from core.run_files import MODEL, OPERATIVE_GIN
+from core.run_files import EVALUATIONS, MODEL, OPERATIVE_GIN
 from core.runtime.compute import is_out_of_memory
 from core.runtime.distributed import DistEnv, device, end_distributed, init_distributed, threads_each, workers_each
 from core.runtime.tracking.client import tracking_for
@@ -41,7 +41,7 @@ def evaluate_rows(options: argparse.Namespace) -> None:
     names, results = [folder.name for folder in protocols], {}
     if options.update:
         # the first process decides for all: another might look when the first has written some already
-        unread = team.gather(undone(run, names))[0]
+        unread = team.gather(missing_evaluations(run, names))[0]
         protocols = {folder: protocol for folder, protocol in protocols.items() if folder.name in unread}
     if protocols:
         workers = workers_each(options.workers, threads_each(options.threads), device())
@@ -57,13 +57,13 @@ def evaluate_rows(options: argparse.Namespace) -> None:
                 )
         earlier = None
         if team.is_main:
-            folders_before = (run / "evaluations", *{folder.parent for folder in protocols})
+            folders_before = (run / EVALUATIONS, *{folder.parent for folder in protocols})
             places = (place / sub for place in folders_before for sub in ("", UNFINISHED))
-            earlier = Earlier(digest, () if options.again else tuple(places))
+            earlier = PreviousReadings(digest, () if options.again else tuple(places))
         benchmarks = chosen_benchmarks(options.data, options.benchmarks)
         results = within_memory(model, benchmarks, protocols, workers, team, earlier)
     if options.update and team.is_main:
-        write_done(run, names)
+        write_evaluations_list(run, names)
     for row, (folder, output) in folders.items() if team.is_main else ():
         if folder in results:
             show_scores(row, results[folder]["benchmarks"], output)
@@ -94,7 +94,7 @@ def within_memory(
     protocols: dict[Path, Protocol],
     workers: int,
     team: DistEnv,
-    earlier: Earlier | None,
+    earlier: PreviousReadings | None,
 ) -> dict[Path, dict]:
     """`evaluate_benchmarks`; running out of memory becomes a one-line error.
 
@@ -120,7 +120,7 @@ def wanted_folders(options: argparse.Namespace, run: Path) -> tuple[dict[str, tu
     if options.benchmarks:
         chosen = chosen_benchmarks(options.data, options.benchmarks)
         test_data = lines_digest(f"{name} {fingerprint(folder)}" for name, folder in chosen.items())
-    places = run / "evaluations" if options.update else options.out  # folders that are named as files are
+    places = run / EVALUATIONS if options.update else options.out  # folders that are named as files are
     folders: dict[str, tuple[Path, str]] = {}
     protocols: dict[Path, Protocol] = {}
     for row in options.rows:

@@ -15,8 +15,8 @@ from core.data.loading import Words, open_words
 from core.data.sets import fingerprint, say_copies
 from core.data.transforms import ToTensor
 from core.errors import DataError
-from core.evaluate.earlier import UNFINISHED, Earlier
 from core.evaluate.metrics import score, unscored
+from core.evaluate.previous_readings import UNFINISHED, PreviousReadings
 from core.evaluate.readings import OUTPUTS, read_words
 from core.experiment.protocol import Protocol
 from core.files import atomic_folder, write_json
@@ -38,7 +38,7 @@ def evaluate_benchmarks(
     wanted: dict[Path, Protocol],
     workers: int = 0,
     team: DistEnv = SINGLE,
-    earlier: Earlier | None = None,
+    earlier: PreviousReadings | None = None,
 ) -> dict[Path, dict]:
     """Read benchmarks; write predictions.parquet and metrics.json into each wanted folder.
 
@@ -71,7 +71,7 @@ def evaluate_together(
     group: dict[Path, Protocol],
     workers: int,
     team: DistEnv,
-    earlier: Earlier | None,
+    earlier: PreviousReadings | None,
 ) -> dict[Path, dict]:
     """`evaluate_benchmarks` for protocols that share the image tower's pass."""
     frames: list[list[pd.DataFrame]] = [[] for _ in group]
@@ -156,7 +156,7 @@ def write_evaluations(
     metrics: list[dict],
     workers: int,
     team: DistEnv,
-    earlier: Earlier | None,
+    earlier: PreviousReadings | None,
 ) -> dict[Path, dict]:
     """Both files of each protocol, by one process; returns what each metrics.json holds.
 

@@ -11,7 +11,7 @@ from core.data.folders import folders_below
 from core.data.keys import COUNT_KEY
 from core.data.sets import find_lmdbs, fingerprint, train_roots
 from core.errors import DataError
-from core.run_files import OPERATIVE_GIN, PROVENANCE
+from core.run_files import EVALUATIONS, METRICS, OPERATIVE_GIN, PROVENANCE
 
 
 def stale_reason(run_folder: Path, data: Path) -> str:
@@ -26,7 +26,7 @@ def stale_reason(run_folder: Path, data: Path) -> str:
     """
     record = read_record(run_folder / PROVENANCE)
     reasons = [training_change(run_folder, record, data)]
-    for path in sorted(run_folder.glob("evaluations/*/metrics.json")):
+    for path in sorted(run_folder.glob(f"{EVALUATIONS}/*/{METRICS}")):
         for name, metrics in read_record(path).get("benchmarks", {}).items():
             if "fingerprint" in metrics:
                 reasons.append(test_change(name, metrics, data))

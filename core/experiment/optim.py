@@ -94,7 +94,7 @@ class Optimisation:
         validate_every: steps between validations.
         fused: AdamW's and SGD's update of all weights in one kernel, on GPUs and on the CPU; NAdam has none.
         compile: the towers' blocks through torch.compile; on the one GPU where it was tried it did not pay (docs/gpu.md).
-        graphs: the image tower's passes as CUDA graphs (`core.train.recorded`), for hosts that are slower than their GPU.
+        graphs: the image tower's passes as CUDA graphs (`core.train.tower_graphs`), for hosts that are slower than their GPU.
         deterministic: on a GPU the same bits every time (`core.runtime.repeatable`).
         max_loss_ratio: a loss above this many times the median of the last 100 steps (taken as at least 1) stops the run.
         most_skipped: steps of the last 100 that may be left out because their loss or gradient is not finite; one more

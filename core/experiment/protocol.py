@@ -53,7 +53,7 @@ class Protocol:
         check_charset("Protocol.scoring_charset", self.scoring_charset)
 
     @classmethod
-    def recorded(cls, settings: dict) -> "Protocol":
+    def from_settings(cls, settings: dict) -> "Protocol":
         """The protocol that an evaluation recorded, under whatever names.
 
         Raises:

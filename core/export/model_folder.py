@@ -9,7 +9,7 @@ import safetensors.torch
 import yaml
 
 from core.errors import UserError
-from core.evaluate.earlier import model_digest, own_evaluations
+from core.evaluate.previous_readings import model_digest, own_evaluations
 from core.evaluate.staleness import read_record
 from core.files import atomic_folder, refuse_existing, write_json
 from core.model.clip4str import CLIP4STR

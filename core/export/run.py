@@ -27,7 +27,7 @@ from core.export.reader import DESCRIPTION, ExportedReader
 from core.files import atomic_folder, refuse_existing, write_json
 from core.model.captions import CaptionTokenizer
 from core.model.clip4str import CLIP4STR
-from core.read.files import image_files
+from core.read.image_files import image_files
 from core.read.run import open_image
 from core.weights.checkpoint import load_model, model_file
 

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.model.attention import KeysValues
+from core.model.cuda_graphs import replayed, room_for
 from core.model.decoder import Decoder
 from core.model.permutations import content_mask, forward_ranks, query_mask
-from core.model.replay import replayed, room_for
 from core.model.tokenizer import Tokenizer
 from core.model.transfer import on_host, rows_where, together, waiting_is_costly
 

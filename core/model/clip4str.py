@@ -11,15 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.charset import check_charset
-from core.model import early
+from core.model import early_backward
 from core.model.attention import KeysValues
 from core.model.captions import CaptionReader
 from core.model.checks import check_branches, check_orders
+from core.model.cuda_graphs import can_replay, replayed, room_for
 from core.model.decoder import Decoder
 from core.model.decoding import Prediction, context_of, predict_and_refine
 from core.model.freezing import Freezing
 from core.model.permutations import ranks_of, sample_permutations
-from core.model.replay import pays, replayed, room_for
 from core.model.tokenizer import Tokenizer
 from core.model.transfer import Download, upload
 
@@ -38,7 +38,7 @@ class CLIP4STR(nn.Module):
     """The visual branch predicts, the cross-modal branch refines the prediction read back through the text tower.
 
     Args:
-        towers: of `core.model.tower.ImageTextTowers`; a `core.model.tower.Tower` where there is only a visual branch.
+        towers: an `ImageTextTowers` of `core.model.tower_protocols`; a `Tower` where there is only a visual branch.
         decoder: makes a decoder from (embed_dim, num_classes, max_outputs); called once per branch.
         read_image: (towers, image tokens B M D) to the memory of both decoders, `memory.all_tokens` or
             `memory.class_token`.
@@ -148,7 +148,7 @@ class CLIP4STR(nn.Module):
             Of each distinct caption once, and M rows, on the host: which of them belongs to which word.
         """
         tokens, rows = self.captions.finish(begun)
-        if pays(self, tokens.device):
+        if can_replay(self, tokens.device):
             count = len(tokens)
             tokens = F.pad(tokens, (0, 0, 0, room_for(count, len(rows), tokens.device) - count))
         return replayed(project_captions, self, [], tokens), rows
@@ -198,8 +198,8 @@ class CLIP4STR(nn.Module):
             image_memory = image_memory.detach()
         image_kv = self.cross_decoder.project_memory(image_memory)
         ahead = None
-        if self.block_image_gradient and visual_loss.requires_grad and early.pays(images.device):
-            ahead = early.backward_early(visual_loss, self.parameters())
+        if self.block_image_gradient and visual_loss.requires_grad and early_backward.saves_time(images.device):
+            ahead = early_backward.backward_early(visual_loss, self.parameters())
         caption_kv, rows = self.caption_memory(begun)  # waits for the copy
         if self.predicted_context:
             context, before_end = context_of(predicted, self.tokenizer)  # BK L
@@ -218,7 +218,7 @@ class CLIP4STR(nn.Module):
     @torch.inference_mode()
     def encode(self, images: Tensor) -> Tensor:
         """The image memory, which every way of decoding shares: B 3 H W to B M D."""
-        if pays(self, images.device) and len(images) <= LAUNCH_BOUND:
+        if can_replay(self, images.device) and len(images) <= LAUNCH_BOUND:
             return replayed(image_memory, self, [], images)
         return self.image_memory(images)
 

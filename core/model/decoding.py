@@ -13,9 +13,9 @@ from core.choices import DECODE
 from core.errors import UserError
 from core.model.attention import KeysValues
 from core.model.autoregressive import STEPS_PER_PASS, autoregressive, width_of, word_lengths, zero_after_eos
+from core.model.cuda_graphs import replayed, room_for
 from core.model.decoder import Decoder
 from core.model.permutations import cloze_mask, content_mask, forward_ranks, query_mask
-from core.model.replay import replayed, room_for
 from core.model.tokenizer import Tokenizer
 from core.model.transfer import on_host, rows_where, together, waiting_is_costly
 

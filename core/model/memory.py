@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from core.errors import UserError
-from core.model.tower import ImageTextTowers, Tower
+from core.model.tower_protocols import ImageTextTowers, Tower
 
 
 def all_tokens(towers: Tower, tokens: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ POOLED = ("first", "last", "argmax", "eos")  # open_clip's names of the position
 
 
 class TextTower:
-    """The text half of `core.model.tower.ImageTextTowers`, for classes whose `text` is a text tower of open_clip.
+    """The text half of `core.model.tower_protocols.ImageTextTowers`, for classes whose `text` is a text tower of open_clip.
 
     `text` has `token_embedding`, `positional_embedding`, `transformer`, `attn_mask`, `ln_final` and `text_projection`, whether
     it is open_clip's TextTransformer or its CLIP, which holds the same. `text_cfg` is its part of the architecture.

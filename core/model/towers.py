@@ -1,6 +1,6 @@
 """CLIP's towers through open_clip, returning every image token instead of one (section III-A1).
 
-`core.model.tower` says what every tower offers, and where the other ones are.
+`core.model.tower_protocols` says what every tower offers, and where the other ones are.
 
 B batch, M image tokens ([CLASS] first), D joint width.
 """

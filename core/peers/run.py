@@ -92,7 +92,7 @@ def kept(state: Path, reader: Reader, folder: Path, name: str, rules: Rules) -> 
         name: under which the rows are returned.
     """
     content = fingerprint(folder)
-    for path in sorted(state.glob("*/metrics.json")):
+    for path in sorted(state.glob(f"*/{METRICS}")):
         earlier = json.loads(path.read_text())
         if earlier["reader"] != asdict(reader.identity) or earlier["read"]["fingerprint"] != content:
             continue

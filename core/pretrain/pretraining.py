@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from core.data.transforms import ToTensor
 from core.errors import TrainingError
 from core.files import append_json, atomic_file
-from core.run_files import TRAINING_LOG
+from core.run_files import STATES, TRAINING_LOG
 from core.runtime.compute import pick_device
 from core.runtime.precision import autocast, fit_for
 from core.train.state import Interrupted, Stopper, drop_after, resume, run_lock, save_state
@@ -145,7 +145,7 @@ def pretrain(
                         raise Interrupted(stopper.asked(), step)
         with atomic_file(out) as partial_file:
             plan.task.save(partial_file, metadata)
-        shutil.rmtree(folder / "state", ignore_errors=True)
+        shutil.rmtree(folder / STATES, ignore_errors=True)
     entries = map(json.loads, log.read_text().splitlines())
     return float(np.mean([entry["accuracy"] for entry in entries if entry["step"] > 0.9 * plan.steps]))
 

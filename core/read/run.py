@@ -17,7 +17,7 @@ from core.data.transforms import ToTensor, normalise
 from core.errors import UnreadableImage, UserError
 from core.files import json_text
 from core.model.clip4str import CLIP4STR
-from core.read.files import image_files
+from core.read.image_files import image_files
 from core.runtime.compute import device_memory, is_out_of_memory, pick_device
 from core.weights.checkpoint import load_model
 

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from core.experiment.experiment import load
     from core.runtime.distributed import end_distributed, leads, threads_each
     from core.runtime.tracking.client import tracking_for
-    from core.train.memory import fitting
+    from core.train.out_of_memory import out_of_memory_error
     from core.train.run import train
     from core.train.state import Interrupted
 
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             tracking = tracking_for(options.tracking, options.row)
             optimisation, processes = loaded.experiment.optimisation, int(os.environ.get("WORLD_SIZE", 1))
-            with fitting(optimisation, processes, options.out, options.attempt):
+            with out_of_memory_error(optimisation, processes, options.out, options.attempt):
                 train(loaded, options.data, options.out, options.seed, options.log_every, tracking)
         except Interrupted as stop:
             if leads():

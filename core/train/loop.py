@@ -18,7 +18,7 @@ from core.data.loading import Batch, ShuffledBatches, Words
 from core.experiment.experiment import Loaded
 from core.files import append_json, write_json
 from core.model.clip4str import CLIP4STR
-from core.run_files import PROVENANCE, TRAINING_LOG
+from core.run_files import PROVENANCE, STATES, TRAINING_LOG
 from core.runtime.distributed import DistEnv
 from core.runtime.provenance import now
 from core.train.batches import batches_of
@@ -161,7 +161,7 @@ class Run:
                 print(f"{reason}: {entry['count']:,} times while training (e.g. {entry['examples'][0]})")
             # After provenance, for with its model a run is finished; and the state goes last: until then a run resumes from it.
             save_model(self.model, self.loaded.training, self.identity, self.out)
-            shutil.rmtree(self.out / "state", ignore_errors=True)
+            shutil.rmtree(self.out / STATES, ignore_errors=True)
         self.team.wait()
 
 

@@ -13,6 +13,7 @@ from core.data.keys import image_key
 from core.data.loading import ShuffledBatches, Words
 from core.errors import TrainingError
 from core.files import write_json
+from core.run_files import BAD_STEP, STATES
 from core.runtime.distributed import DistEnv
 
 WINDOW = 100  # steps, of the running median and of the count of skipped ones
@@ -133,11 +134,11 @@ def bad_step_error(bad: BadStep, words: Words, order: ShuffledBatches, out: Path
         samples.append({"index": position, "lmdb": str(lmdb.path), "key": key, "label": sample.label})
     if team.is_main:
         content = {"step": bad.step, "reason": bad.reason, "epoch": epoch, "samples": samples}
-        write_json(out / "bad-step.json", content)
+        write_json(out / BAD_STEP, content)
     team.wait()
     shown = ", ".join(f"{sample['index']} ({sample['lmdb']} {sample['key']})" for sample in samples[:SHOWN])
     more = f" and {len(samples) - SHOWN} more" if len(samples) > SHOWN else ""
     return TrainingError(
-        f"{bad.reason} at step {bad.step}, which read samples {shown}{more} (all in {out / 'bad-step.json'}); no weights of "
-        f"this step are kept, {out / 'state'} holds the last good ones. Look at these images and labels, or lower ENCODER_LR"
+        f"{bad.reason} at step {bad.step}, which read samples {shown}{more} (all in {out / BAD_STEP}); no weights of "
+        f"this step are kept, {out / STATES} holds the last good ones. Look at these images and labels, or lower ENCODER_LR"
     )

@@ -16,14 +16,14 @@ from core.errors import TrainingError
 from core.experiment.experiment import Loaded
 from core.files import atomic_file, write_json
 from core.model.clip4str import CLIP4STR
-from core.run_files import OPERATIVE_GIN, PROVENANCE, TRAINING_LOG
+from core.run_files import BAD_STEP, OPERATIVE_GIN, PROVENANCE, STATES, TRAINING_LOG
 from core.runtime.compute import pick_device
 from core.runtime.distributed import DistEnv, init_distributed, on_cpu
 from core.runtime.precision import fit_for, name_of
 from core.runtime.provenance import provenance
 from core.runtime.repeatable import repeatable
 from core.runtime.tracking.client import OFF, Tracking
-from core.train import recorded
+from core.train import tower_graphs
 from core.train.loop import Run, train_loop
 from core.train.loss_monitor import LossMonitor
 from core.train.record import describe, finished, identity, state_identity, train_record
@@ -90,19 +90,22 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int, log_every: int = LOG
             repeatable(accelerator.device, optimisation.deterministic),
         ):
             if optimisation.graphs:
-                record_tower(run)
+                graph_tower(run)
             train_loop(run, start)
 
 
-def record_tower(run: Run) -> None:
+def graph_tower(run: Run) -> None:
     """The image tower's passes as CUDA graphs from here on, where that is possible; prints where it is not."""
     optimisation, device = run.loaded.experiment.optimisation, run.accelerator.device
-    if reason := recorded.reason_not_recorded(run.model, device, run.team.size):
+    if reason := tower_graphs.reason_not_graphed(run.model, device, run.team.size):
         if run.team.is_main:
             print(f"Optimisation.graphs = True changes nothing: {reason}")
         return
     images = min(optimisation.device_batch, optimisation.batch)
-    run.network.recorded = (images, recorded.record(run.model.train(), images, device, run.accelerator.mixed_precision))
+    run.network.graphed_tower = (
+        images,
+        tower_graphs.graphed_tower(run.model.train(), images, device, run.accelerator.mixed_precision),
+    )
 
 
 def open_run(
@@ -165,12 +168,12 @@ def resume_or_start(run: Run) -> int:
         raise TrainingError(f"the processes find states of different steps {starts} in {run.out}: put it on a shared disk")
     if run.team.is_main:
         if start:
-            print(f"going on from step {start} ({run.out / 'state'})")
+            print(f"going on from step {start} ({run.out / STATES})")
         describe(run.model, run.loaded, run.words, run.validation, run.steps, run.team.size)
         with atomic_file(run.out / OPERATIVE_GIN) as partial:
             partial.write_text(run.loaded.operative)
         write_json(run.out / PROVENANCE, {**run.record, "train": train_record(run.words, run.steps, run.model.begun)})
         drop_after(run.out / TRAINING_LOG, start)
-        (run.out / "bad-step.json").unlink(missing_ok=True)
+        (run.out / BAD_STEP).unlink(missing_ok=True)
     run.team.wait()
     return start

@@ -18,6 +18,7 @@ import torch
 
 from core.errors import UserError
 from core.files import atomic_file, atomic_folder, sync, sync_folder, write_json
+from core.run_files import STATES, saved_states
 from core.runtime.distributed import launched
 from core.weights.pickles import read_pickle
 
@@ -81,7 +82,7 @@ def save_state(parts: Mapping[str, Stateful], out: Path, step: int, run_identity
     Raises:
         OSError: it could not be written; earlier states are untouched.
     """
-    path = out / "state" / f"step-{step:09d}"
+    path = out / STATES / f"step-{step:09d}"
     try:
         with atomic_folder(path) as folder:
             write_json(folder / "run_identity.json", run_identity)
@@ -94,14 +95,9 @@ def save_state(parts: Mapping[str, Stateful], out: Path, step: int, run_identity
     except RuntimeError as error:  # how torch reports a full disk
         raise OSError(f"{path} could not be written: {error}") from error
     sync_folder(path.parent)
-    unfinished = (out / "state").glob("step-*.partial")  # of a killed training, perhaps on another machine: no other runs now
+    unfinished = (out / STATES).glob("step-*.partial")  # of a killed training, perhaps on another machine: no other runs now
     for old in (*saved_states(out)[:-1], *unfinished):
         shutil.rmtree(old, ignore_errors=True)
-
-
-def saved_states(out: Path) -> list[Path]:
-    """Whole states, oldest first."""
-    return sorted(path for path in (out / "state").glob("step-*") if path.suffix != ".partial")
 
 
 def resume(parts: Mapping[str, Stateful], out: Path, expected: dict) -> int:
@@ -119,7 +115,7 @@ def resume(parts: Mapping[str, Stateful], out: Path, expected: dict) -> int:
         if saved.get(key, value) != value:  # states from before a key was recorded lack it
             raise UserError(
                 f"{newest} was saved with {key} {saved.get(key)}, this run has {value}: "
-                f"delete {out / 'state'} to start over, or choose another --out"
+                f"delete {out / STATES} to start over, or choose another --out"
             )
 
     def load(path: Path) -> None:

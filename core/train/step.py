@@ -32,12 +32,12 @@ class LossModule(nn.Module):
     def __init__(self, model: CLIP4STR):
         super().__init__()
         self.model = model
-        self.recorded: tuple[int, Callable[[Tensor], Tensor]] | None = None  # of so many images (core.train.recorded)
+        self.graphed_tower: tuple[int, Callable[[Tensor], Tensor]] | None = None  # of so many images (core.train.tower_graphs)
 
     def forward(self, images: Tensor, words: list[str], permutations: Tensor) -> Losses:
         tokens = None
-        if self.recorded is not None and self.recorded[0] == len(images):
-            tokens = self.recorded[1](images)  # B M D
+        if self.graphed_tower is not None and self.graphed_tower[0] == len(images):
+            tokens = self.graphed_tower[1](images)  # B M D
         return self.model.losses(images, words, permutations, tokens)
 
 

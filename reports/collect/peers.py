@@ -22,7 +22,7 @@ def read_peers(run: pd.Series, columns: list[Column], images: pd.DataFrame) -> p
         run: any row of the table, for `peers` and the scoring charset.
         images: those that the rows read, see IMAGE; a reader has to have read the same ones.
     """
-    folders = sorted(path.parent for path in Path(run.peers).glob("*/metrics.json")) if run.peers else []
+    folders = sorted(path.parent for path in Path(run.peers).glob(f"*/{METRICS}")) if run.peers else []
     charset = protocol_of(run)["scoring_charset"]
     names = [column.name for column in columns if not column.fact]
     return pd.DataFrame([one_reader(folder, columns, charset, images) for folder in folders], columns=["method", *names])

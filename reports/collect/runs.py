@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from core import run_files
 from core.errors import ReportError
 from core.moved import with_new_settings
-from core.run_files import MODEL, PROVENANCE, READING_TIME, TRAINING_LOG
+from core.run_files import EVALUATIONS, MODEL, PROVENANCE, READING_TIME, RUNS, TRAINING_LOG
 from reports.collect.stored import damaged, read_json
 from reports.layout import Layout
 
@@ -37,11 +38,11 @@ def read_runs(tables: Path, table: str) -> pd.DataFrame:
 
 
 def seed_folder(results: Path, run: str, seed: str) -> Path:
-    return results / "runs" / run / f"seed{seed}"
+    return run_files.seed_folder(results / RUNS / run, seed)
 
 
 def evaluation_folder(results: Path, run: pd.Series, seed: str) -> Path:
-    return seed_folder(results, run.run, seed) / "evaluations" / run.evaluation
+    return seed_folder(results, run.run, seed) / EVALUATIONS / run.evaluation
 
 
 def twins(runs: pd.DataFrame, row: str) -> list[str]:

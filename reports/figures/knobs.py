@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from core.errors import ReportError
 from core.experiment.sweep import is_number, swept_numbers
-from core.run_files import TRAIN_GIN
+from core.run_files import RUNS, TRAIN_GIN
 from reports.build import build
 from reports.figures import style
 from reports.figures.parameters import points_of, short
@@ -28,7 +28,7 @@ def draw(options: argparse.Namespace) -> Figure:
 
 def own_value(table: Table, row: str, knob: str) -> float | None:
     """The number that a row's training has for a knob; None where it is no number, or the row has no run."""
-    path = Path(table.results) / "runs" / str(table.rows.run[row]) / TRAIN_GIN
+    path = Path(table.results) / RUNS / str(table.rows.run[row]) / TRAIN_GIN
     text = path.read_text() if path.is_file() else ""
     match = re.search(rf"^{knob} = (.+)$", text, re.MULTILINE)
     value = ast.literal_eval(match[1]) if match else None

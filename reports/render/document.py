@@ -11,11 +11,11 @@ from markupsafe import Markup
 
 from reports.collect.flips import flips_of_table
 from reports.render import masks
-from reports.render.files import write_texts
 from reports.render.html import Pictures, fragment, page
 from reports.render.latex import latex
 from reports.render.markdown import cells, grid, markdown, without_tags
 from reports.render.tex import escaped
+from reports.render.write import write_texts
 from reports.table import Table
 
 PREAMBLE = r"""\documentclass{article}

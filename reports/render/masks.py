@@ -10,8 +10,8 @@ import pandas as pd
 from core.errors import ReportError
 from core.files import ROOT
 from reports.collect.stored import damaged, read_json
-from reports.render.files import write_texts
 from reports.render.tex import escaped
+from reports.render.write import write_texts
 
 PUBLISHED = ROOT / "reports" / "published" / "table_I.csv"
 TITLE = "Table I: attention masks"

@@ -12,9 +12,9 @@ from PIL import Image
 from rich.console import Console
 
 from ablations import plan as planning
-from ablations.columns import fillings, strangers
+from ablations.column_folders import fillings, strangers
 from ablations.page import data_lines, lmdbs_grid, not_run
-from ablations.plan.files import write_plan
+from ablations.plan.write import write_plan
 from ablations.source import data_source
 from core.data.benchmarks import PUBLISHED, absent_message, benchmarks_of, canonical, count, distinct, unknown
 from core.data.doctor.diagnosis import examine

@@ -105,11 +105,11 @@ def test_protocols_that_were_recorded_by_size(smoke):
     old = moved.with_first_settings(recorded)
     assert old["scoring_charset_size"] == 36 and "scoring_charset" not in old
     assert moved.with_new_settings(old) == moved.with_new_settings(recorded) == recorded
-    assert Protocol.recorded(old).settings == smoke.protocol.settings
+    assert Protocol.from_settings(old).settings == smoke.protocol.settings
     named = {name: value for name, value in old.items() if name not in ("batch", "output")}
     assert smoke.protocol.digest == config.digest(json.dumps(named, sort_keys=True))
     with pytest.raises(TypeError):
-        Protocol.recorded({**old, "scoring_charset_size": 12})
+        Protocol.from_settings({**old, "scoring_charset_size": 12})
 
 
 def test_a_released_checkpoint_of_another_charset(smoke, tmp_path):
@@ -141,4 +141,4 @@ def test_seven_thousand_characters_train_and_read_without_their_file(tmp_path):
     assert {character for text in rows.cross for character in text} <= set(map(chr, WIDE))
     record = json.loads((tmp_path / "run" / "provenance.json").read_text())["train"]
     assert record["images"] == 16 and record["left_out"]["no supported character"]["count"] == 1
-    assert Protocol.recorded(metrics["protocol"]) == row.protocol
+    assert Protocol.from_settings(metrics["protocol"]) == row.protocol

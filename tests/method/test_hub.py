@@ -15,7 +15,7 @@ from PIL import Image
 
 from core.errors import UserError
 from core.evaluate.__main__ import main as evaluate
-from core.evaluate.earlier import model_digest
+from core.evaluate.previous_readings import model_digest
 from core.experiment.experiment import load
 from core.export.hub import main
 from core.export.model_folder import write_folder

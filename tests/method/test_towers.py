@@ -23,7 +23,7 @@ from core.model.memory import class_token, eos_token, text_tokens
 from core.model.open_clip_towers import OpenClipTowers
 from core.model.timm_tower import TimmTower
 from core.model.timm_trunk import FAMILIES
-from core.model.tower import ImageTextTowers, Tower
+from core.model.tower_protocols import ImageTextTowers, Tower
 from core.model.towers import ClipImageTower, ClipTowers, read_description
 from tests.support.small_models import CLIP, hugging_face_clip, tensors_of, write_tokenizer
 

@@ -9,11 +9,12 @@ import torch
 
 from core.errors import DeviceError, TrainingError
 from core.experiment.experiment import load
+from core.run_files import OUT_OF_MEMORY
 from core.runtime import compute
 from core.runtime.compute import pick_device
 from core.train.__main__ import main
 from core.train.loop import Run
-from core.train.memory import MARK, fitting
+from core.train.out_of_memory import out_of_memory_error
 from tests.support.checkout import BASELINE
 
 
@@ -90,11 +91,11 @@ def test_out_of_memory_is_one_line_and_not_tried_again(world_folder, tmp_path, e
 
 def test_a_training_that_fits_leaves_no_mark(tmp_path):
     optimisation = load(BASELINE, "smoke").experiment.optimisation
-    (tmp_path / MARK).write_text(json.dumps({"images": 4, "reason": "too large"}))
-    with fitting(optimisation, 1, tmp_path, attempt=1):
+    (tmp_path / OUT_OF_MEMORY).write_text(json.dumps({"images": 4, "reason": "too large"}))
+    with out_of_memory_error(optimisation, 1, tmp_path, attempt=1):
         pass
-    assert not (tmp_path / MARK).exists()
-    with pytest.raises(RuntimeError, match="something else"), fitting(optimisation, 1, tmp_path, attempt=1):
+    assert not (tmp_path / OUT_OF_MEMORY).exists()
+    with pytest.raises(RuntimeError, match="something else"), out_of_memory_error(optimisation, 1, tmp_path, attempt=1):
         raise RuntimeError("something else")
-    with pytest.raises(TrainingError, match="too little memory"), fitting(optimisation, 1, tmp_path, attempt=1):
+    with pytest.raises(TrainingError, match="too little memory"), out_of_memory_error(optimisation, 1, tmp_path, attempt=1):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")

@@ -43,8 +43,8 @@ STATS = (
 )
 METHOD = (
     "test_reference test_decoder test_golden test_model test_permutations test_attention test_autoregressive test_decoding "
-    "test_variants test_freezing test_early test_captions test_charset test_released test_backbones test_weights test_towers "
-    "test_hub_weights"
+    "test_variants test_freezing test_early_backward test_captions test_charset test_released test_backbones test_weights "
+    "test_towers test_hub_weights"
 )
 IDENTITY = (
     "tests/method/test_protocol.py tests/data/test_world_identity.py tests/workflow/test_knobs.py "
@@ -73,7 +73,9 @@ ROOMS = {  # what is mutated: the test files that judge it, the fast ones of its
         "training/test_training method/test_orders runtime/test_machine_limits",
     ),
     "core/evaluate": within(
-        "tests", "method/test_evaluate method/test_earlier method/test_decoding training/test_validation workflow/test_done"
+        "tests",
+        "method/test_evaluate method/test_previous_readings method/test_decoding training/test_validation "
+        "workflow/test_evaluations_list",
     ),
     "core/pretrain": within("tests", "training/test_pretraining training/test_made_weights data/test_pictures"),
     "adapters": within("tests/method", "test_adapters test_adapters_by_hand"),
@@ -84,7 +86,7 @@ ROOMS = {  # what is mutated: the test files that judge it, the fast ones of its
 }
 SLOW = (  # seconds each, and others of their files see the same
     "tests/data/test_data.py::test_workers_read_what_the_parent_has_open",
-    "tests/method/test_early.py::test_processes_and_passes_still_add_up_to_one_step",
+    "tests/method/test_early_backward.py::test_processes_and_passes_still_add_up_to_one_step",
     "tests/training/test_draws.py::test_a_seed_decides_both",
     "tests/training/test_optim_choices.py::test_compiled_blocks_train_the_same",
 )

@@ -8,8 +8,8 @@ import pytest
 from safetensors.torch import load_file
 
 from core.evaluate.run import evaluate
+from core.run_files import saved_states
 from core.train.__main__ import main
-from core.train.state import saved_states
 from core.weights.checkpoint import load_model
 from tests.support.checkout import BASELINE
 from tests.support.processes import finish, start

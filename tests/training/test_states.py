@@ -13,8 +13,9 @@ import torch
 
 from core.data.samples import Ledger
 from core.errors import UserError
+from core.run_files import saved_states
 from core.train.record import Tally
-from core.train.state import resume, run_lock, save_state, saved_states
+from core.train.state import resume, run_lock, save_state
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from ablations import plan as planning
-from ablations.plan.files import write_plan
+from ablations.plan.write import write_plan
 from ablations.progress import Missing, missing, run_needs
 from core.data.lmdb import WordLmdb, write_lmdb
 from core.files import ROOT

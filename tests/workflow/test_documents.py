@@ -1,7 +1,7 @@
 """Numbers and commands of README.md and docs/*.md are those of the code, as far as that takes seconds.
 
 The pages that commands write (docs/recipe.md, docs/statistics.md) have tests of their own, and so have the figures of
-docs/paper-scale.md on memory (tests/method/test_memory.py) and word lengths (tests/workflow/test_price.py).
+docs/paper-scale.md on memory (tests/method/test_device_memory.py) and word lengths (tests/workflow/test_price.py).
 """
 
 import re

@@ -8,7 +8,7 @@ import yaml
 
 from ablations import plan
 from ablations.photos import ADDED
-from ablations.plan.files import write_plan
+from ablations.plan.write import write_plan
 from core import config
 from core.data.benchmarks import FAMILIES
 from core.data.lmdb import write_lmdb

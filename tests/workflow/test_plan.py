@@ -12,8 +12,8 @@ import pytest
 from ablations import plan as planning
 from ablations import rows
 from ablations.page import same_as_baseline
-from ablations.plan.files import runs_frame, write_plan
 from ablations.plan.targets import tables_made, usual_seeds
+from ablations.plan.write import runs_frame, write_plan
 from ablations.progress import fewer_seeds
 from ablations.row_config import Counts, PlanCache, RowConfig, content_of
 from ablations.why import why

@@ -8,7 +8,7 @@ import yaml
 from ablations import plan as planning
 from ablations import rows as rows_module
 from ablations.page import swept
-from ablations.plan.files import runs_frame
+from ablations.plan.write import runs_frame
 from core.config import digest
 from core.errors import ConfigError, ReportError
 from core.experiment.experiment import load

@@ -120,7 +120,7 @@ def judge(
         overlap: images that a benchmark (second) shares with a training set (first).
     """
     columns, reasons = usable_columns(needs, benchmarks, label_files)
-    rows, reason_not_recorded = usable_rows(needs, training)
+    rows, reason_not_graphed = usable_rows(needs, training)
     trained, tested = set().union(*needs.rows.values()), set().union(*needs.columns.values())
     shared = [
         f"{count} images of {test} have a copy or near copy in train/{train}"
@@ -133,7 +133,7 @@ def judge(
         answer = "in part"
     else:
         answer = "rendered" if training and set(benchmarks).issuperset(needs.rendered) else "no"
-    return Verdict(needs.table, needs.title, answer, columns, rows, (*reasons, *reason_not_recorded, *shared))
+    return Verdict(needs.table, needs.title, answer, columns, rows, (*reasons, *reason_not_graphed, *shared))
 
 
 def usable_columns(

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from core.charset import RejectedLabel, problem_of, read_label, spelled
+from core.charset import MAX_LETTERS, RejectedLabel, problem_of, read_label, spelled
 from core.errors import DataError, UserError
 from core.files import read_utf8
 
 BPE_FILE = "bpe_simple_vocab_16e6.txt.gz"
-LONGEST = 25  # characters a label may have (section IV-A)
 RIGHT_TO_LEFT = {"R", "AL"}  # Unicode's bidirectional classes
 MERGES = 49152 - 256 - 2  # what CLIP's tokenizer keeps of the file: merges 1 .. 48,894
 
@@ -101,11 +100,11 @@ def check(place: str, word: str, checked: set[str]) -> None:
     """Refuse a word that no charset keeps, or that cannot be drawn letter by letter; `checked` gathers what passed."""
     letters = set(unicodedata.normalize("NFC", "".join(word.split())))
     try:
-        read_label(word, "".join(sorted(letters)), LONGEST)
+        read_label(word, "".join(sorted(letters)), MAX_LETTERS)
     except RejectedLabel as reason:
         raise DataError(
             f"{place}: {word[:40]!r} would not be kept as a label ({reason}); take the word out, labels have up to "
-            f"{LONGEST} printable characters"
+            f"{MAX_LETTERS} printable characters"
         ) from reason
     for letter in sorted(letters - checked):
         problem = problem_of(letter)

@@ -10,13 +10,13 @@ from functools import cached_property
 
 import numpy as np
 
-from core.charset import CHARSET_94, DIGITS, LOWER
-from core.data.render.lexicon import LONGEST, WordList
+from core.charset import CHARSET_94, DIGITS, LOWER, MAX_LETTERS
+from core.data.render.lexicon import WordList
 from core.errors import UserError
 
 TEXTS = 3  # the version of the rules: raise it with every change after which some text differs
 TRIES = 20  # at a blend that is a word, or too short
-MOST = LONGEST - 1  # characters of a text; a family may add a sign
+MAX_CHARACTERS = MAX_LETTERS - 1  # of a text; a family may add a sign
 PAIRS = ("()", "[]", "{}", "<>", '""', "''", "``", "**", "//", "--", "||", "__", "~~")
 SIGNS = "".join(character for character in CHARSET_94 if not character.isalnum())
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -60,9 +60,10 @@ class Texts:
             raise UserError(
                 f"Texts.{negative[0] if negative else 'numbers, ...'}: shares are not negative and at most 1 in all"
             )
-        if not 1 <= len(self.lengths) <= MOST or min(self.lengths) < 0 or sum(self.lengths) == 0:
+        if not 1 <= len(self.lengths) <= MAX_CHARACTERS or min(self.lengths) < 0 or sum(self.lengths) == 0:
             raise UserError(
-                f"Texts.lengths = {self.lengths}: expected 1 to {MOST} numbers, how often words have 1, 2, ... letters"
+                f"Texts.lengths = {self.lengths}: expected 1 to {MAX_CHARACTERS} numbers, how often words have 1, 2, ... "
+                "letters"
             )
 
     @property
@@ -81,12 +82,12 @@ class Texts:
         return np.cumsum(self.lengths) / sum(self.lengths)
 
     def draw(self, words: WordList, rng: np.random.Generator) -> str:
-        """A text of at most MOST characters, words in lower case."""
+        """A text of at most MAX_CHARACTERS characters, words in lower case."""
         rule = int(np.searchsorted(self.ends, rng.random(), side="right"))
         length = 1 + int(np.searchsorted(self.length_ends, rng.random(), side="right"))
         if rule == len(self.ends):
-            return word_of(length, words, rng)[:MOST]
-        return [*RULES.values()][rule](length, words, rng)[:MOST]
+            return word_of(length, words, rng)[:MAX_CHARACTERS]
+        return [*RULES.values()][rule](length, words, rng)[:MAX_CHARACTERS]
 
 
 def pick(choices: Sequence[str], rng: np.random.Generator) -> str:
@@ -176,7 +177,7 @@ def marked(length: int, words: WordList, rng: np.random.Generator) -> str:
     word = nearest(length, words, rng)
     if rng.random() < 0.5:
         opened, closed = pick(PAIRS, rng)
-        return f"{opened}{word[: MOST - 2]}{closed}"
+        return f"{opened}{word[: MAX_CHARACTERS - 2]}{closed}"
     place = int(rng.integers(0, len(word) + 1))
     return word[:place] + pick(SIGNS, rng) + word[place:]
 

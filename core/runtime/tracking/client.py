@@ -17,9 +17,8 @@ from pathlib import Path
 
 from core.choices import SCALES
 from core.files import ROOT, from_command_line
-from core.run_files import PROVENANCE
+from core.run_files import PROVENANCE, TRACKING
 
-RECORD = "tracking.json"  # in the folder of a run, and of an evaluation
 MODES = ("auto", "offline", "online", "off")
 PATIENCE = 60.0
 MARGIN = 5.0  # seconds more for the recorder to end by itself
@@ -121,7 +120,7 @@ def end(process: subprocess.Popen, outcome: str, patience: float) -> None:
 def recorded(folder: Path, run: Path) -> str:
     """Address or offline folder under which a run (or its evaluation in `folder`) was recorded; empty if it was not."""
     try:
-        record = json.loads((folder / RECORD).read_text())
+        record = json.loads((folder / TRACKING).read_text())
         return record["url"] or (run / record["folder"]).as_posix()
     except (OSError, ValueError, KeyError, TypeError):
         return ""

@@ -11,8 +11,7 @@ from core.config import gin_text
 from core.errors import DataError
 from core.evaluate.staleness import read_record
 from core.files import write_json
-from core.run_files import METRICS, OPERATIVE_GIN, PROVENANCE, ROWS
-from core.runtime.tracking.client import RECORD
+from core.run_files import METRICS, OPERATIVE_GIN, PROVENANCE, ROWS, TRACKING
 
 PROJECT = "clip4str-ablations"  # unless WANDB_PROJECT says otherwise
 LONGEST_TAG = 64  # wandb refuses longer ones
@@ -49,7 +48,7 @@ class RunInfo:
         """Write tracking.json: the id that a resumed run keeps, and where reports find the recording."""
         record = {"id": self.id, "run_identity": self.run_identity, "project": self.project, "group": self.group}
         record |= {"name": self.name, "job_type": self.job_type, "mode": mode, "url": url, "folder": folder}
-        write_json(self.folder / RECORD, record)
+        write_json(self.folder / TRACKING, record)
 
 
 def of_training(run: Path, row: str = "") -> RunInfo:
@@ -145,7 +144,7 @@ def nested(bindings: dict[str, object]) -> dict[str, Any]:
 def kept_id(folder: Path, run_identity: str) -> str:
     """The id under which this run was recorded before; a new one if the folder has none, or another run's."""
     try:
-        record = read_record(folder / RECORD)
+        record = read_record(folder / TRACKING)
     except DataError:
         record = {}
     return record["id"] if record.get("run_identity") == run_identity else secrets.token_hex(4)

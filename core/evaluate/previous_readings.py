@@ -13,8 +13,7 @@ from core.evaluate.readings import COLUMNS
 from core.evaluate.staleness import read_record
 from core.experiment.protocol import Protocol
 from core.files import refuse_existing
-from core.run_files import METRICS, PREDICTIONS
-from core.runtime.tracking.client import RECORD
+from core.run_files import EVALUATIONS, METRICS, PREDICTIONS, TRACKING
 from core.weights.checkpoint import WEIGHTS, description_of
 
 UNFINISHED = "unfinished"  # folder beside evaluations: what one that was interrupted has read
@@ -26,8 +25,8 @@ def own_evaluations(model: Path) -> Path:
     A run directory has one model.safetensors; beside another file, such as a released checkpoint, there may be more.
     """
     if model.is_dir():
-        return model / "evaluations"
-    return model.with_name("evaluations") / ("" if model.name == WEIGHTS else model.name)
+        return model / EVALUATIONS
+    return model.with_name(EVALUATIONS) / ("" if model.name == WEIGHTS else model.name)
 
 
 def model_digest(path: Path) -> str:
@@ -45,7 +44,7 @@ def refuse_replacing(folder: Path, model: Path, digest: str) -> None:
 
     Among a model's own evaluations those of earlier weights are replaced: it has been trained again.
     """
-    refuse_existing(folder, (PREDICTIONS, METRICS, RECORD))
+    refuse_existing(folder, (PREDICTIONS, METRICS, TRACKING))
     is_own = folder.parent.resolve() == own_evaluations(model).resolve()
     read_by = read_record(folder / METRICS).get("model") if (folder / METRICS).is_file() and not is_own else None
     if read_by not in (None, digest):
@@ -53,7 +52,7 @@ def refuse_replacing(folder: Path, model: Path, digest: str) -> None:
 
 
 @dataclass(frozen=True)
-class Earlier:
+class PreviousReadings:
     """What one model has read before.
 
     Args:
@@ -97,6 +96,6 @@ class Earlier:
 def same(recorded: dict | None, protocol: Protocol) -> bool:
     """Whether a recorded protocol makes the same predictions and scores."""
     try:
-        return Protocol.recorded(recorded).settings == protocol.settings
+        return Protocol.from_settings(recorded).settings == protocol.settings
     except (TypeError, UserError):  # of an older version of this code
         return False

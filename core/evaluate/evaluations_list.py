@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from core.files import file_digest, write_json
-from core.run_files import EVALUATIONS_LIST, MODEL, PREDICTIONS
+from core.run_files import EVALUATIONS, EVALUATIONS_LIST, MODEL, PREDICTIONS
 
 
 def is_current(path: Path, model: Path) -> bool:
@@ -17,7 +17,7 @@ def is_current(path: Path, model: Path) -> bool:
     return path.is_file() and (not model.is_file() or path.stat().st_mtime >= model.stat().st_mtime)
 
 
-def undone(run: Path, evaluations: Iterable[str]) -> list[str]:
+def missing_evaluations(run: Path, evaluations: Iterable[str]) -> list[str]:
     """Those of the evaluations whose predictions are missing, or older than the model.
 
     Predictions on a list that is not older than the model count as current too: `snakemake --touch` makes the model and the
@@ -27,37 +27,37 @@ def undone(run: Path, evaluations: Iterable[str]) -> list[str]:
         run: run directory, <run>/seed<k>.
         evaluations: names of folders below its evaluations/.
     """
-    digests = listed(run) if is_current(run / EVALUATIONS_LIST, run / MODEL) else {}
+    digests = listed_evaluations(run) if is_current(run / EVALUATIONS_LIST, run / MODEL) else {}
     return [name for name in evaluations if not is_read(run, name, digests.get(name))]
 
 
 def is_read(run: Path, name: str, digest: str | None) -> bool:
     """Whether predictions are not older than the model, or have the digest recorded in a current list."""
-    path = run / "evaluations" / name / PREDICTIONS
+    path = run / EVALUATIONS / name / PREDICTIONS
     return is_current(path, run / MODEL) or (digest is not None and path.is_file() and file_digest(path) == digest)
 
 
-def write_done(run: Path, evaluations: Iterable[str]) -> None:
+def write_evaluations_list(run: Path, evaluations: Iterable[str]) -> None:
     """Write the list of existing evaluations, each with a digest of its predictions: equal predictions, equal list."""
     write_json(
-        run / EVALUATIONS_LIST, {name: file_digest(run / "evaluations" / name / PREDICTIONS) for name in sorted(evaluations)}
+        run / EVALUATIONS_LIST, {name: file_digest(run / EVALUATIONS / name / PREDICTIONS) for name in sorted(evaluations)}
     )
 
 
-def settle_done(run: Path, evaluations: Iterable[str]) -> None:
+def settle_evaluations_list(run: Path, evaluations: Iterable[str]) -> None:
     """Make the list agree with the files: if one of them is missing the list is deleted, otherwise it names them all.
 
     A workflow watches the list alone; where predictions were deleted, only its absence has them made again. Predictions
     that are older than the list's invention are listed, so that nothing is read again.
     """
     wanted = set(evaluations)
-    if undone(run, wanted):
+    if missing_evaluations(run, wanted):
         (run / EVALUATIONS_LIST).unlink(missing_ok=True)
-    elif not wanted <= listed(run).keys():
-        write_done(run, wanted)
+    elif not wanted <= listed_evaluations(run).keys():
+        write_evaluations_list(run, wanted)
 
 
-def listed(run: Path) -> dict[str, str]:
+def listed_evaluations(run: Path) -> dict[str, str]:
     """The evaluations on the list, each with its digest; empty if the list is missing or not valid."""
     try:
         return dict(json.loads((run / EVALUATIONS_LIST).read_text()))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ablations.plan.plan import Plan
 from ablations.plan.targets import tables_made
 from ablations.rows import Row, decoding_differs_from_validation
-from core.evaluate.done import settle_done
+from core.evaluate.evaluations_list import settle_evaluations_list
 from core.files import write_if_changed, write_if_missing
 from core.run_files import ROWS, TRAIN_GIN
 
@@ -28,11 +28,11 @@ def write_plan(plan: Plan, targets: Collection[str] = (), shared: bool = False) 
     put = write_if_missing if shared else write_if_changed
     rows = sorted(plan.rows, key=decoding_differs_from_validation, reverse=True)
     for row in {row.run: row for row in rows}.values():  # DEVICE_BATCH and its like name no other run
-        put(plan.results / "runs" / row.run / TRAIN_GIN, row.config.operative)
+        put(plan.run_folder(row.run) / TRAIN_GIN, row.config.operative)
     for row in {(row.run, row.evaluation): row for row in reversed(rows)}.values():  # rows that share one: the first's
-        put(plan.results / "runs" / row.run / f"{row.evaluation}.gin", row.config.operative)
+        put(plan.run_folder(row.run) / f"{row.evaluation}.gin", row.config.operative)
     for run, asking in plan.rows_by_run.items():
-        put(plan.results / "runs" / run / ROWS, json.dumps(rows_of_run(asking), indent=2) + "\n")
+        put(plan.run_folder(run) / ROWS, json.dumps(rows_of_run(asking), indent=2) + "\n")
     plan.data_inputs.write({tuple(row.config.train_data) for row in plan.rows}, shared)
     made = [] if shared else tables_made(targets, plan.tables)
     for table in plan.tables:
@@ -41,7 +41,7 @@ def write_plan(plan: Plan, targets: Collection[str] = (), shared: bool = False) 
     runs = {row.run for table in made for row in plan.tables[table]}
     for run, evaluations in plan.evaluations.items():
         for seed in plan.seeds_of(run) if run in runs else ():
-            settle_done(plan.seed_folder(run, seed), evaluations)
+            settle_evaluations_list(plan.seed_folder(run, seed), evaluations)
 
 
 def runs_frame(plan: Plan, table: str) -> "pd.DataFrame":

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 Key = tuple[Any, ...]
 
 
-class Places:
+class StaticTensors:
     """Tensors in fixed places of memory, into which those of every call are copied."""
 
     def __init__(self, tensors: Sequence[Tensor]):
@@ -41,18 +41,18 @@ class Places:
             self.source = [ref(tensor) for tensor in tensors]
 
 
-class Recording:
+class Graph:
     """The kernels of one call, in a CUDA graph.
 
     Args:
         call: the part, as a function of nothing; it reads from places and leaves its result in the graph's memory.
-        beside: a recording whose memory it shares: whatever stays there between two replays is referenced.
+        beside: a graph whose memory it shares: whatever stays there between two replays is referenced.
 
     Raises:
         RuntimeError: the call waits for the device, or does something else that a graph cannot.
     """
 
-    def __init__(self, call: Callable[[], Any], beside: "Recording | None"):
+    def __init__(self, call: Callable[[], Any], beside: "Graph | None"):
         self.graph = torch.cuda.CUDAGraph()
         stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
         stream.wait_stream(current)
@@ -79,39 +79,39 @@ class Recording:
         return self.result
 
 
-class Recorded:
-    """All recordings of a module's parts."""
+class ModuleGraphs:
+    """All graphs of a module's parts."""
 
     def __init__(self, module: nn.Module):
         self.weights = list(module.parameters())
         self.where = self.addresses()
         self.seen: set[Key] = set()
         self.refused: set[Key] = set()
-        self.recordings: dict[Key, Recording] = {}
-        self.inputs: dict[Key, Places] = {}
-        self.memories: dict[Key, Places] = {}  # one for all parts of a shape
+        self.graphs: dict[Key, Graph] = {}
+        self.inputs: dict[Key, StaticTensors] = {}
+        self.memories: dict[Key, StaticTensors] = {}  # one for all parts of a shape
 
     def addresses(self) -> list[int]:
         return [weight.data_ptr() for weight in self.weights]
 
 
-RECORDED: WeakKeyDictionary[nn.Module, Recorded] = WeakKeyDictionary()
+GRAPHS: WeakKeyDictionary[nn.Module, ModuleGraphs] = WeakKeyDictionary()
 
 
-def pays(module: nn.Module, device: torch.device) -> bool:
+def can_replay(module: nn.Module, device: torch.device) -> bool:
     """Whether a part of this module would be recorded now."""
     return device.type == "cuda" and torch.is_inference_mode_enabled() and not module.training
 
 
 def forget(module: nn.Module) -> None:
     """Throw away what was recorded of a module, as its parts are no longer what they were."""
-    RECORDED.pop(module, None)
+    GRAPHS.pop(module, None)
 
 
 def replayed(
     part: Callable[..., Any], module: nn.Module, memory: Sequence[KeysValues], *tensors: Any, settings: tuple = ()
 ) -> Any:
-    """part(module, memory, *tensors, *settings), by a graph if that pays; the result is the caller's own.
+    """part(module, memory, *tensors, *settings), by a graph where one can be replayed; the result is the caller's own.
 
     Args:
         part: a function, not a closure: with its settings and shapes it says all that is asked for.
@@ -121,35 +121,35 @@ def replayed(
     """
     flat, form = pytree.tree_flatten(tensors)
     read, memory_form = pytree.tree_flatten(list(memory))
-    if not flat or not pays(module, flat[0].device):
+    if not flat or not can_replay(module, flat[0].device):
         return part(module, memory, *tensors, *settings)
-    recorded = RECORDED.get(module)
-    if recorded is None or recorded.where != recorded.addresses():
-        RECORDED[module] = recorded = Recorded(module)
+    known = GRAPHS.get(module)
+    if known is None or known.where != known.addresses():
+        GRAPHS[module] = known = ModuleGraphs(module)
     types = (torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda"))
     shapes = tuple((tensor.shape, tensor.dtype) for tensor in read)
     key = (part, settings, types, shapes, *((tensor.shape, tensor.dtype) for tensor in flat))
-    if key in recorded.refused or key not in recorded.seen:
-        recorded.seen.add(key)
+    if key in known.refused or key not in known.seen:
+        known.seen.add(key)
         return part(module, memory, *tensors, *settings)
     places = (
-        recorded.memories.get(shapes) or recorded.memories.setdefault(shapes, Places(read)),
-        recorded.inputs.get(key) or recorded.inputs.setdefault(key, Places(flat)),
+        known.memories.get(shapes) or known.memories.setdefault(shapes, StaticTensors(read)),
+        known.inputs.get(key) or known.inputs.setdefault(key, StaticTensors(flat)),
     )
     places[0].fill_once(read)
     places[1].fill(flat)
-    if key not in recorded.recordings:
+    if key not in known.graphs:
         inputs = [pytree.tree_unflatten(each.tensors, spec) for each, spec in zip(places, (memory_form, form), strict=True)]
         try:
-            beside = next(iter(recorded.recordings.values()), None)
-            recorded.recordings[key] = Recording(lambda: part(module, inputs[0], *inputs[1], *settings), beside)
+            beside = next(iter(known.graphs.values()), None)
+            known.graphs[key] = Graph(lambda: part(module, inputs[0], *inputs[1], *settings), beside)
         except RuntimeError as error:
             logger.warning("no CUDA graph of %s, which is slower: %s", part.__qualname__, error)
-            recorded.refused.add(key)
+            known.refused.add(key)
             return part(module, memory, *tensors, *settings)
-    return pytree.tree_map(torch.clone, recorded.recordings[key].replay())
+    return pytree.tree_map(torch.clone, known.graphs[key].replay())
 
 
 def room_for(count: int, most: int, device: torch.device) -> int:
-    """How many rows to compute where `count` of `most` are needed: on a GPU few different numbers, as each is recorded."""
+    """How many rows to compute where `count` of `most` are needed: on a GPU few different numbers, as each is known."""
     return min(most, 1 << (count - 1).bit_length()) if device.type == "cuda" else count

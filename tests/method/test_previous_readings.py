@@ -10,7 +10,7 @@ import torch
 from core.errors import DataError
 from core.evaluate import run
 from core.evaluate.__main__ import main
-from core.evaluate.earlier import UNFINISHED
+from core.evaluate.previous_readings import UNFINISHED
 from core.experiment.experiment import load
 from core.weights.checkpoint import save_model
 from tests.support.checkout import BASELINE

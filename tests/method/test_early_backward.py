@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from core.experiment.experiment import load
-from core.model import early
+from core.model import early_backward
 from core.model.permutations import sample_permutations
 from core.runtime.precision import autocast
 from core.train.__main__ import main
@@ -49,7 +49,7 @@ ROWS += [("ablations/table_VI/image12-text6.gin", []), ("ablations/table_V/class
 def test_gradients_are_the_same(row, bindings, part, monkeypatch):
     model = build(*bindings, row=row)
     plain, expected = gradients(model, (1.0, 0.3), part)
-    monkeypatch.setattr(early, "pays", lambda device: True)
+    monkeypatch.setattr(early_backward, "saves_time", lambda device: True)
     ahead, found = gradients(model, (1.0, 0.3), part)
     assert all(torch.equal(here, there) for here, there in zip(plain, ahead, strict=True))
     assert found.keys() == expected.keys() and any(gradient is not None for gradient in found.values())
@@ -60,10 +60,10 @@ def test_gradients_are_the_same(row, bindings, part, monkeypatch):
 
 
 def test_it_is_done_before_the_captions_are_waited_for(monkeypatch):
-    monkeypatch.setattr(early, "pays", lambda device: True)
+    monkeypatch.setattr(early_backward, "saves_time", lambda device: True)
     model, order = build(), []
-    backward_early, finish = early.backward_early, model.captions.finish
-    monkeypatch.setattr(early, "backward_early", lambda *given: order.append("backward") or backward_early(*given))
+    backward_early, finish = early_backward.backward_early, model.captions.finish
+    monkeypatch.setattr(early_backward, "backward_early", lambda *given: order.append("backward") or backward_early(*given))
     monkeypatch.setattr(model.captions, "finish", lambda begun: order.append("captions") or finish(begun))
     gradients(model)
     assert order == ["backward", "captions"]
@@ -73,18 +73,18 @@ def test_it_is_done_before_the_captions_are_waited_for(monkeypatch):
 
 
 def test_a_gradient_that_is_not_blocked_waits(monkeypatch):
-    monkeypatch.setattr(early, "pays", lambda device: True)
-    monkeypatch.setattr(early, "backward_early", None)
+    monkeypatch.setattr(early_backward, "saves_time", lambda device: True)
+    monkeypatch.setattr(early_backward, "backward_early", None)
     gradients(build("BLOCK_IMAGE_GRADIENT = False"))
 
 
 def test_only_a_gpu_gains_by_it():
-    assert not early.pays(torch.device("cpu")) and not early.pays(torch.device("meta"))
+    assert not early_backward.saves_time(torch.device("cpu")) and not early_backward.saves_time(torch.device("meta"))
 
 
 def test_the_gradients_are_handed_on_once():
     weight = torch.nn.Parameter(torch.ones(2))
-    loss = early.backward_early((weight * 3).sum(), [weight, torch.nn.Parameter(torch.ones(1))]).attached()
+    loss = early_backward.backward_early((weight * 3).sum(), [weight, torch.nn.Parameter(torch.ones(1))]).attached()
     assert loss == 6 and weight.grad is None
     (2 * loss).backward(retain_graph=True)
     assert weight.grad.tolist() == [6, 6]
@@ -94,12 +94,12 @@ def test_the_gradients_are_handed_on_once():
 
 def train_early(arguments):
     """A run whose device is taken for one that gains."""
-    early.pays = lambda device: True
+    early_backward.saves_time = lambda device: True
     main(arguments)
 
 
 def test_processes_and_passes_still_add_up_to_one_step(world_folder, tmp_path):
-    """2 processes x 2 passes x 2 images, each with its gradients early, against 8 images at once and none early."""
+    """2 processes x 2 passes x 2 images, each with its gradients early_backward, against 8 images at once and none early."""
     settings = ["TRAIN_STEPS = 3", "EPOCHS = None", "PERMUTATIONS = 6", "AUGMENT_OPS = 0"]
     arguments = [BASELINE, "--scale", "smoke", "--data", str(world_folder), "--tracking", "off", "--threads", "1"]
     arguments += [word for line in settings for word in ("--set", line)]
@@ -117,9 +117,9 @@ def test_processes_and_passes_still_add_up_to_one_step(world_folder, tmp_path):
 def test_gradients_on_a_gpu_are_the_same(precision, monkeypatch):
     model = build().cuda()
     with autocast("cuda", precision):
-        assert early.pays(torch.device("cuda")) == (precision != "fp16")
+        assert early_backward.saves_time(torch.device("cuda")) == (precision != "fp16")
         found = gradients(model)[1]
-        monkeypatch.setattr(early, "pays", lambda device: False)
+        monkeypatch.setattr(early_backward, "saves_time", lambda device: False)
         expected = gradients(model)[1]
     for name, gradient in expected.items():
         if gradient is not None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from core.experiment.experiment import load
-from core.model import clip4str, replay
+from core.model import clip4str, cuda_graphs
 from core.runtime.precision import autocast
 from tests.gpu.test_method import ROWS
 from tests.support.checkout import BASELINE, ROOT
@@ -18,8 +18,8 @@ def read(model, batches, precision):
 def called(model, batches, precision, monkeypatch):
     """What the model reads when nothing is recorded."""
     with monkeypatch.context() as patch:
-        for module in (replay, clip4str):
-            patch.setattr(module, "pays", lambda module, device: False)
+        for module in (cuda_graphs, clip4str):
+            patch.setattr(module, "can_replay", lambda module, device: False)
         return read(model, batches, precision)
 
 
@@ -41,8 +41,8 @@ def test_recorded_reading_is_the_same(precision, depth, device, monkeypatch):
         for name in ("visual_ar", "visual", "cross_ar", "cross"):
             torch.testing.assert_close(getattr(one, name), getattr(other, name), atol=1e-4, rtol=1e-4)
     if device.type == "cuda":
-        recorded = [replay.RECORDED[module] for module in (model, model.visual_decoder, model.cross_decoder)]
-        assert all(each.recordings and not each.refused for each in recorded)
+        recorded = [cuda_graphs.GRAPHS[module] for module in (model, model.visual_decoder, model.cross_decoder)]
+        assert all(each.graphs and not each.refused for each in recorded)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -52,7 +52,7 @@ def test_every_tower_and_adapter_is_recorded(row, device, monkeypatch):
     expected = called(model, batches, "no", monkeypatch)
     for one, other in zip(read(model, batches, "no"), expected, strict=True):
         torch.testing.assert_close(one.output, other.output, atol=1e-4, rtol=1e-4)
-    assert device.type != "cuda" or not replay.RECORDED[model].refused
+    assert device.type != "cuda" or not cuda_graphs.GRAPHS[model].refused
 
 
 @torch.inference_mode()
@@ -62,7 +62,7 @@ def test_a_part_that_waits_is_called_and_random_numbers_go_on(device, caplog):
 
     tensor, module = torch.ones(2, device=device), torch.nn.Linear(1, 1).to(device).eval()
     for _ in range(3):
-        assert replay.replayed(waiting, module, [], tensor).tolist() == [2.0, 2.0]
+        assert cuda_graphs.replayed(waiting, module, [], tensor).tolist() == [2.0, 2.0]
     assert torch.randn(3, device=device).isfinite().all()
     if device.type == "cuda":
         (warning,) = caplog.messages

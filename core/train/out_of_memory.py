@@ -8,13 +8,12 @@ from pathlib import Path
 from core.errors import TrainingError
 from core.experiment.optim import Optimisation
 from core.files import write_json
+from core.run_files import OUT_OF_MEMORY
 from core.runtime.compute import device_memory, is_out_of_memory
-
-MARK = "out-of-memory.json"
 
 
 @contextlib.contextmanager
-def fitting(optimisation: Optimisation, processes: int, out: Path, attempt: int) -> Iterator[None]:
+def out_of_memory_error(optimisation: Optimisation, processes: int, out: Path, attempt: int) -> Iterator[None]:
     """A context around a training that turns running out of memory into a one-line error.
 
     Args:
@@ -26,12 +25,12 @@ def fitting(optimisation: Optimisation, processes: int, out: Path, attempt: int)
     """
     images = optimisation.micro_batch(processes)
     try:
-        earlier = json.loads((out / MARK).read_text())
+        earlier = json.loads((out / OUT_OF_MEMORY).read_text())
     except (OSError, ValueError):
         earlier = {"images": None}
     if attempt > 1 and earlier["images"] == images:
         raise TrainingError(f"{earlier['reason']} (not tried again: attempt {attempt} would meet the same)")
-    (out / MARK).unlink(missing_ok=True)
+    (out / OUT_OF_MEMORY).unlink(missing_ok=True)
     try:
         yield
     except RuntimeError as error:
@@ -46,5 +45,5 @@ def fitting(optimisation: Optimisation, processes: int, out: Path, attempt: int)
                 f": lower DEVICE_BATCH = {optimisation.device_batch} to {smaller} (the batch of {optimisation.batch} then "
                 "takes more passes; nothing that is trained already is trained again)"
             )
-        write_json(out / MARK, {"images": images, "reason": reason})
+        write_json(out / OUT_OF_MEMORY, {"images": images, "reason": reason})
         raise TrainingError(reason) from error

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Early(NamedTuple):
+class DifferentiatedLoss(NamedTuple):
     """A loss, and the gradients of the parameters that it reaches."""
 
     loss: Tensor
@@ -28,14 +28,14 @@ class Early(NamedTuple):
         return KnownGradients.apply(self.loss, self.gradients, *self.parameters)
 
 
-def backward_early(loss: Tensor, parameters: Iterable[nn.Parameter]) -> Early:
+def backward_early(loss: Tensor, parameters: Iterable[nn.Parameter]) -> DifferentiatedLoss:
     """Differentiate a loss now and free its graph; `.grad` stays as it is."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     with torch.autocast(loss.device.type, enabled=False):  # a backward pass has its types from the forward pass
         gradients = torch.autograd.grad(loss, trained, allow_unused=True)
     pairs = zip(trained, gradients, strict=True)
     reached = [(parameter, gradient) for parameter, gradient in pairs if gradient is not None]
-    return Early(loss.detach(), [parameter for parameter, _ in reached], [gradient for _, gradient in reached])
+    return DifferentiatedLoss(loss.detach(), [parameter for parameter, _ in reached], [gradient for _, gradient in reached])
 
 
 class KnownGradients(torch.autograd.Function):
@@ -53,7 +53,7 @@ class KnownGradients(torch.autograd.Function):
         return None, None, *gradients
 
 
-def pays(device: torch.device) -> bool:
+def saves_time(device: torch.device) -> bool:
     """Whether the early pass saves time: the device works asynchronously, and gradients need no scaler."""
     if device.type != "cuda":
         return False

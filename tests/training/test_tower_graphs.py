@@ -5,7 +5,7 @@ import torch
 
 from core.experiment.experiment import load
 from core.model.permutations import sample_permutations
-from core.train import recorded
+from core.train import tower_graphs
 from core.train.run import train
 from core.train.step import LossModule
 from tests.support.checkout import BASELINE
@@ -39,7 +39,7 @@ def calls(monkeypatch):
 )
 def test_where_it_is_possible(row, bindings, device, processes, reason):
     model = load(row, "smoke", bindings).experiment.model(load_weights=False)
-    found = recorded.reason_not_recorded(model, device, processes)
+    found = tower_graphs.reason_not_graphed(model, device, processes)
     assert (found is None) if reason is None else reason in found
 
 
@@ -53,7 +53,7 @@ def test_losses_and_gradients_are_the_same(calls, precision):
     found = []
     for on in (False, True):
         if on:
-            network.recorded = (4, recorded.record(model, 4, torch.device("cpu"), precision))
+            network.graphed_tower = (4, tower_graphs.graphed_tower(model, 4, torch.device("cpu"), precision))
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             loss = network(images, ["one", "two", "three", "a"], orders).total
         loss.backward()
@@ -70,7 +70,7 @@ def test_a_training_uses_it_and_says_where_it_cannot(world_folder, tmp_path, cal
     row = load(BASELINE, "smoke", ["DROPOUT = 0.0", "optim.Optimisation.graphs = True"])
     train(row, world_folder, tmp_path / "without", 0)
     assert "Optimisation.graphs = True changes nothing: there is no GPU" in capsys.readouterr().out and not calls
-    monkeypatch.setattr(recorded, "reason_not_recorded", lambda model, device, processes: None)
+    monkeypatch.setattr(tower_graphs, "reason_not_graphed", lambda model, device, processes: None)
     train(row, world_folder, tmp_path / "with", 0)
     assert calls
     assert len({(tmp_path / name / "model.safetensors").read_bytes() for name in ("with", "without")}) == 1

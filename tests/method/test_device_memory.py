@@ -1,6 +1,6 @@
 """Memory of a training step: counted on models without values, and on real ones under mixed precision.
 
-    MEMORY_MODELS='clip4str-b clip4str-l clip4str-h' pytest tests/method/test_memory.py -k mixed
+    MEMORY_MODELS='clip4str-b clip4str-l clip4str-h' pytest tests/method/test_device_memory.py -k mixed
 
 counts on all three real models (12 GB, half a minute on two cores) instead of the smallest.
 """
@@ -13,7 +13,7 @@ import torch
 
 from ablations.assumptions import read_assumptions
 from ablations.blueprint import read
-from ablations.memory import Footprint, footprint, verdict_on
+from ablations.device_memory import Footprint, footprint, verdict_on
 from ablations.row_config import Work
 from core.experiment.experiment import load
 from core.experiment.operations import fake_captions

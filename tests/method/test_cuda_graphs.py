@@ -7,14 +7,14 @@ from core.bench.forced_outputs import forced_outputs
 from core.bench.read import reading, way_of
 from core.bench.words import GUESSES, draw_words
 from core.experiment.experiment import load
-from core.model import autoregressive, clip4str, decoding, replay
+from core.model import autoregressive, clip4str, cuda_graphs, decoding
 from core.model.attention import KeysValues
-from core.model.replay import replayed, room_for
+from core.model.cuda_graphs import replayed, room_for
 from tests.support.checkout import BASELINE
 
 
 class Rerun:
-    """`replay.Recording` without a GPU: it writes to where the first result was, as a graph does."""
+    """`cuda_graphs.Graph` without a GPU: it writes to where the first result was, as a graph does."""
 
     made = 0
 
@@ -29,16 +29,18 @@ class Rerun:
 
 
 def leaves(tree):
-    return replay.pytree.tree_flatten(tree)[0]
+    return cuda_graphs.pytree.tree_flatten(tree)[0]
 
 
 @pytest.fixture
 def recorded(monkeypatch):
     """As on a GPU: parts are recorded, rows are rounded up, and nothing asks how far it has to look."""
     Rerun.made = 0
-    monkeypatch.setattr(replay, "Recording", Rerun)
-    for module in (replay, clip4str):
-        monkeypatch.setattr(module, "pays", lambda module, device: torch.is_inference_mode_enabled() and not module.training)
+    monkeypatch.setattr(cuda_graphs, "Graph", Rerun)
+    for module in (cuda_graphs, clip4str):
+        monkeypatch.setattr(
+            module, "can_replay", lambda module, device: torch.is_inference_mode_enabled() and not module.training
+        )
     for module in (autoregressive, decoding):
         monkeypatch.setattr(module, "waiting_is_costly", lambda device: True)
     for module in (autoregressive, decoding, clip4str):
@@ -118,7 +120,7 @@ def test_weights_that_moved_are_recorded_again(recorded, linear):
     for _ in range(2):
         assert torch.equal(replayed(part, linear, [], tensor)[0], linear(tensor))
     assert Rerun.made == 2
-    replay.forget(linear)
+    cuda_graphs.forget(linear)
     replayed(part, linear, [], tensor)
     assert Rerun.made == 2
 
@@ -128,7 +130,7 @@ def test_a_part_that_cannot_be_recorded_is_called(recorded, linear, monkeypatch,
     def refuse(call, beside):
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    monkeypatch.setattr(replay, "Recording", refuse)
+    monkeypatch.setattr(cuda_graphs, "Graph", refuse)
     tensor = torch.randn(5, 3)
     for _ in range(4):
         assert torch.equal(replayed(part, linear, [], tensor)[0], linear(tensor))
@@ -171,4 +173,4 @@ def test_forced_words_are_read_from_recorded_parts_too(recorded, model, guesses)
             prediction = reading(model, images, way_of(protocol, "cross"), "no")()
             assert model.tokenizer.decode(prediction.visual_ar)[0] == words
         assert Rerun.made
-    assert not any(decoder in replay.RECORDED for decoder in (model.visual_decoder, model.cross_decoder))
+    assert not any(decoder in cuda_graphs.GRAPHS for decoder in (model.visual_decoder, model.cross_decoder))

@@ -30,7 +30,7 @@ class ImageTower(nn.Module):
             return self.encode(images)
 
 
-def reason_not_recorded(model: CLIP4STR, device: torch.device, processes: int) -> str | None:
+def reason_not_graphed(model: CLIP4STR, device: torch.device, processes: int) -> str | None:
     """What keeps the image tower from being recorded; None if nothing does."""
     if device.type != "cuda":
         return "there is no GPU"
@@ -43,7 +43,7 @@ def reason_not_recorded(model: CLIP4STR, device: torch.device, processes: int) -
     return None
 
 
-def record(model: CLIP4STR, images: int, device: torch.device, precision: str) -> Callable[[Tensor], Tensor]:
+def graphed_tower(model: CLIP4STR, images: int, device: torch.device, precision: str) -> Callable[[Tensor], Tensor]:
     """The image tower's passes over exactly so many images, recorded: images B 3 H W to tokens B M D, for training."""
     sample = torch.zeros(images, 3, *model.towers.image_size, device=device)
     return torch.cuda.make_graphed_callables(ImageTower(model.towers, precision), (sample,), allow_unused_input=True)
