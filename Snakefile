@@ -75,7 +75,7 @@ LEDGERS = [path.as_posix() for path in claimed.ledger_paths()]
 report: "reports/captions/workflow.rst"
 
 
-TESTS = PLAN.data_inputs.test
+TESTS = PLAN.data_inputs.test_inputs
 if PLAN.rendered:
     ROOT = quote(str(PLAN.data))
 else:  # through the environment: the folder may move, or be spelled otherwise, and nothing is made again

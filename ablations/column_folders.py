@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ablations.source import Source
-from core.data.benchmarks import PUBLISHED, BenchmarkFolder, unknown
+from core.data.benchmarks import PUBLISHED_SIZES, BenchmarkFolder, unknown
 from reports.collect.labels import unlabelled
 from reports.columns import Column, absent, columns_of
 from reports.layout import Layout
@@ -42,7 +42,7 @@ class Filling:
     @property
     def published(self) -> int:
         """Images in the paper; 0 for what the paper does not have."""
-        return sum(PUBLISHED.get(name, 0) for name in self.benchmarks)
+        return sum(PUBLISHED_SIZES.get(name, 0) for name in self.benchmarks)
 
 
 def fillings(layouts: dict[str, Layout], source: Source) -> list[Filling]:
@@ -75,4 +75,6 @@ def strangers(layouts: dict[str, Layout], source: Source) -> list[str]:
     if source.world is not None:
         return []
     named = {name for layout in layouts.values() for column in columns_of(layout, False, []) for name in column.benchmarks}
-    return [unknown(name, source.benchmarks[name].stored) for name in source.benchmarks if name not in {*PUBLISHED, *named}]
+    return [
+        unknown(name, source.benchmarks[name].stored) for name in source.benchmarks if name not in {*PUBLISHED_SIZES, *named}
+    ]

@@ -86,7 +86,7 @@ class Search:
         """The data inputs of a trial: its training sets, and val/, which chooses."""
         _ = self.content
         rendered = self.plan.rendered
-        return self.plan.data_inputs.train(self.train_data) if rendered else self.plan.data_inputs.learned
+        return self.plan.data_inputs.train_inputs(self.train_data) if rendered else self.plan.data_inputs.search_inputs
 
     def towers(self, checkout: str) -> list[str]:
         """The weights that a trial begins with and a rule makes."""

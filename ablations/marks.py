@@ -14,11 +14,10 @@ from pathlib import Path
 
 from ablations.photos import TRAINED, Photographs
 from ablations.source import Source
-from core import config
 from core.data.folders import files_below, lmdbs_below
 from core.data.micro import PARTS
 from core.data.sets import fingerprint, train_roots
-from core.files import atomic_file, file_digest, write_if_changed, write_if_missing
+from core.files import atomic_file, file_digest, text_digest, write_if_changed, write_if_missing
 
 SHORT = 4  # hex digits of a fingerprint in a name that people read
 
@@ -39,16 +38,16 @@ class RenderedInputs:
     families: tuple[str, ...]
     photos: Photographs | None = None
 
-    def train(self, names: Sequence[str]) -> list[Path]:
+    def train_inputs(self, names: Sequence[str]) -> list[Path]:
         """The inputs of a training: its training sets and val/."""
         rendered = [f"train/{name}" for name in names if name != TRAINED]
-        photographed = [self.mark("train", self.photos.train)] if TRAINED in names else []
+        photographed = [self.mark("train", self.photos.train_digest)] if TRAINED in names else []
         return [*(self.root / part for part in (*rendered, "val")), *photographed]
 
     @property
-    def test(self) -> list[Path]:
+    def test_inputs(self) -> list[Path]:
         """The inputs of an evaluation: the test sets."""
-        photographed = [self.mark("test", self.photos.test)] if self.photos else []
+        photographed = [self.mark("test", self.photos.test_digest)] if self.photos else []
         return [self.root / "test", self.root / "labels", *photographed]
 
     def mark(self, kind: str, content: str) -> Path:
@@ -56,23 +55,23 @@ class RenderedInputs:
         return self.root.parent / f"photographs-{kind}-{content}.json"
 
     @property
-    def labels(self) -> list[Path]:
+    def label_inputs(self) -> list[Path]:
         """Further inputs of a table with `labels`: none, as rendered label files come with the test sets."""
         return []
 
     @property
-    def learned(self) -> list[Path]:
+    def search_inputs(self) -> list[Path]:
         """The inputs of a learning-rate search."""
-        return self.everything
+        return self.all_inputs
 
     @property
-    def everything(self) -> list[Path]:
+    def all_inputs(self) -> list[Path]:
         return [self.root / part for part in (*PARTS, "labels")]
 
     @property
-    def lasting(self) -> Path:
+    def report_root(self) -> Path:
         """Where evaluations and reports find the test sets: with photographs, a folder of links to them all."""
-        return self.root.parent / f"{self.root.name}-photos-{self.photos.test}" if self.photos else self.root
+        return self.root.parent / f"{self.root.name}-photos-{self.photos.test_digest}" if self.photos else self.root
 
     def write(self, trained: Iterable[Sequence[str]], shared: bool = False) -> None:
         """Put down the marks of photographs, and the links to them; rules make the rendered parts.
@@ -84,16 +83,16 @@ class RenderedInputs:
         learned = self.root / "train" / TRAINED
         if self.photos is not None and self.photos.trained:
             lead(learned, self.photos.root / "train")
-            put(self.mark("train", self.photos.train), sizes_of(self.photos.root, "train"))
+            put(self.mark("train", self.photos.train_digest), sizes_of(self.photos.root, "train"))
         elif not shared:
             learned.unlink(missing_ok=True)
         if self.photos is None:
             return
-        put(self.mark("test", self.photos.test), sizes_of(self.photos.root, "test"))
+        put(self.mark("test", self.photos.test_digest), sizes_of(self.photos.root, "test"))
         for path in (*(self.root / "test" / name for name in self.families), *self.photos.folders.values()):
-            lead(self.lasting / "test" / path.name, path)
+            lead(self.report_root / "test" / path.name, path)
         for name in ("val", "labels"):
-            lead(self.lasting / name, self.root / name)
+            lead(self.report_root / name, self.root / name)
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ class RealInputs:
     def root(self) -> Path:
         return self.source.root
 
-    def train(self, names: Sequence[str]) -> list[Path]:
+    def train_inputs(self, names: Sequence[str]) -> list[Path]:
         """The mark of training sets; its fingerprint is the one that the names of their runs are made with.
 
         No mark of val/: it decides no weight of a model, so other words there train nothing again.
@@ -119,22 +118,22 @@ class RealInputs:
         Raises:
             DataError: one is not there.
         """
-        return [self.folder / f"train-{self.source.train(names)}.json"]
+        return [self.folder / f"train-{self.source.train_identity(names)}.json"]
 
     @property
-    def test(self) -> list[Path]:
-        return [self.folder / f"test-{self.source.test}.json"]
+    def test_inputs(self) -> list[Path]:
+        return [self.folder / f"test-{self.source.test_digest}.json"]
 
     @property
-    def learned(self) -> list[Path]:
-        return list(self.learned_files)
+    def search_inputs(self) -> list[Path]:
+        return list(self.search_files)
 
     @property
-    def labels(self) -> list[Path]:
+    def label_inputs(self) -> list[Path]:
         return list(self.label_files)
 
     @cached_property
-    def learned_files(self) -> dict[Path, list[Path]]:
+    def search_files(self) -> dict[Path, list[Path]]:
         """The marks of all training sets together and of val/, and the files that each stands for."""
         parts = {name: databases(self.root / name) for name in ("train", "val")}
         return {self.folder / f"{name}-{fingerprint(self.root / name)}.json": files for name, files in parts.items() if files}
@@ -144,11 +143,11 @@ class RealInputs:
         """The mark of the label files, and those files; empty where there are none."""
         files = [Path(file) for file in files_below(self.root / "labels", (".csv",))]
         text = "".join(f"{file.relative_to(self.root).as_posix()} {file_digest(file)}\n" for file in files)
-        return {self.folder / f"labels-{config.digest(text)}.json": files} if files else {}
+        return {self.folder / f"labels-{text_digest(text)}.json": files} if files else {}
 
     @property
-    def everything(self) -> list[Path]:
-        return [*self.learned, *self.test, *self.labels]
+    def all_inputs(self) -> list[Path]:
+        return [*self.search_inputs, *self.test_inputs, *self.label_inputs]
 
     @cached_property
     def name(self) -> str:
@@ -156,10 +155,10 @@ class RealInputs:
 
         It stays where the folder is renamed later; other data in a folder of that name is called otherwise.
         """
-        (mark,) = self.test
+        (mark,) = self.test_inputs
         if mark.is_file():
             return json.loads(mark.read_text())["name"]
-        return f"{self.root.resolve().name}-{self.source.test[:SHORT]}"
+        return f"{self.root.resolve().name}-{self.source.test_digest[:SHORT]}"
 
     @cached_property
     def study(self) -> str:
@@ -167,11 +166,11 @@ class RealInputs:
 
         So two folders that differ in anything but val/ share no table.
         """
-        others = "\n".join(mark.stem for mark in (*self.learned, *self.labels) if not mark.stem.startswith("val-"))
-        return f"{self.name}-{config.digest(others)[:SHORT]}"
+        others = "\n".join(mark.stem for mark in (*self.search_inputs, *self.label_inputs) if not mark.stem.startswith("val-"))
+        return f"{self.name}-{text_digest(others)[:SHORT]}"
 
     @property
-    def lasting(self) -> Path:
+    def report_root(self) -> Path:
         """A link to the folder, for reports: they show its images, read its label files, and stay as they are if it moves."""
         return self.folder / self.study
 
@@ -183,13 +182,13 @@ class RealInputs:
             shared: another workflow is at work here: what is there stays.
         """
         put, lead = (write_if_missing, link_if_missing) if shared else (write_if_changed, link)
-        marks = self.learned_files | self.label_files | dict.fromkeys(self.test, databases(self.root / "test"))
+        marks = self.search_files | self.label_files | dict.fromkeys(self.test_inputs, databases(self.root / "test"))
         for names in trained:
             files = [file for root in train_roots(self.root, names) for file in databases(root)]
-            marks |= dict.fromkeys(self.train(names), files)
+            marks |= dict.fromkeys(self.train_inputs(names), files)
         for mark, files in marks.items():
             put(mark, self.content(files))
-        lead(self.lasting, self.root)
+        lead(self.report_root, self.root)
 
     def content(self, files: Iterable[Path]) -> str:
         """The content of a mark, for people: the sizes of the files that it stands for. The test set's also holds its name."""

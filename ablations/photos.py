@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from core import config
 from core.data.benchmarks import benchmarks_of
 from core.data.folders import lmdbs_below
 from core.data.sets import fingerprint
 from core.errors import ConfigError
+from core.files import text_digest
 
 TRAINED = "photographs"  # the training set's name in TRAIN_DATA, and its folder below train/
 ADDED = "--config photos=DIR photos_train=yes"  # what adds it
@@ -41,19 +41,19 @@ class Photographs:
         return benchmarks_of(self.root)
 
     @cached_property
-    def test(self) -> str:
+    def test_digest(self) -> str:
         """Identifies its test sets."""
         return fingerprint(self.root / "test")
 
     @cached_property
-    def train(self) -> str:
+    def train_digest(self) -> str:
         """Identifies its training words."""
         return fingerprint(self.root / "train")
 
     @property
     def name(self) -> str:
         """A name for results that depend on all of it: of four hex digits."""
-        return f"photos-{config.digest(self.test + (self.train if self.trained else ''))[:4]}"
+        return f"photos-{text_digest(self.test_digest + (self.train_digest if self.trained else ''))[:4]}"
 
 
 def photographs_of(photos: str | None, trained: bool, families: Iterable[str]) -> Photographs | None:

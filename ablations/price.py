@@ -176,10 +176,10 @@ def longest_word(source: Source, names: Sequence[str], images: int, assumed: Seq
 def word_lengths(source: Source, names: Sequence[str]) -> list[int]:
     """How many labels in a sample of the training sets have 1, 2, 3, ... letters; computed once per source."""
     key = tuple(names)
-    if key not in source.lengths:
+    if key not in source.word_lengths:
         words = [len(label) for label in sample_labels(train_roots(source.root, names), SAMPLE)]
-        source.lengths[key] = [words.count(letters) for letters in range(1, max(words, default=1) + 1)]
-    return source.lengths[key]
+        source.word_lengths[key] = [words.count(letters) for letters in range(1, max(words, default=1) + 1)]
+    return source.word_lengths[key]
 
 
 def mean_longest(counts: Sequence[int], words: int) -> int:

@@ -118,7 +118,7 @@ def in_root(path: Path) -> str:
     return (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
 
 
-def digest_of(content: object) -> str:
+def content_digest(content: object) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -127,7 +127,7 @@ def code_digest() -> str:
     files = sorted(path for package in CODE for path in (ROOT / package).rglob("*.py"))
     files += [ROOT / "ablations" / name for name in ("row_config.py", "blueprint.py")]
     code = [(path.relative_to(ROOT).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
-    return digest_of([code, sys.version, [version_of(name) for name in LIBRARIES]])
+    return content_digest([code, sys.version, [version_of(name) for name in LIBRARIES]])
 
 
 def version_of(library: str) -> str:
@@ -202,7 +202,7 @@ class PlanCache:
             ConfigError: naming file and binding; never kept, nor is a row whose START cannot be used.
         """
         content = content_of(gin, scale)
-        key = digest_of([scale, content])
+        key = content_digest([scale, content])
         self.used.add(key)
         known = recall(self.kept["rows"].get(key)) if content is not None else None
         if known is not None and self.digest(known.named) == known.files:

@@ -9,9 +9,9 @@ from types import MappingProxyType
 
 from ablations.row_config import Counts, PlanCache, RowConfig, in_root
 from ablations.source import Source
-from core import config
 from core.errors import ConfigError, DataError
-from core.files import ROOT
+from core.experiment.protocol import evaluation_digest
+from core.files import ROOT, text_digest
 from reports.layout import Layout
 
 TABLES = ROOT / "ablations"
@@ -117,7 +117,7 @@ def plan_row(path: Path, at_paper: Path, layout: Layout, scale: str, source: Sou
         name=path.stem,
         gin=in_root(path),
         run=run,
-        evaluation=config.digest(row_config.protocol_digest + source.test),  # core.experiment.protocol.evaluation_digest
+        evaluation=evaluation_digest(row_config.protocol_digest, source.test_digest),
         config=row_config,
         counts_paper=cache.row(at_paper, "paper").counts,
         skip_reason=skip_reason,
@@ -161,10 +161,10 @@ def run_of(row_config: RowConfig, scale: str, source: Source, start: str = "") -
         start: the run whose model it begins with.
     """
     try:
-        train_data = source.train(row_config.train_data)
+        train_data = source.train_identity(row_config.train_data)
     except DataError as error:
         return "", f"not run: {error}"
-    return f"{scale}-{config.digest(row_config.identity + train_data + (start and f' after {start}'))}", ""
+    return f"{scale}-{text_digest(row_config.identity + train_data + (start and f' after {start}'))}", ""
 
 
 def refuse_start(path: Path, row_config: RowConfig) -> None:

@@ -36,7 +36,7 @@ from ablations.plan.targets import WHOLE, usual_seeds
 from ablations.power import answer, question
 from ablations.prerequisites import made_first
 from ablations.price import Pace, Pool, configuration, formula, jobs, longest_word, mean_longest
-from ablations.row_config import PlanCache, Work, digest_of
+from ablations.row_config import PlanCache, Work, content_digest
 from ablations.rows import TABLES, Row
 from ablations.why import why
 from core.runtime.devices import usable
@@ -174,7 +174,7 @@ def work_of(row: Row, plan: Plan, cache: PlanCache, assumptions: Assumptions, as
 
         return blueprint.count(row.gin, plan.scale, letters, captions, theirs)
 
-    return cache.work(digest_of([configuration(row), row.config.files, letters, captions, theirs]), count)
+    return cache.work(content_digest([configuration(row), row.config.files, letters, captions, theirs]), count)
 
 
 def letters_of_row(row: Row, plan: Plan, assumptions: Assumptions) -> int:

@@ -8,13 +8,14 @@ from pathlib import Path
 from ablations.photos import ADDED, TRAINED, Photographs, photographs_of
 from core import config
 from core.config import gin_files
-from core.data.benchmarks import PUBLISHED, TRAINING, BenchmarkFolder, benchmarks_of, count, count_lmdb
+from core.data.benchmarks import PUBLISHED_SIZES, TRAINING, BenchmarkFolder, benchmarks_of, count, count_lmdb
 from core.data.folders import lmdbs_below
 from core.data.lmdb import stored_samples
 from core.data.micro import WORLD, World
 from core.data.sets import find_lmdbs, fingerprint, train_roots
 from core.errors import ConfigError, DataError
 from core.experiment.identity import world_identity
+from core.files import text_digest
 
 UNCOUNTED = ("IC13_857", "IC13_1095", "IC15_1811")  # in no column of the paper, or all in another one
 
@@ -24,7 +25,7 @@ class Source:
     """The data of a study: what identifies training sets and test sets, and their sizes.
 
     Args:
-        recipe: identity of the rendered world; empty for real data.
+        world_identity: identity of the rendered world; empty for real data.
         world: that world, and world_file its gin file as counted from the repository root.
         photos: photographs beside it; None for none.
         published: no data at all, but the sizes that the paper prints, for an estimate.
@@ -32,32 +33,32 @@ class Source:
     """
 
     root: Path
-    test: str
-    recipe: str = ""
+    test_digest: str
+    world_identity: str = ""
     world: World | None = None
     world_file: str = ""
     photos: Photographs | None = None
     published: bool = False
     folders: dict[str, Path] = field(default_factory=dict)
-    known: dict[tuple[str, ...], str] = field(default_factory=dict)
-    lengths: dict[tuple[str, ...], list[int]] = field(default_factory=dict)  # of words, see ablations.price
+    train_digests: dict[tuple[str, ...], str] = field(default_factory=dict)
+    word_lengths: dict[tuple[str, ...], list[int]] = field(default_factory=dict)  # of words, see ablations.price
 
-    def train(self, names: Sequence[str]) -> str:
+    def train_identity(self, names: Sequence[str]) -> str:
         """Identifies the training sets `names`.
 
         Raises:
             DataError: one is not there.
         """
-        if self.recipe:
+        if self.world_identity:
             self.refuse_photographs(names)
             self.size_of(names, self.sizes)
-            return f"{self.recipe}\nphotographs {self.photos.train}" if TRAINED in names else self.recipe
+            return f"{self.world_identity}\nphotographs {self.photos.train_digest}" if TRAINED in names else self.world_identity
         if self.published:
             return f"published {self.train_images(names)} of {' '.join(names)}"
         key = tuple(names)
-        if key not in self.known:
-            self.known[key] = fingerprint(*train_roots(self.root, names))
-        return self.known[key]
+        if key not in self.train_digests:
+            self.train_digests[key] = fingerprint(*train_roots(self.root, names))
+        return self.train_digests[key]
 
     def refuse_photographs(self, names: Sequence[str]) -> None:
         """Raise DataError if training sets name photographs that there are none of."""
@@ -103,7 +104,7 @@ class Source:
     def test_images(self) -> int:
         """Images that an evaluation reads; those that cannot be opened are none."""
         if self.published:
-            return sum(images for name, images in PUBLISHED.items() if name not in UNCOUNTED)
+            return sum(images for name, images in PUBLISHED_SIZES.items() if name not in UNCOUNTED)
         return sum(folder.stored for folder in self.benchmarks.values())
 
     def benchmark_images(self) -> dict[str, int]:
@@ -111,7 +112,7 @@ class Source:
         if self.world is not None:
             return {name: folder.stored for name, folder in self.benchmarks.items()}
         if self.published:
-            return dict(PUBLISHED)
+            return dict(PUBLISHED_SIZES)
         return {folder.name: stored(folder) for folder in sorted((self.root / "test").glob("[!.]*")) if folder.is_dir()}
 
     def lmdbs(self, trained: Iterable[str]) -> dict[str, list[BenchmarkFolder]]:
@@ -184,11 +185,11 @@ def data_source(
         if published:
             return Source(Path("as-published"), "published", published=True)
         raise ConfigError(f"scale: {scale} trains on real data: add --config data=DIR with train/<set>/, val/ and test/")
-    drawn, recipe = rendered_world(path=world_file)
+    drawn, identity = rendered_world(path=world_file)
     found = photographs_of(photos, photos_train, drawn.names)
-    root = results / "data" / f"{Path(world_file).parent.name}-{config.digest(recipe)}"
-    test = f"{recipe}\nphotographs {found.test}" if found else recipe
-    return Source(root, test, recipe, drawn, world_file, found)
+    root = results / "data" / f"{Path(world_file).parent.name}-{text_digest(identity)}"
+    test_digest = f"{identity}\nphotographs {found.test_digest}" if found else identity
+    return Source(root, test_digest, identity, drawn, world_file, found)
 
 
 def rendered_world(bindings: Sequence[str] = (), path: str = WORLD) -> tuple[World, str]:

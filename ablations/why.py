@@ -9,7 +9,8 @@ from ablations.plan.plan import Plan
 from ablations.progress import missing, run_needs
 from core.config.gin_text import without_comments
 from core.errors import ConfigError, DataError
-from core.evaluate.staleness import compare_training, read_record
+from core.evaluate.staleness import compare_training
+from core.files import read_json_object
 from core.run_files import EVALUATIONS, MODEL, PREDICTIONS, PROVENANCE, ROWS, RUNS, TRAIN_GIN, TRAINING_LOG, saved_states
 
 MOST_CHANGES = 12  # differing values that are listed
@@ -70,7 +71,7 @@ def reasons(folder: Path, untrained: str, data: Path) -> Iterator[str]:
         yield "its model is gone, and no missing output needs it"
     if (folder / PROVENANCE).is_file() and data.is_dir():
         try:  # test sets aside: evaluations are named by their content
-            if changed := compare_training(folder, read_record(folder / PROVENANCE), data):
+            if changed := compare_training(folder, read_json_object(folder / PROVENANCE), data):
                 yield f"stale: {changed}; delete {folder} to make it again"
         except DataError as error:
             yield f"what it was trained on cannot be compared: {error}"

@@ -216,3 +216,19 @@ def write_json(path: Path, content: Any) -> None:
     """JSON in UTF-8; bytes of a file name that are not UTF-8 become JSON's escapes, which read back as the same name."""
     with atomic_file(path) as partial:
         partial.write_text(json_text(content, indent=2) + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def text_digest(text: str) -> str:
+    """Eight hex digits of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def read_json_object(path: Path) -> dict:
+    """A JSON object; DataError where the file does not hold one."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}); expected a run directory as core.train leaves it") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} does not hold a JSON object; train or evaluate the run again")
+    return content

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from core.data.benchmarks import AVERAGES, FAMILIES, MICRO_AVERAGES, PUBLISHED, absent_message
+from core.data.benchmarks import AVERAGES, FAMILIES, MICRO_AVERAGES, PUBLISHED_SIZES, absent_message
 from reports.layout import FACTS, Layout, filled
 
 
@@ -63,7 +63,7 @@ def columns_of(layout: Layout, rendered: bool, evaluated: list[str]) -> list[Col
     taken = {column.benchmarks[0] for column in columns if len(column.benchmarks) == 1}
     names = {column.name for column in columns}
     others = [name for name in evaluated if name not in taken and not (rendered and name in FAMILIES)]
-    where, named = ("photographs", {*PUBLISHED, *names}) if rendered else ("here", names)
+    where, named = ("photographs", {*PUBLISHED_SIZES, *names}) if rendered else ("here", names)
     called = {name: f"{name} ({where})" if name in named else name for name in others}
     return columns + [Column(called[name], (name,), published=False) for name in others]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from core.choices import SCALES
-from core.data.benchmarks import AVERAGES, FAMILIES, MICRO_WORLD, PUBLISHED, SPELLINGS, members, plain
+from core.data.benchmarks import AVERAGES, FAMILIES, MICRO_WORLD, PUBLISHED_SIZES, SPELLINGS, members, plain
 from core.errors import ReportError
 from core.experiment.sweep import Sweep, read_sweeps, swept_numbers
 from core.files import ROOT, read_utf8
@@ -215,7 +215,7 @@ def check_column(where: str, entry: dict) -> None:
         if kind in entry and not (names and all(isinstance(name, str) for name in names)):
             raise ReportError(f"{where}{kind} is {names!r}; name a benchmark or a list of them")
     for name in filled(entry.get("paper", [])):
-        if name not in PUBLISHED and (meant := SPELLINGS.get(plain(name)) or " or ".join(members(name))):
+        if name not in PUBLISHED_SIZES and (meant := SPELLINGS.get(plain(name)) or " or ".join(members(name))):
             raise ReportError(f"{where}paper names {name!r}, which is {meant} here; write that")
     if "micro" in entry and kinds[0] not in ("paper", "micro"):
         raise ReportError(f"{where}'micro' stands beside {kinds[0]!r}; it goes with 'paper' alone")

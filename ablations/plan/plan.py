@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ablations.marks import RealInputs, RenderedInputs
-from ablations.row_config import content_of, digest_of
+from ablations.row_config import content_digest, content_of
 from ablations.rows import Row, evaluations_of
 from ablations.source import Source
 from core.files import ROOT, in_repository
@@ -47,7 +47,7 @@ class Plan:
     @property
     def tests(self) -> Path:
         """The data root that evaluations read."""
-        return self.data_inputs.lasting if self.source.photos else self.data
+        return self.data_inputs.report_root if self.source.photos else self.data
 
     def towers(self, named: Sequence[str], checkout: str = "") -> list[str]:
         """Weights among the names of a row's files that are made by a rule when they are missing.
@@ -77,7 +77,7 @@ class Plan:
         Args:
             gin: the file, as counted from the repository root.
         """
-        return digest_of([content_of(ROOT / gin, self.scale), weights_digest(self.shown_towers)])
+        return content_digest([content_of(ROOT / gin, self.scale), weights_digest(self.shown_towers)])
 
     def outdated_towers(self) -> Iterator[str]:
         """A line for each weights file that was made from an earlier recipe or world; rows use it as it is."""
@@ -87,8 +87,8 @@ class Plan:
     def trained_on(self, run: str) -> list[Path]:
         """The data that a training reads: all of it for a run that this plan does not know."""
         if run not in self.first_rows:
-            return self.data_inputs.everything
-        return self.data_inputs.train(self.first_rows[run].config.train_data)
+            return self.data_inputs.all_inputs
+        return self.data_inputs.train_inputs(self.first_rows[run].config.train_data)
 
     def start_of(self, run: str, seed: str) -> list[Path]:
         """The model that a training begins with, of its own seed; none for most."""
@@ -130,7 +130,7 @@ class Plan:
     @property
     def searches(self) -> Path:
         """Where a search keeps its trials: for real data by what they learn from and val/; other test words change nothing."""
-        marks = [] if self.rendered else self.data_inputs.learned
+        marks = [] if self.rendered else self.data_inputs.search_inputs
         return self.results / "searches" / "-".join([self.scale, *(mark.stem for mark in marks)])
 
     @property
@@ -222,7 +222,7 @@ class Plan:
         """
         folder = Path(f"{checkout}reports/published")
         files = [folder / f"{name}.csv" for name in dict.fromkeys((table, *NOISE))]
-        labels = self.data_inputs.labels if self.layouts[table].labels else []
+        labels = self.data_inputs.label_inputs if self.layouts[table].labels else []
         return [*(file for file in files if (ROOT / file).is_file()), *labels]
 
     def is_timed(self, table: str) -> bool:
@@ -245,4 +245,4 @@ class Plan:
     @property
     def data_name(self) -> str:
         """The name of the data in tables: the rendered world's, or the folder's."""
-        return rendered_name(self.source.world_file) if self.rendered else self.data_inputs.lasting.name
+        return rendered_name(self.source.world_file) if self.rendered else self.data_inputs.report_root.name

@@ -49,7 +49,7 @@ def runs_frame(plan: Plan, table: str) -> "pd.DataFrame":
     import pandas as pd  # nothing else of a plan needs it, and `--help` need not wait for it
 
     labels, replicated = plan.layouts[table].labels, plan.replicated(table)
-    root = plan.data_inputs.lasting
+    root = plan.data_inputs.report_root
     return pd.DataFrame(
         {
             "row": row.name,

@@ -5,7 +5,7 @@ if PLAN.rendered:
 
     rule world:
         input:
-            PLAN.data_inputs.everything,
+            PLAN.data_inputs.all_inputs,
 
     rule training_words:
         input:
@@ -93,7 +93,7 @@ rule towers:
 
 rule doctor:
     input:
-        data=PLAN.data_inputs.everything,
+        data=PLAN.data_inputs.all_inputs,
     output:
         html=report(f"{TABLES}/doctor.html", category="Data"),
         text=f"{TABLES}/doctor.txt",

@@ -5,7 +5,6 @@ nor is the error for a value that is overwritten (`core.config.overwritten`).
 """
 
 import contextlib
-import hashlib
 import importlib
 import io
 import re
@@ -19,7 +18,7 @@ import gin
 
 from core.choices import SCALES
 from core.config.gin_files import find_include, read_gin, refuse_circle, text_at
-from core.config.gin_text import UNREADABLE, first_line, problem_of, refuse_foreign
+from core.config.gin_text import UNREADABLE, gin_message, problem_of, refuse_foreign
 from core.config.overwritten import refuse_overwritten
 from core.errors import ConfigError
 from core.files import from_command_line
@@ -165,7 +164,7 @@ def explain(error: Exception) -> str:
     unset = re.search(r"(\w+)\(\) missing \d+ required \S+ arguments?: ([^\n]+)", text)
     if unset:
         return f"{unset[1].removesuffix('.__init__')} needs a value for {unset[2]}"
-    return first_line(error)
+    return gin_message(error)
 
 
 def refuse_unread(path: Path | str, bindings: Sequence[str] = ()) -> None:
@@ -235,11 +234,6 @@ def maker_from_text(cls: type[Built], text: str, source: Path) -> Callable[..., 
 def operative() -> str:
     """Everything read so far, defaults included, as a gin file that parses back."""
     return gin.operative_config_str(max_line_length=120)
-
-
-def digest(text: str) -> str:
-    """Eight hex digits of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def macro(name: str) -> object:

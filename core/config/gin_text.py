@@ -136,10 +136,10 @@ def problem_of(error: Exception) -> str:
     """Why gin text cannot be read, in one line."""
     if isinstance(error, TokenError):  # `EOF in multi-line statement`, and where: the line is the last one of the text
         return f"{error.args[0]}: a bracket or a quotation mark that is opened is not closed"
-    return first_line(error)
+    return gin_message(error)
 
 
-def first_line(error: Exception) -> str:
+def gin_message(error: Exception) -> str:
     """An exception's message up to gin's trace of configurables."""
     text = str(error).strip()
     return " ".join(re.split(r"\n\s+In call to|\n\n", text)[0].split())

@@ -16,7 +16,7 @@ from core.data.lmdb import stored_samples
 from core.errors import DataError
 from core.files import ROOT
 
-PUBLISHED = {  # samples (section IV-A, Table III)
+PUBLISHED_SIZES = {  # samples (section IV-A, Table III)
     "IIIT5k": 3000,
     "SVT": 647,
     "IC13_857": 857,
@@ -90,16 +90,16 @@ def family(name: str) -> str:
 def members(name: str) -> list[str]:
     """All benchmarks of the family that `name` names (by a member or an alias); empty for other names."""
     families = [own for own, aliases in FAMILY_ALIASES.items() if plain(name) in map(plain, aliases)]
-    called = [family(name)] if name in PUBLISHED else families
-    return [known for known in PUBLISHED if family(known) in called]
+    called = [family(name)] if name in PUBLISHED_SIZES else families
+    return [known for known in PUBLISHED_SIZES if family(known) in called]
 
 
 def spellings() -> dict[str, str]:
     """The benchmark of every unambiguous name, in plain form."""
-    names = {plain(name): name for name in PUBLISHED}
+    names = {plain(name): name for name in PUBLISHED_SIZES}
     names |= {plain(alias): name for name, aliases in ALIASES.items() for alias in aliases}
     for families in FAMILY_ALIASES.values():
-        names |= {plain(f"{alias}_{PUBLISHED[name]}"): name for alias in families for name in members(alias)}
+        names |= {plain(f"{alias}_{PUBLISHED_SIZES[name]}"): name for alias in families for name in members(alias)}
     return names
 
 
@@ -112,13 +112,13 @@ def canonical(folder: str, stored: Callable[[], int | None]) -> str:
     Args:
         stored: returns its number of stored images (None: unknown); called only for the name of a family.
     """
-    if folder in PUBLISHED:
+    if folder in PUBLISHED_SIZES:
         return folder
     if plain(folder) in SPELLINGS:
         return SPELLINGS[plain(folder)]
     subsets = members(folder)
     images = stored() if subsets else None
-    return next((name for name in subsets if PUBLISHED[name] == images), folder)
+    return next((name for name in subsets if PUBLISHED_SIZES[name] == images), folder)
 
 
 def benchmarks_of(data: Path) -> dict[str, Path]:
@@ -165,8 +165,8 @@ def duplicate_message(name: str, folders: Sequence[str]) -> str:
 def absent_message(name: str) -> str:
     """Why nothing fills a column of benchmark `name`: there is no folder of that name or of an alias."""
     others = list(ALIASES.get(name, ()))
-    if family(name) in FAMILY_ALIASES and name in PUBLISHED:
-        others.append(f"{family(name)} with {PUBLISHED[name]:,} images")
+    if family(name) in FAMILY_ALIASES and name in PUBLISHED_SIZES:
+        others.append(f"{family(name)} with {PUBLISHED_SIZES[name]:,} images")
     return f"no folder test/{name}" + (f" (nor {', '.join(others)})" if others else "")
 
 
@@ -174,7 +174,7 @@ def unknown(name: str, stored: int) -> str:
     """The warning about a folder that is not a benchmark of the paper."""
     message = f"test/{name} ({stored:,} images) is not a benchmark of the paper and is read under its own name"
     if subsets := members(name):
-        sizes = " and ".join(f"{subset} {PUBLISHED[subset]:,}" for subset in subsets)
+        sizes = " and ".join(f"{subset} {PUBLISHED_SIZES[subset]:,}" for subset in subsets)
         return f"{message}; by size it would be one of {sizes}: rename it to the one it is"
     close = get_close_matches(plain(name), SPELLINGS, n=1)
     return f"{message}; the closest name is {SPELLINGS[close[0]]}" if close else message
@@ -204,11 +204,11 @@ def benchmark_size(name: str, stored: int, usable: int, scored: int) -> Size:
         stored, usable, scored: samples in the LMDB, those that decode and pass the label rules, those with a character of
             the 36 that are scored.
     """
-    counts, expected = {stored, usable, scored}, PUBLISHED.get(name)
+    counts, expected = {stored, usable, scored}, PUBLISHED_SIZES.get(name)
     if expected in counts:
         return Size(expected, True, f"{expected:,} as published")
-    if same := next((other for other in members(name) if PUBLISHED[other] in counts), ""):
-        return Size(expected, False, f"this is {same} ({PUBLISHED[same]:,}): rename the folder to {same}")
+    if same := next((other for other in members(name) if PUBLISHED_SIZES[other] in counts), ""):
+        return Size(expected, False, f"this is {same} ({PUBLISHED_SIZES[same]:,}): rename the folder to {same}")
     if expected is None:
         return Size(None, False, unknown(name, stored))
     return Size(expected, False, f"{stored:,} stored, {usable:,} usable; published are {expected:,}")

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import ExifTags, Image
 
-from core.errors import UnreadableImage
+from core.errors import UnreadableImage, UserError
 
 LARGEST = 89_000_000  # pixels; a file of a few kB can claim any number, and this many take 270 MB in RGB
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")  # none that runs a program
@@ -110,6 +110,20 @@ def decode(source: Source, turn: bool = True) -> Decoded:
         if form != "MPO" and has_a_second_frame(image):  # last, since it leaves the first one
             changes = [*changes, "first of several frames"]
         return Decoded(result, form, mode, orientation, tuple(changes))
+
+
+def read_image_file(path: Path) -> Image.Image:
+    """An image file in RGB.
+
+    Raises:
+        UserError: it is missing, may not be read, or is no image.
+    """
+    try:
+        return decode_image(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except UnreadableImage as error:
+        raise UserError(f"{path}: not an image that can be decoded ({error})") from error
 
 
 def has_a_second_frame(image: Image.Image) -> bool:

@@ -125,7 +125,7 @@ def wanted_folders(options: argparse.Namespace, run: Path) -> tuple[dict[str, tu
     protocols: dict[Path, Protocol] = {}
     for row in options.rows:
         protocol = load(row, options.scale).protocol
-        own = own_evaluations(options.model) / evaluation_digest(protocol, test_data)
+        own = own_evaluations(options.model) / evaluation_digest(protocol.digest, test_data)
         folder = places / Path(row).stem if places else own
         if protocols.get(folder, protocol).settings != protocol.settings:
             raise UserError(f"{row}: another row of that name is written to {folder} already; omit --out")

@@ -10,9 +10,8 @@ import pandas as pd
 from core.data.sets import fingerprint
 from core.errors import DataError, UserError
 from core.evaluate.readings import COLUMNS
-from core.evaluate.staleness import read_record
 from core.experiment.protocol import Protocol
-from core.files import refuse_existing
+from core.files import read_json_object, refuse_existing
 from core.run_files import EVALUATIONS, METRICS, PREDICTIONS, TRACKING
 from core.weights.checkpoint import WEIGHTS, description_of
 
@@ -46,7 +45,7 @@ def refuse_replacing(folder: Path, model: Path, digest: str) -> None:
     """
     refuse_existing(folder, (PREDICTIONS, METRICS, TRACKING))
     is_own = folder.parent.resolve() == own_evaluations(model).resolve()
-    read_by = read_record(folder / METRICS).get("model") if (folder / METRICS).is_file() and not is_own else None
+    read_by = read_json_object(folder / METRICS).get("model") if (folder / METRICS).is_file() and not is_own else None
     if read_by not in (None, digest):
         raise DataError(f"{folder} holds an evaluation of another model: name another --out, or delete it")
 
@@ -69,7 +68,7 @@ class PreviousReadings:
         found = []
         for path in sorted({path for place in self.places for path in place.glob(f"*/{METRICS}")}):
             try:
-                record = read_record(path)
+                record = read_json_object(path)
             except DataError:
                 continue
             if record.get("model") == self.model:

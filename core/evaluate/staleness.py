@@ -1,7 +1,6 @@
 """Whether a run was trained and tested on the data that is in the data folder now."""
 
 import ast
-import json
 import re
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from core.data.folders import folders_below
 from core.data.keys import COUNT_KEY
 from core.data.sets import find_lmdbs, fingerprint, train_roots
 from core.errors import DataError
+from core.files import read_json_object
 from core.run_files import EVALUATIONS, METRICS, OPERATIVE_GIN, PROVENANCE
 
 
@@ -24,10 +24,10 @@ def stale_reason(run_folder: Path, data: Path) -> str:
     Raises:
         DataError: it is not a run directory, or what it recorded does not parse.
     """
-    record = read_record(run_folder / PROVENANCE)
+    record = read_json_object(run_folder / PROVENANCE)
     reasons = [training_change(run_folder, record, data)]
     for path in sorted(run_folder.glob(f"{EVALUATIONS}/*/{METRICS}")):
-        for name, metrics in read_record(path).get("benchmarks", {}).items():
+        for name, metrics in read_json_object(path).get("benchmarks", {}).items():
             if "fingerprint" in metrics:
                 reasons.append(test_change(name, metrics, data))
     return "; ".join(dict.fromkeys(filter(None, reasons)))
@@ -40,7 +40,7 @@ def runs_on(runs: Path, data: Path) -> tuple[list[Path], list[Path]]:
     """
     ours, others = [], []
     for folder in sorted(folder for folder, files in folders_below(runs) if PROVENANCE in files):
-        record = read_record(folder / PROVENANCE)
+        record = read_json_object(folder / PROVENANCE)
         here = Path(record.get("data", "")).resolve() == data.resolve() or not training_change(folder, record, data)
         (ours if here else others).append(folder)
     return ours, others
@@ -109,14 +109,3 @@ def train_data(operative: Path) -> tuple[str, ...]:
     if value is None:
         raise DataError(f"{operative} names no TRAIN_DATA, the folders below train/; train the run again")
     return tuple(ast.literal_eval(value[1]))
-
-
-def read_record(path: Path) -> dict:
-    """A JSON object; DataError where the file does not hold one."""
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}); expected a run directory as core.train leaves it") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path} does not hold a JSON object; train or evaluate the run again")
-    return content

@@ -15,7 +15,7 @@ from core.errors import ConfigError, UserError
 from core.experiment.identity import training_identity
 from core.experiment.optim import Optimisation
 from core.experiment.protocol import Protocol
-from core.files import in_repository
+from core.files import in_repository, text_digest
 from core.model.clip4str import CLIP4STR
 from core.weights.made import weights_digest
 from core.weights.start import KINDS, ROW, Start, start_file
@@ -84,7 +84,7 @@ class Loaded:
 
     @property
     def digest(self) -> str:
-        return config.digest(self.identity)
+        return text_digest(self.identity)
 
     @property
     def start_row(self) -> str | None:

@@ -3,11 +3,11 @@
 import json
 from dataclasses import asdict, dataclass
 
-from core import config
 from core.charset import check_charset
 from core.choices import DECODE, NORMALISATIONS, PRECISIONS
 from core.data.labels import Rules, rules_for
 from core.errors import UserError
+from core.files import text_digest
 from core.moved import with_first_settings, with_new_settings
 
 
@@ -81,9 +81,9 @@ class Protocol:
     @property
     def digest(self) -> str:
         """Eight hex digits of the settings, by the names that they had first."""
-        return config.digest(json.dumps(with_first_settings(json.loads(self.settings)), sort_keys=True))
+        return text_digest(json.dumps(with_first_settings(json.loads(self.settings)), sort_keys=True))
 
 
-def evaluation_digest(protocol: Protocol, test_data: str) -> str:
+def evaluation_digest(protocol_digest: str, test_data: str) -> str:
     """Names an evaluation: eight hex digits of the protocol and of what the test data is."""
-    return config.digest(protocol.digest + test_data)
+    return text_digest(protocol_digest + test_data)

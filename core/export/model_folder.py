@@ -10,8 +10,7 @@ import yaml
 
 from core.errors import UserError
 from core.evaluate.previous_readings import model_digest, own_evaluations
-from core.evaluate.staleness import read_record
-from core.files import atomic_folder, refuse_existing, write_json
+from core.files import atomic_folder, read_json_object, refuse_existing, write_json
 from core.model.clip4str import CLIP4STR
 from core.moved import with_new_settings
 from core.run_files import METRICS, PROVENANCE
@@ -111,7 +110,7 @@ def of_model(model: CLIP4STR) -> dict[str, Any]:
 
 
 def of_training(run: Path) -> dict[str, Any]:
-    record = read_record(run / PROVENANCE)
+    record = read_json_object(run / PROVENANCE)
     files = [Path(word) for word in record.get("command", ()) if str(word).endswith(".gin")]
     train = record.get("train", {})
     start = train.get("start")
@@ -139,7 +138,7 @@ def accuracies(file: Path) -> str:
     """Word accuracy on every benchmark, for each protocol under which these weights were evaluated."""
     tables, digest = [], model_digest(file)
     for path in sorted(own_evaluations(file).glob(f"*/{METRICS}")):
-        record = read_record(path)
+        record = read_json_object(path)
         if record.get("model") not in (None, digest):  # of earlier weights; None of an evaluation of long ago
             continue
         protocol = with_new_settings(record["protocol"])

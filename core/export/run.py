@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from core import config
+from core.data.images import read_image_file
 from core.data.micro import WORLD, World
 from core.data.render.lexicon import vocabulary_words
 from core.data.transforms import ToTensor
@@ -28,7 +29,6 @@ from core.files import atomic_folder, refuse_existing, write_json
 from core.model.captions import CaptionTokenizer
 from core.model.clip4str import CLIP4STR
 from core.read.image_files import image_files
-from core.read.run import open_image
 from core.weights.checkpoint import load_model, model_file
 
 EXTRA = ("onnx", "onnxscript", "onnxruntime")  # the packages of the optional extra [export]
@@ -160,7 +160,7 @@ def pictures(model: CLIP4STR, named: Sequence[Path] | None) -> Iterator[tuple[st
         for path in image_files(named):
             if isinstance(path, UserError):
                 raise path
-            yield str(path), transform.pixels(open_image(path))
+            yield str(path), transform.pixels(read_image_file(path))
 
 
 def report(agreement: Agreement, sizes: Sequence[int], options: argparse.Namespace) -> None:

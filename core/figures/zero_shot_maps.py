@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from core import config
+from core.data.images import read_image_file
 from core.data.render.stickers import VARIANTS, Sticker, draw_picture, fit_picture
 from core.data.transforms import ToTensor
 from core.errors import UserError
@@ -23,7 +24,6 @@ from core.model.byte_pairs import byte_pairs
 from core.model.captions import CaptionTokenizer
 from core.model.memory import eos_token
 from core.model.towers import ClipTowers
-from core.read.run import open_image
 from core.runtime.compute import pick_device
 
 
@@ -150,7 +150,7 @@ def save_maps(options: argparse.Namespace) -> None:
     refuse_others(options.out)  # before a minute of work
     torch.set_num_threads(options.threads or os.cpu_count() or 1)
     torch.manual_seed(0)  # for token embeddings that the weights file lacks
-    picture = open_image(options.image) if options.image else None
+    picture = read_image_file(options.image) if options.image else None
     plan = config.build(ZeroShot, options.plan, options.scale, options.set)
     plan.towers.load_pretrained()
     plan.towers.to(pick_device())

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from core.cli import add_settings, add_threads, at_least
 from core.errors import user_errors
+from core.files import text_digest
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         torch.set_num_threads(threads)
         torch.manual_seed(0)
         plan = config.build(Pretraining, options.plan, bindings=options.set)
-        identity = config.digest(without_comments(config.operative()))
+        identity = text_digest(without_comments(config.operative()))
         try:
             accuracy = pretrain(
                 plan,

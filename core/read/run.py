@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from core.data.images import decode_image
+from core.data.images import read_image_file
 from core.data.transforms import ToTensor, normalise
-from core.errors import UnreadableImage, UserError
+from core.errors import UserError
 from core.files import json_text
 from core.model.clip4str import CLIP4STR
 from core.read.image_files import image_files
@@ -111,20 +111,6 @@ def as_line(reading: dict) -> str:
     return "\t".join(map(str, columns))
 
 
-def open_image(path: Path) -> Image.Image:
-    """An image file in RGB.
-
-    Raises:
-        UserError: it is missing, may not be read, or is no image.
-    """
-    try:
-        return decode_image(path)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except UnreadableImage as error:
-        raise UserError(f"{path}: not an image that can be decoded ({error})") from error
-
-
 def read_files(model: CLIP4STR, paths: Iterator[Path | UserError], options: ReadOptions) -> Iterator[dict | UserError]:
     """The reading of each file, or why it cannot be read, in their order and batch by batch.
 
@@ -152,7 +138,7 @@ def views_of(
     try:
         if isinstance(path, UserError):
             raise path
-        image = open_image(path)
+        image = read_image_file(path)
     except UserError as error:
         return error
     return [View(turn, transform.pixels(image.transpose(TURNS[turn]) if turn else image)) for turn in turns(image)]

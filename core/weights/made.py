@@ -14,7 +14,7 @@ from core import config
 from core.config import gin_text
 from core.data.micro import World
 from core.errors import ConfigError
-from core.files import file_digest, in_repository
+from core.files import file_digest, in_repository, text_digest
 
 SUFFIX = ".safetensors"
 RECIPE = "recipe"  # the key of a file's metadata that holds the digest of its recipe
@@ -71,7 +71,7 @@ def recipe_digest(recipe: Path, bindings: Sequence[str] = ()) -> str:
         config.parse(world)
         materials = config.construct(World, world).materials()
     archs = [f"{name} {file_digest(path)}" for name in archs_of(values) if (path := in_repository(name)).is_file()]
-    return config.digest("\n".join([*(f"{name} = {value!r}" for name, value in sorted(values.items())), materials, *archs]))
+    return text_digest("\n".join([*(f"{name} = {value!r}" for name, value in sorted(values.items())), materials, *archs]))
 
 
 def archs_of(values: dict[str, object]) -> list[str]:
@@ -81,10 +81,10 @@ def archs_of(values: dict[str, object]) -> list[str]:
 
 def weights_digest(named: Iterable[str]) -> str:
     """Identifies the files among the names of an architecture, weights and a start; others (tags, None) have no part in it."""
-    return " ".join(filter(None, (digest_of(in_repository(name)) for name in named)))
+    return " ".join(filter(None, (file_identity(in_repository(name)) for name in named)))
 
 
-def digest_of(path: Path) -> str:
+def file_identity(path: Path) -> str:
     if path.is_file():
         recipe = recorded_recipe(path)
         return f"made-{recipe}" if recipe else file_digest(path)

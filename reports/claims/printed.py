@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from core.data.benchmarks import PUBLISHED, distinct
+from core.data.benchmarks import PUBLISHED_SIZES, distinct
 from reports.claims.claim import Contrast, layout_of
 from reports.claims.verdict import Effect
 from reports.collect.published import fill_averages, read_published
@@ -84,8 +84,8 @@ def image_variance(contrast: Contrast, columns: list[Column]) -> float:
         accuracies = printed(table, row, columns)
         for column in columns:
             share = accuracies[column.name] / 100
-            images = sum(PUBLISHED[name] for name in column.benchmarks)
-            twice = sum(PUBLISHED[name] for name in set(column.benchmarks) - distinct(column.benchmarks))
+            images = sum(PUBLISHED_SIZES[name] for name in column.benchmarks)
+            twice = sum(PUBLISHED_SIZES[name] for name in set(column.benchmarks) - distinct(column.benchmarks))
             single = 100**2 * share * (1 - share) / effective_images(images, twice) + STEP**2 / 12
             variance += (weight / len(columns)) ** 2 * single
     return variance

@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core.data.benchmarks import AVERAGES
-from core.data.benchmarks import PUBLISHED as SIZES
+from core.data.benchmarks import AVERAGES, PUBLISHED_SIZES
 from core.errors import ReportError
 from core.files import ROOT
 from reports.collect.stored import damaged
 from reports.layout import Layout
 
-PUBLISHED = ROOT / "reports" / "published"
+PUBLISHED_FOLDER = ROOT / "reports" / "published"
 
 
 def read_published(layout: Layout, rows: list[str]) -> pd.DataFrame:
@@ -25,7 +24,7 @@ def read_published(layout: Layout, rows: list[str]) -> pd.DataFrame:
         rows: the table's own; published rows are one of them, or another method's.
     """
     names = [entry["name"] for entry in layout.columns]
-    path = PUBLISHED / f"{layout.table}.csv"
+    path = PUBLISHED_FOLDER / f"{layout.table}.csv"
     if not path.is_file():
         return pd.DataFrame(columns=["method", *names])
     frame = read_csv(path)
@@ -60,7 +59,7 @@ def read_csv(path: Path) -> pd.DataFrame:
 
 def images_of(average: str) -> int:
     """Images that a named average counts in the paper: 14,315 and 7,672."""
-    return sum(SIZES[name] for name in AVERAGES[average])
+    return sum(PUBLISHED_SIZES[name] for name in AVERAGES[average])
 
 
 def published_average(layout: Layout, row: pd.Series, average: str) -> float:
@@ -70,7 +69,7 @@ def published_average(layout: Layout, row: pd.Series, average: str) -> float:
         row: published cells by column name.
     """
     column_of = {entry["paper"]: entry["name"] for entry in layout.columns if isinstance(entry.get("paper"), str)}
-    cells = [(SIZES[name], row.get(column_of.get(name), np.nan)) for name in AVERAGES[average]]
+    cells = [(PUBLISHED_SIZES[name], row.get(column_of.get(name), np.nan)) for name in AVERAGES[average]]
     return float(sum(size * value for size, value in cells) / images_of(average))
 
 

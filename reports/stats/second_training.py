@@ -4,14 +4,13 @@ from functools import cache
 
 import pandas as pd
 
-from core.data.benchmarks import PUBLISHED
-from reports.collect.published import PUBLISHED as FOLDER
-from reports.collect.published import read_csv
+from core.data.benchmarks import PUBLISHED_SIZES
+from reports.collect.published import PUBLISHED_FOLDER, read_csv
 from reports.columns import Column, columns_of, mean_columns
 from reports.layout import Layout
 from reports.stats.noise import Noise
 
-SECOND = FOLDER / "second_training.csv"
+SECOND = PUBLISHED_FOLDER / "second_training.csv"
 FIRST = ("table_III.csv", "table_IV.csv")  # where the paper prints the first training of the same models
 BENCHMARKS = {  # by the columns of these files
     "IIIT5K": "IIIT5k",
@@ -44,7 +43,7 @@ def stated_noise(layout: Layout, scale: str, rendered: bool, columns: list[Colum
         return None
     if {column.name for column in columns} == {column.name for column in whole_mean(layout, rendered)}:
         return Noise(stated.points**2, stated.df, stated.source)
-    printed = (FOLDER / f"{layout.table}.csv").is_file()
+    printed = (PUBLISHED_FOLDER / f"{layout.table}.csv").is_file()
     return published_noise(columns) if printed and scale == "paper" and not unscored(columns) else None
 
 
@@ -77,7 +76,7 @@ def published_noise(columns: list[Column]) -> Noise:
 def trainings() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Word accuracies as first and second training: one row per model trained twice, one column per benchmark."""
     second = read_csv(SECOND).set_index("row")
-    first = pd.concat([read_csv(FOLDER / name).set_index("row") for name in FIRST], axis=1)
+    first = pd.concat([read_csv(PUBLISHED_FOLDER / name).set_index("row") for name in FIRST], axis=1)
     both = (frame.loc[second.index, list(BENCHMARKS)].astype(float) for frame in (first, second))
     return tuple(frame.rename(columns=BENCHMARKS) for frame in both)
 
@@ -86,6 +85,6 @@ def mean_of(scores: pd.DataFrame, columns: list[Column]) -> pd.Series:
     """Plain mean over columns of what each column's benchmarks pool to, image by image; one value per model."""
     pooled = []
     for column in columns:
-        sizes = pd.Series({name: PUBLISHED[name] for name in column.benchmarks})
+        sizes = pd.Series({name: PUBLISHED_SIZES[name] for name in column.benchmarks})
         pooled.append((scores[list(column.benchmarks)] * sizes).sum(axis=1, skipna=False) / sizes.sum())
     return pd.concat(pooled, axis=1).mean(axis=1)

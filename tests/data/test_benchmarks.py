@@ -16,7 +16,7 @@ from ablations.column_folders import fillings, strangers
 from ablations.page import data_lines, lmdbs_grid, not_run
 from ablations.plan.write import write_plan
 from ablations.source import data_source
-from core.data.benchmarks import PUBLISHED, absent_message, benchmarks_of, canonical, count, distinct, unknown
+from core.data.benchmarks import PUBLISHED_SIZES, absent_message, benchmarks_of, canonical, count, distinct, unknown
 from core.data.doctor.diagnosis import examine
 from core.data.lmdb import write_lmdb
 from core.data.sets import train_roots
@@ -116,7 +116,7 @@ def test_unknown_folders_are_read_and_said_and_hidden_ones_are_not(tmp_path):
 
 def test_subsets_are_counted_once_and_absences_name_the_aliases():
     assert distinct(["IC15_1811", "IC15_2077", "IC13_857", "SVT"]) == {"IC15_2077", "IC13_857", "SVT"}
-    assert "IC13_1095" in distinct(PUBLISHED) and not {"IC13_857", "IC13_1015"} & distinct(PUBLISHED)
+    assert "IC13_1095" in distinct(PUBLISHED_SIZES) and not {"IC13_857", "IC13_1015"} & distinct(PUBLISHED_SIZES)
     assert absent_message("COCO") == "no folder test/COCO (nor COCOv1.4, COCO_Text)"
     assert absent_message("IC13_1015") == "no folder test/IC13_1015 (nor IC13 with 1,015 images)"
     assert absent_message("OCTT") == "no folder test/OCTT"

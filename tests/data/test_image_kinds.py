@@ -11,11 +11,10 @@ from PIL import Image
 from core.data.convert.load import Load
 from core.data.doctor.diagnosis import examine
 from core.data.doctor.report import as_text, sections_of
-from core.data.images import TURNS, decode, decode_image
+from core.data.images import TURNS, decode, decode_image, read_image_file
 from core.data.lmdb import WordLmdb, write_lmdb
 from core.data.prepare import main, prepare
 from core.errors import UnreadableImage
-from core.read.run import open_image
 from tests.support.formats import put
 
 SIZE = (48, 20)
@@ -174,7 +173,7 @@ def test_one_rule_in_training_reading_and_the_doctor(tmp_path):
     stored = WordLmdb(tmp_path / "test" / "Mine")
     for index, content in enumerate(contents, start=1):
         path = put(tmp_path / f"{index}.img", content)
-        assert stored.image(index).tobytes() == open_image(path).tobytes() == decode_image(content).tobytes()
+        assert stored.image(index).tobytes() == read_image_file(path).tobytes() == decode_image(content).tobytes()
     diagnosis = examine(tmp_path, [], workers=1)
     text = as_text(sections_of(diagnosis))
     assert "1 images are JPEG in mode RGB: turned as EXIF orientation 6 says (image-000000001)" in text

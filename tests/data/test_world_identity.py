@@ -13,7 +13,7 @@ from core.data.render.family import Family
 from core.data.render.fonts import font_path
 from core.data.render.page import Page
 from core.experiment.identity import counts, world_identity
-from core.files import ROOT
+from core.files import ROOT, text_digest
 
 SHIPPED, IDENTITY = rendered_world()
 PINNED = "c4cbf06c"
@@ -127,7 +127,7 @@ def test_the_values_of_the_micro_world_keep_their_name():
     """If this fails, every run at micro scale has a new name: a new value belongs in CAME_LATER (core.experiment.identity)."""
     rendered_world()
     values = world_identity(config.operative(), "")
-    assert config.digest(values) == PINNED, values
+    assert text_digest(values) == PINNED, values
 
 
 def test_a_module_that_moves_renames_no_world(monkeypatch):
@@ -157,7 +157,7 @@ def test_comments_order_and_names_of_modules_decide_nothing(tmp_path):
 
 def test_the_folder_of_the_world_is_named_after_it(tmp_path):
     source = data_source(None, "micro", tmp_path)
-    assert source.recipe == source.test == IDENTITY and source.root.name == f"micro-{config.digest(IDENTITY)}"
+    assert source.world_identity == source.test_digest == IDENTITY and source.root.name == f"micro-{text_digest(IDENTITY)}"
 
 
 def test_the_tables_know_the_families():

@@ -8,14 +8,14 @@ import pytest
 from PIL import Image
 
 from ablations.row_config import content_of
-from core import config, moved
+from core import moved
 from core.charset import CHARSET_36, CHARSET_94
 from core.data.lmdb import write_lmdb
 from core.errors import ConfigError
 from core.evaluate.run import evaluate
 from core.experiment.experiment import load
 from core.experiment.protocol import Protocol
-from core.files import ROOT
+from core.files import ROOT, text_digest
 from core.run_files import MODEL_DESCRIPTION
 from core.train.run import train
 from core.weights.checkpoint import load_model, save_model
@@ -107,7 +107,7 @@ def test_protocols_that_were_recorded_by_size(smoke):
     assert moved.with_new_settings(old) == moved.with_new_settings(recorded) == recorded
     assert Protocol.from_settings(old).settings == smoke.protocol.settings
     named = {name: value for name, value in old.items() if name not in ("batch", "output")}
-    assert smoke.protocol.digest == config.digest(json.dumps(named, sort_keys=True))
+    assert smoke.protocol.digest == text_digest(json.dumps(named, sort_keys=True))
     with pytest.raises(TypeError):
         Protocol.from_settings({**old, "scoring_charset_size": 12})
 

@@ -15,12 +15,12 @@ import torch
 from PIL import Image
 
 from core.data.doctor.suspicious import doubts
+from core.data.images import read_image_file
 from core.data.lmdb import WordLmdb
 from core.data.loading import Words, in_order
 from core.data.transforms import ToTensor
 from core.experiment.experiment import load
 from core.read.__main__ import main
-from core.read.run import open_image
 from core.weights.checkpoint import save_model
 
 
@@ -72,7 +72,7 @@ def test_a_model_without_permuted_orders_is_read_without_refinement(pictures, wo
     model = smoke.experiment.model(load_weights=False).eval()
     save_model(model, smoke.training, {}, tmp_path)
     transform = ToTensor(model.towers.image_size, model.normalisation)
-    images = torch.stack([transform(open_image(pictures / name)) for name in ("a.png", "b.JPG", "below/c.bmp")])
+    images = torch.stack([transform(read_image_file(pictures / name)) for name in ("a.png", "b.JPG", "below/c.bmp")])
     texts = []
     for arguments, steps in (([], 0), (["--refine-steps", "1"], 1)):
         main([str(tmp_path), *(str(pictures / name) for name in ("a.png", "b.JPG", "below/c.bmp")), "--json", *arguments])

@@ -10,7 +10,7 @@ from ablations import plan as planning
 from ablations.plan.__main__ import main
 from ablations.power import answer, known_noise, question
 from ablations.price import Pace, jobs
-from core.data.benchmarks import PUBLISHED
+from core.data.benchmarks import PUBLISHED_SIZES
 from core.errors import ConfigError
 from reports.columns import columns_of
 from reports.layout import StatedNoise, read_layout
@@ -28,7 +28,7 @@ def plan(tmp_path_factory):
 
 def by_hand(points: float, sd: float, discordant: float, level: float) -> int:
     """Normal quantiles: the mean of five benchmarks, whose images each gain +1 or -1 with half of `discordant`."""
-    images = 100**2 * discordant * sum(1 / PUBLISHED[name] for name in FIVE) / 25
+    images = 100**2 * discordant * sum(1 / PUBLISHED_SIZES[name] for name in FIVE) / 25
     z = norm.ppf(1 - level / 2) + norm.ppf(0.8)
     return int(np.ceil(2 * sd**2 / ((points / z) ** 2 - images)))
 
@@ -36,7 +36,7 @@ def by_hand(points: float, sd: float, discordant: float, level: float) -> int:
 def test_seeds_and_hours_by_hand(plan):
     """An hour per step and none per reading: hours are steps, of ten runs and so many seeds."""
     asked = question(plan, TABLE, 0.8, 0.5, 0.05)
-    assert asked.images == sum(PUBLISHED[name] for name in FIVE) and asked.rows == 9
+    assert asked.images == sum(PUBLISHED_SIZES[name] for name in FIVE) and asked.rows == 9
     one, any_ = by_hand(0.8, 0.5, 0.05, 0.05), by_hand(0.8, 0.5, 0.05, 0.05 / 9)
     assert (asked.seeds(0.05), asked.seeds(0.05 / 9)) == (one, any_) == (10, 25)
     pace = Pace(step=3600, encode=0, decode=0)
@@ -57,7 +57,7 @@ def test_a_baseline_alone_shows_no_difference(plan):
 def test_images_limit_what_seeds_can_show(plan):
     asked = question(plan, TABLE, 0.5, 0.2, 1.0)
     lines = answer(plan, TABLE, asked, lambda wanted: [], None, "GPU")
-    least = (norm.ppf(0.975) + norm.ppf(0.8)) * 100 * np.sqrt(sum(1 / PUBLISHED[name] for name in FIVE) / 25)
+    least = (norm.ppf(0.975) + norm.ppf(0.8)) * 100 * np.sqrt(sum(1 / PUBLISHED_SIZES[name] for name in FIVE) / 25)
     assert asked.seeds() is None and f"no number of seeds is enough; these images show {least:.2g} points and more" in lines[3]
 
 

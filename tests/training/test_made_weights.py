@@ -8,7 +8,7 @@ from core.errors import ConfigError, UserError
 from core.experiment.experiment import load
 from core.files import ROOT, file_digest
 from core.pretrain.__main__ import main
-from core.weights.made import RECIPE, digest_of, is_made_here, is_outdated, recipe_digest, recorded_recipe, weights_digest
+from core.weights.made import RECIPE, file_identity, is_made_here, is_outdated, recipe_digest, recorded_recipe, weights_digest
 from core.weights.pretrained import find_clip
 from tests.support.checkout import BASELINE
 
@@ -26,18 +26,18 @@ def recipe(tmp_path):
 
 def test_a_file_is_identified_by_its_recipe_before_and_after_it_is_made(recipe):
     weights = recipe.with_suffix(".safetensors")
-    before = digest_of(weights)
+    before = file_identity(weights)
     assert before == f"made-{recipe_digest(recipe)}" and is_made_here(weights)
     save_file({"a": torch.zeros(2)}, weights, {RECIPE: recipe_digest(recipe)})
-    assert digest_of(weights) == before and is_made_here(weights)
+    assert file_identity(weights) == before and is_made_here(weights)
     assert not is_outdated(weights) and not is_outdated(recipe)
     save_file({"a": torch.zeros(2)}, weights, {RECIPE: "01234567"})
     assert is_outdated(weights)
     save_file({"a": torch.zeros(2)}, weights, {RECIPE: recipe_digest(recipe)})
     recipe.unlink()
-    assert digest_of(weights) == before and not is_made_here(weights)  # what lies there is what it was made from
+    assert file_identity(weights) == before and not is_made_here(weights)  # what lies there is what it was made from
     save_file({"a": torch.zeros(2)}, weights)
-    assert digest_of(weights) == file_digest(weights) and digest_of(recipe) == ""
+    assert file_identity(weights) == file_digest(weights) and file_identity(recipe) == ""
 
 
 def test_values_are_the_recipe_and_comments_are_not(recipe):
@@ -89,7 +89,7 @@ def test_weights_that_ship_are_identified_by_content_and_damaged_ones_too(tmp_pa
     assert weights_digest([str(shipped), "None", "openai"]) == file_digest(shipped) and not is_made_here(shipped)
     (tmp_path / "bad.safetensors").write_bytes(b"\x05\x00\x00\x00\x00\x00\x00\x00{{{{{")
     assert recorded_recipe(tmp_path / "bad.safetensors") == ""
-    assert digest_of(tmp_path / "bad.safetensors") == file_digest(tmp_path / "bad.safetensors")
+    assert file_identity(tmp_path / "bad.safetensors") == file_digest(tmp_path / "bad.safetensors")
 
 
 def test_missing_towers_name_the_command_that_makes_them():

@@ -111,7 +111,9 @@ def test_the_same_words_elsewhere_make_nothing_again(place, data, finished, how,
     plan = plan_of(place, where)
     plan.data_inputs.write(set(), shared=False)  # as a workflow that makes something does
     assert (
-        lacking(plan) == [] and plan.study == finished.study and plan.study.startswith(f"smoke-words-{plan.source.test[:4]}-")
+        lacking(plan) == []
+        and plan.study == finished.study
+        and plan.study.startswith(f"smoke-words-{plan.source.test_digest[:4]}-")
     )
     assert (place / "results" / "data" / plan.data_inputs.study).samefile(where)
 

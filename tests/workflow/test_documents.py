@@ -17,7 +17,7 @@ from ablations.show import against_table_II
 from core.bench import __main__ as bench
 from core.bench import gpu_day
 from core.choices import MOST_WORKERS
-from core.data.benchmarks import AVERAGES, PUBLISHED, ROUNDING, TRAINING, distinct
+from core.data.benchmarks import AVERAGES, PUBLISHED_SIZES, ROUNDING, TRAINING, distinct
 from core.data.convert.parts import PART
 from core.data.doctor import duplicates, report, scan
 from core.files import ROOT
@@ -27,7 +27,9 @@ from core.runtime.tracking.client import MARGIN, PATIENCE, STOPPED_PATIENCE
 from core.train.loss_monitor import WINDOW
 
 PAGES = {path.name: path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
-IMAGES = sum(PUBLISHED[name] for name in distinct(set(PUBLISHED) - {"IC13_1095"}))  # of all benchmarks of the paper's tables
+IMAGES = sum(
+    PUBLISHED_SIZES[name] for name in distinct(set(PUBLISHED_SIZES) - {"IC13_1095"})
+)  # of all benchmarks of the paper's tables
 (STEPS,) = re.findall(r"^STEPS = (\d+)", (ROOT / "tests" / "slurm" / "test_table.py").read_text(), re.MULTILINE)
 
 
@@ -50,13 +52,14 @@ def numbers(column: pd.Series) -> pd.Series:
 
 SENTENCES = {
     "README.md": [
-        f"{sum(map(PUBLISHED.get, AVERAGES['nine sets'])):,} images, with the {PUBLISHED['IC15_1811']:,} of IC15 counted twice",
-        f"the {sum(map(PUBLISHED.get, AVERAGES['six sets'])):,} images of the common six",
+        f"{sum(map(PUBLISHED_SIZES.get, AVERAGES['nine sets'])):,} images, with the {PUBLISHED_SIZES['IC15_1811']:,} of IC15 "
+        "counted twice",
+        f"the {sum(map(PUBLISHED_SIZES.get, AVERAGES['six sets'])):,} images of the common six",
         f"Images higher than {TALL} times their width",
         f"its end may, for at most {PATIENCE + MARGIN:g} s",
     ],
     "data.md": [
-        f"against 3000, 647, 857/1015/1095, 1811/2077, {', '.join(str(PUBLISHED[name]) for name in list(PUBLISHED)[7:])}; it",
+        f"against 3000, 647, 857/1015/1095, 1811/2077, {', '.join(map(str, list(PUBLISHED_SIZES.values())[7:]))}; it",
         f"within {ROUNDING:.0%} of".replace("%", " %"),
         ", ".join(f"{images / 1e6:.1f} M ({name})" for name, images in TRAINING.items()),
         f"images lower than {scan.SMALL} pixels",

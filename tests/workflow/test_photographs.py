@@ -91,7 +91,7 @@ def test_links_lead_to_all_test_sets_and_go_with_the_setting(results, photos):
     assert links.keys() == {*FAMILIES, "IIIT5k", "SVT"} and links["SVT"].resolve() == photos / "test/SVT"
     assert links["regular"].resolve() == (made.data / "test/regular").resolve()
     assert (made.data / "train/photographs").resolve() == photos / "train"
-    marks = {path for run in made.rows_by_run for path in made.trained_on(run)} | set(made.data_inputs.test)
+    marks = {path for run in made.rows_by_run for path in made.trained_on(run)} | set(made.data_inputs.test_inputs)
     assert {path.is_file() for path in marks if path.suffix == ".json"} == {True}
     write_plan(planned(results, photos, tables=("table_X",)))
     assert not (made.data / "train/photographs").is_symlink()

@@ -60,8 +60,8 @@ def test_a_training_waits_for_the_words_it_reads_and_no_others(results):
     made = planning.make({**SETTINGS, "results": str(results)}, ["table_III"])
     reads = {tuple(path.relative_to(made.data).as_posix() for path in made.trained_on(run)) for run in made.rows_by_run}
     assert reads == {("train/real", "val"), ("train/synth", "val"), ("train/real", "train/more", "val")}
-    assert made.trained_on("micro-00000000") == made.data_inputs.everything
-    assert [path.name for path in made.data_inputs.everything] == ["real", "more", "synth", "val", "test", "labels"]
+    assert made.trained_on("micro-00000000") == made.data_inputs.all_inputs
+    assert [path.name for path in made.data_inputs.all_inputs] == ["real", "more", "synth", "val", "test", "labels"]
 
 
 def test_rows_json_says_who_asks_for_a_run(plan, results, run):

@@ -148,7 +148,7 @@ def test_only_missing_ways_of_decoding_are_made(folder):
 
 def test_names_that_other_modules_say_too(plan, row):
     loaded = load(row.gin, "smoke")
-    assert row.evaluation == evaluation_digest(loaded.protocol, plan.source.test)
+    assert row.evaluation == evaluation_digest(loaded.protocol.digest, plan.source.test_digest)
     assert row.config.identity == loaded.identity
     assert set(PEERS) == set(READERS)
     for reading in (row.config, replace(row.config, steps=None, epochs=2.5)):
@@ -230,7 +230,7 @@ def test_the_longest_word_comes_from_the_labels_that_are_there(tmp_path):
     write_lmdb(tmp_path / "train" / "real" / "B", [(b"", "sixsix")] * 40)
     write_lmdb(tmp_path / "test" / "SVT", [(b"", "a")])
     source = data_source(str(tmp_path), "smoke", tmp_path)
-    assert longest_word(source, ["real"], 8, [1]) == 6 and source.lengths == {("real",): [0, 0, 0, 1, 1, 40]}
+    assert longest_word(source, ["real"], 8, [1]) == 6 and source.word_lengths == {("real",): [0, 0, 0, 1, 1, 40]}
     assert len(sample_labels([tmp_path / "train"], 10)) == 11  # every fourth key of each
 
 

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core import config
 from core.config import gin_text
 from core.errors import DataError
-from core.evaluate.staleness import read_record
-from core.files import write_json
+from core.files import read_json_object, text_digest, write_json
 from core.run_files import METRICS, OPERATIVE_GIN, PROVENANCE, ROWS, TRACKING
 
 PROJECT = "clip4str-ablations"  # unless WANDB_PROJECT says otherwise
@@ -60,10 +58,10 @@ def of_training(run: Path, row: str = "") -> RunInfo:
     Raises:
         DataError, OSError: `run` is not a run directory.
     """
-    provenance, gin = read_record(run / PROVENANCE), (run / OPERATIVE_GIN).read_text()
+    provenance, gin = read_json_object(run / PROVENANCE), (run / OPERATIVE_GIN).read_text()
     rows = tuple(rows_of(run, row))
     seed, data = provenance.get("seed"), provenance.get("data_fingerprint")
-    run_identity = config.digest(f"{gin_text.without_comments(gin)}{seed}{data}")
+    run_identity = text_digest(f"{gin_text.without_comments(gin)}{seed}{data}")
     known = {name: provenance.get(name) for name in ("seed", "data", "data_fingerprint", "commit", "device", "packages")}
     return RunInfo(
         folder=run,
@@ -81,7 +79,7 @@ def of_evaluation(run: Path, folder: Path, row: str = "") -> RunInfo:
     """One evaluation of a run, in the run's group under a name and an id made from the run's."""
     trained = of_training(run, row)
     rows = tuple(rows_of(run, row, folder.name)) or trained.rows
-    settings = {"protocol": read_record(folder / METRICS).get("protocol"), "evaluation": folder.name}
+    settings = {"protocol": read_json_object(folder / METRICS).get("protocol"), "evaluation": folder.name}
     return RunInfo(
         folder=folder,
         id=f"{trained.id}-{folder.name}",
@@ -97,7 +95,7 @@ def of_evaluation(run: Path, folder: Path, row: str = "") -> RunInfo:
 def scores(folder: Path) -> dict[str, float]:
     """Every number of an evaluation's metrics.json as benchmark/output/score and benchmark/cost."""
     values = {}
-    for benchmark, entry in read_record(folder / METRICS).get("benchmarks", {}).items():
+    for benchmark, entry in read_json_object(folder / METRICS).get("benchmarks", {}).items():
         for name, value in entry.items():
             inner = {f"{name}/{score}": number for score, number in value.items()} if isinstance(value, dict) else {name: value}
             values |= {f"{benchmark}/{key}": number for key, number in numbers(inner).items()}
@@ -114,7 +112,7 @@ def rows_of(run: Path, row: str = "", evaluation: str = "") -> list[str]:
     path = run.parent / ROWS
     if not path.is_file():
         return [row] if row else []
-    asking = read_record(path).get("rows", [])
+    asking = read_json_object(path).get("rows", [])
     return [f"{entry['table']}/{entry['row']}" for entry in asking if evaluation in ("", entry.get("evaluation"))]
 
 
@@ -144,7 +142,7 @@ def nested(bindings: dict[str, object]) -> dict[str, Any]:
 def kept_id(folder: Path, run_identity: str) -> str:
     """The id under which this run was recorded before; a new one if the folder has none, or another run's."""
     try:
-        record = read_record(folder / TRACKING)
+        record = read_json_object(folder / TRACKING)
     except DataError:
         record = {}
     return record["id"] if record.get("run_identity") == run_identity else secrets.token_hex(4)
