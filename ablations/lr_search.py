@@ -11,7 +11,7 @@ import yaml
 
 from ablations import plan as planning
 from ablations.rows import TABLES, refuse_start, run_of
-from ablations.sweeps import own_values, sweep_rows
+from ablations.sweeps import own_values, write_sweep_rows
 from core.config.gin_text import bindings_of
 from core.errors import ConfigError
 from core.experiment.sweep import one_sweep
@@ -53,7 +53,7 @@ class Search:
         knob, cache, trials = knobs.pop(), planning.plan_cache(plan.results), []
         own = own_values(sweep.start, plan.scale, cache).get(knob)
         folder, put = plan.results / "sweeps" / plan.scale / "lr_search", write_if_missing if self.shared else write_if_changed
-        for path in sweep_rows(self.path, [sweep], "", folder, plan.scale, cache, self.shared).values():
+        for path in write_sweep_rows(self.path, [sweep], "", folder, plan.scale, cache, self.shared).values():
             row = cache.row(path, plan.scale)
             run, missing = run_of(row, plan.scale, plan.source)
             if missing:

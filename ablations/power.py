@@ -94,7 +94,7 @@ def known_noise(plan: Plan, layout: Layout, columns: list[Column]) -> Noise:
     if study and layout.baseline in study.scored:
         found = study.comparison(mean_columns(study.columns, study.benchmarks(layout.baseline)))
         correct = found.correct[layout.baseline]
-        noise = noise_of_replicates(correct, found.strata) if correct.shape[1] > 1 else found.outside
+        noise = noise_of_replicates(correct, found.strata) if correct.shape[1] > 1 else found.noise_elsewhere
         if noise:
             return noise
     if stated := stated_noise(layout, plan.scale, plan.rendered, columns):

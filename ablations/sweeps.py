@@ -15,12 +15,12 @@ from core.errors import ConfigError
 from core.experiment.sweep import OPTIONS, Sweep, Times, as_text, is_number, start_of
 from core.files import ROOT, write_if_changed
 
-MARK = "# Made by the sweep of"
+SWEEP_HEADER = "# Made by the sweep of"
 LENGTHS = ("TRAIN_STEPS", "EPOCHS")  # a row gives exactly one
 DECODING = {"DECODE", "REFINE_STEPS", "FAST_CROSS", "OUTPUT"}  # knobs that train nothing
 
 
-def sweep_rows(
+def write_sweep_rows(
     path: Path, sweeps: Sequence[Sweep], baseline: str, folder: Path, scale: str, cache: PlanCache, shared: bool = False
 ) -> dict[str, Path]:
     """Write the rows of sweeps at a scale; files of rows that they span no more are deleted.
@@ -54,7 +54,7 @@ def sweep_rows(
             except ConfigError as error:
                 raise ConfigError(f"{path}: sweep: {as_text(point)}: {error}") from error
     for file in () if shared else folder.glob("*.gin"):
-        if file not in files.values() and MARK in file.read_text():  # of an earlier version of the sweep
+        if file not in files.values() and SWEEP_HEADER in file.read_text():  # of an earlier version of the sweep
             file.unlink()
     return files
 
@@ -117,7 +117,7 @@ def gin_text(path: Path, sweep: Sweep, start: str, point: dict, values: dict) ->
     part = f" (here {sweep.share:g} of its length)" if sweep.share < 1 else ""
     return (
         f"# {question} Here: {as_text(point)}.\n"
-        f"{MARK} {in_root(path)}, which starts from {start}; change the sweep, not this file.\n"
+        f"{SWEEP_HEADER} {in_root(path)}, which starts from {start}; change the sweep, not this file.\n"
         f"# Paper: not in the paper. Cost: {cost}{part}.\n"
         f"include '{start}'\n\n" + "".join(f"{knob} = {value!r}\n" for knob, value in values.items())
     )

@@ -36,8 +36,8 @@ class DeviceError(UserError):
     """GPUs that cannot be listed, or that CUDA_VISIBLE_DEVICES names wrongly."""
 
 
-class ReaderUnavailable(UserError):
-    """An outside reader (core.peers) cannot be opened; the message says what to install."""
+class PeerUnavailable(UserError):
+    """A peer reader (core.peers) cannot be opened; the message says what to install."""
 
 
 class ReportError(UserError):
@@ -74,3 +74,8 @@ def output_is_closed() -> bool:
     poll = select.poll()
     poll.register(descriptor, 0)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+def one_line(error: BaseException) -> str:
+    """The kind of an error, and the first line of its message."""
+    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])

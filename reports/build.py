@@ -59,7 +59,7 @@ def build(table: str, results: Path, folder: Path) -> Table:
         rows=rows,
         cells=cells,
         others=others.reset_index(drop=True),
-        external=read_peers(first, columns, images_of(scored)),
+        peers=read_peers(first, columns, images_of(scored)),
         averaged=tuple(column.name for column in averaged),
         notes=(),
         agreement=ordered(rows, compared),

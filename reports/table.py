@@ -33,7 +33,7 @@ class Table:
         cells: one per (row, column): `row`, `column`, `value`, `low`, `high`, `n`, `seeds`, `seed_sd`, `published`,
             `rank` (1 best, 2 second best, 0 else), `published_rank`, `reason` (why `value` is nan; empty where it is not).
         others: published rows of other methods, set apart: `method`, further text columns, one per published column.
-        external: outside readers measured on the same images: `method` and columns by name, an Interval or None each. They
+        peers: peer readers measured on the same images: `method` and columns by name, an Interval or None each. They
             check the harness and enter no statistic.
         averaged: names of the columns that `mean` is over.
         notes: sentences that say what the numbers are, in order; plain text.
@@ -50,7 +50,7 @@ class Table:
     rows: pd.DataFrame
     cells: pd.DataFrame
     others: pd.DataFrame
-    external: pd.DataFrame
+    peers: pd.DataFrame
     averaged: tuple[str, ...]
     notes: tuple[str, ...]
     agreement: Agreement | None

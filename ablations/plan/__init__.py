@@ -16,7 +16,7 @@ from ablations.plan.targets import own_world, replicate_seeds, tables_for, usual
 from ablations.row_config import PlanCache, RowConfig
 from ablations.rows import TABLES, plan_row, refuse_baseline, refuse_name, row_files, table_names, with_starts
 from ablations.source import data_source
-from ablations.sweeps import distinct, sweep_rows
+from ablations.sweeps import distinct, write_sweep_rows
 from core.errors import ConfigError
 from reports.layout import read_layout
 
@@ -33,7 +33,7 @@ def make(
     Args:
         wanted: tables; where left out, those for `targets`, what Snakemake is asked for (`ablations.plan.targets`).
         published: see `ablations.source.data_source`.
-        shared: another workflow is at work in these results, see `ablations.sweeps.sweep_rows`.
+        shared: another workflow is at work in these results, see `ablations.sweeps.write_sweep_rows`.
 
     Raises:
         ConfigError, ReportError, DataError: naming file, key and fix.
@@ -57,7 +57,9 @@ def make(
             del layouts[table]
             continue
         generated, at_paper = (
-            sweep_rows(layout.path, layout.sweeps, layout.baseline or "", results / "sweeps" / at / table, at, cache, shared)
+            write_sweep_rows(
+                layout.path, layout.sweeps, layout.baseline or "", results / "sweeps" / at / table, at, cache, shared
+            )
             for at in (scale, "paper")
         )
         rows = [

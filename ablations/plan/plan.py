@@ -30,7 +30,7 @@ class Plan:
     scale: str
     seeds: list[int]
     rendered: bool  # the data root is made by a rule of ours
-    wanted_peers: list[str]  # outside readers to check the harness with
+    wanted_peers: list[str]  # peer readers to check the harness with
     replicates: list[int]  # seeds that the baseline of each table is trained with, to measure noise; empty: no more than others
 
     @property
@@ -100,7 +100,7 @@ class Plan:
         return self.results / "peers" / self.tested
 
     def peers(self, table: str) -> list[Path]:
-        """Predictions of outside readers, which stand in Table III."""
+        """Predictions of peer readers, which stand in Table III."""
         return [self.peers_folder / peer / PREDICTIONS for peer in self.wanted_peers if table == "table_III"]
 
     @property
@@ -113,7 +113,7 @@ class Plan:
 
     @property
     def tested(self) -> str:
-        """Names the results that only test words decide: predictions of outside readers, attention maps."""
+        """Names the results that only test words decide: predictions of peer readers, attention maps."""
         if self.rendered or self.source.published:
             return self.study or self.scale
         return f"{self.scale}-{self.data_inputs.name}"

@@ -1,4 +1,4 @@
-# What trained models, and outside readers, read of the test words; and how fast.
+# What trained models, and peer readers, read of the test words; and how fast.
 
 
 rule evaluate:
@@ -75,7 +75,7 @@ rule peer:
         out=subpath(output[0], parent=True),
         state=f"{PLAN.results}/peers/state/{{peer}}",
     message:
-        "read every benchmark with {wildcards.peer}, an outside reader ({log})"
+        "read every benchmark with {wildcards.peer}, a peer reader ({log})"
     shell:
         "python -m core.peers {wildcards.peer:q}"
         f" --data {TESTED}"

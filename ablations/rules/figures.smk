@@ -90,7 +90,7 @@ rule figure:
         layout=f"{CHECKOUT}ablations/{{table}}/table.yaml",
         data=ancient(TESTS),
         results=lambda wildcards: PLAN.drawn_from(wildcards.figure, wildcards.table),
-        words=lambda wildcards: PLAN.published_inputs(wildcards.table, CHECKOUT),
+        published=lambda wildcards: PLAN.published_inputs(wildcards.table, CHECKOUT),
     output:
         report(
             f"{FIGURES}/{{figure}}_{{table}}.png",

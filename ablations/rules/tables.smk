@@ -8,7 +8,7 @@ rule table:
         data=ancient(TESTS),
         results=lambda wildcards: PLAN.inputs(wildcards.table),
         peers=lambda wildcards: PLAN.peers(wildcards.table),
-        words=lambda wildcards: PLAN.published_inputs(wildcards.table, CHECKOUT),
+        published=lambda wildcards: PLAN.published_inputs(wildcards.table, CHECKOUT),
     output:
         report(
             f"{TABLES}/{{table}}.html",

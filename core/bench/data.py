@@ -31,12 +31,12 @@ from core.data.environments import environment
 from core.data.keys import image_key
 from core.data.labels import PUBLISHED_RULES
 from core.data.lmdb import WordLmdb, write_lmdb
-from core.data.loading import AHEAD, Words, collate, open_words
+from core.data.loading import AHEAD, Words, collate, open_lmdbs
 from core.data.micro import WORLD, World
 from core.data.render.lexicon import vocabulary_words
 from core.data.render.sheet import png_bytes
 from core.data.transforms import ToTensor
-from core.data.words import Recipe
+from core.data.words import WordSet
 from core.errors import DataError
 from core.experiment.experiment import load
 
@@ -145,7 +145,7 @@ def passing(
 def rendered_words(folder: Path, count: int = RENDERED) -> list[WordLmdb]:
     """Words of the project's own renderer, scaled to the sizes of real crops, as an LMDB in `folder`."""
     world = config.build(World, WORLD)
-    recipe = Recipe(seed=0, families=world.families, words=vocabulary_words(), page=world.page)
+    recipe = WordSet(seed=0, families=world.families, words=vocabulary_words(), page=world.page)
 
     def samples() -> Iterable[tuple[bytes, str]]:
         for index in range(count):
@@ -159,6 +159,6 @@ def rendered_words(folder: Path, count: int = RENDERED) -> list[WordLmdb]:
 
 def run(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        lmdbs = open_words(options.data, *PUBLISHED_RULES) if options.data else rendered_words(Path(scratch) / "words")
+        lmdbs = open_lmdbs(options.data, *PUBLISHED_RULES) if options.data else rendered_words(Path(scratch) / "words")
         clock = "by the clock" if options.workers else "of one core, in its processor time"
         report(data_costs(lmdbs, options), "From LMDB to batches", NOTE.format(clock), options.json)

@@ -16,7 +16,7 @@ from core.bench.measure import Measurement, Seconds, compare, device_name, repor
 from core.bench.read import REFERENCE, Way, reading, tower_forward, way_of
 from core.bench.words import mean_letters
 from core.data.benchmarks import benchmarks_of
-from core.data.loading import Words, collate, open_words
+from core.data.loading import Words, collate, open_lmdbs
 from core.data.transforms import ToTensor
 from core.errors import DataError, UserError
 from core.experiment.experiment import load
@@ -44,7 +44,7 @@ def sample_images(model: CLIP4STR, data: Path, protocol: Protocol, count: int) -
     lmdbs = []
     for name, folder in benchmarks_of(data).items():
         try:
-            lmdbs += open_words(folder, *protocol.label_rules)
+            lmdbs += open_lmdbs(folder, *protocol.label_rules)
         except DataError as error:
             print(f"{name}: left out: {error}", file=sys.stderr)
     words = Words(lmdbs, ToTensor(model.towers.image_size, protocol.normalisation))

@@ -213,7 +213,7 @@ class InOrder(Sampler):
             yield [(0, position) for position in range(start, min(start + self.batch, self.samples))]
 
 
-def open_words(roots: Path | Sequence[Path], charset: str, max_letters: int) -> list[WordLmdb]:
+def open_lmdbs(roots: Path | Sequence[Path], charset: str, max_letters: int) -> list[WordLmdb]:
     """Every LMDB below one folder or several, in path order.
 
     Raises:

@@ -27,7 +27,7 @@ from core.data.render.backgrounds import pictures_in
 from core.data.render.drawing import numbered
 from core.data.render.family import Family
 from core.data.render.fonts import font_digest, font_path, fonts_in, missing_letters
-from core.data.render.lexicon import read_words, vocabulary_words
+from core.data.render.lexicon import read_word_list, vocabulary_words
 from core.data.render.page import Page
 from core.data.render.scene import SCENES
 from core.data.render.sheet import contact_sheet, png_bytes
@@ -43,7 +43,7 @@ class Drawn(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Recipe:
+class WordSet:
     """Everything that determines a set of rendered words; image number i depends only on it and i.
 
     Args:
@@ -95,7 +95,7 @@ def counted(lines: Sequence[str]) -> dict[str, int | str]:
     return {"count": len(lines), "digest": lines_digest(lines)}
 
 
-def write_words(recipe: Recipe, out: Path, count: int, workers: int) -> None:
+def write_words(recipe: WordSet, out: Path, count: int, workers: int) -> None:
     """Write images 0, ..., count - 1 as an LMDB with words.json beside it; `out` appears when all of it is there.
 
     Raises:
@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, help="also write a contact sheet of the set's first images to this PNG")
     arguments = parser.parse_args()
     with user_errors():
-        words = read_words(arguments.lexicon) if arguments.lexicon else vocabulary_words()
+        words = read_word_list(arguments.lexicon) if arguments.lexicon else vocabulary_words()
         world = config.build(World, arguments.world)
         named = world.names if arguments.families is None else arguments.families.split(",")
         families = chosen([name.strip() for name in named if name.strip()], world)
@@ -175,7 +175,7 @@ def main() -> None:
             world.page, fonts=usable_fonts((*words, *filter(None, map(added, families))), world.page, arguments.fonts)
         )
         backgrounds = pictures_in(arguments.backgrounds) if arguments.backgrounds else ()
-        recipe = Recipe(arguments.seed, families, words, page, backgrounds)
+        recipe = WordSet(arguments.seed, families, words, page, backgrounds)
         write_words(recipe, arguments.out, arguments.n, arguments.workers)
         if arguments.sheet:
             first = map(recipe.draw, range(min(arguments.n, 200)))

@@ -54,7 +54,7 @@ class BatchRead(NamedTuple):
     skipped: list[tuple[str, str]]
 
 
-def read_words(
+def read_images_of(
     model: CLIP4STR,
     words: Words,
     protocols: Sequence[Protocol],

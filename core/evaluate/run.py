@@ -11,13 +11,13 @@ import torch
 
 from core.data.benchmarks import benchmarks_of
 from core.data.keys import label_key
-from core.data.loading import Words, open_words
+from core.data.loading import Words, open_lmdbs
 from core.data.sets import fingerprint, say_copies
 from core.data.transforms import ToTensor
 from core.errors import DataError
 from core.evaluate.metrics import score, unscored
 from core.evaluate.previous_readings import UNFINISHED, PreviousReadings
-from core.evaluate.readings import OUTPUTS, read_words
+from core.evaluate.readings import OUTPUTS, read_images_of
 from core.experiment.protocol import Protocol
 from core.files import atomic_folder, write_json
 from core.model.clip4str import CLIP4STR
@@ -114,7 +114,7 @@ def read_benchmark(
     for line in say_copies(lmdb.path for lmdb in words.lmdbs) if team.is_main else ():
         print(f"{name}: {line}")
     try:
-        read = read_words(model, words, protocols, name, workers=workers, team=team)
+        read = read_images_of(model, words, protocols, name, workers=workers, team=team)
     except DataError as error:
         if team.size > 1:  # the other processes wait for this one's words
             raise
@@ -143,7 +143,7 @@ def open_benchmark(folder: Path, image_size: tuple[int, int], protocol: Protocol
     """
     words, problem = None, ""
     try:
-        words = Words(open_words(folder, *protocol.label_rules), ToTensor(image_size, protocol.normalisation))
+        words = Words(open_lmdbs(folder, *protocol.label_rules), ToTensor(image_size, protocol.normalisation))
     except DataError as error:
         problem = str(error)
     return words, next(filter(None, team.gather(problem)), "")

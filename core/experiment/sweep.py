@@ -25,7 +25,7 @@ OPTIONS = ("from", "sample", "seed", "share", "without")  # keys of a sweep that
 RANGE = ("from", "to", "steps", "log")
 MOST_ROWS = 500  # of one sweep; a typing error in `steps` must not write a million files
 ROW = ".gin"
-DIGITS = 6  # significant digits of values inside a range
+NAME_DIGITS = 6  # significant digits of values inside a range
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def range_of(where: str, given: Mapping) -> list[float]:
         spaced = [first * (last / first) ** (k / (steps - 1)) for k in range(1, steps - 1)]
     else:
         spaced = [first + (last - first) * k / (steps - 1) for k in range(1, steps - 1)]
-    inner = [float(f"{value:.{DIGITS}g}") for value in spaced]  # the ends stay as they are given
+    inner = [float(f"{value:.{NAME_DIGITS}g}") for value in spaced]  # the ends stay as they are given
     values = [first, *inner, last]
     if type(first) is int and type(last) is int and all(float(value).is_integer() for value in values):
         return [int(value) for value in values]

@@ -22,7 +22,7 @@ TIMED = 10  # images that are also read alone
 
 
 @dataclass
-class Agreement:
+class GraphComparison:
     """What a comparison has shown so far.
 
     Args:
@@ -52,7 +52,7 @@ def medians(pairs: list[tuple[float, float]]) -> tuple[float, float]:
 
 def compare(
     model: CLIP4STR, reader: ExportedReader, images: Iterable[tuple[str, Tensor]], decode: str, refine_steps: int
-) -> Agreement:
+) -> GraphComparison:
     """Read images with both.
 
     Args:
@@ -65,7 +65,7 @@ def compare(
         branches = [(found.visual_ar, found.visual), (found.cross_ar, found.cross)]
         return [torch.stack(pair, 1) for pair in branches if pair[0] is not None]  # B 2 N C
 
-    agreement = Agreement()
+    agreement = GraphComparison()
     images = iter(images)
     while batch := list(islice(images, BATCH)):
         names, pixels = [name for name, _ in batch], torch.stack([image for _, image in batch]).contiguous()

@@ -8,7 +8,7 @@ from typing import Any
 import safetensors.torch
 import yaml
 
-from core.errors import UserError
+from core.errors import UserError, one_line
 from core.evaluate.previous_readings import model_digest, own_evaluations
 from core.files import atomic_folder, read_json_object, refuse_existing, write_json
 from core.model.clip4str import CLIP4STR
@@ -16,7 +16,7 @@ from core.moved import with_new_settings
 from core.run_files import METRICS, PROVENANCE
 from core.runtime.tracking.run_info import rows_of
 from core.weights.checkpoint import load_model, model_file, self_contained
-from core.weights.hub import CONFIG, PREFIX, WEIGHTS, first_line
+from core.weights.hub import CONFIG, PREFIX, WEIGHTS
 
 HEAD = {"library_name": "clip4str-ablations", "pipeline_tag": "image-to-text", "tags": ["scene-text-recognition", "clip4str"]}
 LICENCE = (
@@ -52,7 +52,7 @@ def push(model: Path, name: str, private: bool) -> str:
             hub.create_commit(repository, files, commit_message="A model of clip4str-ablations")  # all of them or none
         except Exception as error:  # the hub client raises many kinds
             raise UserError(
-                f"{name} could not be pushed ({first_line(error)}): log in with `hf auth login` as somebody who may write there"
+                f"{name} could not be pushed ({one_line(error)}): log in with `hf auth login` as somebody who may write there"
             ) from error
     return str(address)
 

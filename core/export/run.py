@@ -19,10 +19,10 @@ from core.data.images import read_image_file
 from core.data.micro import WORLD, World
 from core.data.render.lexicon import vocabulary_words
 from core.data.transforms import ToTensor
-from core.data.words import Recipe
+from core.data.words import WordSet
 from core.errors import UserError
 from core.export import WORDS
-from core.export.check import LIMIT, Agreement, compare, medians
+from core.export.check import LIMIT, GraphComparison, compare, medians
 from core.export.graphs import CrossGraph, VisualGraph
 from core.export.reader import DESCRIPTION, ExportedReader
 from core.files import atomic_folder, refuse_existing, write_json
@@ -153,7 +153,7 @@ def pictures(model: CLIP4STR, named: Sequence[Path] | None) -> Iterator[tuple[st
     transform = ToTensor(model.towers.image_size, model.normalisation)
     if named is None:
         world = config.build(World, WORLD)
-        recipe = Recipe(0, world.families, vocabulary_words(), world.page)
+        recipe = WordSet(0, world.families, vocabulary_words(), world.page)
         for drawn in map(recipe.draw, range(WORDS)):
             yield f"a rendered {drawn.word!r}", transform.pixels(drawn.image.convert("RGB"))
     else:
@@ -163,7 +163,7 @@ def pictures(model: CLIP4STR, named: Sequence[Path] | None) -> Iterator[tuple[st
             yield str(path), transform.pixels(read_image_file(path))
 
 
-def report(agreement: Agreement, sizes: Sequence[int], options: argparse.Namespace) -> None:
+def report(agreement: GraphComparison, sizes: Sequence[int], options: argparse.Namespace) -> None:
     """Print sizes and times, and whether the graphs read as the model does.
 
     Raises:

@@ -13,7 +13,7 @@ from rich.progress import track
 from core import config
 from core.data.benchmarks import benchmarks_of
 from core.data.labels import PUBLISHED_RULES
-from core.data.loading import open_words
+from core.data.loading import open_lmdbs
 from core.data.transforms import ToTensor
 from core.errors import DataError, UnreadableImage, UserError
 from core.figures.explain import ROLLOUT, class_attention, tower_record
@@ -48,7 +48,7 @@ def choose(folder: Path, count: int, rng: np.random.Generator) -> list[tuple[dic
     Raises:
         DataError: no image can be decoded.
     """
-    lmdbs = open_words(folder, *PUBLISHED_RULES)
+    lmdbs = open_lmdbs(folder, *PUBLISHED_RULES)
     places = [(lmdb, sample) for lmdb in lmdbs for sample in lmdb.samples]
     chosen = []
     for number in rng.permutation(len(places)):

@@ -56,7 +56,7 @@ class CLIP4STR(nn.Module):
         predicted_context: in training the cross decoder's context is the visual branch's prediction, not the label.
         load_weights: fill the towers with their pretrained weights before anything is frozen or adapted.
         start: fills the model with another one's weights after that (`core.weights.start.Start.fill`); what it returns is
-            kept as `begun`.
+            kept as `started_from`.
 
     Raises:
         UserError: a value is out of its range, or a switch is set that could change nothing.
@@ -103,7 +103,7 @@ class CLIP4STR(nn.Module):
             towers.load_pretrained()
             if self.cross_decoder is not None:
                 self.caption_tokenizer.prepare()
-        self.begun = start(self) if start is not None else None
+        self.started_from = start(self) if start is not None else None
         freezing.apply(towers)
         before = list(self.parameters())  # kept alive: an adapter may replace some, and their identity must not pass on
         known = {id(parameter) for parameter in before}  # of before the adapter, so the rest are the adapter's
@@ -126,7 +126,7 @@ class CLIP4STR(nn.Module):
     def kept_tensors(self) -> dict[str, Tensor]:
         """The tensors to save: all, or of an adapted tower all but frozen weights that are the pretrained file's."""
         tensors = self.state_dict()
-        if self.adapter is None or self.towers.weights is None or self.begun is not None:
+        if self.adapter is None or self.towers.weights is None or self.started_from is not None:
             return tensors
         added = {id(parameter) for parameter in self.towers.added()}
         ours = {name for name, parameter in self.named_parameters() if parameter.requires_grad or id(parameter) in added}

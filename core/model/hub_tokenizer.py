@@ -8,10 +8,10 @@ import numpy as np
 from open_clip.tokenizer import HFTokenizer
 from torch import Tensor
 
-from core.errors import UserError
+from core.errors import UserError, one_line
 from core.files import in_repository
 from core.model.captions import CaptionTokenizer
-from core.weights.hub import fetch_file, first_line, is_cached
+from core.weights.hub import fetch_file, is_cached
 
 NEEDED = (
     ("tokenizer_config.json",),
@@ -61,7 +61,7 @@ class HubTokenizer(CaptionTokenizer):
         except Exception as error:  # the hub's client and transformers raise many kinds, of which few say what is missing
             where = f"in {self.folder}" if self.folder is not None else f"{self.name} of the Hugging Face hub,"
             raise UserError(
-                f"{self.owner} needs its own tokenizer: {where} cannot be read ({first_line(error)}); {self.fix}"
+                f"{self.owner} needs its own tokenizer: {where} cannot be read ({one_line(error)}); {self.fix}"
             ) from error
 
     @property

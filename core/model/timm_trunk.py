@@ -36,7 +36,7 @@ class Family(NamedTuple):
 
 
 VIT = Family(sized=True, patches=True, class_token=None)
-FAMILIES = {  # by timm's module
+TIMM_FAMILIES = {  # by timm's module
     "vision_transformer": VIT,  # plain (MAE, DINOv2, SigLIP), with registers, BEiT-3
     "vision_transformer_hybrid": Family(sized=True, patches=False, class_token=None),  # behind a convolutional stem
     "deit": VIT,
@@ -60,9 +60,9 @@ def family_of(arch: str) -> Family:
         near = ", ".join(get_close_matches(arch, timm.list_models(), 6)) or "none"
         raise UserError(f"timm cannot build {arch!r}: it has no such model; near it: {near}")
     module = timm.model_entrypoint(arch).__module__.rpartition(".")[2]
-    if module not in FAMILIES:
-        raise UserError(f"{arch} of timm is one of its {module} models; towers come from {', '.join(sorted(FAMILIES))}")
-    return FAMILIES[module]
+    if module not in TIMM_FAMILIES:
+        raise UserError(f"{arch} of timm is one of its {module} models; towers come from {', '.join(sorted(TIMM_FAMILIES))}")
+    return TIMM_FAMILIES[module]
 
 
 def tokens_of(trunk: nn.Module, images: Tensor) -> Tensor:

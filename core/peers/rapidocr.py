@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.errors import ReaderUnavailable
+from core.errors import PeerUnavailable
 from core.peers.reader import Reader, Reading, identify, require
 
 NAME = "rapidocr"
@@ -23,12 +23,12 @@ def open_reader(threads: int) -> Reader:
         threads: threads of the inference engine; 0 for all cores.
 
     Raises:
-        ReaderUnavailable: it is not installed, or its wheel holds other weights.
+        PeerUnavailable: it is not installed, or its wheel holds other weights.
     """
     require(NAME, PACKAGES)
     model = Path(importlib.util.find_spec(NAME).origin).parent / "models" / MODEL
     if not model.is_file():
-        raise ReaderUnavailable(
+        raise PeerUnavailable(
             f"{model} is missing: this version of rapidocr brings other weights; pip install 'clip4str-ablations[peers]' "
             "installs the version whose wheel holds them"
         )

@@ -1,4 +1,4 @@
-"""The interface of an outside reader: its identity, and a function from an image to its text."""
+"""The interface of a peer reader: its identity, and a function from an image to its text."""
 
 import hashlib
 import importlib.metadata
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from core.errors import ReaderUnavailable
+from core.errors import PeerUnavailable
 
 
 class Reading(NamedTuple):
@@ -31,7 +31,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Reader:
-    """An outside reader of cropped words.
+    """A peer reader of cropped words.
 
     Args:
         threads: CPU threads it works with; the times depend on them, the readings do not.
@@ -53,11 +53,11 @@ def require(name: str, packages: Sequence[str]) -> None:
     """Make sure that a reader's packages are there, without importing them.
 
     Raises:
-        ReaderUnavailable: one is not installed.
+        PeerUnavailable: one is not installed.
     """
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
-        raise ReaderUnavailable(
+        raise PeerUnavailable(
             f"reader {name} needs {' and '.join(missing)}, which the optional extra [peers] installs: "
             "pip install 'clip4str-ablations[peers]'"
         )

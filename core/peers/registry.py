@@ -1,4 +1,4 @@
-"""The outside readers by their names on the command line; a new one is a module of this folder and its line here."""
+"""The peer readers by their names on the command line; a new one is a module of this folder and its line here."""
 
 from collections.abc import Callable
 

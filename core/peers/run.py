@@ -1,4 +1,4 @@
-"""Benchmarks read by an outside reader, under our data, label rules and scoring."""
+"""Benchmarks read by a peer reader, under our data, label rules and scoring."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ from core.charset import CHARSET_36, CHARSET_94, RejectedLabel, normalise_label
 from core.data.benchmarks import benchmarks_of
 from core.data.keys import label_key
 from core.data.labels import Rules, rules_for
-from core.data.loading import Words, in_order, open_words
+from core.data.loading import Words, in_order, open_lmdbs
 from core.data.sets import fingerprint
 from core.errors import DataError
 from core.evaluate.metrics import images_left_out, score, unscored
@@ -24,7 +24,7 @@ from core.peers.reader import Reader, as_entry
 from core.run_files import METRICS, PREDICTIONS
 from core.runtime.provenance import git, now
 
-NOTE = "An outside reader: it checks data, label rules and scoring, and enters no statistics of an ablation."
+NOTE = "A peer reader: it checks data, label rules and scoring, and enters no statistics of an ablation."
 
 
 def read_benchmark(reader: Reader, folder: Path, name: str, rules: Rules) -> tuple[pd.DataFrame, dict]:
@@ -33,7 +33,7 @@ def read_benchmark(reader: Reader, folder: Path, name: str, rules: Rules) -> tup
     Raises:
         DataError: it cannot be opened, or no label passes the label rules.
     """
-    words = Words(open_words(folder, *rules), None)
+    words = Words(open_lmdbs(folder, *rules), None)
     ledger, rows, reader_seconds, start = words.ledger(), [], 0.0, time.perf_counter()
     for batch in track(in_order(words, 1, 0), f"reading {name}", transient=True):
         for reason, key in batch.skipped:

@@ -21,7 +21,11 @@ from core.read.image_files import image_files
 from core.runtime.compute import device_memory, is_out_of_memory, pick_device
 from core.weights.checkpoint import load_model
 
-TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}  # counter-clockwise
+TURNS_BY_DEGREE = {
+    90: Image.Transpose.ROTATE_90,
+    180: Image.Transpose.ROTATE_180,
+    270: Image.Transpose.ROTATE_270,
+}  # counter-clockwise
 TALL = 1.5  # times its width: a higher image counts as tall, as in other toolkits for scene text
 COLUMNS = ("image", "text", "confidence", "visual", "cross", "turned")
 
@@ -141,7 +145,7 @@ def views_of(
         image = read_image_file(path)
     except UserError as error:
         return error
-    return [View(turn, transform.pixels(image.transpose(TURNS[turn]) if turn else image)) for turn in turns(image)]
+    return [View(turn, transform.pixels(image.transpose(TURNS_BY_DEGREE[turn]) if turn else image)) for turn in turns(image)]
 
 
 def read_views(model: CLIP4STR, views: list[View], options: ReadOptions) -> list[dict]:

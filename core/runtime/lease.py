@@ -31,7 +31,7 @@ from core.runtime.locks import (
     hold_shared,
     holders,
     is_held,
-    queue,
+    prune_queue,
     read_note,
     take_slot,
     wait_until_free,
@@ -91,7 +91,7 @@ def take(gpus: int, shared_by: int, command: Sequence[str]) -> tuple[list[str], 
         while True:
             # Looking and taking happen under one lock, or two jobs could see the same device free.
             with folder_lock(where):
-                before = [one for one in queue(where) if one.path.name < place.name]
+                before = [one for one in prune_queue(where) if one.path.name < place.name]
                 reserved = {device for one in before for device in one.devices}
                 users = {device: holders(where, device) for device in devices}
                 free = [device for device in devices if device not in reserved and has_room(users[device], shared_by)]
@@ -151,7 +151,7 @@ def show() -> None:
     with folder_lock(where := folder()):
         for device in devices:
             print(f"{device}: {'; '.join(map(str, holders(where, device))) or 'free'}")
-        for number, note in enumerate(queue(where), 1):
+        for number, note in enumerate(prune_queue(where), 1):
             print(f"waits as number {number}: {note}")
     if not devices:
         print(f"no GPU here ({VISIBLE}: {os.environ.get(VISIBLE, 'not set')}): commands run at once, on the CPU")

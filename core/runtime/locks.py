@@ -141,7 +141,7 @@ def take_slot(folder: Path, device: str, note: Note) -> Path:
     return path
 
 
-def queue(folder: Path) -> list[Note]:
+def prune_queue(folder: Path) -> list[Note]:
     """Notes of the processes that wait, first come first; drops those that ended. Call it under `folder_lock`."""
     waiting = []
     for path in sorted(folder.glob("waits-*")):
@@ -154,7 +154,7 @@ def queue(folder: Path) -> list[Note]:
 
 def enqueue(folder: Path, note: Note) -> tuple[Path, int]:
     """A place at the end of the queue, held by its descriptor; call it under `folder_lock`."""
-    last = max((int(one.path.name.removeprefix("waits-")) for one in queue(folder)), default=0)
+    last = max((int(one.path.name.removeprefix("waits-")) for one in prune_queue(folder)), default=0)
     path = folder / f"waits-{last + 1:012d}"
     descriptor = open_lock(path)
     try_lock(descriptor)

@@ -151,7 +151,7 @@ class Run:
         self.monitor.flush()
         if self.team.is_main:
             content = {
-                "train": train_record(self.words, self.steps, self.model.begun),
+                "train": train_record(self.words, self.steps, self.model.started_from),
                 "finished": now(),
                 **self.tally.state_dict(),
                 "skipped_steps": self.monitor.skipped,

@@ -39,8 +39,8 @@ class Tally:
 def describe(model: CLIP4STR, loaded: Loaded, words: Words, validation: Words | None, steps: int, devices: int) -> None:
     """Print before the first step what will be trained, on which words, and what is left out of them."""
     optimisation = loaded.experiment.optimisation
-    if model.begun is not None:
-        print(model.begun.text)
+    if model.started_from is not None:
+        print(model.started_from.text)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     lmdbs, used = len(words.lmdbs), f"{len(words):,}" + (f" of {words.stored:,}" if len(words) < words.stored else "")
     division = f"{devices} device{'s' * (devices != 1)} x {optimisation.micro_batch(devices)}"
@@ -57,11 +57,11 @@ def describe(model: CLIP4STR, loaded: Loaded, words: Words, validation: Words | 
         print(f"validation on {len(validation):,} images; {left}")
 
 
-def train_record(words: Words, steps: int, begun: Taken | None) -> dict:
+def train_record(words: Words, steps: int, started_from: Taken | None) -> dict:
     """The training set, for provenance.json: every LMDB in order, and the labels that the rules dropped; and the START."""
     lmdbs = [{"path": str(lmdb.path), "stored": lmdb.stored, "used": len(lmdb)} for lmdb in words.lmdbs]
     record = {"images": len(words), "steps": steps, "lmdbs": lmdbs, "left_out": words.ledger().as_dict()}
-    return record if begun is None else record | {"start": begun._asdict()}
+    return record if started_from is None else record | {"start": started_from._asdict()}
 
 
 def log_entry(

@@ -9,7 +9,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch.optim.swa_utils import AveragedModel
 
 from core.choices import LOG_EVERY
-from core.data.loading import Words, open_words
+from core.data.loading import Words, open_lmdbs
 from core.data.sets import fingerprint, train_roots
 from core.data.transforms import ToTensor
 from core.errors import TrainingError
@@ -130,7 +130,7 @@ def open_run(
     experiment, optimisation, seed = loaded.experiment, loaded.experiment.optimisation, record["seed"]
     model = build_model(loaded, seed)  # first: everything after it may draw random numbers, its weights must not depend on them
     words = Words(
-        open_words(roots, model.tokenizer.charset, model.max_letters),
+        open_lmdbs(roots, model.tokenizer.charset, model.max_letters),
         ToTensor(model.towers.image_size, experiment.normalisation),
         experiment.augment,
         seed,
@@ -172,7 +172,7 @@ def resume_or_start(run: Run) -> int:
         describe(run.model, run.loaded, run.words, run.validation, run.steps, run.team.size)
         with atomic_file(run.out / OPERATIVE_GIN) as partial:
             partial.write_text(run.loaded.operative)
-        write_json(run.out / PROVENANCE, {**run.record, "train": train_record(run.words, run.steps, run.model.begun)})
+        write_json(run.out / PROVENANCE, {**run.record, "train": train_record(run.words, run.steps, run.model.started_from)})
         drop_after(run.out / TRAINING_LOG, start)
         (run.out / BAD_STEP).unlink(missing_ok=True)
     run.team.wait()

@@ -24,7 +24,7 @@ from core.weights.pickles import read_pickle
 
 GRACE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STATE = "state.pt"
-CAME_LATER = {"tally"}  # parts that older states lack
+OPTIONAL_PARTS = {"tally"}  # parts that older states lack
 
 
 class Interrupted(Exception):
@@ -121,7 +121,7 @@ def resume(parts: Mapping[str, Stateful], out: Path, expected: dict) -> int:
     def load(path: Path) -> None:
         content = read_pickle(path)
         for name, part in parts.items():
-            if name in content or name not in CAME_LATER:
+            if name in content or name not in OPTIONAL_PARTS:
                 part.load_state_dict(content[name])
 
     read_or_refuse(newest / STATE, load)

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from core.data.loading import Words, open_words
+from core.data.loading import Words, open_lmdbs
 from core.data.transforms import ToTensor
 from core.errors import UserError
-from core.evaluate.readings import Stopped, read_words, too_many_at_once
+from core.evaluate.readings import Stopped, read_images_of, too_many_at_once
 from core.experiment.protocol import Protocol
 from core.model.clip4str import CLIP4STR
 from core.runtime.compute import is_out_of_memory
@@ -18,7 +18,7 @@ def validation_words(data: Path, model: CLIP4STR, protocol: Protocol) -> Words |
     if not (data / "val").is_dir():
         return None
     transform = ToTensor(model.towers.image_size, protocol.normalisation)
-    return Words(open_words(data / "val", *protocol.label_rules), transform)
+    return Words(open_lmdbs(data / "val", *protocol.label_rules), transform)
 
 
 def validate(
@@ -30,7 +30,7 @@ def validate(
         UserError: memory ran out.
     """
     try:
-        (readings,) = read_words(model, words, [protocol], "val", team=team, asked=asked)
+        (readings,) = read_images_of(model, words, [protocol], "val", team=team, asked=asked)
     except Stopped:
         return None
     except RuntimeError as error:

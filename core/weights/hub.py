@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from core.errors import UserError
+from core.errors import UserError, one_line
 
 PREFIX = "hf-hub:"
 WEIGHTS, CONFIG = "model.safetensors", "config.json"  # the hub's own names
@@ -30,7 +30,7 @@ def fetch(model: Path | str) -> Path:
         raise
     except Exception as error:  # the hub client raises many kinds, all of them mean: not here
         raise UserError(
-            f"{model} could not be downloaded ({first_line(error)}): check owner and name, or log in with `hf auth login` if "
+            f"{model} could not be downloaded ({one_line(error)}): check owner and name, or log in with `hf auth login` if "
             "it is private; without a network, copy its folder here and name that"
         ) from error
 
@@ -52,7 +52,7 @@ def fetch_file(repository: str, names: Sequence[str], revision: str | None = Non
     # One that is here first: without a network the client tries half a minute before it says that another one is not.
     for name in [name for name in names if is_cached(repository, name, revision)] or names:
         try:
-            return checked(Path(hf_hub_download(repository, name, revision=revision)), repository)
+            return verified_or_deleted(Path(hf_hub_download(repository, name, revision=revision)), repository)
         except LocalEntryNotFoundError:  # there is no network, and no other one is in the cache either
             raise
         except EntryNotFoundError as error:
@@ -67,7 +67,7 @@ def is_cached(repository: str, name: str, revision: str | None = None) -> bool:
     return isinstance(try_to_load_from_cache(repository, name, revision=revision), str)
 
 
-def checked(path: Path, repository: str) -> Path:
+def verified_or_deleted(path: Path, repository: str) -> Path:
     """A file of the cache whose content is what its name says.
 
     Raises:
@@ -86,8 +86,3 @@ def checked(path: Path, repository: str) -> Path:
             "was deleted; run the command again to download it anew"
         )
     return path
-
-
-def first_line(error: Exception) -> str:
-    """The kind of an error of the hub's client, and the first line of its message."""
-    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])

@@ -9,10 +9,10 @@ from safetensors.torch import load_file, save_file
 from timm.layers import resample_abs_pos_embed, resample_patch_embed
 from torch import Tensor, nn
 
-from core.errors import UnsafeFile, UserError
+from core.errors import UnsafeFile, UserError, one_line
 from core.files import in_repository
 from core.weights import hugging_face
-from core.weights.hub import CONFIG, PREFIX, fetch_file, first_line, is_on_hub
+from core.weights.hub import CONFIG, PREFIX, fetch_file, is_on_hub
 from core.weights.pickles import read_tensors
 
 ROWS = "token_embedding.rows"  # in a file that keeps only some rows of the token embedding: which
@@ -87,7 +87,7 @@ def fetch_weights(repository: str, names: list[str], what: str, url: str | None 
     except Exception as error:  # the hub client raises many kinds, all of them mean: not here
         source = url or f"{names[0]} of {repository} on the Hugging Face hub"
         raise UserError(
-            f"{what} could not be downloaded ({first_line(error)}). Where there is a network, fetch {source}; {PLACE}"
+            f"{what} could not be downloaded ({one_line(error)}). Where there is a network, fetch {source}; {PLACE}"
         ) from error
 
 

@@ -91,7 +91,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Ledger:
+class ClaimLedger:
     """One claims.yaml; `notes` are oddities of the numbers that it rests on."""
 
     path: Path
@@ -116,7 +116,7 @@ def ledger_paths() -> list[Path]:
     return [path for path in (TABLES / "claims.yaml", *sorted(TABLES.glob("*/claims.yaml"))) if path.is_file()]
 
 
-def read_ledger(path: Path) -> Ledger:
+def read_ledger(path: Path) -> ClaimLedger:
     """A ledger whose claims are of rows and columns that exist."""
     try:
         content = yaml.safe_load(path.read_text())
@@ -128,7 +128,7 @@ def read_ledger(path: Path) -> Ledger:
     if twice:
         raise ReportError(f"{path}: two claims have the id {twice[0]!r}; give one another id")
     claims = tuple(one_claim(path, entry) for entry in content["claims"])
-    return Ledger(path, content["title"], tuple(content.get("notes", [])), claims)
+    return ClaimLedger(path, content["title"], tuple(content.get("notes", [])), claims)
 
 
 @cache

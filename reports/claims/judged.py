@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.errors import ReportError
-from reports.claims.claim import Claim, Contrast, Ledger, ledger_paths, read_ledger
+from reports.claims.claim import Claim, ClaimLedger, Contrast, ledger_paths, read_ledger
 from reports.claims.measured import measured_effect, measured_margin
 from reports.claims.printed import printed_effect, printed_margin, without_images
 from reports.claims.results import StudyResults
@@ -74,7 +74,7 @@ class JudgedClaim:
         return about | verdicts | {"contrasts": contrasts}
 
 
-def judged_ledgers(study: StudyResults) -> list[tuple[Ledger, list[JudgedClaim]]]:
+def judged_ledgers(study: StudyResults) -> list[tuple[ClaimLedger, list[JudgedClaim]]]:
     """Every ledger there is, the paper's first."""
     ledgers = [read_ledger(path) for path in ledger_paths()]
     if not ledgers:

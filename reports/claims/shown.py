@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from core.files import write_json
-from reports.claims.claim import Ledger
+from reports.claims.claim import ClaimLedger
 from reports.claims.judged import Judged, JudgedClaim, JudgedContrast, judged_ledgers
 from reports.claims.results import StudyResults
 from reports.claims.verdict import Verdict
@@ -57,7 +57,7 @@ def write_claims(study: StudyResults, figures: Path) -> Path:
     return paths[0]
 
 
-def claim_blocks(judged: list[tuple[Ledger, list[JudgedClaim]]], scale: str, figure: Path) -> list[Block]:
+def claim_blocks(judged: list[tuple[ClaimLedger, list[JudgedClaim]]], scale: str, figure: Path) -> list[Block]:
     """All ledgers for a document; the figure, which is of all of them, stands with the first.
 
     Args:

@@ -126,9 +126,9 @@ def others(table: Table) -> Grid:
     return grid
 
 
-def external(table: Table) -> Grid:
-    """Outside readers that were measured here: who, then accuracy with half of its interval."""
-    frame = table.external
+def peers(table: Table) -> Grid:
+    """Peer readers that were measured here: who, then accuracy with half of its interval."""
+    frame = table.peers
     if frame.empty:
         return {}
     grid: Grid = {Head("method", "method", numeric=False): [Entry(text=name) for name in frame.method]}

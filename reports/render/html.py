@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from reports.collect.flips import Flip, Flips, flips_of_table
-from reports.render.grid import Entry, Grid, explanation, external, measured, others
+from reports.render.grid import Entry, Grid, explanation, measured, others, peers
 from reports.table import Table
 
 CellFlips = Mapping[tuple[str, str], Flips]  # by row and column
@@ -79,7 +79,7 @@ def set_apart(table: Table) -> list[tuple[str, str, Grid]]:
     about = "readers made by others, which check the harness and enter no statistic"
     return [
         ("Other methods, as published", "published rows of other methods, which enter no statistic", others(table)),
-        ("External readers, measured here", about, external(table)),
+        ("Peer readers, measured here", about, peers(table)),
     ]
 
 

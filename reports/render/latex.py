@@ -2,7 +2,7 @@
 
 from string import ascii_lowercase
 
-from reports.render.grid import SET, Entry, Grid, Head, explanation, external, measured, others
+from reports.render.grid import SET, Entry, Grid, Head, explanation, measured, others, peers
 from reports.render.tex import escaped
 from reports.table import Table
 
@@ -45,7 +45,7 @@ def latex(table: Table, standalone: bool = True) -> str:
     Best is bold and second best underlined; a missing cell has a letter whose footnote says why. A wide table lies on its
     side; what is still wider or higher than the page is scaled to fit.
     """
-    grid, apart = measured(table), {"published only": others(table), "external, measured here": external(table)}
+    grid, apart = measured(table), {"published only": others(table), "peer readers, measured here": peers(table)}
     body, footnotes = rows(table, grid)
     lines = [r"\toprule", *heading(grid), r"\midrule", *body]
     for title, rows_apart in apart.items():

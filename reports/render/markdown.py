@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from reports.render.grid import Entry, Grid, Head, explanation, external, measured, others
+from reports.render.grid import Entry, Grid, Head, explanation, measured, others, peers
 from reports.render.text import MISSING
 from reports.table import Table
 
@@ -31,7 +31,7 @@ def markdown(table: Table, level: int = 1) -> str:
     paper = paper.loc[(paper != "").any(axis=1), (paper != "").any()]
     if len(paper):
         parts += [f"{hashes}# Published", grid(paper)]
-    for title, apart in (("Published, other methods", others(table)), ("External, measured here", external(table))):
+    for title, apart in (("Published, other methods", others(table)), ("Peer readers, measured here", peers(table))):
         if apart:
             first, *rest = apart
             names = [entry.text for entry in apart[first]]

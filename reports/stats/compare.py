@@ -34,13 +34,13 @@ class Comparison:
             on the same images with the same seeds.
         strata: weights of the printed mean.
         runs: the run of each row; two rows may read one run in two ways.
-        outside: training noise that is not from these rows: replicates of the baseline, or what table.yaml states.
+        noise_elsewhere: training noise that is not from these rows: replicates of the baseline, or what table.yaml states.
     """
 
     correct: dict[str, pd.DataFrame]
     strata: Strata
     runs: dict[str, str]
-    outside: Noise | None = None
+    noise_elsewhere: Noise | None = None
 
     @cached_property
     def means(self) -> dict[str, np.ndarray]:
@@ -60,7 +60,7 @@ class Comparison:
             return None
         first = {self.runs[name]: name for name in reversed([*weights, *self.correct])}  # of every run one row
         pooled = noise_of_rows({row: self.means[row] for row in first.values()}, weights)
-        elsewhere = combined([noise for noise in (pooled, self.outside) if noise])
+        elsewhere = combined([noise for noise in (pooled, self.noise_elsewhere) if noise])
         by_seed = sum(weight * self.means[row] for row, weight in weights.items())
         return beside(by_seed, elsewhere, sum(weight**2 for weight in weights.values()))
 

@@ -13,7 +13,7 @@ from core import config
 from core.charset import CHARSET_94
 from core.data.benchmarks import FAMILIES
 from core.data.lmdb import WordLmdb, environment, write_lmdb
-from core.data.loading import InOrder, ShuffledBatches, Words, collate, in_order, open_words
+from core.data.loading import InOrder, ShuffledBatches, Words, collate, in_order, open_lmdbs
 from core.data.micro import PARTS, STAGES, WORLD, World, render_world
 from core.data.render.lexicon import lexicon, split_unseen
 from core.data.render.word import render
@@ -62,7 +62,7 @@ def test_bad_samples_are_counted_and_skipped(tmp_path):
     whole = encoded(form="JPEG", size=(200, 80))
     samples = [(whole, "good"), (whole[: len(whole) // 2], "cut"), (b"no image", "junk"), (whole, ""), (whole, "y" * 30)]
     write_lmdb(tmp_path / "a", samples)
-    words = Words(open_words(tmp_path, "abcdefghijklmnopqrstuvwxyz", 25), TRANSFORM)
+    words = Words(open_lmdbs(tmp_path, "abcdefghijklmnopqrstuvwxyz", 25), TRANSFORM)
     assert words.ledger().as_dict().keys() == {"empty label", "longer than 25 characters"}
     (batch,) = in_order(words, 8, 0)
     assert batch.labels == ["good"] and batch.images.shape == (1, 3, 16, 64)
@@ -72,7 +72,7 @@ def test_bad_samples_are_counted_and_skipped(tmp_path):
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_workers_read_what_the_parent_has_open(tmp_path, context):
     write_lmdb(tmp_path / "a", [(encoded(), f"w{i}") for i in range(6)])
-    words = Words(open_words(tmp_path, "abcdefghijklmnopqrstuvwxyz0123456789", 25), TRANSFORM)
+    words = Words(open_lmdbs(tmp_path, "abcdefghijklmnopqrstuvwxyz0123456789", 25), TRANSFORM)
     assert words[0, 0].label == "w0"
     loader = torch.utils.data.DataLoader(
         words, batch_sampler=InOrder(6, 2), num_workers=2, collate_fn=collate, multiprocessing_context=context
@@ -196,7 +196,7 @@ def test_world_keeps_its_unseen_words_out_of_training(world_folder):
     for part in ("train", "val"):
         labels = {
             sample.label
-            for lmdb in open_words(world_folder / part, "abcdefghijklmnopqrstuvwxyz", 25)
+            for lmdb in open_lmdbs(world_folder / part, "abcdefghijklmnopqrstuvwxyz", 25)
             for sample in lmdb.samples
         }
         assert labels and not labels & set(unseen)
@@ -208,11 +208,11 @@ def test_no_image_is_in_two_parts_of_the_world(world_folder):
     assert len(set(STAGES.values())) == len(STAGES)
     pixels = {}
     for part in ("train/real", "train/more", "val"):
-        (lmdb,) = open_words(world_folder / part, CHARSET_94, 25)
+        (lmdb,) = open_lmdbs(world_folder / part, CHARSET_94, 25)
         pixels[part] = {lmdb.image(sample.index).tobytes() for sample in lmdb.samples}
     assert all(len(images) > 7 for images in pixels.values())
     assert all(not pixels[one] & pixels[other] for one, other in itertools.combinations(pixels, 2))
-    tests = open_words(world_folder / "test", CHARSET_94, 25)
+    tests = open_lmdbs(world_folder / "test", CHARSET_94, 25)
     shown = {sample.label.lower() for lmdb in tests for sample in lmdb.samples}
     assert shown & set(small_world().words()[1])
 

@@ -16,7 +16,7 @@ from core.data.convert.formats import FORMATS, guess
 from core.data.convert.source import Item, SourceOptions
 from core.data.lmdb import WHOLE, WordLmdb, write_lmdb
 from core.data.prepare import Filter, prepare
-from core.data.render.lexicon import read_words
+from core.data.render.lexicon import read_word_list
 from core.errors import DataError
 from reports.collect.labels import read_labels
 from tests.support.formats import cells, put, put_pictures
@@ -150,7 +150,7 @@ def test_cleaned_labels_and_word_lists_follow_the_same_rules(tmp_path):
     with pytest.raises(DataError, match="SVT.csv: UTF-16"):
         read_labels(put(tmp_path / "SVT.csv", "index,label\n1,x\n".encode("utf-16")), {WHOLE: 1})
     with pytest.raises(DataError, match=r"words.txt, line 2: 'Big\\tWorld' would not be kept"):
-        read_words(put(tmp_path / "words.txt", "Hello\nBig\tWorld\n"))
+        read_word_list(put(tmp_path / "words.txt", "Hello\nBig\tWorld\n"))
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])

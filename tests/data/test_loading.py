@@ -12,7 +12,7 @@ from core.bench.data import Released
 from core.charset import CHARSET_94
 from core.choices import NORMALISATIONS
 from core.data.lmdb import WordLmdb, write_lmdb
-from core.data.loading import Batch, InOrder, ShuffledBatches, Words, collate, open_words
+from core.data.loading import Batch, InOrder, ShuffledBatches, Words, collate, open_lmdbs
 from core.data.transforms import ToTensor, normalise
 from core.train.batches import batches_of
 from tests.support.published import augmentation
@@ -38,7 +38,7 @@ def lmdbs(tmp_path) -> list[WordLmdb]:
     write_lmdb(tmp_path / "a", [(encoded(i), f"a{i}") for i in range(5)])
     write_lmdb(tmp_path / "b", [(encoded(5), "")])
     write_lmdb(tmp_path / "c", [(encoded(i), f"c{i}") for i in range(6, 13)])
-    return open_words(tmp_path, CHARSET_94, 25)
+    return open_lmdbs(tmp_path, CHARSET_94, 25)
 
 
 def plainly(raw: bytes, seed: list[int], normalisation: str) -> np.ndarray:
@@ -125,7 +125,7 @@ def test_a_seed_gives_the_same_pixels_in_any_process_and_after_a_restart(lmdbs):
 def test_images_keep_their_places_beside_those_that_cannot_be_decoded(tmp_path):
     """By which they get their reading orders, whatever the number of images in a pass."""
     write_lmdb(tmp_path, [(b"damaged", "a"), (encoded(1), "b"), (encoded(2), "c"), (b"damaged", "d"), (encoded(3), "e")])
-    words = Words(open_words(tmp_path, CHARSET_94, 25), ToTensor(SIZE, "clip"))
+    words = Words(open_lmdbs(tmp_path, CHARSET_94, 25), ToTensor(SIZE, "clip"))
     batch = collate([words[0, position] for position in range(5)])
     assert batch.places == [1, 2, 4] and batch.labels == ["b", "c", "e"] and len(batch.skipped) == 2
 
@@ -140,7 +140,7 @@ def test_without_a_transform_images_keep_their_size(lmdbs):
 
 def test_a_batch_of_nothing_names_what_it_lacks(tmp_path):
     write_lmdb(tmp_path / "a", [(b"junk", "x"), (b"", "y")])
-    words = Words(open_words(tmp_path, CHARSET_94, 25), ToTensor(SIZE, "clip"))
+    words = Words(open_lmdbs(tmp_path, CHARSET_94, 25), ToTensor(SIZE, "clip"))
     batch = collate([words[0, 0], words[0, 1]])
     assert not batch.labels and not len(batch.images) and len(batch.skipped) == 2
     assert len(Words([], None)) == 0

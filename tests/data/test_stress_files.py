@@ -15,7 +15,7 @@ from PIL import Image
 
 from core.charset import CHARSET_36
 from core.data.lmdb import WordLmdb, write_lmdb
-from core.data.loading import InOrder, Words, collate, open_words
+from core.data.loading import InOrder, Words, collate, open_lmdbs
 from core.data.sets import find_lmdbs, fingerprint
 from core.data.transforms import ToTensor
 from core.errors import DataError, UnreadableImage
@@ -97,7 +97,7 @@ def test_processes_read_one_lmdb_at_once(tmp_path):
 
 
 def test_a_worker_names_the_file_that_was_cut_after_it_was_opened(tmp_path):
-    words = Words(open_words(write(tmp_path / "set"), CHARSET_36, 25), ToTensor((8, 16), "clip"))
+    words = Words(open_lmdbs(write(tmp_path / "set"), CHARSET_36, 25), ToTensor((8, 16), "clip"))
     with (tmp_path / "set" / "data.mdb").open("r+b") as file:
         file.truncate(8192)
     loader = torch.utils.data.DataLoader(

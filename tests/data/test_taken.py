@@ -8,7 +8,7 @@ from core.data.environments import close_all
 from core.data.folders import files_below, lmdbs_below
 from core.data.labels import PUBLISHED_RULES
 from core.data.lmdb import ImageLmdb, write_lmdb
-from core.data.loading import Words, open_words
+from core.data.loading import Words, open_lmdbs
 from core.data.samples import left_out_text
 from core.data.sets import copies_among, say_copies
 from core.errors import DataError
@@ -86,7 +86,7 @@ def test_keys_that_count_from_0_are_named(tmp_path):
 
 def test_what_is_left_out_has_a_number_and_a_reason(tmp_path):
     write_lmdb(tmp_path, [(picture(0), label) for label in ("word", "a" * 26, "b" * 26, " ")])
-    words = Words(open_words(tmp_path, *PUBLISHED_RULES), None)
+    words = Words(open_lmdbs(tmp_path, *PUBLISHED_RULES), None)
     assert left_out_text(words.stored, words.ledger().as_dict()) == (
         f"3 of 4 stored are left out, 2 of them: longer than 25 characters (e.g. {tmp_path}: label-000000002)"
     )
@@ -94,4 +94,4 @@ def test_what_is_left_out_has_a_number_and_a_reason(tmp_path):
     with pytest.raises(
         DataError, match=r"no label here passes the label rules: 4 of 4 stored are left out, 3 of them: longer than 0"
     ):
-        open_words(tmp_path, PUBLISHED_RULES.charset, 0)
+        open_lmdbs(tmp_path, PUBLISHED_RULES.charset, 0)

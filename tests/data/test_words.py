@@ -19,9 +19,9 @@ from core.data.micro import WORLD, World
 from core.data.render.backgrounds import patch
 from core.data.render.fonts import font_path, fonts_in, missing_letters
 from core.data.render.ink import SPREAD, arch, paint_over
-from core.data.render.lexicon import read_words
+from core.data.render.lexicon import read_word_list
 from core.data.render.word import added, render, written
-from core.data.words import Recipe, chosen, usable_fonts, write_words
+from core.data.words import WordSet, chosen, usable_fonts, write_words
 from core.errors import DataError
 from core.files import ROOT
 
@@ -60,7 +60,7 @@ def test_the_micro_world_keeps_its_pixels(family):
 SHIPPED = config.build(World, WORLD)
 LISTED = tuple(family.as_listed() for family in chosen(SHIPPED.names, SHIPPED))  # as the command has them
 REGULAR, PAGE = LISTED[0], SHIPPED.page
-RECIPE = Recipe(seed=3, families=LISTED, words=("alpha", "Beta", "x-1", "it's"), page=PAGE)
+RECIPE = WordSet(seed=3, families=LISTED, words=("alpha", "Beta", "x-1", "it's"), page=PAGE)
 
 
 def lettered(*, draws=400, **written_as):
@@ -182,7 +182,7 @@ def test_backgrounds_lie_behind_the_words(tmp_path):
     Image.new("L", (3, 300), 200).save(tmp_path / "narrow.png")
     for name in ("a.png", "narrow.png"):
         assert patch(str(tmp_path / name), PAGE, np.random.default_rng(1)).shape == (PAGE.height, PAGE.width)
-    recipe = Recipe(3, (REGULAR,), ("word",), PAGE, backgrounds=(str(tmp_path / "a.png"),))
+    recipe = WordSet(3, (REGULAR,), ("word",), PAGE, backgrounds=(str(tmp_path / "a.png"),))
     assert recipe.encoded(0) == recipe.encoded(0) != replace(recipe, backgrounds=()).encoded(0)
     half = np.repeat([[0.0, 1.0]], 64, axis=1).repeat(32, axis=0).astype(np.float32)
     for seed in range(20):
@@ -209,19 +209,19 @@ def test_word_lists_that_would_lose_letters_are_refused(tmp_path, content, said)
     path = tmp_path / "words.txt"
     path.write_bytes(content)
     with pytest.raises(DataError, match=f"words.txt.*{said}"):
-        read_words(path)
+        read_word_list(path)
 
 
 def test_words_of_other_scripts_are_drawn_where_the_fonts_can(tmp_path, capsys):
     (tmp_path / "words.txt").write_text("Москва\nй\u0438\u0306\nΑθήνα\nCafé\n")
-    listed = read_words(tmp_path / "words.txt")
+    listed = read_word_list(tmp_path / "words.txt")
     fonts = usable_fonts(listed, PAGE, None)
     assert set(PAGE.fonts) - set(fonts) == {"cmss10.ttf"} and "cmss10.ttf cannot draw" in capsys.readouterr().err
     with pytest.raises(DataError, match="no font of the world can draw every word .*東.*give a folder of others with --fonts"):
         usable_fonts(("東京",), PAGE, None)
     with pytest.raises(DataError, match="no font of the world can draw every word"):
         usable_fonts(("東京",), replace(PAGE, fonts=PAGE.fonts * 2), None)  # small scale's world draws rare families more often
-    write_words(Recipe(0, (REGULAR,), listed, replace(PAGE, fonts=fonts)), tmp_path / "out", 12, 1)
+    write_words(WordSet(0, (REGULAR,), listed, replace(PAGE, fonts=fonts)), tmp_path / "out", 12, 1)
     cyrillic = read_charset(ROOT / "ablations/charsets/cyrillic.txt")
     assert {sample.label for sample in WordLmdb(tmp_path / "out", cyrillic).samples} >= {"Москва", "йй"}
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from core.data.benchmarks import FAMILIES
-from core.data.loading import Words, open_words
+from core.data.loading import Words, open_lmdbs
 from core.data.transforms import ToTensor, normalise
-from core.evaluate.run import evaluate, read_words
+from core.evaluate.run import evaluate, read_images_of
 from core.experiment.experiment import load
 from tests.support.checkout import BASELINE, MICRO_SIZE
 
@@ -35,13 +35,13 @@ def protocols():
 
 
 def test_one_pass_of_the_image_tower_serves_all(model, world_folder):
-    words = Words(open_words(world_folder / "test" / "regular", model.tokenizer.charset, 25), ToTensor(MICRO_SIZE, "clip"))
+    words = Words(open_lmdbs(world_folder / "test" / "regular", model.tokenizer.charset, 25), ToTensor(MICRO_SIZE, "clip"))
     calls, encode_image = [], model.towers.encode_image
     model.towers.encode_image = lambda images: calls.append(len(images)) or encode_image(images)
     try:
-        together = read_words(model, words, protocols(), "regular")
+        together = read_images_of(model, words, protocols(), "regular")
         assert calls == [4, 4]
-        alone = [read_words(model, words, [protocol], "regular")[0] for protocol in protocols()]
+        alone = [read_images_of(model, words, [protocol], "regular")[0] for protocol in protocols()]
     finally:
         del model.towers.encode_image
     for one, several in zip(alone, together, strict=True):

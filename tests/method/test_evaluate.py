@@ -9,7 +9,7 @@ import torch
 
 from core.charset import CHARSET_94
 from core.choices import MOST_WORKERS
-from core.data.benchmarks import FAMILIES
+from core.data.benchmarks import TIMM_FAMILIES
 from core.data.lmdb import write_lmdb
 from core.data.loading import Words, collate
 from core.errors import DataError
@@ -33,7 +33,7 @@ def test_loaders_change_nothing_of_what_is_read(model, world_folder, tmp_path, s
         assert found["workers"] == workers
     one, other = (tmp_path / str(workers) / "predictions.parquet" for workers in (0, 2))
     assert one.read_bytes() == other.read_bytes()
-    assert len(pd.read_parquet(one)) == len(FAMILIES) * 8
+    assert len(pd.read_parquet(one)) == len(TIMM_FAMILIES) * 8
 
 
 def test_a_batch_comes_to_the_host_once(model, world_folder, smoke, monkeypatch):
@@ -91,7 +91,7 @@ def test_data_that_goes_away_under_a_loader_is_named(model, world_folder, smoke,
     monkeypatch.setattr(Words, "__getitem__", gone)
     words = validation_words(world_folder, model, smoke.protocol)
     with pytest.raises(DataError, match="^somewhere: gone$"):
-        readings.read_words(model, words, [smoke.protocol], "val", workers=1)
+        readings.read_images_of(model, words, [smoke.protocol], "val", workers=1)
 
 
 def two_lmdbs(folder, undecodable=False):

@@ -14,7 +14,7 @@ from core.errors import UserError
 from core.experiment.experiment import load
 from core.export import run
 from core.export.__main__ import main
-from core.export.check import Agreement, compare
+from core.export.check import GraphComparison, compare
 from core.export.reader import ExportedReader
 from core.model.tokenizer import Tokenizer
 from core.model.towers import ClipTower
@@ -156,7 +156,7 @@ def test_an_image_that_rounding_decides_is_counted_and_says_nothing(margin, tied
 
 def test_images_that_all_are_ties_are_the_reason(tmp_path):
     options = SimpleNamespace(out=tmp_path / "out", model="toy.ckpt", format="pt2")
-    tied = Agreement(images=2, tied=2, alone=[(1.0, 1.0)], together=[(1.0, 1.0)])
+    tied = GraphComparison(images=2, tied=2, alone=[(1.0, 1.0)], together=[(1.0, 1.0)])
     with pytest.raises(UserError, match="all 2 images are left out as ties, .*; name other images with --check$"):
         run.report(tied, [1, 1], options)
 

@@ -1,4 +1,4 @@
-"""Outside readers: the way of their readings through our data, label rules and scoring."""
+"""Peer readers: the way of their readings through our data, label rules and scoring."""
 
 import hashlib
 import io
@@ -18,7 +18,7 @@ from core.charset import read_charset
 from core.data.environments import close_all
 from core.data.labels import PUBLISHED_RULES
 from core.data.lmdb import WordLmdb, write_lmdb
-from core.errors import DataError, ReaderUnavailable
+from core.errors import DataError, PeerUnavailable
 from core.files import ROOT
 from core.peers import rapidocr
 from core.peers import run as peers
@@ -175,7 +175,7 @@ def test_nothing_readable_is_an_error(tmp_path):
 
 def test_a_missing_package_names_the_extra(data, tmp_path, monkeypatch, capsys):
     require("json", ["json"])
-    with pytest.raises(ReaderUnavailable, match="nobody needs no_such_package,"):
+    with pytest.raises(PeerUnavailable, match="nobody needs no_such_package,"):
         require("nobody", ["json", "no_such_package"])
     monkeypatch.setitem(sys.modules, "rapidocr", None)
     with pytest.raises(SystemExit) as stopped:
@@ -192,7 +192,7 @@ def package():
 
 def test_other_weights_are_refused(package, monkeypatch):
     monkeypatch.setattr(rapidocr, "MODEL", "other.onnx")
-    with pytest.raises(ReaderUnavailable, match="other.onnx is missing"):
+    with pytest.raises(PeerUnavailable, match="other.onnx is missing"):
         rapidocr.open_reader(1)
 
 

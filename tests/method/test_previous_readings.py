@@ -30,18 +30,18 @@ def data(world_folder, tmp_path):
 def evaluate(model, smoke, data, tmp_path, monkeypatch):
     """Calls the command with a trained model; returns the benchmarks that it reads, each with the number of protocols."""
     save_model(model, smoke.training, {}, tmp_path / "run")
-    read, read_words = [], run.read_words
+    read, read_images_of = [], run.read_images_of
 
     def counted(model, words, protocols, name, **options):
         read.append((name, len(protocols)))
-        return read_words(model, words, protocols, name, **options)
+        return read_images_of(model, words, protocols, name, **options)
 
     def call(*arguments, rows=(BASELINE,)):
         read.clear()
         main([str(tmp_path / "run"), *rows, "--data", str(data), "--scale", "smoke", "--tracking", "off", *map(str, arguments)])
         return list(read)
 
-    monkeypatch.setattr(run, "read_words", counted)
+    monkeypatch.setattr(run, "read_images_of", counted)
     return call
 
 
@@ -92,7 +92,7 @@ def test_other_ways_of_decoding_and_other_weights_read_it_again(evaluate, model,
 
 
 def test_an_interrupted_evaluation_goes_on_with_the_next_benchmark(evaluate, tmp_path, monkeypatch):
-    counted = run.read_words
+    counted = run.read_images_of
 
     def interrupted(model, words, protocols, name, **options):
         if name == SECOND:
@@ -100,7 +100,7 @@ def test_an_interrupted_evaluation_goes_on_with_the_next_benchmark(evaluate, tmp
         return counted(model, words, protocols, name, **options)
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(run, "read_words", interrupted)
+        patch.setattr(run, "read_images_of", interrupted)
         evaluate()
     kept = tmp_path / "run" / "evaluations" / UNFINISHED
     assert len(list(kept.glob("*/predictions.parquet"))) == 1 and not list(kept.parent.glob("*/metrics.json"))
@@ -109,14 +109,14 @@ def test_an_interrupted_evaluation_goes_on_with_the_next_benchmark(evaluate, tmp
 
 
 def test_a_benchmark_that_fails_while_it_is_read_is_left_out(evaluate, tmp_path, monkeypatch, capsys):
-    counted = run.read_words
+    counted = run.read_images_of
 
     def failing(model, words, protocols, name, **options):
         if name == FIRST:
             raise DataError("data.mdb: a page is damaged")
         return counted(model, words, protocols, name, **options)
 
-    monkeypatch.setattr(run, "read_words", failing)
+    monkeypatch.setattr(run, "read_images_of", failing)
     assert evaluate() == [(SECOND, 1)]
     assert f"{FIRST}: left out: data.mdb: a page is damaged" in capsys.readouterr().out
     metrics, rows = newest(tmp_path)

@@ -110,11 +110,11 @@ def test_numbers_sort_as_numbers_and_missing_ones_have_none(outline):
 def test_other_methods_stand_apart(outline):
     assert [text for _, text in outline.all("summary")] == [
         "Other methods, as published (2)",
-        "External readers, measured here (1)",
+        "Peer readers, measured here (1)",
     ]
     assert [text for _, text in outline.all("th", scope="row")][5:] == ["PARSeq-A", "A&B_100%", "reader 1.0"]
     nobody = pd.DataFrame({"method": []})
-    without = parsed(html(replace(make_table(), others=nobody, external=nobody), {}))
+    without = parsed(html(replace(make_table(), others=nobody, peers=nobody), {}))
     assert not without.all("details") and not without.all("button", class_="open")
 
 

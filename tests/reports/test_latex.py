@@ -41,9 +41,9 @@ def test_marks_intervals_and_published_values():
     published = body(latex(make_table()))[3]
     assert published.startswith(r"\scriptsize\color{black!60}published") and r"\underline{90.6}" in published
     apart = body(latex(make_table()))[-5:]
-    assert r"\emph{external, measured here}" in apart[3] and r"reader 1.0" in apart[4] and r"81.2 $\pm$1.2" in apart[4]
+    assert r"\emph{peer readers, measured here}" in apart[3] and r"reader 1.0" in apart[4] and r"81.2 $\pm$1.2" in apart[4]
     assert r"\emph{published only}" in apart[0] and r"{A\&B\_100\% {\scriptsize MJ+ST}}" in apart[2] and "1.32" in apart[2]
-    alone = latex(replace(make_table(), others=pd.DataFrame(columns=["method"]), external=pd.DataFrame(columns=["method"])))
+    alone = latex(replace(make_table(), others=pd.DataFrame(columns=["method"]), peers=pd.DataFrame(columns=["method"])))
     assert "published only" not in alone
 
 

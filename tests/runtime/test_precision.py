@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 
 from core.bench import __main__ as bench
 from core.bench.probe import probe
-from core.data.loading import Words, open_words
+from core.data.loading import Words, open_lmdbs
 from core.data.transforms import ToTensor
 from core.errors import TrainingError, UserError
-from core.evaluate.readings import read_words
+from core.evaluate.readings import read_images_of
 from core.experiment.experiment import load
 from core.model.clip4str import CLIP4STR
 from core.runtime.distributed import DistEnv
@@ -97,9 +97,9 @@ def test_a_run_computes_in_what_it_says(world_folder, tmp_path, monkeypatch, com
 
 def train_half(loaded, world_folder, out, monkeypatch):
     """A training that is asked to stop at its first validation."""
-    read = validation.read_words
+    read = validation.read_images_of
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr(validation, "read_words", lambda *a, **b: os.kill(os.getpid(), signal.SIGTERM) or read(*a, **b))
+        patch.setattr(validation, "read_images_of", lambda *a, **b: os.kill(os.getpid(), signal.SIGTERM) or read(*a, **b))
         train(loaded, world_folder, out, 0)
 
 
@@ -144,11 +144,11 @@ def test_an_interrupted_run_goes_on_with_its_scale(world_folder, tmp_path, monke
 
 def test_a_cpu_reads_in_float16(model, world_folder, monkeypatch):
     """The image memory is float16's, and nearly every word is read as in float32."""
-    words = Words(open_words(world_folder / "test", model.tokenizer.charset, 25), ToTensor(model.towers.image_size, "clip"))
+    words = Words(open_lmdbs(world_folder / "test", model.tokenizer.charset, 25), ToTensor(model.towers.image_size, "clip"))
     memories, encode = [], model.encode
     monkeypatch.setattr(model, "encode", lambda images: memories.append(encode(images)) or memories[-1])
     protocols = [load(BASELINE, "smoke", [f"protocol.Protocol.precision = {name!r}"]).protocol for name in ("no", "fp16")]
-    whole, half = (read_words(model, words, [protocol], "test")[0].rows for protocol in protocols)
+    whole, half = (read_images_of(model, words, [protocol], "test")[0].rows for protocol in protocols)
     assert {memory.dtype for memory in memories[: len(memories) // 2]} == {torch.float32}
     assert {memory.dtype for memory in memories[len(memories) // 2 :]} == {torch.float16}
     assert (whole.cross == half.cross).mean() > 0.8

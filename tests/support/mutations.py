@@ -82,7 +82,7 @@ ROOMS = {  # what is mutated: the test files that judge it, the fast ones of its
     "reports/claims": within("tests/reports", "test_claims test_verdict test_partial"),
     "ablations/price.py": "tests/workflow/test_price.py",
     "reports/stats reports/build.py": within("tests/reports", STATS),
-    "reports/collect": within("tests/reports", f"{STATS} test_outside test_flips"),
+    "reports/collect": within("tests/reports", f"{STATS} test_peer_columns test_flips"),
 }
 SLOW = (  # seconds each, and others of their files see the same
     "tests/data/test_data.py::test_workers_read_what_the_parent_has_open",

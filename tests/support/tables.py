@@ -87,7 +87,7 @@ def make_table() -> Table:
         rows=rows,
         cells=cells,
         others=others,
-        external=pd.DataFrame({"method": ["reader 1.0"], "IC15": [Interval(81.2, 80.0, 82.4)], "HOST": [None], "SVT": [None]}),
+        peers=pd.DataFrame({"method": ["reader 1.0"], "IC15": [Interval(81.2, 80.0, 82.4)], "HOST": [None], "SVT": [None]}),
         averaged=("IC15", "HOST"),
         notes=notes,
         agreement=Agreement(1.0, 1.0, 2),

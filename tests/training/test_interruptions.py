@@ -190,14 +190,14 @@ def test_averaged_weights_are_the_mean_of_their_snapshots(world_folder, tmp_path
     again = load_file(tmp_path / "again" / "model.safetensors")
     assert all(torch.equal(tensor, again[name]) for name, tensor in weights.items())
 
-    read = validation.read_words
+    read = validation.read_images_of
 
     def stopped(*arguments, asked, **others):
         os.kill(os.getpid(), signal.SIGTERM)
         return read(*arguments, asked=asked, **others)
 
     with monkeypatch.context() as patch, pytest.raises(Interrupted):  # after the last step: nothing is left but the mean
-        patch.setattr(validation, "read_words", stopped)
+        patch.setattr(validation, "read_images_of", stopped)
         train(load("ablations/table_V/base-psm.gin", "smoke", LAST), world_folder, tmp_path / "last", 0)
     assert states(tmp_path / "last") == ["step-000000007"]
     train(load("ablations/table_V/base-psm.gin", "smoke", LAST), world_folder, tmp_path / "last", 0)
@@ -241,14 +241,14 @@ def test_a_loss_is_judged_by_the_median_before_it():
 
 def test_a_signal_during_validation_loses_nothing(world_folder, tmp_path, monkeypatch):
     """The state is saved before the validation, which is done when the run goes on."""
-    loaded, read = load(BASELINE, "smoke"), validation.read_words
+    loaded, read = load(BASELINE, "smoke"), validation.read_images_of
 
     def interrupted(*arguments, asked, **others):
         os.kill(os.getpid(), signal.SIGTERM)
         return read(*arguments, asked=asked, **others)
 
     with monkeypatch.context() as patch:
-        patch.setattr(validation, "read_words", interrupted)
+        patch.setattr(validation, "read_images_of", interrupted)
         with pytest.raises(Interrupted) as stop:
             train(loaded, world_folder, tmp_path, 0)
     assert stop.value.exit_status == 143 and states(tmp_path) == ["step-000000003"]
@@ -265,7 +265,7 @@ def test_what_was_counted_before_an_interruption_is_reported_after_it(world_fold
     with lmdb.open(str(real)) as database:
         put(database, {f"image-{number:09d}".encode(): b"damaged" for number in range(1, 97, 3)})
     loaded = load(BASELINE, "smoke", ["CONTEXT_LENGTH = 3", "optim.Optimisation.validate_every = 6"])
-    read = validation.read_words
+    read = validation.read_images_of
 
     def interrupted(*arguments, asked, **others):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -273,7 +273,7 @@ def test_what_was_counted_before_an_interruption_is_reported_after_it(world_fold
 
     train(loaded, data, tmp_path / "whole", 0)
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr(validation, "read_words", interrupted)
+        patch.setattr(validation, "read_images_of", interrupted)
         train(loaded, data, tmp_path / "again", 0)
     assert states(tmp_path / "again") == ["step-000000006"]
     train(loaded, data, tmp_path / "again", 0)

@@ -135,7 +135,7 @@ def test_characters_that_both_know_are_kept_in_their_places(tmp_path, there, her
             assert torch.equal(ours.head.weight[row], source.weight[place]) and ours.head.bias[row] == source.bias[place]
     assert same(other.state_dict(), model.state_dict(), "towers.")
     unknown = {} if here == 36 else {"characters that it does not know": 2 * 58 * (96 + 96 + 1)}
-    assert model.begun.without == unknown
+    assert model.started_from.without == unknown
 
 
 def test_a_start_without_a_cross_modal_branch_gives_its_visual_branch(alone):
@@ -148,9 +148,9 @@ def test_a_start_without_a_cross_modal_branch_gives_its_visual_branch(alone):
     assert torch.equal(outputs(other)[1], outputs(model)[1])
     counts = {"the text tower": sum(before[name].numel() for name in text)}
     counts |= {"the cross decoder": sum(p.numel() for p in fresh.cross_decoder.parameters())}
-    assert model.begun.without == counts and "as without START begin" in model.begun.text
+    assert model.started_from.without == counts and "as without START begin" in model.started_from.text
     total = sum(p.numel() for p in model.parameters())
-    assert f"{total - sum(counts.values()):,} of {total:,} weights" in model.begun.text
+    assert f"{total - sum(counts.values()):,} of {total:,} weights" in model.started_from.text
 
 
 def test_positions_of_another_image_size_are_resampled(start):

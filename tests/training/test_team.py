@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core.evaluate.readings import Stopped, read_words
+from core.evaluate.readings import Stopped, read_images_of
 from core.evaluate.run import evaluate
 from core.experiment.experiment import load
 from core.model.permutations import sample_permutations
@@ -141,7 +141,7 @@ def test_processes_write_the_predictions_of_one(world_folder, tmp_path, smoke):
 def test_reading_stops_between_batches(world_folder, smoke, model):
     words = validation_words(world_folder, model, smoke.protocol)
     with pytest.raises(Stopped):
-        read_words(model, words, [smoke.protocol], "val", asked=lambda: 15)
+        read_images_of(model, words, [smoke.protocol], "val", asked=lambda: 15)
 
 
 @pytest.mark.parametrize("orders", [1, 2, 6])

@@ -51,7 +51,7 @@ def test_memory_that_runs_out_while_validating_names_its_own_batch(smoke, model,
     def full(*_arguments, **_options):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(validation, "read_words", full)
+    monkeypatch.setattr(validation, "read_images_of", full)
     batch = smoke.protocol.batch
     with pytest.raises(UserError, match=f"while validating, .* lower Protocol.batch = {batch} to {batch // 2}; it"):
         validate(model, None, smoke.protocol, 1, SINGLE, lambda: 0)

@@ -154,6 +154,6 @@ def test_folders_of_one_name_share_no_tables(place, data, finished, part):
     plan = plan_of(place, other)
     write_plan(plan)
     assert plan.tables_folder != finished.tables_folder and plan.report != finished.report
-    assert (plan.peers_folder == finished.peers_folder) == (part != "test")  # outside readers see test words alone
+    assert (plan.peers_folder == finished.peers_folder) == (part != "test")  # peer readers see test words alone
     runs = pd.read_csv(plan.tables_folder / "table_III.runs.csv")
     assert Path(runs.data_root[0]).samefile(other)

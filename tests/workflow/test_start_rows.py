@@ -8,7 +8,7 @@ import pytest
 from ablations import plan as planning
 from ablations.rows import with_starts
 from ablations.sweeps import experiment_of
-from core.data.loading import Words, open_words
+from core.data.loading import Words, open_lmdbs
 from core.errors import ConfigError, DataError, UserError
 from core.experiment.experiment import load
 from core.train.__main__ import main
@@ -91,7 +91,7 @@ def test_a_training_takes_the_model_that_the_workflow_gives_it(world_folder, tmp
 
 
 def test_some_images_are_the_same_for_every_seed_and_nest(world_folder, tmp_path):
-    lmdbs = open_words(world_folder / "train" / "real", "abcdefghijklmnopqrstuvwxyz", 25)
+    lmdbs = open_lmdbs(world_folder / "train" / "real", "abcdefghijklmnopqrstuvwxyz", 25)
     some = [Words(lmdbs, None, seed=seed, images=images) for seed, images in ((0, 20), (1, 20), (2, 30))]
     keys = [[words.sample(position)[1].index for position in range(len(words))] for words in some]
     assert keys[0] == keys[1] == keys[2][:20] and len(set(keys[2])) == 30 and keys[0] != sorted(keys[0])

@@ -233,20 +233,20 @@ def polygon(place: str, points: object) -> Box:
     flat = points
     if isinstance(points, list) and all(isinstance(point, list) and len(point) == 2 for point in points):
         flat = [side for point in points for side in point]
-    if not isinstance(flat, list) or not flat or len(flat) % 2 or not all(map(is_number, flat)):
+    if not isinstance(flat, list) or not flat or len(flat) % 2 or not all(map(is_coordinate, flat)):
         raise DataError(f"{place}: points = {str(points)[:80]}, expected [x1, y1, x2, y2, ...] or [[x1, y1], [x2, y2], ...]")
     return box_around(flat)
 
 
 def rectangle(place: str, box: object) -> Box:
     """The box of a rectangle from JSON, [x, y, width, height]."""
-    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_coordinate, box)):
         raise DataError(f"{place}: bbox = {str(box)[:80]}, expected [x, y, width, height]")
     left, top, width, height = box
     return left, top, left + width, top + height
 
 
-def is_number(value: object) -> bool:
+def is_coordinate(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9  # which NaN is not
 
 

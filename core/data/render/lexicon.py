@@ -57,10 +57,10 @@ def lexicon(size: int, min_letters: int, max_letters: int, source: Path | None =
         source: a word list; None takes CLIP's vocabulary, the most frequent words first.
 
     Raises:
-        DataError: see `read_words`.
+        DataError: see `read_word_list`.
         UserError: there are fewer such words.
     """
-    known = dict.fromkeys(read_words(source)) if source else vocabulary_words()
+    known = dict.fromkeys(read_word_list(source)) if source else vocabulary_words()
     words = [word for word in known if min_letters <= len(word) <= max_letters]
     if len(words) < size:
         where = f" in {source}" if source else ""
@@ -76,7 +76,7 @@ def split_unseen(words: list[str], fraction: float, seed: int) -> tuple[WordList
     return seen, WordList(words[i] for i in sorted(unseen))
 
 
-def read_words(path: Path) -> tuple[str, ...]:
+def read_word_list(path: Path) -> tuple[str, ...]:
     """The words of a text file (UTF-8, one word per line) in its order; white space around them and empty lines are left out.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Outside readers beside Table III: scored as rows are, and part of no statistic."""
+"""Peer readers beside Table III: scored as rows are, and part of no statistic."""
 
 import json
 
@@ -37,17 +37,17 @@ def results(tmp_path):
 def test_a_reader_that_was_asked_for_stands_apart(results):
     path = results / "tables" / "table_III.runs.csv"
     without = build("table_III", results, results / "tables")
-    assert without.external.empty and "External" not in markdown(without)
+    assert without.peers.empty and "External" not in markdown(without)
     pd.read_csv(path, dtype=str, keep_default_na=False).assign(peers=str(results / "peers")).to_csv(path, index=False)
     table = build("table_III", results, results / "tables")
-    (line,) = table.external.to_dict("records")
+    (line,) = table.peers.to_dict("records")
     assert line["method"] == "rapidocr 3.10.0" and line["IIIT5K"].value == 75 and line["IC15"] is None
     assert table.rows.drop(columns="seed_sd").equals(without.rows.drop(columns="seed_sd")) and table.notes == without.notes
     for text in (markdown(table), html(table, {}), latex(table)):
         assert "rapidocr 3.10.0" in text and "75.0" in text and "ternal" in text
 
 
-def test_an_average_that_counts_images_twice_is_as_wide_for_outside_readers(tmp_path):
+def test_an_average_that_counts_images_twice_is_as_wide_for_peer_readers(tmp_path):
     """IC15's 1,811 images are among its 2,077; here 30 among 40: 70 counts that say as much as 70^2 / (40 + 3 x 30)."""
     benchmarks = ["IC15_1811"] * 30 + ["IC15_2077"] * 40
     frame = pd.DataFrame({"benchmark": benchmarks, "index": range(70), "label": "word"})
