@@ -65,7 +65,7 @@ with user_errors():
 SEARCH = lr_search.Search(PLAN, shared=bool(BUSY))
 if not workflow.deployment_settings.deployment_method:
     shell.prefix(f"export PATH={quote(str(Path(sys.executable).parent))}:$PATH; ")  # jobs run under this Python
-TABLES, FIGURES, REPORT = PLAN.tables_folder, PLAN.figures_folder, PLAN.report
+TABLES, FIGURES, REPORT = PLAN.tables_folder, PLAN.figures_folder, PLAN.report_stem
 RENDERINGS = list(FORMATS)
 DRAWN = [*PLAN.figures, "figure_1", "figure_2"]
 CODE = claimed.reports_digest()  # tables, claims and figures are made again when it changes, and nothing is trained
@@ -81,7 +81,7 @@ if PLAN.rendered:
 else:  # through the environment: the folder may move, or be spelled otherwise, and nothing is made again
     os.environ.update(CLIP4STR_DATA=str(PLAN.data.absolute()))
     ROOT = '"$CLIP4STR_DATA"'
-TESTED = quote(str(PLAN.tests)) if PLAN.source.photos else ROOT  # with photographs, their test sets beside the rendered ones
+TESTED = quote(str(PLAN.test_root)) if PLAN.source.photos else ROOT  # with photographs, their test sets beside the rendered ones
 RUN = f"{PLAN.results}/runs/{{run}}/seed{{seed}}"
 
 

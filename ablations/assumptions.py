@@ -5,14 +5,13 @@ from pathlib import Path
 
 import yaml
 
-from ablations.rows import TABLES
 from core.charset import MAX_LETTERS
 from core.choices import PRECISIONS
 from core.errors import ConfigError
-from core.files import read_utf8
+from core.files import ABLATIONS, read_utf8
 from reports.layout import WORLDS
 
-DEVICES = TABLES / "devices.yaml"
+DEVICES = ABLATIONS / "devices.yaml"
 DISCORDANT = 0.05  # share of images; rows of 91 % that misread independently of each other would have 0.16
 SHARES = ("utilisation", "distinct_captions", "mixed_saved", "usable_memory")
 NUMBERS = (*SHARES, "prediction_bytes")

@@ -6,19 +6,28 @@ Each trial is a training by the rule `trial`, in a folder of its own below resul
 import json
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
 from ablations import plan as planning
-from ablations.rows import TABLES, refuse_start, run_of
+from ablations.rows import refuse_start, run_of
 from ablations.sweeps import own_values, write_sweep_rows
 from core.config.gin_text import bindings_of
 from core.errors import ConfigError
 from core.experiment.sweep import one_sweep
-from core.files import read_utf8, write_if_changed, write_if_missing
+from core.files import ABLATIONS, read_utf8, write_if_changed, write_if_missing
 from core.run_files import TRAIN_GIN, seed_folder
 
-SEARCH = TABLES / "lr_search.yaml"
+SEARCH = ABLATIONS / "lr_search.yaml"
+
+
+class Trials(NamedTuple):
+    """The trials of a search: what search.json says of them, their training sets, and the weights they begin with."""
+
+    content: dict
+    train_data: list[str]
+    named: list[str]
 
 
 class Search:
@@ -34,8 +43,8 @@ class Search:
         self.seed = plan.seeds[0]
 
     @cached_property
-    def content(self) -> dict:
-        """The content of search.json for `reports.search`: every value with its run. Also writes the trials' gin files.
+    def trials(self) -> Trials:
+        """Every value with its run; writes search.json, which `reports.search` reads, and the trials' gin files.
 
         Raises:
             ConfigError, ReportError: the file asks for something else than one knob with positive numbers, or there is no val/.
@@ -67,28 +76,25 @@ class Search:
         cache.write()
         if own not in [trial["value"] for trial in trials]:
             raise ConfigError(f"{self.path}: the row's own {knob} = {own!r} is not among the values; add 1 to `times`")
-        self.train_data, self.named = row.train_data, row.named
         data = f"the {plan.data_name}" if plan.rendered else plan.data_inputs.name
         content = {"row": sweep.start, "knob": knob, "own": own, "share": sweep.share, "scale": plan.scale, "data": data}
         content |= {"output": row.output, "seed": self.seed, "trials": sorted(trials, key=lambda trial: trial["value"])}
         put(plan.searches / "search.json", json.dumps(content, indent=2) + "\n")
-        return content
+        return Trials(content, row.train_data, row.named)
 
     @property
     def inputs(self) -> list[Path]:
         """The inputs of the search's table: search.json, and a mark in the folder of every finished trial."""
         plan = self.plan
-        ended = [seed_folder(plan.searches / trial["run"], self.seed) / "trial.done" for trial in self.content["trials"]]
+        ended = [seed_folder(plan.searches / trial["run"], self.seed) / "trial.done" for trial in self.trials.content["trials"]]
         return [plan.searches / "search.json", *ended]
 
     @property
     def data(self) -> list[Path]:
         """The data inputs of a trial: its training sets, and val/, which chooses."""
-        _ = self.content
-        rendered = self.plan.rendered
-        return self.plan.data_inputs.train_inputs(self.train_data) if rendered else self.plan.data_inputs.search_inputs
+        inputs = self.plan.data_inputs
+        return inputs.train_inputs(self.trials.train_data) if self.plan.rendered else inputs.search_inputs
 
     def towers(self, checkout: str) -> list[str]:
         """The weights that a trial begins with and a rule makes."""
-        _ = self.content
-        return self.plan.towers(self.named, checkout)
+        return self.plan.towers(self.trials.named, checkout)

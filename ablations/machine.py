@@ -4,10 +4,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ablations.plan.settings import WORKFLOW_FILE
 from core.errors import ConfigError, DeviceError
 from core.runtime.devices import VISIBLE, usable
-
-FILE = "ablations/workflow.yaml"
 
 
 @dataclass(frozen=True)
@@ -41,11 +40,13 @@ def survey(settings: Mapping, cores: int, scheduled: bool, given: int | None = N
         raise ConfigError(str(error)) from error
     if devices and gpus > len(devices):
         raise ConfigError(
-            f"{FILE}: gpus_per_run: {gpus}, but this machine lets us use {len(devices)} GPU{'s'[: len(devices) - 1]} "
+            f"{WORKFLOW_FILE}: gpus_per_run: {gpus}, but this machine lets us use {len(devices)} GPU{'s'[: len(devices) - 1]} "
             f"({', '.join(devices)}; {VISIBLE}: {os.environ.get(VISIBLE, 'not set')}): say --config gpus_per_run={len(devices)}"
         )
     if gpus > 1 and any(device.startswith("MIG-") for device in devices):
-        raise ConfigError(f"{FILE}: gpus_per_run: {gpus}, but a process sees one MIG instance only: say gpus_per_run=1")
+        raise ConfigError(
+            f"{WORKFLOW_FILE}: gpus_per_run: {gpus}, but a process sees one MIG instance only: say gpus_per_run=1"
+        )
     slots = len(devices) * share or None
     if slots and given is not None:
         slots = min(slots, given)

@@ -5,7 +5,7 @@ from pathlib import Path
 from ablations.assumptions import Assumptions
 from ablations.plan.plan import Plan
 from ablations.price import HOUR
-from ablations.row_config import PlanCache, Work
+from ablations.row_config import PlanCache, PretrainingWork
 from core.data.micro import PARTS
 from core.errors import ConfigError
 from core.files import in_repository
@@ -46,9 +46,9 @@ def pretraining(plan: Plan, cache: PlanCache, assumptions: Assumptions) -> list[
     lines, hours, images = [], 0.0, 0
     for name in missing:
         recipe = recipe_beside(in_repository(name))
-        work, drawn = cost_of(recipe, cache)
-        seconds = work / (assumptions.device.peak["bf16"] * assumptions.utilisation)
-        hours, images = hours + seconds / HOUR, images + drawn
+        work = cost_of(recipe, cache)
+        seconds = work.operations / (assumptions.device.peak["bf16"] * assumptions.utilisation)
+        hours, images = hours + seconds / HOUR, images + work.images
         lines.append(f"{Path(name).stem} {seconds / HOUR:.2g} h")
     if not lines:
         return []
@@ -59,20 +59,19 @@ def pretraining(plan: Plan, cache: PlanCache, assumptions: Assumptions) -> list[
     ]
 
 
-def cost_of(recipe: Path, cache: PlanCache) -> tuple[float, int]:
-    """Operations of a whole pretraining, and the images that it draws, counted now or taken from the cache.
+def cost_of(recipe: Path, cache: PlanCache) -> PretrainingWork:
+    """The work of a whole pretraining, counted now or taken from the cache.
 
     Raises:
         ConfigError: the gin file cannot be read.
     """
 
-    def count() -> Work:
+    def count() -> PretrainingWork:
         from ablations.blueprint import count_pretraining
 
-        work, images = count_pretraining(recipe)
-        return Work(train=work, encode=images, decode=0, saved=0, saved_once=0)
+        return PretrainingWork(*count_pretraining(recipe))
 
-    found = cache.work(f"pretraining {recipe_digest(recipe)}", count)
-    if found.train <= 0:
+    found = cache.work(f"pretraining {recipe_digest(recipe)}", count, PretrainingWork)
+    if found.operations <= 0:
         raise ConfigError(f"{recipe}: no operations were counted")
-    return found.train, int(found.encode)
+    return found

@@ -18,9 +18,9 @@ from core.errors import ConfigError, UserError
 from core.experiment.experiment import Loaded, load
 from core.experiment.optim import one_cycle
 from core.experiment.parameters import summarise
-from core.files import ROOT, atomic_file
+from core.files import ABLATIONS, ROOT, atomic_file
 
-SOURCE, PAGE = ROOT / "ablations" / "recipe.yaml", ROOT / "docs" / "recipe.md"
+SOURCE, PAGE = ABLATIONS / "recipe.yaml", ROOT / "docs" / "recipe.md"
 SCALE = "paper"
 SHORT = 200  # steps of a schedule that is compared with torch's
 STEPS = 10_000  # of the schedule whose ends are shown
@@ -170,7 +170,7 @@ def where_set(row: str, key: str) -> str:
 def last_assignment(row: str, pattern: str) -> tuple[str, str]:
     """Where a pattern last matches as the row and its includes are read in order, and the value there; empty for nowhere."""
     found, value = "", ""
-    for path, line in read_in_order(ROOT / "ablations" / f"{row}.gin"):
+    for path, line in read_in_order(ABLATIONS / f"{row}.gin"):
         match = re.match(pattern, line)
         if match and not match["value"].startswith("%gin.REQUIRED"):
             found, value = path.relative_to(ROOT).as_posix(), match["value"]

@@ -13,11 +13,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TypeVar
 
 from core.charset import SUFFIX
 from core.config.gin_files import INCLUDE, find_include, lengthened, text_at
 from core.experiment.identity import UNDECISIVE, training_identity
-from core.files import ROOT, atomic_file, file_digest, in_repository
+from core.files import ABLATIONS, ROOT, atomic_file, file_digest, in_repository
 from core.weights.made import weights_digest
 
 MACHINE = tuple(sorted(name.rpartition(".")[2] for name in UNDECISIVE))  # values that decide no result
@@ -56,6 +57,17 @@ class Work:
     saved: float
     saved_once: float
     released: float | None = None
+
+
+@dataclass(frozen=True)
+class PretrainingWork:
+    """Floating-point operations of a whole pretraining, and the images that it draws."""
+
+    operations: float
+    images: int
+
+
+Counted = TypeVar("Counted", Work, PretrainingWork)
 
 
 @dataclass(frozen=True)
@@ -125,7 +137,7 @@ def content_digest(content: object) -> str:
 def code_digest() -> str:
     """Changes with the Python that reads gin files, the interpreter and the libraries it builds models with."""
     files = sorted(path for package in CODE for path in (ROOT / package).rglob("*.py"))
-    files += [ROOT / "ablations" / name for name in ("row_config.py", "blueprint.py")]
+    files += [ABLATIONS / name for name in ("row_config.py", "blueprint.py")]
     code = [(path.relative_to(ROOT).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
     return content_digest([code, sys.version, [version_of(name) for name in LIBRARIES]])
 
@@ -217,14 +229,14 @@ class PlanCache:
             self.digests[tuple(named)] = weights_digest(named)
         return self.digests[tuple(named)]
 
-    def work(self, key: str, count: Callable[[], Work]) -> Work:
+    def work(self, key: str, count: Callable[[], Counted], kind: type[Counted]) -> Counted:
         """Operations that were counted before under the same key, or are counted now."""
         self.used.add(key)
         known = self.kept["works"].get(key)
         if known is None:
             known = asdict(count())
             self.keep("works", key, known)
-        return Work(**known)
+        return kind(**known)
 
     def keep(self, kind: str, key: str, content: dict) -> None:
         self.kept[kind][key] = content

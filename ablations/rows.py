@@ -11,10 +11,9 @@ from ablations.row_config import Counts, PlanCache, RowConfig, in_root
 from ablations.source import Source
 from core.errors import ConfigError, DataError
 from core.experiment.protocol import evaluation_digest
-from core.files import ROOT, text_digest
+from core.files import ABLATIONS, ROOT, text_digest
 from reports.layout import Layout
 
-TABLES = ROOT / "ablations"
 NAMED = re.compile(r"^ *rule (\w+):", re.MULTILINE)
 TARGETS = {"table_I", "figure_1", "figure_2", "figure_6", "draw_figure_1", "draw_figure_2"}  # rules that loops name
 TABLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # Snakemake takes it as a rule's name, a target and a pattern
@@ -29,11 +28,11 @@ def table_names() -> list[str]:
         ConfigError: a folder's name is a rule's, or has characters that names of tables cannot have.
     """
     paper = {f"table_{numeral}": place for place, numeral in enumerate(NUMERALS)}
-    found = [path.parent.name for path in TABLES.glob("[!.]*/table.yaml")]
+    found = [path.parent.name for path in ABLATIONS.glob("[!.]*/table.yaml")]
     for name in found:
         refuse_name(name)
     for name in sorted(rule_names() & set(found)):
-        raise ConfigError(f"{TABLES / name}: {name!r} is the name of a rule of the workflow; rename the folder")
+        raise ConfigError(f"{ABLATIONS / name}: {name!r} is the name of a rule of the workflow; rename the folder")
     return sorted(found, key=lambda name: (paper.get(name, len(paper)), name))
 
 
@@ -41,14 +40,14 @@ def refuse_name(table: str) -> None:
     """Raise ConfigError if a folder's name has characters that the name of a table cannot have."""
     if not TABLE_NAME.fullmatch(table):
         raise ConfigError(
-            f"{TABLES / table}: {table!r} cannot name a table; rename the folder: letters and digits of ASCII, - and _, a "
+            f"{ABLATIONS / table}: {table!r} cannot name a table; rename the folder: letters and digits of ASCII, - and _, a "
             "letter or digit first"
         )
 
 
 def rule_names() -> set[str]:
     """Every rule of the workflow but those that are named after tables."""
-    files = (ROOT / "Snakefile", *TABLES.glob("rules/*.smk"))
+    files = (ROOT / "Snakefile", *ABLATIONS.glob("rules/*.smk"))
     return TARGETS.union(*(NAMED.findall(path.read_text()) for path in files))
 
 

@@ -31,14 +31,15 @@ from ablations.page import (
 )
 from ablations.plan import make, plan_cache
 from ablations.plan.plan import Plan
-from ablations.plan.settings import checked
+from ablations.plan.settings import WORKFLOW_FILE, checked
 from ablations.plan.targets import WHOLE, usual_seeds
 from ablations.power import answer, question
 from ablations.prerequisites import made_first
 from ablations.price import Pace, Pool, configuration, formula, jobs, longest_word, mean_longest
 from ablations.row_config import PlanCache, Work, content_digest
-from ablations.rows import TABLES, Row
+from ablations.rows import Row
 from ablations.why import why
+from core.files import ROOT
 from core.runtime.devices import usable
 
 BY_FORMULA = ("paper", "small")  # scales whose hours are estimated from operations where nothing else is asked for
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         ConfigError: the workflow's settings, a table or a row cannot be used.
     """
-    settings = yaml.safe_load((TABLES / "workflow.yaml").read_text())
+    settings = yaml.safe_load((ROOT / WORKFLOW_FILE).read_text())
     given = ("scale", "data", "photos", "photos_train", "results", "replicates")
     settings = checked(settings | {key: value for key in given if (value := getattr(options, key))})
     settings["seeds"] = settings["seeds"] or usual_seeds(() if options.power or options.tables else WHOLE)
@@ -174,7 +175,7 @@ def work_of(row: Row, plan: Plan, cache: PlanCache, assumptions: Assumptions, as
 
         return blueprint.count(row.gin, plan.scale, letters, captions, theirs)
 
-    return cache.work(content_digest([configuration(row), row.config.files, letters, captions, theirs]), count)
+    return cache.work(content_digest([configuration(row), row.config.files, letters, captions, theirs]), count, Work)
 
 
 def letters_of_row(row: Row, plan: Plan, assumptions: Assumptions) -> int:

@@ -8,10 +8,10 @@ from pathlib import Path
 from ablations.photos import ADDED, TRAINED, Photographs, photographs_of
 from core import config
 from core.config import gin_files
-from core.data.benchmarks import PUBLISHED_SIZES, TRAINING, BenchmarkFolder, benchmarks_of, count, count_lmdb
+from core.data.benchmarks import MICRO_WORLD, PUBLISHED_SIZES, TRAINING, BenchmarkFolder, benchmarks_of, count, count_lmdb
 from core.data.folders import lmdbs_below
 from core.data.lmdb import stored_samples
-from core.data.micro import WORLD, World
+from core.data.micro import World
 from core.data.sets import find_lmdbs, fingerprint, train_roots
 from core.errors import ConfigError, DataError
 from core.experiment.identity import world_identity
@@ -192,7 +192,7 @@ def data_source(
     return Source(root, test_digest, identity, drawn, world_file, found)
 
 
-def rendered_world(bindings: Sequence[str] = (), path: str = WORLD) -> tuple[World, str]:
+def rendered_world(bindings: Sequence[str] = (), path: str = MICRO_WORLD) -> tuple[World, str]:
     """The world that a scale trains on, and its identity.
 
     Args:

@@ -1,8 +1,8 @@
 """Allowed values of options and knobs, importable without torch and gin, so that `--help` answers at once."""
 
-from core.files import ROOT
+from core.files import ABLATIONS
 
-SCALES = sorted(path.stem for path in (ROOT / "ablations" / "scale").glob("*.gin"))
+SCALES = sorted(path.stem for path in (ABLATIONS / "scale").glob("*.gin"))
 NORMALISATIONS = {  # name: mean and standard deviation of the three channels, on a 0-1 scale
     "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # what the released evaluation code does

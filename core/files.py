@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from core.errors import DataError
 
 ROOT = Path(__file__).resolve().parent.parent
+ABLATIONS = ROOT / "ablations"
 
 
 def in_repository(path: str) -> Path:

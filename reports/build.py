@@ -15,7 +15,7 @@ from reports.collect.peers import read_peers
 from reports.collect.predictions import IMAGE, problems_of, read_predictions
 from reports.collect.published import fill_averages, read_published
 from reports.collect.runs import check_protocols, facts, read_runs
-from reports.columns import Column, absent, columns_of
+from reports.columns import Column, absent, columns_of, mean_columns
 from reports.layout import is_rendered, read_layout
 from reports.render.notes import notes_of
 from reports.stats import intervals
@@ -45,7 +45,7 @@ def build(table: str, results: Path, folder: Path) -> Table:
     columns = columns_of(layout, is_rendered(first.data), benchmarks)
     check_images(layout, scored, {name for column in columns for name in column.benchmarks})
     cells = make_cells(results, runs, columns, scored, published, others)
-    averaged = averaged_columns(columns, cells)
+    averaged = mean_columns(columns, set(benchmarks))
     compared = comparison(layout, runs, scored, averaged, results)
     rows = runs[["gin", "run", "output", "layers", "params", "params_paper", "reason"]].copy()
     rows["ours"] = [len(everything) > 0 and row not in published.index for row in rows.index]
@@ -135,17 +135,6 @@ def ranks(cells: pd.DataFrame, columns: list[Column], what: str, beside: pd.Data
         marked = [index for index in rank.index[rank <= 2] if index in place.index]
         place[marked] = rank[marked].astype(int)
     return place
-
-
-def averaged_columns(columns: list[Column], cells: pd.DataFrame) -> list[Column]:
-    """The columns that a row's mean and difference are computed over: the paper's benchmarks that were measured.
-
-    Where there are none, the paper's own averages; where there are none of these either, every measured benchmark.
-    """
-    measured = {name for name, value in zip(cells.column, cells.value, strict=True) if not np.isnan(value)}
-    scored = [column for column in columns if not column.fact and column.name in measured]
-    single = [column for column in scored if column.published and not column.average]
-    return single or [column for column in scored if column.published] or scored
 
 
 def centres(cells: pd.DataFrame, averaged: list[Column]) -> pd.DataFrame:

@@ -94,11 +94,14 @@ def absent(column: Column, evaluated: Collection[str], problems: Mapping[str, st
 
 
 def mean_columns(columns: list[Column], measured: set[str] | None = None) -> list[Column]:
-    """The columns that a table's mean is over: its benchmarks, or its own averages where it has no others.
+    """The columns that a table's mean and differences are over: the paper's benchmarks that were measured.
+
+    Where there are none, the paper's own averages; where there are none of these either, every measured benchmark.
 
     Args:
         measured: benchmarks that there are numbers of; every one where left out.
     """
-    scored = [column for column in columns if column.published and not column.fact]
+    scored = [column for column in columns if not column.fact]
     filled = [column for column in scored if measured is None or (column.benchmarks and measured >= set(column.benchmarks))]
-    return [column for column in filled if not column.average] or filled
+    published = [column for column in filled if column.published]
+    return [column for column in published if not column.average] or published or filled

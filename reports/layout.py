@@ -10,10 +10,10 @@ from core.choices import SCALES
 from core.data.benchmarks import AVERAGES, FAMILIES, MICRO_WORLD, PUBLISHED_SIZES, SPELLINGS, members, plain
 from core.errors import ReportError
 from core.experiment.sweep import Sweep, read_sweeps, swept_numbers
-from core.files import ROOT, read_utf8
+from core.files import ABLATIONS, ROOT, read_utf8
 from reports.figures import FIGURES
 
-WORLDS = sorted(path.parent.name for path in (ROOT / "ablations").glob("*/world.gin"))
+WORLDS = sorted(path.parent.name for path in ABLATIONS.glob("*/world.gin"))
 FACTS = {  # columns that are not an accuracy, and how many decimals they show
     "params_M": 1,  # all parameters of the model, millions
     "frozen_M": 1,
@@ -123,7 +123,7 @@ def is_rendered(data: str) -> bool:
 
 def read_layout(table: str) -> Layout:
     """The layout of ablations/<table>/table.yaml."""
-    path = ROOT / "ablations" / table / "table.yaml"
+    path = ABLATIONS / table / "table.yaml"
     try:
         content = yaml.safe_load(read_utf8(path))
     except yaml.YAMLError as error:

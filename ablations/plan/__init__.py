@@ -14,10 +14,11 @@ from ablations.photos import ADDED
 from ablations.plan.plan import Plan
 from ablations.plan.targets import own_world, replicate_seeds, tables_for, usual_seeds
 from ablations.row_config import PlanCache, RowConfig
-from ablations.rows import TABLES, plan_row, refuse_baseline, refuse_name, row_files, table_names, with_starts
+from ablations.rows import plan_row, refuse_baseline, refuse_name, row_files, table_names, with_starts
 from ablations.source import data_source
 from ablations.sweeps import distinct, write_sweep_rows
 from core.errors import ConfigError
+from core.files import ABLATIONS
 from reports.layout import read_layout
 
 
@@ -42,7 +43,7 @@ def make(
     names = list(wanted) if wanted else tables_for(targets)
     photos, trained = settings.get("photos"), settings.get("photos_train", False)
     for table in names:
-        if not (TABLES / table / "table.yaml").is_file():
+        if not (ABLATIONS / table / "table.yaml").is_file():
             raise ConfigError(f"no table {table!r}: there are {', '.join(table_names())}")
         refuse_name(table)
     layouts = {table: read_layout(table) for table in names}

@@ -45,7 +45,7 @@ class Plan:
         return RealInputs(self.results / "data", self.source)
 
     @property
-    def tests(self) -> Path:
+    def test_root(self) -> Path:
         """The data root that evaluations read."""
         return self.data_inputs.report_root if self.source.photos else self.data
 
@@ -97,7 +97,7 @@ class Plan:
 
     @property
     def peers_folder(self) -> Path:
-        return self.results / "peers" / self.tested
+        return self.results / "peers" / self.test_study
 
     def peers(self, table: str) -> list[Path]:
         """Predictions of peer readers, which stand in Table III."""
@@ -112,7 +112,7 @@ class Plan:
         return f"{self.scale}-{self.data.name if self.source.published else self.data_inputs.study}"
 
     @property
-    def tested(self) -> str:
+    def test_study(self) -> str:
         """Names the results that only test words decide: predictions of peer readers, attention maps."""
         if self.rendered or self.source.published:
             return self.study or self.scale
@@ -134,7 +134,7 @@ class Plan:
         return self.results / "searches" / "-".join([self.scale, *(mark.stem for mark in marks)])
 
     @property
-    def report(self) -> Path:
+    def report_stem(self) -> Path:
         """Where the report goes, without its suffix."""
         return self.results / "-".join(filter(None, ("report", self.study)))
 

@@ -8,11 +8,11 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-from ablations.rows import TABLES
 from core.errors import ConfigError
+from core.files import ABLATIONS
 
-FILE = "ablations/workflow.yaml"
-SCHEMA = yaml.safe_load((TABLES / "workflow.schema.yaml").read_text())
+WORKFLOW_FILE = "ablations/workflow.yaml"
+SCHEMA = yaml.safe_load((ABLATIONS / "workflow.schema.yaml").read_text())
 PEERS = tuple(SCHEMA["properties"]["peers"]["items"]["enum"])  # those of core.peers, which needs torch to say so
 SWITCH = {"yes": True, "true": True, "no": False, "false": False}
 FOLDERS = ("data", "photos", "results")
@@ -28,11 +28,13 @@ def checked(settings: Mapping) -> dict:
     for key in meant.keys() - SCHEMA["properties"].keys():
         near = get_close_matches(key, SCHEMA["properties"], 1)
         fix = f"did you mean {near[0]}?" if near else f"there are {', '.join(SCHEMA['properties'])}"
-        raise ConfigError(f"{FILE}, --config: {key} is not a setting; {fix}")
+        raise ConfigError(f"{WORKFLOW_FILE}, --config: {key} is not a setting; {fix}")
     if error := best_match(Draft202012Validator(SCHEMA).iter_errors(meant)):
         key = next(iter(error.absolute_path), None)
         about = SCHEMA["properties"].get(key, {}).get("description")
-        raise ConfigError(f"{FILE}, --config: {f'{key}: ' if key else ''}{error.message}{f' ({about})' if about else ''}")
+        raise ConfigError(
+            f"{WORKFLOW_FILE}, --config: {f'{key}: ' if key else ''}{error.message}{f' ({about})' if about else ''}"
+        )
     return meant
 
 
@@ -55,4 +57,6 @@ def home_filled(key: str, value: str) -> Path:
     try:
         return Path(value).expanduser()
     except RuntimeError as error:
-        raise ConfigError(f"{FILE}, --config: {key}: {value}: nobody of that name has a home here; give a path") from error
+        raise ConfigError(
+            f"{WORKFLOW_FILE}, --config: {key}: {value}: nobody of that name has a home here; give a path"
+        ) from error

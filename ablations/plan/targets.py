@@ -4,8 +4,10 @@ from collections.abc import Collection, Mapping
 from itertools import islice
 from pathlib import Path
 
-from ablations.rows import TABLES, table_names
+from ablations.plan.settings import WORKFLOW_FILE
+from ablations.rows import table_names
 from core.errors import ConfigError
+from core.files import ABLATIONS
 from reports.layout import Layout, read_layout
 
 WHOLE = ("report", "claims")  # targets that weigh all tables together, and have more seeds for it
@@ -78,16 +80,19 @@ def replicate_seeds(wanted: int | str | None, seeds: list[int], layouts: dict[st
     """
     with_baseline = any(layout.baseline for layout in layouts.values())
     if wanted is None:
-        wanted = REPLICATES if (TABLES / scale / "world.gin").is_file() and len(seeds) == 1 and with_baseline else 1
-    where, count = TABLES / "workflow.yaml", int(wanted)
+        wanted = REPLICATES if (ABLATIONS / scale / "world.gin").is_file() and len(seeds) == 1 and with_baseline else 1
+    count = int(wanted)
     if count == 1:
         return []
     if len(seeds) > 1:
         raise ConfigError(
-            f"{where}: replicates is {count}, and every row has {len(seeds)} seeds, whose own spread is used: leave it out"
+            f"{WORKFLOW_FILE}: replicates is {count}, and every row has {len(seeds)} seeds, whose own spread is used: "
+            "leave it out"
         )
     if not with_baseline:
         path = next(iter(layouts.values())).path
-        raise ConfigError(f"{where}: replicates is {count}, but {path} has no 'baseline' to train again; name one there")
+        raise ConfigError(
+            f"{WORKFLOW_FILE}: replicates is {count}, but {path} has no 'baseline' to train again; name one there"
+        )
     others = (seed for seed in range(count) if seed not in seeds)
     return sorted([*seeds, *islice(others, count - 1)])

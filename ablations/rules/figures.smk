@@ -31,7 +31,7 @@ rule attention:
         towers=ancient(PLAN.figure_towers(CHECKOUT)),
         data=ancient(TESTS),
     output:
-        directory(f"{PLAN.results}/maps/{PLAN.tested}/figure_2"),
+        directory(f"{PLAN.results}/maps/{PLAN.test_study}/figure_2"),
     log:
         f"{PLAN.results}/logs/figure_2.log",
     conda:
@@ -53,7 +53,7 @@ rule attention:
         " > {log:q} 2>&1"
 
 
-for figure, maps in (("figure_1", PLAN.scale), ("figure_2", PLAN.tested)):
+for figure, maps in (("figure_1", PLAN.scale), ("figure_2", PLAN.test_study)):
 
     rule:
         name:

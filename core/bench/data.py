@@ -27,12 +27,13 @@ from core import config
 from core.bench.measure import Measurement, Ready, compare, report, take_turns
 from core.choices import NORMALISATIONS
 from core.data.augment import RandAugment
+from core.data.benchmarks import MICRO_WORLD
 from core.data.environments import environment
 from core.data.keys import image_key
 from core.data.labels import PUBLISHED_RULES
 from core.data.lmdb import WordLmdb, write_lmdb
 from core.data.loading import AHEAD, Words, collate, open_lmdbs
-from core.data.micro import WORLD, World
+from core.data.micro import World
 from core.data.render.lexicon import vocabulary_words
 from core.data.render.sheet import png_bytes
 from core.data.transforms import ToTensor
@@ -144,7 +145,7 @@ def passing(
 
 def rendered_words(folder: Path, count: int = RENDERED) -> list[WordLmdb]:
     """Words of the project's own renderer, scaled to the sizes of real crops, as an LMDB in `folder`."""
-    world = config.build(World, WORLD)
+    world = config.build(World, MICRO_WORLD)
     recipe = WordSet(seed=0, families=world.families, words=vocabulary_words(), page=world.page)
 
     def samples() -> Iterable[tuple[bytes, str]]:

@@ -25,6 +25,7 @@ from core.runtime.compute import pick_device
 
 WIDTH = 120  # columns of a table that goes to a file
 WARMUP = 1  # rounds that are not counted: the first use of a shape allocates and chooses kernels
+IMAGE_TOWER = "image tower"  # what reading and training are measured against
 WARMUP_ON_GPU = 3  # the first use of a shape, its recording (core.model.cuda_graphs), a first replay
 
 Task = Hashable  # a task's name

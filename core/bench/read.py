@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 
 from core.bench.forced_outputs import ForcedOutputs, forced_outputs
-from core.bench.measure import Measurement, Ready, build, compare, report, take_turns
+from core.bench.measure import IMAGE_TOWER, Measurement, Ready, build, compare, report, take_turns
 from core.bench.words import MEANINGS, draw_words, letters_of, mean_letters
 from core.experiment.protocol import Protocol
 from core.model.clip4str import CLIP4STR
 from core.runtime.precision import autocast, name_of
 
-REFERENCE = "image tower"
 NOTE = (
     "ours: encode and decode of a batch; reference: the image tower's own forward pass. Random weights and images; words are "
     "random letters that differ between the images of a batch, and their reading is forced: {}; {}."
@@ -121,13 +120,13 @@ def read_costs(
         tower = tower_forward(model, images, protocol.precision)
         with forced_outputs(model) as outputs:
             task = forced_reading(model, outputs, images, words, guesses, protocol)
-            tasks = {REFERENCE: lambda repeat, tower=tower: tower, "read": task}
+            tasks = {IMAGE_TOWER: lambda repeat, tower=tower: tower, "read": task}
             measured = take_turns(tasks, repeats, device, f"reading {batch} at once")
         details = {"row": row, "scale": scale, "way": str(way_of(protocol, protocol.output))}
         details |= {"precision": name_of(protocol.precision), "lengths": lengths, "guesses": guesses, "batch": batch}
         details["ms per image"] = 1000 / batch * median(seconds.clock for seconds in measured["read"])
         details["mean letters"] = mean_letters([word for drawn in words for word in drawn])
-        yield compare("read", measured["read"], measured[REFERENCE], device, details)
+        yield compare("read", measured["read"], measured[IMAGE_TOWER], device, details)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from core.bench.forced_outputs import forced_in_training
-from core.bench.measure import Measurement, Ready, build, compare, report, take_turns
+from core.bench.measure import IMAGE_TOWER, Measurement, Ready, build, compare, report, take_turns
 from core.bench.words import MEANINGS, draw_words, letters_of, mean_letters
 from core.experiment.experiment import Loaded
 from core.experiment.operations import training_flops
@@ -21,7 +21,6 @@ from core.experiment.optim import Optimisation
 from core.model.clip4str import CLIP4STR
 from core.runtime.precision import autocast, name_of
 
-REFERENCE = "image tower"
 BACKWARD, CLIPPING, UPDATE = AFTER_LOSSES = ("backward pass", "clipping of the gradient", "optimiser")
 NOTE = (
     "ours: losses over all orders, gradients, clipping and optimiser; reference: the image tower's forward and backward pass. "
@@ -94,14 +93,14 @@ def train_costs(
         images = torch.randn(batch, 3, *model.train().towers.image_size, device=device)
         tower = tower_step(model, images, precision)
         steps = training_steps(model, loaded.experiment.optimisation, precision, images, words, guesses)
-        tasks = {REFERENCE: lambda repeat, tower=tower: tower, "train": steps}
+        tasks = {IMAGE_TOWER: lambda repeat, tower=tower: tower, "train": steps}
         measured = take_turns(tasks, repeats, device, f"training on {batch} at once")
         details = {"row": row, "scale": scale, "orders": model.num_permutations, "precision": name_of(precision)}
         details |= {"lengths": lengths, "guesses": guesses, "batch": batch}
         details["images/s"] = batch / median(seconds.clock for seconds in measured["train"])
         details["model TFLOP/s"] = details["images/s"] * operations_of(loaded, words, guesses) / 1e12
         details["mean letters"] = mean_letters([word for ((*one,),) in words for word in one])
-        yield compare("train", measured["train"], measured[REFERENCE], device, details)
+        yield compare("train", measured["train"], measured[IMAGE_TOWER], device, details)
 
 
 def operations_of(loaded: Loaded, words: list[list[list[str]]], guesses: str) -> float:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from core.bench.beside import jobs_beside
-from core.bench.measure import Measurement, Seconds, compare, device_name, report, take_turns
-from core.bench.read import REFERENCE, Way, reading, tower_forward, way_of
+from core.bench.measure import IMAGE_TOWER, Measurement, Seconds, compare, device_name, report, take_turns
+from core.bench.read import Way, reading, tower_forward, way_of
 from core.bench.words import mean_letters
 from core.data.benchmarks import benchmarks_of
 from core.data.loading import Words, collate, open_lmdbs
@@ -101,7 +101,7 @@ def measure_trained(
     device, precision = next(model.parameters()).device, protocol.precision
     pictures, labels = sample_images(model, data, protocol, images)
     batches = [part.to(device) for part in pictures.split(batch)]
-    tasks = {REFERENCE: lambda number: tower_forward(model, batches[number % len(batches)], precision)}
+    tasks = {IMAGE_TOWER: lambda number: tower_forward(model, batches[number % len(batches)], precision)}
     for way in dict.fromkeys(way for row in ways.values() for way in row.values()):
         tasks[way] = lambda number, way=way: reading(model, batches[number % len(batches)], way, precision)
     title = f"reading {len(labels)} images {repeats} times"
@@ -115,7 +115,7 @@ def measure_trained(
     for name, row in ways.items():
         outputs = {}
         for output, way in row.items():
-            cost = compare(f"{name}, {output}", passes[way], passes[REFERENCE], device, setting, value=per_image)
+            cost = compare(f"{name}, {output}", passes[way], passes[IMAGE_TOWER], device, setting, value=per_image)
             costs.append(cost)
             outputs[output] = as_entry(cost)
         readings[name] = {**outputs[protocols[name].output], "output": protocols[name].output, "outputs": outputs}

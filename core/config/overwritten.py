@@ -10,9 +10,9 @@ from core.choices import SCALES
 from core.config.gin_files import find_include, scales_read, sections_of, text_at
 from core.config.gin_text import Paths
 from core.errors import ConfigError
-from core.files import ROOT
+from core.files import ABLATIONS
 
-BASE = ROOT / "ablations" / "base.gin"  # with what it includes, defaults that rows start from
+BASE = ABLATIONS / "base.gin"  # with what it includes, defaults that rows start from
 
 
 class Setting(NamedTuple):

@@ -25,7 +25,6 @@ from rich.progress import track
 from core import config
 from core.charset import DIGITS, LOWER, MAX_LETTERS
 from core.cli import add_workers
-from core.data.benchmarks import MICRO_WORLD
 from core.data.lmdb import write_lmdb
 from core.data.render.drawing import numbered
 from core.data.render.family import Family
@@ -38,7 +37,6 @@ from core.data.render.word import RENDERER, render, written
 from core.errors import DataError, UserError, user_errors
 from core.files import atomic_folder, in_repository, lines_digest, refuse_existing
 
-WORLD = MICRO_WORLD  # the world that micro scale trains on, and whose families other tools draw
 REGULAR = "regular"  # the family of easy words, which every world has
 PARTS = ("train/real", "train/more", "train/synth", "val", "test")  # can be rendered apart; labels/ comes with test
 STAGES = {"train": 0, "val": 1, "test": 2, "pretrain": 3, "more": 4, "synth": 5, "mistakes": 6}  # streams that never meet

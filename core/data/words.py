@@ -21,8 +21,9 @@ from rich.progress import track
 
 from core import config
 from core.cli import add_workers, at_least
+from core.data.benchmarks import MICRO_WORLD
 from core.data.lmdb import write_lmdb
-from core.data.micro import WORLD, World
+from core.data.micro import World
 from core.data.render.backgrounds import pictures_in
 from core.data.render.drawing import numbered
 from core.data.render.family import Family
@@ -150,7 +151,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder to write; must not hold anything yet")
     parser.add_argument("--n", type=int, required=True, help="number of images; a larger number keeps the first ones")
     parser.add_argument("--seed", type=at_least(0), required=True, help="seed, 0 or more; image i depends on (seed, i) only")
-    parser.add_argument("--world", default=WORLD, help="gin file of the families and the page (default: %(default)s)")
+    parser.add_argument("--world", default=MICRO_WORLD, help="gin file of the families and the page (default: %(default)s)")
     parser.add_argument("--families", help="families of the world, like regular,rotated, drawn equally often (default: all)")
     parser.add_argument(
         "--fonts", type=Path, help="folder of .ttf, .otf, .ttc files (default: the world's, which come with matplotlib)"

@@ -12,8 +12,8 @@ from core.errors import DataError, UserError
 from core.evaluate.readings import COLUMNS
 from core.experiment.protocol import Protocol
 from core.files import read_json_object, refuse_existing
-from core.run_files import EVALUATIONS, METRICS, PREDICTIONS, TRACKING
-from core.weights.checkpoint import WEIGHTS, description_of
+from core.run_files import EVALUATIONS, METRICS, MODEL, PREDICTIONS, TRACKING
+from core.weights.checkpoint import description_of
 
 UNFINISHED = "unfinished"  # folder beside evaluations: what one that was interrupted has read
 
@@ -25,12 +25,12 @@ def own_evaluations(model: Path) -> Path:
     """
     if model.is_dir():
         return model / EVALUATIONS
-    return model.with_name(EVALUATIONS) / ("" if model.name == WEIGHTS else model.name)
+    return model.with_name(EVALUATIONS) / ("" if model.name == MODEL else model.name)
 
 
 def model_digest(path: Path) -> str:
     """Changes with any byte of a model's weights, and with the description beside them; `path` as `load_model` takes it."""
-    file = path / WEIGHTS if path.is_dir() else path
+    file = path / MODEL if path.is_dir() else path
     with file.open("rb") as weights:
         digest = hashlib.file_digest(weights, "sha256")
     if file.suffix == ".safetensors" and (description := description_of(file)):

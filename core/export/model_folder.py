@@ -13,7 +13,7 @@ from core.evaluate.previous_readings import model_digest, own_evaluations
 from core.files import atomic_folder, read_json_object, refuse_existing, write_json
 from core.model.clip4str import CLIP4STR
 from core.moved import with_new_settings
-from core.run_files import METRICS, PROVENANCE
+from core.run_files import METRICS, MODEL, PROVENANCE
 from core.runtime.tracking.run_info import rows_of
 from core.weights.checkpoint import load_model, model_file, self_contained
 from core.weights.hub import CONFIG, PREFIX, WEIGHTS
@@ -79,7 +79,7 @@ def write_folder(model: Path, out: Path | str, name: str = "") -> None:
 
 def card(model: CLIP4STR, file: Path, name: str) -> str:
     """The model card; of what is not recorded beside the model's file it says so."""
-    run, trained_here = file.parent, file.name == WEIGHTS and file.with_name(PROVENANCE).is_file()
+    run, trained_here = file.parent, file.name == MODEL and file.with_name(PROVENANCE).is_file()
     title = name.removeprefix(PREFIX).rpartition("/")[2]
     sections = {
         "Use": "In a checkout of clip4str-ablations:\n\n"

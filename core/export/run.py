@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from core import config
+from core.data.benchmarks import MICRO_WORLD
 from core.data.images import read_image_file
-from core.data.micro import WORLD, World
+from core.data.micro import World
 from core.data.render.lexicon import vocabulary_words
 from core.data.transforms import ToTensor
 from core.data.words import WordSet
@@ -152,7 +153,7 @@ def pictures(model: CLIP4STR, named: Sequence[Path] | None) -> Iterator[tuple[st
     """
     transform = ToTensor(model.towers.image_size, model.normalisation)
     if named is None:
-        world = config.build(World, WORLD)
+        world = config.build(World, MICRO_WORLD)
         recipe = WordSet(0, world.families, vocabulary_words(), world.page)
         for drawn in map(recipe.draw, range(WORDS)):
             yield f"a rendered {drawn.word!r}", transform.pixels(drawn.image.convert("RGB"))

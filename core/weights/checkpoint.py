@@ -13,8 +13,8 @@ from core import config
 from core.errors import UserError
 from core.files import atomic_file, file_digest, in_repository, sync, write_json
 from core.model.clip4str import CLIP4STR
-from core.run_files import MODEL_DESCRIPTION
-from core.weights.hub import CONFIG, WEIGHTS, fetch, is_on_hub
+from core.run_files import MODEL, MODEL_DESCRIPTION
+from core.weights.hub import CONFIG, fetch, is_on_hub
 from core.weights.pickles import read_pickle
 from core.weights.pretrained import first_difference
 from core.weights.released import SETTINGS, build_released, is_released
@@ -39,7 +39,7 @@ def save_model(model: CLIP4STR, training: str, identity: dict, folder: Path) -> 
         description["backbone"] = {"weights": model.towers.weights, **left_out_digests(model)}
     write_json(folder / MODEL_DESCRIPTION, description)
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in kept.items()}  # VeRA's share memory
-    with atomic_file(folder / WEIGHTS) as partial:
+    with atomic_file(folder / MODEL) as partial:
         safetensors.torch.save_file(tensors, partial)
         sync(partial)  # before it has its name: whoever resumes deletes the state that it was made from
 
@@ -71,7 +71,7 @@ def model_file(path: Path | str) -> Path:
         return fetch(path)
     path = Path(path)
     if path.is_dir():
-        path = path / WEIGHTS
+        path = path / MODEL
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such model file")
     return path

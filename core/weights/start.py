@@ -16,8 +16,8 @@ from core.model.clip4str import CLIP4STR
 from core.model.timm_tower import TimmTower
 from core.model.timm_trunk import grid_of, resample_patches, resample_positions
 from core.model.tokenizer import Tokenizer
+from core.run_files import MODEL
 from core.weights.checkpoint import load_model
-from core.weights.hub import WEIGHTS
 from core.weights.pretrained import TrainedAt, first_difference, resample
 
 KINDS = (
@@ -58,7 +58,7 @@ class Taken(NamedTuple):
 
 def start_file(name: str) -> str:
     """The file with the weights of a start; paths count from the repository root."""
-    return f"{name}/{WEIGHTS}" if in_repository(name).is_dir() else name
+    return f"{name}/{MODEL}" if in_repository(name).is_dir() else name
 
 
 class Start:

@@ -15,12 +15,11 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
 from core.errors import ReportError
-from core.files import ROOT
+from core.files import ABLATIONS, ROOT
 from reports.columns import Column, columns_of, mean_columns
 from reports.layout import Layout, read_layout
 
-TABLES = ROOT / "ablations"
-SCHEMA = TABLES / "claims.schema.yaml"
+SCHEMA = ABLATIONS / "claims.schema.yaml"
 TIME = "milliseconds"  # the only fact that claims are made about
 
 
@@ -113,7 +112,7 @@ def layout_of(table: str) -> Layout:
 
 def ledger_paths() -> list[Path]:
     """The paper's ledger, then those that studies keep beside their table.yaml."""
-    return [path for path in (TABLES / "claims.yaml", *sorted(TABLES.glob("*/claims.yaml"))) if path.is_file()]
+    return [path for path in (ABLATIONS / "claims.yaml", *sorted(ABLATIONS.glob("*/claims.yaml"))) if path.is_file()]
 
 
 def read_ledger(path: Path) -> ClaimLedger:
@@ -201,8 +200,8 @@ def one_contrast(where: str, given: dict) -> Contrast:
 def refuse_rows(where: str, contrast: Contrast) -> None:
     """Raises ReportError for a row that has no gin file."""
     for table, row in contrast.weights:
-        if not (TABLES / table / "table.yaml").is_file():
-            known = ", ".join(sorted(path.parent.name for path in TABLES.glob("*/table.yaml")))
+        if not (ABLATIONS / table / "table.yaml").is_file():
+            known = ", ".join(sorted(path.parent.name for path in ABLATIONS.glob("*/table.yaml")))
             raise ReportError(f"{where}: unknown table {table!r} in {table}/{row}; there are {known}")
         if row not in (known := layout_of(table).rows):
             raise ReportError(f"{where}: unknown row {row!r} of {table}; there are {', '.join(known)}")

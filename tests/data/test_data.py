@@ -11,10 +11,10 @@ from PIL import Image
 
 from core import config
 from core.charset import CHARSET_94
-from core.data.benchmarks import FAMILIES
+from core.data.benchmarks import FAMILIES, MICRO_WORLD
 from core.data.lmdb import WordLmdb, environment, write_lmdb
 from core.data.loading import InOrder, ShuffledBatches, Words, collate, in_order, open_lmdbs
-from core.data.micro import PARTS, STAGES, WORLD, World, render_world
+from core.data.micro import PARTS, STAGES, World, render_world
 from core.data.render.lexicon import lexicon, split_unseen
 from core.data.render.word import render
 from core.data.sets import find_lmdbs, fingerprint
@@ -164,8 +164,9 @@ def test_batches_start_anywhere_and_share_evenly():
 
 def test_renderer_repeats_in_another_process():
     program = (
-        "import hashlib, numpy as np; from core import config; from core.data.micro import WORLD, World\n"
-        "from core.data.render.word import render\nworld = config.build(World, WORLD)\n"
+        "import hashlib, numpy as np; from core import config; from core.data.benchmarks import MICRO_WORLD\n"
+        "from core.data.micro import World\n"
+        "from core.data.render.word import render\nworld = config.build(World, MICRO_WORLD)\n"
         "print(*[hashlib.sha256(render('table', f, world.page, np.random.default_rng([1, i])).tobytes()).hexdigest()"
         " for i, f in enumerate(world.families)])"
     )
@@ -174,7 +175,7 @@ def test_renderer_repeats_in_another_process():
 
 
 def test_families_show_the_word():
-    world = config.build(World, WORLD)
+    world = config.build(World, MICRO_WORLD)
     for family in world.families:
         for i in range(30):
             image = render("gypsum", family, world.page, np.random.default_rng(i))
@@ -191,7 +192,7 @@ def test_lexicon_and_unseen_words():
 
 
 def test_world_keeps_its_unseen_words_out_of_training(world_folder):
-    world = config.build(World, WORLD)
+    world = config.build(World, MICRO_WORLD)
     _, unseen = world.words()
     for part in ("train", "val"):
         labels = {

@@ -14,8 +14,9 @@ from PIL import Image
 
 from core import config
 from core.charset import read_charset
+from core.data.benchmarks import MICRO_WORLD
 from core.data.lmdb import WordLmdb
-from core.data.micro import WORLD, World
+from core.data.micro import World
 from core.data.render.backgrounds import patch
 from core.data.render.fonts import font_path, fonts_in, missing_letters
 from core.data.render.ink import SPREAD, arch, paint_over
@@ -57,7 +58,7 @@ def test_the_micro_world_keeps_its_pixels(family):
     assert digest.hexdigest()[:16] == PINNED[family]
 
 
-SHIPPED = config.build(World, WORLD)
+SHIPPED = config.build(World, MICRO_WORLD)
 LISTED = tuple(family.as_listed() for family in chosen(SHIPPED.names, SHIPPED))  # as the command has them
 REGULAR, PAGE = LISTED[0], SHIPPED.page
 RECIPE = WordSet(seed=3, families=LISTED, words=("alpha", "Beta", "x-1", "it's"), page=PAGE)

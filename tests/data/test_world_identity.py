@@ -7,8 +7,7 @@ import pytest
 
 from ablations.source import data_source, rendered_world
 from core import config, moved
-from core.data.benchmarks import FAMILIES
-from core.data.micro import WORLD
+from core.data.benchmarks import FAMILIES, MICRO_WORLD
 from core.data.render.family import Family
 from core.data.render.fonts import font_path
 from core.data.render.page import Page
@@ -145,7 +144,7 @@ def test_a_module_that_moves_renames_no_world(monkeypatch):
 
 def test_comments_order_and_names_of_modules_decide_nothing(tmp_path):
     """The same values in another file: without comments, its paragraphs turned round, a module under another name."""
-    bare = re.sub("^#.*\n|#.*", "", (ROOT / WORLD).read_text(), flags=re.MULTILINE)
+    bare = re.sub("^#.*\n|#.*", "", (ROOT / MICRO_WORLD).read_text(), flags=re.MULTILINE)
     first, imports, *paragraphs = re.split("\n{2,}", bare)
     text = "\n\n".join([first, imports, *reversed(paragraphs)])
     text = text.replace("import family\n", "import family as kind\n").replace("family.Family", "kind.Family")

@@ -9,7 +9,7 @@ import torch
 
 from core.charset import CHARSET_94
 from core.choices import MOST_WORKERS
-from core.data.benchmarks import TIMM_FAMILIES
+from core.data.benchmarks import FAMILIES
 from core.data.lmdb import write_lmdb
 from core.data.loading import Words, collate
 from core.errors import DataError
@@ -33,7 +33,7 @@ def test_loaders_change_nothing_of_what_is_read(model, world_folder, tmp_path, s
         assert found["workers"] == workers
     one, other = (tmp_path / str(workers) / "predictions.parquet" for workers in (0, 2))
     assert one.read_bytes() == other.read_bytes()
-    assert len(pd.read_parquet(one)) == len(TIMM_FAMILIES) * 8
+    assert len(pd.read_parquet(one)) == len(FAMILIES) * 8
 
 
 def test_a_batch_comes_to_the_host_once(model, world_folder, smoke, monkeypatch):

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.claims.claim import TABLES, read_ledger
+from core.files import ABLATIONS
+from reports.claims.claim import read_ledger
 from reports.claims.judged import judge_claim
 from reports.claims.measured import measured_effect
 from reports.claims.results import StudyResults
@@ -17,7 +18,7 @@ from tests.support.results import PROTOCOL, write_results, write_run
 
 @pytest.fixture(scope="module")
 def claim():
-    return next(claim for claim in read_ledger(TABLES / "claims.yaml").claims if claim.id == "24")
+    return next(claim for claim in read_ledger(ABLATIONS / "claims.yaml").claims if claim.id == "24")
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from scipy.stats import t
 
 from core.data.benchmarks import SUPERSETS
 from core.errors import ReportError
-from core.files import ROOT
+from core.files import ABLATIONS, ROOT
 from reports.claims import judged as judge_module
 from reports.claims.__main__ import main
-from reports.claims.claim import TABLES, read_ledger
+from reports.claims.claim import read_ledger
 from reports.claims.judged import NOT_PUBLISHED, judge_claim, judge_printed
 from reports.claims.measured import measured_effect, measured_margin
 from reports.claims.printed import printed_effect, printed_margin
@@ -37,7 +37,7 @@ BASELINE, OTHER, THIRD = "image0-text6", "image6-text6", "image9-text6"
 
 @pytest.fixture(scope="module")
 def paper():
-    return read_ledger(TABLES / "claims.yaml")
+    return read_ledger(ABLATIONS / "claims.yaml")
 
 
 def contrast_of(ledger, number: int, place: int = 0):

@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from ablations.rows import TABLES
 from core.config import gin_text
 from core.data.convert import iiit5k
 from core.data.convert.source import SourceOptions
 from core.errors import ConfigError, DataError
 from core.experiment.experiment import load
 from core.figures.maps import ARRAYS, DESCRIPTION, load_maps
+from core.files import ABLATIONS
 from core.train.state import resume, save_state
 from core.weights.checkpoint import load_model
 from tests.support.checkout import BASELINE
@@ -51,7 +51,7 @@ def test_the_gin_text_of_a_model_names_our_classes_or_is_refused(asked, added, t
     assert not pwned.exists()
 
 
-@pytest.mark.parametrize("row", sorted(TABLES.glob("table_*/*.gin")), ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("row", sorted(ABLATIONS.glob("table_*/*.gin")), ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_model_of_ours_may_be_loaded(row):
     gin_text.refuse_foreign(load(row, "smoke").training, row)
 

@@ -30,7 +30,7 @@ def search(tmp_path, scale="smoke", data=None, **changes):
 )
 def test_a_search_is_short_trainings_around_the_rows_own_value(tmp_path, scale, own, length):
     made = search(tmp_path, scale)
-    content = made.content
+    content = made.trials.content
     values = [trial["value"] for trial in content["trials"]]
     assert values == pytest.approx([own * factor for factor in (0.125, 0.25, 0.5, 1, 2, 4, 8)])
     assert (content["own"], content["share"], content["output"], content["knob"]) == (own, 0.4, "cross", "ENCODER_LR")
@@ -60,7 +60,7 @@ def test_epochs_are_shortened_where_a_row_counts_in_them():
 )
 def test_a_search_that_makes_no_sense_is_refused(tmp_path, changes, message):
     with pytest.raises((ConfigError, ReportError), match=message):
-        assert search(tmp_path, **changes).content
+        assert search(tmp_path, **changes).trials
 
 
 def test_other_words_of_val_are_another_search(tmp_path, world_folder):

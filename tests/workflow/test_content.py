@@ -153,7 +153,7 @@ def test_folders_of_one_name_share_no_tables(place, data, finished, part):
         replace_words(other / part)
     plan = plan_of(place, other)
     write_plan(plan)
-    assert plan.tables_folder != finished.tables_folder and plan.report != finished.report
+    assert plan.tables_folder != finished.tables_folder and plan.report_stem != finished.report_stem
     assert (plan.peers_folder == finished.peers_folder) == (part != "test")  # peer readers see test words alone
     runs = pd.read_csv(plan.tables_folder / "table_III.runs.csv")
     assert Path(runs.data_root[0]).samefile(other)

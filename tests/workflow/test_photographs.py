@@ -10,9 +10,9 @@ from ablations import plan
 from ablations.photos import ADDED
 from ablations.plan.write import write_plan
 from core import config
-from core.data.benchmarks import FAMILIES
+from core.data.benchmarks import FAMILIES, MICRO_WORLD
 from core.data.lmdb import write_lmdb
-from core.data.micro import WORLD, World
+from core.data.micro import World
 from core.errors import ConfigError, DataError
 from core.files import write_json
 from core.run_files import EVALUATIONS_LIST
@@ -33,7 +33,7 @@ def results(tmp_path_factory):
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """A folder in the layout of photographs; its words are rendered, which nothing here depends on."""
-    root, world = tmp_path_factory.mktemp("photos"), config.build(World, WORLD)
+    root, world = tmp_path_factory.mktemp("photos"), config.build(World, MICRO_WORLD)
     words, _ = world.words()
     for part, count in SETS.items():
         write_lmdb(root / part, [world.draw_png("pretrain", None, len(part) * 100 + index, words) for index in range(count)])

@@ -9,12 +9,12 @@ from ablations import plan as planning
 from ablations.lr_search import Search
 from ablations.plan.__main__ import main
 from ablations.plan.settings import checked
-from ablations.rows import TABLES
 from core.errors import ConfigError, user_errors
+from core.files import ABLATIONS
 from tests.support.checkout import snakemake
 from tests.support.formats import put
 
-SETTINGS = yaml.safe_load((TABLES / "workflow.yaml").read_text())
+SETTINGS = yaml.safe_load((ABLATIONS / "workflow.yaml").read_text())
 
 
 def test_the_file_itself_is_as_it_is_meant():
@@ -66,7 +66,7 @@ def test_settings_that_cannot_be_used_are_named(key, value, message):
     ],
 )
 def test_a_workflow_that_cannot_start_says_why_in_one_line(target, setting, message, tmp_path):
-    done = snakemake(tmp_path, "-n", "-s", str(TABLES.parent / "Snakefile"), target, "--config", setting)
+    done = snakemake(tmp_path, "-n", "-s", str(ABLATIONS.parent / "Snakefile"), target, "--config", setting)
     (error,) = [line for line in (done.stdout + done.stderr).splitlines() if "rror" in line or "Traceback" in line]
     assert done.returncode == 1 and error.startswith("error: ") and message in error
 

@@ -9,11 +9,10 @@ from ablations import plan as planning
 from ablations import rows as rows_module
 from ablations.page import swept
 from ablations.plan.write import runs_frame
-from core.config import digest
 from core.errors import ConfigError, ReportError
 from core.experiment.experiment import load
 from core.experiment.sweep import Times, one_sweep, read_sweeps, values_of
-from core.files import ROOT
+from core.files import ROOT, text_digest
 from reports import layout as layout_module
 from reports.layout import read_layout
 
@@ -117,7 +116,7 @@ def study(tmp_path, monkeypatch, results):
         for name in kept:
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, tmp_path)
-    monkeypatch.setattr(planning, "TABLES", tmp_path / "ablations")
+    monkeypatch.setattr(planning, "ABLATIONS", tmp_path / "ablations")
     (folder / "none.gin").write_text("include 'ablations/base.gin'\n\nDROPOUT = 0.1\n")
     monkeypatch.setattr("ablations.sweeps.in_root", str)
     monkeypatch.setattr("ablations.rows.in_root", str)
@@ -240,7 +239,7 @@ def test_one_order_is_scored_without_refinement_and_trained_as_before(tmp_path):
     plan = planning.make({**SETTINGS, "scale": "micro", "results": str(tmp_path)}, ["method_choices"])
     one = next(row for row in plan.tables["method_choices"] if "permutations1-" in row.name)
     assert load(one.gin, "micro").protocol.refine_steps == 0 and "refine_steps" in read_layout("method_choices").varies
-    assert digest(one.config.identity) == "c62cebfc"  # of the runs that were scored with refinement once
+    assert text_digest(one.config.identity) == "c62cebfc"  # of the runs that were scored with refinement once
 
 
 def test_once_the_rows_own_value_is_that_value_to_the_last_digit(study):

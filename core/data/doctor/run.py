@@ -17,7 +17,7 @@ from core.data.doctor.verdict import read_needs
 from core.data.labels import PUBLISHED_RULES
 from core.errors import DataError
 from core.evaluate.staleness import runs_on, stale_reason
-from core.files import ROOT, atomic_file, json_text
+from core.files import ABLATIONS, atomic_file, json_text
 
 
 def report(options: argparse.Namespace) -> None:
@@ -31,7 +31,7 @@ def report(options: argparse.Namespace) -> None:
         raise FileNotFoundError(f"data root {options.root} does not exist; it should hold train/, val/ and test/")
     rules = PUBLISHED_RULES._replace(charset=read_charset(options.charset)) if options.charset else PUBLISHED_RULES
     with bar("check") as advance:
-        diagnosis = examine(options.root, read_needs(ROOT / "ablations"), options.workers, advance, rules)
+        diagnosis = examine(options.root, read_needs(ABLATIONS), options.workers, advance, rules)
     content, sections = diagnosis.as_dict(), sections_of(diagnosis)
     if options.runs:
         reasons, elsewhere = stale_runs(options.runs, options.root)

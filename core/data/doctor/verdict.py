@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 
 from core import config
-from core.data.benchmarks import AVERAGES, Size
-from core.data.micro import WORLD, World
+from core.data.benchmarks import AVERAGES, MICRO_WORLD, Size
+from core.data.micro import World
 from core.errors import ConfigError, DataError
 from core.experiment.sweep import read_sweeps, start_of
 
@@ -62,7 +62,7 @@ def read_needs(tables: Path) -> list[Needs]:
     paths = sorted(tables.glob("table_*/table.yaml"), key=lambda path: (roman(path.parent.name), path.parent.name))
     if not paths:
         raise DataError(f"{tables}: no table_*/table.yaml here; expected the repository's ablations/")
-    rendered = config.build(World, WORLD).names
+    rendered = config.build(World, MICRO_WORLD).names
     return [needs_of(path, rendered) for path in paths]
 
 
