@@ -293,7 +293,7 @@ def test_knobs_need_two_numbers_and_a_row_that_has_run(tmp_path, monkeypatch):
     table = dataclasses.replace(table, rows=table.rows.assign(mean=np.nan))
     with pytest.raises(ReportError, match="no row of a sweep over numbers has a mean"):
         knobs(table)
-    monkeypatch.setattr("reports.layout.ROOT", tmp_path)
+    monkeypatch.setattr("reports.layout.ABLATIONS", tmp_path / "ablations")
     (tmp_path / "ablations" / "mine").mkdir(parents=True)
     (tmp_path / "ablations" / "mine" / "table.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(ReportError, match="figures names 'knobs', but no sweep gives a knob two numbers"):

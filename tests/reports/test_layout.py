@@ -26,6 +26,7 @@ def written(monkeypatch, tmp_path):
         content = {"title": "T", "about": "a", "baseline": "b", "columns": [{"name": "SVT", "paper": "SVT"}]} | changes
         (folder / "table.yaml").write_text(yaml.safe_dump({key: value for key, value in content.items() if value is not None}))
         monkeypatch.setattr("reports.layout.ROOT", tmp_path)
+        monkeypatch.setattr("reports.layout.ABLATIONS", tmp_path / "ablations")
         monkeypatch.setattr("reports.collect.published.PUBLISHED_FOLDER", tmp_path)
         if published:
             (tmp_path / "table_X.csv").write_text(published)

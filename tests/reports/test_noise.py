@@ -190,7 +190,7 @@ def test_a_noise_that_says_too_little_is_refused(tmp_path, monkeypatch, noise, m
     path = tmp_path / "ablations" / "own" / "table.yaml"
     path.parent.mkdir(parents=True)
     path.write_text(f"title: t\nabout: a\nbaseline: b\nnoise_sd: {noise}\ncolumns:\n  - {{name: SVT, paper: SVT}}\n")
-    monkeypatch.setattr(layouts, "ROOT", tmp_path)
+    monkeypatch.setattr(layouts, "ABLATIONS", tmp_path / "ablations")
     with pytest.raises(ReportError, match=message) as error:
         read_layout("own")
     assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)

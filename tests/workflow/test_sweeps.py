@@ -12,7 +12,7 @@ from ablations.plan.write import runs_frame
 from core.errors import ConfigError, ReportError
 from core.experiment.experiment import load
 from core.experiment.sweep import Times, one_sweep, read_sweeps, values_of
-from core.files import ROOT, text_digest
+from core.files import text_digest
 from reports import layout as layout_module
 from reports.layout import read_layout
 
@@ -108,15 +108,10 @@ def results(tmp_path_factory):
 @pytest.fixture
 def study(tmp_path, monkeypatch, results):
     """Plans a table of one file, none.gin, and of a sweep; returns the plan and the rows by name."""
-    folder = ROOT / "ablations" / "swept_by_a_test"
-    kept = {"ROOT": tmp_path}
-    (tmp_path / "ablations" / folder.name).mkdir(parents=True)
-    folder = tmp_path / "ablations" / folder.name
-    for module in (layout_module, rows_module):
-        for name in kept:
-            if hasattr(module, name):
-                monkeypatch.setattr(module, name, tmp_path)
-    monkeypatch.setattr(planning, "ABLATIONS", tmp_path / "ablations")
+    folder = tmp_path / "ablations" / "swept_by_a_test"
+    folder.mkdir(parents=True)
+    for module in (layout_module, rows_module, planning):
+        monkeypatch.setattr(module, "ABLATIONS", tmp_path / "ablations")
     (folder / "none.gin").write_text("include 'ablations/base.gin'\n\nDROPOUT = 0.1\n")
     monkeypatch.setattr("ablations.sweeps.in_root", str)
     monkeypatch.setattr("ablations.rows.in_root", str)
