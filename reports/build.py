@@ -39,7 +39,7 @@ def build(table: str, results: Path, folder: Path) -> Table:
     everything = fill_averages(layout, read_published(layout, layout.rows))
     published, others = everything[everything.method == ""], everything[everything.method != ""]
     has_scores = any("fact" not in entry for entry in layout.columns)
-    scored = {row: read_predictions(results, run) for row, run in runs.iterrows() if has_scores and not run.reason}
+    scored = {row: read_predictions(results, line) for row, line in runs.iterrows() if has_scores and not line.reason}
     first = runs.iloc[0]
     benchmarks = sorted(set().union(*(frame.benchmark for frame in scored.values())))
     columns = columns_of(layout, is_rendered(first.data), benchmarks)
@@ -85,10 +85,10 @@ def make_cells(
 ) -> pd.DataFrame:
     """Table.cells: every row and column, with ranks."""
     problems = {row: problems_of(results, runs.loc[row]) for row in scored}
-    known = {row: facts(results, run) for row, run in runs.iterrows()}
+    known = {row: facts(results, line) for row, line in runs.iterrows()}
     cells = pd.DataFrame(
-        one_cell(run, column, scored.get(row), known[row], published, problems.get(row, {}))
-        for row, run in runs.iterrows()
+        one_cell(line, column, scored.get(row), known[row], published, problems.get(row, {}))
+        for row, line in runs.iterrows()
         for column in columns
     ).reindex(columns=CELL)
     cells["rank"] = ranks(cells, columns, "value")
@@ -96,19 +96,19 @@ def make_cells(
 
 
 def one_cell(
-    run: pd.Series, column: Column, scored: pd.DataFrame | None, known: dict, published: pd.DataFrame, problems: dict[str, str]
+    line: pd.Series, column: Column, scored: pd.DataFrame | None, known: dict, published: pd.DataFrame, problems: dict[str, str]
 ) -> dict:
     """The content of one cell, or the reason why it is empty."""
-    cell = {"row": run.row, "column": column.name, "reason": ""}
-    if column.published and run.row in published.index:
-        cell["published"] = published.loc[run.row, column.name]
+    cell = {"row": line.row, "column": column.name, "reason": ""}
+    if column.published and line.row in published.index:
+        cell["published"] = published.loc[line.row, column.name]
     if column.fact:
         value = known.get(column.fact, np.nan)
-        return cell | {"value": value, "reason": (run.reason or "not measured") if np.isnan(value) else ""}
+        return cell | {"value": value, "reason": (line.reason or "not measured") if np.isnan(value) else ""}
     here = None if scored is None else scored[scored.benchmark.isin(column.benchmarks)]
     if here is None or not column.benchmarks or set(here.benchmark) != set(column.benchmarks):
         evaluated = set() if scored is None else set(scored.benchmark)
-        return cell | {"value": np.nan, "reason": run.reason or absent(column, evaluated, problems)}
+        return cell | {"value": np.nan, "reason": line.reason or absent(column, evaluated, problems)}
     seeds = here.groupby("seed").correct.agg(["sum", "size"])
     spread = intervals.seed_sd(100 * (seeds["sum"] / seeds["size"]).to_numpy())
     measured = {"n": int(seeds["size"].iloc[0]), "seeds": len(seeds), "seed_sd": spread}

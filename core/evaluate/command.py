@@ -50,16 +50,12 @@ def evaluate_rows(options: argparse.Namespace) -> None:
         for folder, protocol in protocols.items():  # before hours of reading
             refuse_replacing(folder, options.model, digest)
             check_contexts(options.model, model, protocol)
-            if team.is_main and protocol.normalisation != model.normalisation and (own := run / OPERATIVE_GIN).is_file():
-                print(
-                    f"note: {options.model} was trained with NORMALISATION = {model.normalisation!r} and is read with "
-                    f"{protocol.normalisation!r}, as the row here says; {own} is the row that it was trained by"
-                )
+            if team.is_main:
+                note_normalisation(options.model, model, protocol, run)
         earlier = None
         if team.is_main:
-            folders_before = (run / EVALUATIONS, *{folder.parent for folder in protocols})
-            places = (place / sub for place in folders_before for sub in ("", UNFINISHED))
-            earlier = PreviousReadings(digest, () if options.again else tuple(places))
+            places = (run / EVALUATIONS, *{folder.parent for folder in protocols}) if not options.again else ()
+            earlier = PreviousReadings(digest, tuple(place / sub for place in places for sub in ("", UNFINISHED)))
         benchmarks = chosen_benchmarks(options.data, options.benchmarks)
         results = within_memory(model, benchmarks, protocols, workers, team, earlier)
     if options.update and team.is_main:
@@ -71,6 +67,16 @@ def evaluate_rows(options: argparse.Namespace) -> None:
     end_distributed()
     if team.is_main and protocols:
         tracking_for(options.tracking, options.rows[0]).evaluated(run, list(protocols))
+
+
+def note_normalisation(path: Path, model: CLIP4STR, protocol: Protocol, run: Path) -> None:
+    """Print a line where a row asks for another normalisation than the model was trained with."""
+    own = run / OPERATIVE_GIN
+    if protocol.normalisation != model.normalisation and own.is_file():
+        print(
+            f"note: {path} was trained with NORMALISATION = {model.normalisation!r} and is read with "
+            f"{protocol.normalisation!r}, as the row here says; {own} is the row that it was trained by"
+        )
 
 
 def chosen_benchmarks(data: Path, names: Sequence[str]) -> dict[str, Path]:

@@ -1,11 +1,13 @@
 """Scores of predictions: word accuracy and 1-NED, over the characters that a protocol scores."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import pandas as pd
 from rapidfuzz.distance import Levenshtein
 
 from core.charset import reduce_text
+from core.data.keys import label_key
 from core.data.samples import Ledger, left_out_text
 
 
@@ -22,6 +24,10 @@ class Score:
         """Word accuracy in per cent; nan without images."""
         return 100 * self.correct / self.n if self.n else float("nan")
 
+    def as_entry(self) -> dict[str, float]:
+        """The score without n, as metrics.json holds it."""
+        return {"correct": self.correct, "accuracy": self.accuracy, "one_minus_ned": self.one_minus_ned}
+
 
 def score(labels: list[str], readings: list[str], charset: str) -> Score:
     """Compare after reducing both sides to `charset` (36: case folded, punctuation removed), as published.
@@ -35,12 +41,12 @@ def score(labels: list[str], readings: list[str], charset: str) -> Score:
     return Score(len(pairs), correct, similarity / len(pairs) if pairs else float("nan"))
 
 
-def unscored(labels: Iterable[str], keys: Iterable[str], charset: str) -> dict[str, dict]:
-    """The labels without a character of the charset, as `Ledger.as_dict` writes what is left out."""
+def unscored(rows: pd.DataFrame, charset: str) -> dict[str, dict]:
+    """The labels of predictions without a character of the charset, as `Ledger.as_dict` writes what is left out."""
     ledger = Ledger()
-    for label, key in zip(labels, keys, strict=True):
+    for label, lmdb, index in zip(rows["label"], rows["lmdb"], rows["index"], strict=True):
         if not reduce_text(label, charset):
-            ledger.add(f"no character of the {len(charset)} that are scored", key)
+            ledger.add(f"no character of the {len(charset)} that are scored", f"{lmdb}: {label_key(index)}")
     return ledger.as_dict()
 
 

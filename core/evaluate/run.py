@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 
 from core.data.benchmarks import benchmarks_of
-from core.data.keys import label_key
 from core.data.loading import Words, open_lmdbs
 from core.data.sets import fingerprint, say_copies
 from core.data.transforms import ToTensor
@@ -201,15 +200,10 @@ def remove_unfinished(out: Path) -> None:
 
 def scores(rows: pd.DataFrame, charset: str) -> dict:
     """n, correct, accuracy and 1-NED of every output the model has, and the labels that cannot be scored."""
-    keys = (f"{lmdb}: {label_key(index)}" for lmdb, index in zip(rows["lmdb"], rows["index"], strict=True))
-    summary = {"unscored": unscored(rows.label, keys, charset)}
+    summary = {"unscored": unscored(rows, charset)}
     for output in OUTPUTS:
         if rows[output].notna().all():
             scored = score(list(rows.label), list(rows[output]), charset)
             summary["n"] = scored.n
-            summary[output] = {
-                "correct": scored.correct,
-                "accuracy": scored.accuracy,
-                "one_minus_ned": scored.one_minus_ned,
-            }
+            summary[output] = scored.as_entry()
     return summary

@@ -13,7 +13,6 @@ from rich.progress import track
 
 from core.charset import CHARSET_36, CHARSET_94, RejectedLabel, normalise_label
 from core.data.benchmarks import benchmarks_of
-from core.data.keys import label_key
 from core.data.labels import Rules, rules_for
 from core.data.loading import Words, in_order, open_lmdbs
 from core.data.sets import fingerprint
@@ -67,14 +66,13 @@ def scores(rows: pd.DataFrame, scored: str) -> dict:
     """
     rules = rules_for(scored)
     alike = [as_labels_are(reading, rules) for reading in rows.reading]
-    keys = (f"{lmdb}: {label_key(index)}" for lmdb, index in zip(rows["lmdb"], rows["index"], strict=True))
     own, same = scores_of(rows.label, rows.reading, scored), scores_of(rows.label, alike, scored)
-    return {**own, "read_as_labels_are": same, "unscored": unscored(rows.label, keys, scored)}
+    return {**own, "read_as_labels_are": same, "unscored": unscored(rows, scored)}
 
 
 def scores_of(labels: Iterable[str], readings: Iterable[str], charset: str) -> dict:
     scored = score(list(labels), list(readings), charset)
-    return {"n": scored.n, "correct": scored.correct, "accuracy": scored.accuracy, "one_minus_ned": scored.one_minus_ned}
+    return {"n": scored.n} | scored.as_entry()
 
 
 def as_labels_are(reading: str, rules: Rules) -> str:

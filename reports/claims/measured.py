@@ -65,7 +65,7 @@ def incomparable_reason(contrast: Contrast, study: StudyResults) -> str:
 
 def differing_settings(here: pd.Series, there: pd.Series, varied: set[str]) -> Iterator[tuple[str, str, str]]:
     """What two lines of lists of runs must have in common and do not: its name and both values."""
-    seeds = [" ".join(sorted(run.seeds.split(), key=int)) for run in (here, there)]
+    seeds = [" ".join(sorted(line.seeds.split(), key=int)) for line in (here, there)]
     settings, others = protocol_of(here), protocol_of(there)
     pairs = {"seeds": seeds} | {name: (here[name], there[name]) for name in ("scale", "data_root")}
     pairs |= {name: (settings.get(name), others.get(name)) for name in sorted({*settings, *others} - varied)}

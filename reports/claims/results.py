@@ -83,11 +83,11 @@ class TableResults:
         if row not in self.runs.index:
             table = self.layout.table
             return f"{row} is not in {table}.runs.csv; delete that, and `snakemake -n {table}` writes it anew"
-        run = self.runs.loc[row]
-        if run.reason:
-            return f"{row}: {run.reason}"
-        seeds = dict.fromkeys([*run.seeds.split(), *run.replicates.split()])
-        folders = {seed: evaluation_folder(self.results, run, seed) for seed in seeds}
+        line = self.runs.loc[row]
+        if line.reason:
+            return f"{row}: {line.reason}"
+        seeds = dict.fromkeys([*line.seeds.split(), *line.replicates.split()])
+        folders = {seed: evaluation_folder(self.results, line, seed) for seed in seeds}
         missing = [seed for seed, folder in folders.items() if not (folder / PREDICTIONS).is_file()]
         return f"{row} has no predictions of seed {', '.join(missing)}" if missing else ""
 

@@ -15,15 +15,15 @@ from reports.stats import intervals
 AGAIN = "delete its folder and run python -m core.peers again"
 
 
-def read_peers(run: pd.Series, columns: list[Column], images: pd.DataFrame) -> pd.DataFrame:
+def read_peers(line: pd.Series, columns: list[Column], images: pd.DataFrame) -> pd.DataFrame:
     """One line per reader below the folder that the plan names: `method`, then an Interval (or None) per column.
 
     Args:
-        run: any row of the table, for `peers` and the scoring charset.
+        line: any row of the table, for `peers` and the scoring charset.
         images: those that the rows read, see IMAGE; a reader has to have read the same ones.
     """
-    folders = sorted(path.parent for path in Path(run.peers).glob(f"*/{METRICS}")) if run.peers else []
-    charset = protocol_of(run)["scoring_charset"]
+    folders = sorted(path.parent for path in Path(line.peers).glob(f"*/{METRICS}")) if line.peers else []
+    charset = protocol_of(line)["scoring_charset"]
     names = [column.name for column in columns if not column.fact]
     return pd.DataFrame([one_reader(folder, columns, charset, images) for folder in folders], columns=["method", *names])
 

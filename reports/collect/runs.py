@@ -22,7 +22,7 @@ TEXT_COLUMNS = (
 
 
 def read_runs(tables: Path, table: str) -> pd.DataFrame:
-    """The rows of a table with the runs they lead to."""
+    """The rows of a table with the runs they lead to, one line each."""
     path = tables / f"{table}.runs.csv"
     if not path.is_file():
         raise ReportError(f"{path} is missing; `snakemake -n {table}` writes it")
@@ -41,8 +41,8 @@ def seed_folder(results: Path, run: str, seed: str) -> Path:
     return run_files.seed_folder(results / RUNS / run, seed)
 
 
-def evaluation_folder(results: Path, run: pd.Series, seed: str) -> Path:
-    return seed_folder(results, run.run, seed) / EVALUATIONS / run.evaluation
+def evaluation_folder(results: Path, line: pd.Series, seed: str) -> Path:
+    return seed_folder(results, line.run, seed) / EVALUATIONS / line.evaluation
 
 
 def twins(runs: pd.DataFrame, row: str) -> list[str]:
@@ -52,14 +52,14 @@ def twins(runs: pd.DataFrame, row: str) -> list[str]:
     return runs.index[same].tolist()
 
 
-def protocol_of(run: pd.Series) -> dict:
+def protocol_of(line: pd.Series) -> dict:
     """The settings of the row's protocol, as they are called now."""
-    return with_new_settings(json.loads(run.protocol))
+    return with_new_settings(json.loads(line.protocol))
 
 
 def check_protocols(runs: pd.DataFrame, layout: Layout) -> None:
     """Raise ReportError if rows were scored under different protocols, except for the settings that the table `varies`."""
-    settings = {run.row: protocol_of(run) for _, run in runs.iterrows()}
+    settings = {line.row: protocol_of(line) for _, line in runs.iterrows()}
     first_row, first = next(iter(settings.items()))
     for row, other in settings.items():
         for name in sorted(first.keys() | other.keys()):
@@ -71,42 +71,42 @@ def check_protocols(runs: pd.DataFrame, layout: Layout) -> None:
                 )
 
 
-def facts(results: Path, run: pd.Series) -> dict[str, float]:
+def facts(results: Path, line: pd.Series) -> dict[str, float]:
     """The facts of a row (parameters, hours, ...) by the names of `reports.layout.FACTS`; means over seeds, absent if unknown.
 
     Counts come from the plan; images and hours from what the runs wrote; milliseconds from core.bench, first seed.
     """
     known = {
-        "params_M": run.total,
-        "frozen_M": run.frozen,
-        "params_M_paper": run.total_paper,
-        "frozen_M_paper": run.frozen_paper,
+        "params_M": line.total,
+        "frozen_M": line.frozen,
+        "params_M_paper": line.total_paper,
+        "frozen_M_paper": line.frozen_paper,
     }
-    known = {name: value / 1e6 for name, value in known.items()} | {"batch": run.batch}
-    if time := reading_cost(results, run):
+    known = {name: value / 1e6 for name, value in known.items()} | {"batch": line.batch}
+    if time := reading_cost(results, line):
         known["milliseconds"] = time["ms_per_image"]
-    folders = [seed_folder(results, run.run, seed) for seed in run.seeds.split()] if run.run else []
-    trained = [training_facts(folder, run.batch) for folder in folders if (folder / MODEL).is_file()]
+    folders = [seed_folder(results, line.run, seed) for seed in line.seeds.split()] if line.run else []
+    trained = [training_facts(folder, line.batch) for folder in folders if (folder / MODEL).is_file()]
     return known | pd.DataFrame(trained).mean().to_dict()
 
 
-def timing_file(results: Path, run: pd.Series) -> Path:
+def timing_file(results: Path, line: pd.Series) -> Path:
     """Where core.bench leaves what it measured of the run's first seed."""
-    return seed_folder(results, run.run, run.seeds.split()[0]) / READING_TIME
+    return seed_folder(results, line.run, line.seeds.split()[0]) / READING_TIME
 
 
-def reading_time(results: Path, run: pd.Series) -> dict:
+def reading_time(results: Path, line: pd.Series) -> dict:
     """The timing of the run's first seed by core.bench; empty if there is none."""
-    path = timing_file(results, run)
-    return read_json(path) if run.run and path.is_file() else {}
+    path = timing_file(results, line)
+    return read_json(path) if line.run and path.is_file() else {}
 
 
-def reading_cost(results: Path, run: pd.Series) -> dict | None:
+def reading_cost(results: Path, line: pd.Series) -> dict | None:
     """`ms_per_image`, `low_ms`, `high_ms` and `cpu_share` of the row's output; None where it was not timed."""
-    time = reading_time(results, run)
-    with damaged(timing_file(results, run)):
-        measured = time.get("readings", {}).get(run.evaluation)
-        return measured["outputs"][run.output] if measured else None
+    time = reading_time(results, line)
+    with damaged(timing_file(results, line)):
+        measured = time.get("readings", {}).get(line.evaluation)
+        return measured["outputs"][line.output] if measured else None
 
 
 def training_facts(folder: Path, batch: int) -> dict[str, float]:
@@ -121,8 +121,8 @@ def training_facts(folder: Path, batch: int) -> dict[str, float]:
     return {"train_images": images, "epochs": epochs, "hours": hours}
 
 
-def precisions(results: Path, run: pd.Series) -> set[str]:
+def precisions(results: Path, line: pd.Series) -> set[str]:
     """The precisions that the row's trainings computed in; several where its seeds were trained on several machines."""
-    paths = [seed_folder(results, run.run, seed) / PROVENANCE for seed in run.seeds.split() if run.run]
+    paths = [seed_folder(results, line.run, seed) / PROVENANCE for seed in line.seeds.split() if line.run]
     records = [read_json(path, "train the run again") for path in paths if path.is_file()]
     return {record["precision"] for record in records if "precision" in record}

@@ -25,18 +25,18 @@ PICTURE, LINE, BETWEEN = 0.36, 0.125, 0.08  # inches: height of an image, of a l
 COLOURS = {RIGHT: style.INK, WRONG: style.RED, MISSING: style.RED, UNSCORED: style.GREY}
 
 
-def readings_of(results: Path, run: pd.Series) -> pd.DataFrame:
+def readings_of(results: Path, line: pd.Series) -> pd.DataFrame:
     """A row's readings of its first seed: IMAGE, label, reading, correct, confidence (of the final output).
 
     Args:
-        run: a line of `read_runs`.
+        line: a line of `read_runs`.
     """
-    if run.reason:
-        raise ReportError(f"row {run.row} has no readings: {run.reason}")
-    first = run.seeds.split()[0]
-    scored = read_predictions(results, run)
+    if line.reason:
+        raise ReportError(f"row {line.row} has no readings: {line.reason}")
+    first = line.seeds.split()[0]
+    scored = read_predictions(results, line)
     scored = scored[scored.seed == int(first)]
-    path = evaluation_folder(results, run, first) / PREDICTIONS
+    path = evaluation_folder(results, line, first) / PREDICTIONS
     return scored.merge(read_images(path, ["confidence"]), on=IMAGE)
 
 
@@ -68,10 +68,10 @@ def draw(options: argparse.Namespace) -> Figure:
     runs, row = read_runs(options.tables, options.table), options.row or read_layout(options.table).baseline
     if row not in runs.index:
         raise ReportError(f"{options.table} has no row {row!r}; --row takes one of {', '.join(runs.index)}")
-    run = runs.loc[row]
-    charset = protocol_of(run)["scoring_charset"]
-    images = stored_images(options.data or Path(run.data_root), read_benchmarks(options.results, run))
-    return qualitative(readings_of(options.results, run), images, charset, options.images, options.seed)
+    line = runs.loc[row]
+    charset = protocol_of(line)["scoring_charset"]
+    images = stored_images(options.data or Path(line.data_root), read_benchmarks(options.results, line))
+    return qualitative(readings_of(options.results, line), images, charset, options.images, options.seed)
 
 
 @matplotlib.rc_context(style.RC)

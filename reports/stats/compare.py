@@ -204,11 +204,11 @@ def noise_elsewhere(
     Where rows have several seeds of their own, replicates are left out: the baseline's seeds are among them and would count
     twice, and a baseline that is quieter than the rows would make these seem surer than their own seeds show.
     """
-    run = runs.loc[layout.baseline]
-    if run.replicates and baseline.shape[1] == 1:
-        scored = read_predictions(results, run.replace({run.seeds: run.replicates}))
+    line = runs.loc[layout.baseline]
+    if line.replicates and baseline.shape[1] == 1:
+        scored = read_predictions(results, line.replace({line.seeds: line.replicates}))
         name = f"{layout.baseline} (replicates)"
         frame = wide(layout, name, scored[scored.benchmark.isin(baseline.index.unique("benchmark"))])
         check_same_images(layout, name, frame[baseline.columns], baseline)
         return noise_of_replicates(frame, strata_of(baseline.index, averaged))
-    return stated_noise(layout, run.scale, is_rendered(run.data), averaged)
+    return stated_noise(layout, line.scale, is_rendered(line.data), averaged)

@@ -94,6 +94,16 @@ def test_a_column_that_the_paper_lacks_is_shown_and_counts_in_nothing():
     assert [column.name for column in columns_of(ours, False, [])] == [column.name for column in columns_of(layout, False, [])]
 
 
+def test_a_table_of_families_alone_has_a_mean_too():
+    """What a row is compared by, in the table, in claims and in `--power` alike, where the paper has none of its columns."""
+    ours = replace(
+        read_layout("table_VI"), columns=({"name": "signs", "micro": "regular"}, {"name": "caps", "micro": "street"})
+    )
+    columns = columns_of(ours, True, ["regular", "street"])
+    assert [column.name for column in mean_columns(columns)] == ["signs", "caps"]
+    assert [column.name for column in mean_columns(columns, {"regular"})] == ["signs"] and mean_columns(columns, set()) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
