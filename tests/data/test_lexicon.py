@@ -9,10 +9,10 @@ from core.data.lmdb import ImageLmdb
 from core.data.micro import render_world
 from core.errors import ConfigError, UserError
 from core.files import ROOT
+from tests.support.plans import SETTINGS
 
 WORLD = "ablations/micro/cyrillic.gin"
 CYRILLIC = set(read_charset(ROOT / "ablations/charsets/cyrillic.txt"))
-SETTINGS = {"scale": "smoke", "data": None, "seeds": [0], "threads": 1, "peers": []}
 SMALL = [f"micro.World.{name} = {size}" for name, size in (("train", 40), ("val", 10), ("test", 6), ("mislabelled", 1.0))]
 
 

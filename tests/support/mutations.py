@@ -38,13 +38,13 @@ LIBRARIES = (
     "accelerate gin hypothesis jsonschema lmdb matplotlib.pyplot open_clip pandas scipy.stats statsmodels.api timm torchvision"
 )
 STATS = (
-    "test_stats test_stats_elsewhere test_noise test_holm test_orderings test_cells test_collect test_layout test_power "
-    "test_simulation test_images test_partial"
+    "test_stats test_stats_elsewhere test_noise test_holm test_orderings test_cells test_timed test_collect test_layout "
+    "test_power test_simulation test_images test_partial"
 )
 METHOD = (
     "test_reference test_decoder test_golden test_model test_permutations test_attention test_autoregressive test_decoding "
     "test_variants test_freezing test_early_backward test_captions test_charset test_released test_backbones test_weights "
-    "test_towers test_hub_weights"
+    "test_towers test_refused_towers test_hub_weights"
 )
 IDENTITY = (
     "tests/method/test_protocol.py tests/data/test_world_identity.py tests/workflow/test_knobs.py "
@@ -69,8 +69,8 @@ ROOMS = {  # what is mutated: the test files that judge it, the fast ones of its
     "core/data/augment.py core/data/images.py": within("tests/data", "test_augment test_image_kinds test_stress"),
     "core/train": within(
         "tests",
-        "training/test_steps training/test_draws training/test_validation training/test_interruptions training/test_states "
-        "training/test_training method/test_orders runtime/test_machine_limits",
+        "training/test_steps training/test_draws training/test_validation training/test_interruptions training/test_bad_steps "
+        "training/test_states training/test_training method/test_orders runtime/test_machine_limits",
     ),
     "core/evaluate": within(
         "tests",
@@ -79,7 +79,7 @@ ROOMS = {  # what is mutated: the test files that judge it, the fast ones of its
     ),
     "core/pretrain": within("tests", "training/test_pretraining training/test_made_weights data/test_pictures"),
     "adapters": within("tests/method", "test_adapters test_adapters_by_hand"),
-    "reports/claims": within("tests/reports", "test_claims test_verdict test_partial"),
+    "reports/claims": within("tests/reports", "test_claims test_claims_page test_verdict test_partial"),
     "ablations/price.py": "tests/workflow/test_price.py",
     "reports/stats reports/build.py": within("tests/reports", STATS),
     "reports/collect": within("tests/reports", f"{STATS} test_peer_columns test_flips"),

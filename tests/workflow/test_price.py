@@ -36,8 +36,8 @@ from core.errors import ConfigError
 from core.experiment.experiment import load
 from core.experiment.protocol import evaluation_digest
 from core.peers.registry import READERS
+from tests.support.plans import SETTINGS
 
-SETTINGS = {"scale": "smoke", "data": None, "seeds": [0], "threads": 1, "peers": []}
 BASELINE, TABLE = "image0-text6", "table_VI"
 HOUR = Pace(step=3600, encode=3600, decode=1800)
 

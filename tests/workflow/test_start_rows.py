@@ -14,8 +14,8 @@ from core.experiment.experiment import load
 from core.train.__main__ import main
 from core.train.run import train
 from tests.support.checkout import BASELINE
+from tests.support.plans import SETTINGS
 
-SETTINGS = {"scale": "smoke", "data": None, "seeds": [0], "threads": 1, "peers": []}
 SYNTHETIC = "ablations/finetune/synthetic.gin"
 
 

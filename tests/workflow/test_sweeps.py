@@ -15,8 +15,8 @@ from core.experiment.sweep import Times, one_sweep, read_sweeps, values_of
 from core.files import text_digest
 from reports import layout as layout_module
 from reports.layout import read_layout
+from tests.support.plans import SETTINGS
 
-SETTINGS = {"scale": "smoke", "data": None, "seeds": [0], "threads": 1, "peers": []}
 HERE = Path("table.yaml")
 
 
