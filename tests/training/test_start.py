@@ -75,7 +75,8 @@ def test_without_a_step_a_model_is_the_run_it_starts_from(start, name):
         expected, found = load_model(start), begun(start / name, NONE, row=row)
         branches = slice(2 if row == VISUAL else 3)
         assert all(torch.equal(a, b) for a, b in zip(outputs(found), outputs(expected)[branches], strict=True))
-        assert found.started_from.unused == (row == VISUAL) and (found.started_from.text.endswith("is not used")) == (row == VISUAL)
+        unused = row == VISUAL
+        assert found.started_from.unused == unused and found.started_from.text.endswith("is not used") == unused
 
 
 def test_a_start_counts_over_pretrained_towers_and_leaves_the_seeds_numbers_alone(start):
