@@ -1,10 +1,13 @@
 """Settings of CLIP4STR that are refused: of another kind, or without an effect."""
 
+import inspect
 from collections.abc import Callable
 
 from torch import nn
 
 from core.errors import UserError
+from core.model.freezing import Freezing
+from core.model.memory import token_embeddings
 
 
 def check_orders(num_permutations: int, mirrored: bool) -> None:
@@ -29,3 +32,12 @@ def check_branches(
     if read_caption is None and (predicted_context or not block_image_gradient):
         knob = "PREDICTED_CONTEXT = True" if predicted_context else "BLOCK_IMAGE_GRADIENT = False"
         raise UserError(f"{knob} changes nothing: the model has no cross-modal branch")
+
+
+def check_text_freezing(read_caption: Callable | None, freezing: Freezing) -> None:
+    """Raise UserError if blocks of a text tower are frozen or trained of which the embeddings alone are read."""
+    if read_caption is not None and inspect.unwrap(read_caption) is token_embeddings and freezing.text not in (None, 1):
+        raise UserError(
+            f"TEXT_FROZEN = {freezing.text}: memory.token_embeddings reads no block of the text tower; set 1.0 to keep the "
+            "embeddings fixed, or None to train them"
+        )

@@ -14,7 +14,7 @@ from core.charset import check_charset
 from core.model import early_backward
 from core.model.attention import KeysValues
 from core.model.captions import CaptionReader
-from core.model.checks import check_branches, check_orders
+from core.model.checks import check_branches, check_orders, check_text_freezing
 from core.model.cuda_graphs import can_replay, replayed, room_for
 from core.model.decoder import Decoder
 from core.model.decoding import Prediction, context_of, predict_and_refine
@@ -85,6 +85,7 @@ class CLIP4STR(nn.Module):
         check_charset("CLIP4STR.caption_charset", caption_charset)
         check_orders(num_permutations, mirrored)
         check_branches(towers, read_caption, block_image_gradient, predicted_context)
+        check_text_freezing(read_caption, freezing)
         self.tokenizer = Tokenizer(charset)
         self.normalisation = "clip"  # of the images it is used to; set by whoever trains or loads it
         self.max_letters, self.num_permutations, self.mirrored = max_letters, num_permutations, mirrored

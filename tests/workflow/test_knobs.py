@@ -93,6 +93,11 @@ def test_a_knob_that_can_change_nothing_is_refused(row, binding):
             ["BLOCK_IMAGE_GRADIENT = False"],
             "BLOCK_IMAGE_GRADIENT = False changes nothing: no weight of the image tower is trained",
         ),
+        (
+            "ablations/table_VI/image0-token.gin",
+            ["TEXT_FROZEN = 0.5"],
+            "TEXT_FROZEN = 0.5: memory.token_embeddings reads no block of the text tower; set 1.0 to keep",
+        ),
     ],
 )
 def test_a_knob_that_others_leave_idle_is_refused(row, bindings, message):
