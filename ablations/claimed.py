@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from ablations.plan.plan import Plan
-from ablations.row_config import content_digest
+from ablations.row_config import values_digest
 from core.files import ROOT
 from reports.claims.claim import ledger_paths, read_ledger
 
@@ -15,7 +15,7 @@ def reports_digest() -> str:
     """Changes with the code that turns predictions into tables, claims and figures: with it, they are made again."""
     ours = [path for path in (ROOT / "reports").rglob("*") if path.suffix in (".py", ".css", ".html", ".js")]
     files = [*sorted(ours), *(ROOT / "core" / f"{name}.py" for name in COUNTING)]
-    return content_digest([hashlib.sha256(path.read_bytes()).hexdigest() for path in files])[:16]
+    return values_digest([hashlib.sha256(path.read_bytes()).hexdigest() for path in files])[:16]
 
 
 def claimed_results(plan: Plan, checkout: str = "") -> list[Path]:

@@ -130,7 +130,7 @@ def in_root(path: Path) -> str:
     return (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
 
 
-def content_digest(content: object) -> str:
+def values_digest(content: object) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -139,7 +139,7 @@ def code_digest() -> str:
     files = sorted(path for package in CODE for path in (ROOT / package).rglob("*.py"))
     files += [ABLATIONS / name for name in ("row_config.py", "blueprint.py")]
     code = [(path.relative_to(ROOT).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
-    return content_digest([code, sys.version, [version_of(name) for name in LIBRARIES]])
+    return values_digest([code, sys.version, [version_of(name) for name in LIBRARIES]])
 
 
 def version_of(library: str) -> str:
@@ -214,7 +214,7 @@ class PlanCache:
             ConfigError: naming file and binding; never kept, nor is a row whose START cannot be used.
         """
         content = content_of(gin, scale)
-        key = content_digest([scale, content])
+        key = values_digest([scale, content])
         self.used.add(key)
         known = recall(self.kept["rows"].get(key)) if content is not None else None
         if known is not None and self.digest(known.named) == known.files:

@@ -36,7 +36,7 @@ from ablations.plan.targets import WHOLE, usual_seeds
 from ablations.power import answer, question
 from ablations.prerequisites import made_first
 from ablations.price import Pace, Pool, configuration, formula, jobs, longest_word, mean_longest
-from ablations.row_config import PlanCache, Work, content_digest
+from ablations.row_config import PlanCache, Work, values_digest
 from ablations.rows import Row
 from ablations.why import why
 from core.files import ROOT
@@ -175,7 +175,7 @@ def work_of(row: Row, plan: Plan, cache: PlanCache, assumptions: Assumptions, as
 
         return blueprint.count(row.gin, plan.scale, letters, captions, theirs)
 
-    return cache.work(content_digest([configuration(row), row.config.files, letters, captions, theirs]), count, Work)
+    return cache.work(values_digest([configuration(row), row.config.files, letters, captions, theirs]), count, Work)
 
 
 def letters_of_row(row: Row, plan: Plan, assumptions: Assumptions) -> int:

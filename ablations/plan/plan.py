@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ablations.marks import RealInputs, RenderedInputs
-from ablations.row_config import content_digest, content_of
+from ablations.row_config import content_of, values_digest
 from ablations.rows import Row, evaluations_of
 from ablations.source import Source
 from core.files import ROOT, in_repository
@@ -77,7 +77,7 @@ class Plan:
         Args:
             gin: the file, as counted from the repository root.
         """
-        return content_digest([content_of(ROOT / gin, self.scale), weights_digest(self.shown_towers)])
+        return values_digest([content_of(ROOT / gin, self.scale), weights_digest(self.shown_towers)])
 
     def outdated_towers(self) -> Iterator[str]:
         """A line for each weights file that was made from an earlier recipe or world; rows use it as it is."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from shlex import quote
 
+from core.data.content import content_digest
 from core.data.folders import lmdbs_below
 from core.errors import DataError
 from core.files import file_digest
@@ -71,13 +72,13 @@ def how_to_link(root: Path) -> str:
 def digest_or_problem(file: Path) -> str:
     """A file's digest, or why it cannot be read: whoever opens it says so, and leaves out what can be left out."""
     try:
-        return file_digest(file)
+        return content_digest(file)
     except OSError as error:
         return str(error.strerror)
 
 
 def fingerprint(*roots: Path) -> str:
-    """16 hex digits that change when the set of LMDBs below the folders, their sizes or their ends change."""
+    """16 hex digits that change with the names of the LMDBs below the folders, and with any byte of their data.mdb."""
     digest = hashlib.sha256()
     for root in roots:
         for folder in find_lmdbs(root):

@@ -17,9 +17,7 @@ from core.run_files import EVALUATIONS, METRICS, OPERATIVE_GIN, PROVENANCE
 def stale_reason(run_folder: Path, data: Path) -> str:
     """Why a run's results no longer belong to the data below `data`; empty while they do.
 
-    Compared is `core.data.sets.fingerprint`, which the run recorded: names of the LMDBs, size, first and last megabyte of
-    each data.mdb. Whatever is written through LMDB changes its first pages, so that shows every such change; a byte that
-    a bad disk flips in the middle of a large file goes unseen.
+    Compared is `core.data.sets.fingerprint`, which the run recorded: names of the LMDBs, and all bytes of each data.mdb.
 
     Raises:
         DataError: it is not a run directory, or what it recorded does not parse.
