@@ -1,6 +1,6 @@
 """Table I: the decoder's attention masks as the model's code makes them, beside those that the paper prints.
 
-python -m reports.masks results/tables/masks.json results/tables
+python -m reports.masks results/maps/masks.json results/tables
 """
 
 import argparse

@@ -50,7 +50,7 @@ A wait leaves a GPU without work. Without a GPU the operations that would wait o
     "profile": """\
 milliseconds of every part of reading, or of a training step, over the image tower's own pass
 
-In float32, with random weights and images; what is read is forced, and guesses are right.
+With random weights and images; what is read is forced, and guesses are right.
 """,
     "data": """\
 training images per second, beside the released loader's

@@ -32,7 +32,7 @@ class Experiment:
             `core.model.clip4str.CLIP4STR`.
         start: a trained CLIP4STR whose weights the model begins with (`core.weights.start`); None for none.
         augment: applied to training images.
-        normalisation: of training images, "clip" or "half".
+        normalisation: of training images, "clip", "half", "imagenet" or "unit".
         train_data: folders below DATA/train that the run learns from, together.
         train_images: how many of their images, drawn once and for all (the seed does not choose them); None: all.
         optimisation: optimiser, schedule, batch, precision.

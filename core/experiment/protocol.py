@@ -16,7 +16,7 @@ class Protocol:
     """How a trained model decodes and is scored; all rows of a table share one protocol (except for what the table varies).
 
     Args:
-        normalisation: of test images, "clip" or "half" (as the released test loader does).
+        normalisation: of test images: "clip", "half" (the released test loader's), "imagenet" or "unit".
         decode: "ar" or "cloze", the first pass of Algorithm 1.
         refine_steps: T_i.
         fast_cross: Eq. (8) in place of the cross-modal branch's own first pass.

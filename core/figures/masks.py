@@ -1,6 +1,6 @@
 """Table I: the decoder's attention masks for a word of a few letters, by the model's own code.
 
-python -m core.figures.masks --letters 3 --out results/tables/masks.json
+python -m core.figures.masks --letters 3 --out results/maps/masks.json
 """
 
 import argparse

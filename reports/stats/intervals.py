@@ -40,7 +40,7 @@ class Paired:
         value: difference of the printed means, averaged over seeds.
         low, high: 95 % interval; over images alone where `knows_training` is False, and then of these two models only.
         p: two-sided, from the same t; nan where training noise is not known.
-        df: degrees of freedom of t (Satterthwaite).
+        df: degrees of freedom of t.
         image_se: standard error from the choice of images.
         training_se: standard error that training adds: image_se^2 + training_se^2 is the whole variance; nan where unknown.
         n: images.
@@ -127,7 +127,9 @@ def compared(gain: np.ndarray, strata: Strata, noise: Noise | None = None, train
     """A difference with its t interval and p-value; its variance comes from images and from trainings.
 
     V = V_image + V_training - V_residual, where V_residual is what both of the others contain (two-way random effects,
-    Searle, Casella and McCulloch 1992, chapter 4); at least the larger of the two. Degrees of freedom by Satterthwaite (1946).
+    Searle, Casella and McCulloch 1992, chapter 4); at least the larger of the two. Degrees of freedom by Satterthwaite (1946),
+    but at most K - 1 where these K trainings of each row are all that training noise is known from: a spread that is small by
+    chance would both narrow the interval and call it well known.
 
     Args:
         gain: n x K, in points; of two rows ours - baseline.
@@ -143,6 +145,8 @@ def compared(gain: np.ndarray, strata: Strata, noise: Noise | None = None, train
     training = np.nan_to_num(of_seeds) / seeds
     variance = max(image + training - residual, image, training)
     df = variance**2 / (image**2 / image_df + (training**2 / seed_df if seed_df else 0))
+    if seeds > 1 and noise is None:
+        df = min(df, seeds - 1)
     value, error = float(by_seed.mean()), float(np.sqrt(variance))
     reach = float(t.ppf((1 + CONFIDENCE) / 2, df)) * error
     return Paired(

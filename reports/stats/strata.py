@@ -10,6 +10,7 @@ import numpy as np
 
 from core.errors import UserError
 
+FEW = 10  # images; of a benchmark with more, the added images count less, as FEW / images
 
 @dataclass(frozen=True)
 class Strata:
@@ -80,12 +81,14 @@ class Strata:
         """Sampling variance of the weighted mean of per-image gains over images, and its degrees of freedom.
 
         Two images are added, one won and one lost, spread over the benchmarks by their size (Bonett and Price 2012): rows that
-        no image tells apart are still known no better than their number of images allows.
+        no image tells apart are still known no better than their number of images allows. A benchmark of up to FEW images has
+        both for itself, since its weight in the mean is that of any other.
 
         Args:
             gain: n, each averaged over seeds, in points.
         """
-        squares = np.bincount(self.codes, weights=self.centred(gain[:, None])[:, 0] ** 2) + 2 * 100**2 * self.sizes / len(gain)
+        added = 2 * 100**2 * np.maximum(self.sizes / len(gain), np.minimum(1, FEW / self.sizes))
+        squares = np.bincount(self.codes, weights=self.centred(gain[:, None])[:, 0] ** 2) + added
         freedom = np.maximum(self.sizes - 1, 1)
         parts = self.factors * squares / freedom
         return float(parts.sum()), float(parts.sum() ** 2 / (parts**2 / freedom).sum())

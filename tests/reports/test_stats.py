@@ -99,8 +99,7 @@ def test_a_stratified_difference_is_of_the_mean_of_means():
     found = paired(one_seed(np.arange(100) < 2), one_seed(np.zeros(100)), strata=strata)
     assert found.value == pytest.approx(10)
     assert paired(one_seed(np.arange(100) < 2), one_seed(np.zeros(100))).value == pytest.approx(2)
-    small = 10 * (0.02 * 10 + 0) / 10  # images of the added pair that count for the small benchmark: 2 x 10 / 100
-    squares = {"small": 2 * 0.8**2 + 8 * 0.2**2 + small, "large": 2 * 90 / 100}
+    squares = {"small": 2 * 0.8**2 + 8 * 0.2**2 + 2, "large": 2 * 90 / 100}  # both added images, and 90 % of them
     variance = 0.25 * squares["small"] / 9 / 10 + 0.25 * squares["large"] / 89 / 90
     assert found.image_se == pytest.approx(100 * np.sqrt(variance))
 
@@ -237,13 +236,31 @@ def test_what_images_show_of_training_noise_counts_once():
     assert 2 < found.image_se**2 < 8 and found.training_se**2 == pytest.approx(8 - 2)
 
 
+def test_one_image_decides_nothing_however_much_its_benchmark_weighs():
+    """Five columns of one mean, one of a single image, which is all that two rows differ in: 20 points."""
+    names = ["a"] + [name for name in "bcde" for _ in range(1000)]
+    strata = Strata.of(names, dict.fromkeys("abcde", 0.2))
+    first = np.arange(4001) == 0
+    found = paired(one_seed(first), one_seed(np.zeros(4001)), noise=Noise(0.04, 4, "elsewhere"), strata=strata)
+    assert found.value == pytest.approx(20) and found.p > 0.3
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_a_spread_known_from_these_trainings_alone_has_their_degrees_of_freedom(seeds):
+    """Satterthwaite's number, of variances that were estimated from so few trainings, rejects a true null too often."""
+    ours, theirs = (pd.DataFrame({seed: np.arange(400) % 7 < limit for seed in range(seeds)}) for limit in (5, 4))
+    alone, with_others = paired(ours, theirs), paired(ours, theirs, noise=Noise(1.0, 20, "elsewhere"))
+    assert alone.training_se == 0 and alone.df == seeds - 1 and with_others.df > 20
+    assert alone.high - alone.value == pytest.approx(t.ppf(0.975, seeds - 1) * np.hypot(alone.image_se, alone.training_se))
+
+
 def test_benchmarks_have_their_own_degrees_of_freedom():
     """Satterthwaite (1946): 10 images weigh as much as 90, and their variance, known with 9 degrees of freedom, most of all."""
     gain, names = 100.0 * (np.arange(100) % 3 == 0), ["small"] * 10 + ["large"] * 90
     strata = Strata.of(names, {"small": 0.5, "large": 0.5})
     parts = [
-        0.25 * (((part - part.mean()) ** 2).sum() + 2 * 100**2 * len(part) / 100) / (len(part) - 1) / len(part)
-        for part in (gain[:10], gain[10:])
+        0.25 * (((part - part.mean()) ** 2).sum() + 2 * 100**2 * added) / (len(part) - 1) / len(part)
+        for part, added in ((gain[:10], 1), (gain[10:], 0.9))
     ]
     df = sum(parts) ** 2 / (parts[0] ** 2 / 9 + parts[1] ** 2 / 89)
     assert strata.image_variance(gain) == pytest.approx((sum(parts), df)) and 9 < df < 15
