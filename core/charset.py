@@ -22,6 +22,7 @@ PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 CHARSET_36 = DIGITS + LOWER  # ablations/charsets/36.txt: what published accuracies count
 CHARSET_94 = DIGITS + LOWER + LOWER.upper() + PUNCTUATION  # ablations/charsets/94.txt: what the published models write
 MAX_LETTERS = 25  # of a label (section IV-A)
+SIZES = ("36", "62", "94")  # of the charsets that are called by their size
 SUFFIX = ".txt"  # of charset files; no charset ends so, since a character comes only once
 POINT = r"[Uu]\+([0-9A-Fa-f]{4,6})"
 POINTS = re.compile(rf"{POINT}(?:\.\.{POINT})?")
@@ -43,6 +44,10 @@ def check_charset(name: str, value: object) -> None:
     fix = f"name a file of characters, like 'ablations/charsets/94{SUFFIX}'"
     if not isinstance(value, str) or not value:
         raise UserError(f"{name} = {value!r}: expected a charset; {fix}")
+    if value in SIZES:
+        raise UserError(
+            f"{name} = {value!r}: two characters; for the charset of {value} write 'ablations/charsets/{value}{SUFFIX}'"
+        )
     seen: set[str] = set()
     for character in value:
         problem = f"{spelled(character)} is repeated; {fix}" if character in seen else problem_of(character)

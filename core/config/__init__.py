@@ -154,7 +154,7 @@ def construct_with(make: Callable[[], Built], path: Path | str) -> Built:
     """`make()`, with its errors raised as ConfigError."""
     try:
         return make()
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
         raise ConfigError(f"{path}: {explain(error)}") from error
 
 

@@ -57,9 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.update and (options.benchmarks or options.again):
         command.error("--update goes without --benchmarks and --again")
 
-    from core.evaluate.command import evaluate_rows
+    with user_errors():  # the import included, which takes seconds
+        from core.evaluate.command import evaluate_rows
 
-    with user_errors():
         evaluate_rows(options)
 
 

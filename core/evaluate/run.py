@@ -11,6 +11,7 @@ import torch
 
 from core.data.benchmarks import benchmarks_of
 from core.data.loading import Words, open_lmdbs
+from core.data.samples import left_out_text
 from core.data.sets import fingerprint, say_copies
 from core.data.transforms import ToTensor
 from core.errors import DataError
@@ -119,6 +120,8 @@ def read_benchmark(
             raise
         return [], str(error)
     seconds = time.perf_counter() - start  # all rows are on the host: nothing is left to wait for
+    if not team.gather(len(read[0].rows))[0]:  # the first process has all of them
+        return [], f"none of {words.stored:,} images can be read: {left_out_text(words.stored, read[0].ledger.as_dict(), {})}"
     content, results = fingerprint(folder), []
     for readings in read:
         images = max(1, len(readings.rows))

@@ -5,7 +5,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import yaml
 
 from core.errors import UserError, one_line
@@ -17,6 +16,7 @@ from core.run_files import METRICS, MODEL, PROVENANCE
 from core.runtime.tracking.run_info import rows_of
 from core.weights.checkpoint import load_model, model_file, self_contained
 from core.weights.hub import CONFIG, PREFIX, WEIGHTS
+from core.weights.tensor_file import save_tensors
 
 HEAD = {"library_name": "clip4str-ablations", "pipeline_tag": "image-to-text", "tags": ["scene-text-recognition", "clip4str"]}
 LICENCE = (
@@ -72,7 +72,7 @@ def write_folder(model: Path, out: Path | str, name: str = "") -> None:
     model = model_file(model)
     description, tensors = self_contained(model)
     with atomic_folder(out) as folder:
-        safetensors.torch.save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+        save_tensors(tensors, folder / WEIGHTS, {"format": "pt"})
         write_json(folder / CONFIG, description)
         (folder / "README.md").write_text(card(load_model(folder), model, name or out.absolute().name))
 

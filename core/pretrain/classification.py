@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from core.data.render.fractals import Fractals
 from core.model.towers import ClipImageTower
+from core.weights.tensor_file import save_tensors
 
 
 class Classification:
@@ -40,4 +40,4 @@ class Classification:
     def save(self, path: Path, metadata: dict[str, str] | None) -> None:
         """The tower alone, in half precision; the classifier is not kept."""
         tensors = self.tower.visual.state_dict(prefix="visual.")
-        save_file({name: tensor.half().contiguous() for name, tensor in tensors.items()}, path, metadata)
+        save_tensors({name: tensor.half().contiguous() for name, tensor in tensors.items()}, path, metadata)

@@ -34,13 +34,16 @@ def files_at(named: Iterable[Path]) -> Iterator[Path | UserError]:
     files without the suffix of an image are left out; how many, and the first of them, is printed on stderr.
     """
     for path in named:
-        if not path.is_dir():
-            yield path
-            continue
         try:
+            if not path.is_dir():
+                yield path
+                continue
             images, others = below(path)
         except DataError as error:
             yield error
+            continue
+        except OSError as error:  # nobody may look there, or no file can have that name
+            yield UserError(f"{path}: {error.strerror}")
             continue
         if others:
             print(

@@ -1,8 +1,8 @@
 """The same bits every time: which algorithms a GPU may choose from.
 
 A GPU adds in whatever order its parts finish, so two runs of one training drift apart from the first step on, and a resumed
-run from one that was not killed. torch has algorithms with a fixed order for nearly everything; their cost in the present form has not been measured, docs/gpu.md.
-On a CPU the order is fixed as it is.
+run from one that was not killed. torch has algorithms with a fixed order for nearly everything; what they cost as used now has
+not been measured (docs/gpu.md). On a CPU the order is fixed as it is.
 """
 
 import os

@@ -44,17 +44,17 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
 
-    import torch
-
-    from core.experiment.experiment import load
-    from core.runtime.distributed import end_distributed, leads, threads_each
-    from core.runtime.tracking.client import tracking_for
-    from core.train.out_of_memory import out_of_memory_error
-    from core.train.run import train
-    from core.train.state import Interrupted
-
     faulthandler.enable()  # a disk that goes away under LMDB ends the process with SIGBUS: say where
-    with user_errors():
+    with user_errors():  # imports included, which take seconds
+        import torch
+
+        from core.experiment.experiment import load
+        from core.runtime.distributed import end_distributed, leads, threads_each
+        from core.runtime.tracking.client import tracking_for
+        from core.train.out_of_memory import out_of_memory_error
+        from core.train.run import train
+        from core.train.state import Interrupted
+
         torch.set_num_threads(threads_each(options.threads))
         loaded = load(options.row, options.scale, options.set)
         if options.start:

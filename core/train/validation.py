@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.data.loading import Words, open_lmdbs
+from core.data.samples import left_out_text
 from core.data.transforms import ToTensor
 from core.errors import UserError
 from core.evaluate.readings import Stopped, read_images_of, too_many_at_once
@@ -38,6 +39,10 @@ def validate(
             raise UserError(f"while validating, {too_many_at_once(protocol.batch)}") from error
         raise
     entry = {"step": step, "val_n": len(readings.rows)}
+    if left_out := words.stored - len(readings.rows):
+        entry["val_left_out"] = left_out
+    if len(readings.rows) < len(words) and team.is_main:  # what the label rules drop was said at the start
+        print(f"validation: {left_out_text(words.stored, readings.ledger.as_dict())}")
     for output in ("visual", "cross"):
         if readings.rows[output].notna().all():
             entry[f"val_{output}"] = readings.accuracy(output, protocol.scoring_charset)

@@ -18,6 +18,7 @@ from core.weights.hub import CONFIG, fetch, is_on_hub
 from core.weights.pickles import read_pickle
 from core.weights.pretrained import first_difference
 from core.weights.released import SETTINGS, build_released, is_released
+from core.weights.tensor_file import save_tensors
 
 
 def save_model(model: CLIP4STR, training: str, identity: dict, folder: Path) -> None:
@@ -40,7 +41,7 @@ def save_model(model: CLIP4STR, training: str, identity: dict, folder: Path) -> 
     write_json(folder / MODEL_DESCRIPTION, description)
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in kept.items()}  # VeRA's share memory
     with atomic_file(folder / MODEL) as partial:
-        safetensors.torch.save_file(tensors, partial)
+        save_tensors(tensors, partial)
         sync(partial)  # before it has its name: whoever resumes deletes the state that it was made from
 
 

@@ -86,7 +86,8 @@ def explained_errors(path: Path) -> Iterator[None]:
         if wanted:
             raise UnsafeFile(f"{path} is not a checkpoint that can be read safely: it asks for {wanted}; {FIX}") from error
         detail = re.search(r"Unpickler error: .+", str(error)) or re.search(".+", str(error)) or [type(error).__name__]
-        raise UserError(f"{path} is not a checkpoint that can be read safely: damaged or foreign ({detail[0]})") from error
+        told = "" if detail[0].startswith("Weights only") else f" ({detail[0]})"  # torch's advice is to read it unsafely
+        raise UserError(f"{path} is not a checkpoint that can be read safely: damaged or foreign{told}") from error
 
 
 def forbidden(message: str, path: Path) -> str | None:

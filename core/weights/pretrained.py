@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import open_clip
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from timm.layers import resample_abs_pos_embed, resample_patch_embed
 from torch import Tensor, nn
 
@@ -14,6 +14,7 @@ from core.files import in_repository
 from core.weights import hugging_face
 from core.weights.hub import CONFIG, PREFIX, fetch_file, is_on_hub
 from core.weights.pickles import read_tensors
+from core.weights.tensor_file import save_tensors
 
 ROWS = "token_embedding.rows"  # in a file that keeps only some rows of the token embedding: which
 NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # in OpenAI's archives, whose towers have QuickGELU
@@ -146,7 +147,7 @@ def save_sparse(clip: nn.Module, rows: Tensor, path: Path, metadata: dict[str, s
     tensors = {name: tensor.half().contiguous() for name, tensor in clip.state_dict().items()}
     tensors["token_embedding.weight"] = tensors["token_embedding.weight"][rows].contiguous()
     tensors[ROWS] = rows.int()
-    save_file(tensors, path, metadata)
+    save_tensors(tensors, path, metadata)
 
 
 def resample(tensors: dict[str, Tensor], visual: nn.Module, trained_at: TrainedAt) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ claims.md, .html, .tex and .json into the folder of tables, and claims.png and .
 import argparse
 from collections.abc import Sequence
 
-from core.errors import user_errors
+from core.errors import ReportError, user_errors
 from reports.options import add_figures, add_study, figures_of, tables_of
 
 
@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from reports.claims.shown import write_claims
 
     with user_errors():
+        if not options.results.is_dir():
+            raise ReportError(f"--results {options.results}: no such folder; it holds tables/ and runs/ of a study")
         study = StudyResults(options.results, tables_of(options))
         path = write_claims(study, figures_of(options))
         print(path.read_text())

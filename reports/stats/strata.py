@@ -12,6 +12,7 @@ from core.errors import UserError
 
 FEW = 10  # images; of a benchmark with more, the added images count less, as FEW / images
 
+
 @dataclass(frozen=True)
 class Strata:
     """Images grouped by benchmark, with the weight of each benchmark in the mean.

@@ -226,5 +226,7 @@ def test_options_that_would_be_ignored_are_refused(tmp_path):
     path = textocr(tmp_path / "src")
     with pytest.raises(ValueError, match="TextOCR_0.1_train.json is named after train, yet --split says val"):
         prepare([path], tmp_path / "out", options=SourceOptions(split="val"))
+    with pytest.raises(ValueError, match="TextOCR_0.1_train.json is named after train, yet --split says test"):
+        prepare([path.parent], tmp_path / "out", options=SourceOptions(split="test"))  # the only file of a folder
     with pytest.raises(ValueError, match="--workers 0: take 1 or more"):
         prepare([path], tmp_path / "out", workers=0)

@@ -109,6 +109,10 @@ def test_any_file_is_a_charset_or_refused_by_name(tmp_path_factory, content):
         ("CHARSET = 94", "CHARSET = 94: expected a charset; name a file of characters, like 'ablations/charsets/94.txt'"),
         ("CAPTION_CHARSET = 'ablations/charsets/94'", r"CAPTION_CHARSET = .*: 'a' \(U\+0061\) is repeated; name a file"),
         ("SCORING_CHARSET = ''", "SCORING_CHARSET = '': expected a charset"),
+        (
+            "SCORING_CHARSET = '36'",
+            "SCORING_CHARSET = '36': two characters; for the charset of 36 write 'ablations/charsets/36.txt'",
+        ),
         ("SCORING_CHARSET = 'a b'", r"U\+0020 is white space"),
         ("protocol.Protocol.scoring_charset = None", "Protocol.scoring_charset = None: expected a charset"),
     ],

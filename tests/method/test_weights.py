@@ -7,14 +7,16 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
+from core.errors import UserError
 from core.experiment.experiment import load
 from core.files import ROOT
 from core.model.timm_tower import TimmTower
 from core.model.towers import ClipImageTower, ClipTowers
 from core.train.run import build_model
 from core.weights.checkpoint import load_model, save_model
-from core.weights.pickles import read_tensors
+from core.weights.pickles import read_pickle, read_tensors
 from core.weights.pretrained import find_clip, read_clip
+from core.weights.tensor_file import save_tensors
 
 SMALL = {
     "embed_dim": 32,
@@ -204,3 +206,19 @@ def test_a_frozen_projection_that_no_file_holds_is_saved(tmp_path):
     assert "towers.proj.weight" in load_file(tmp_path / "model.safetensors")
     images = torch.randn(2, 3, 32, 64)
     torch.testing.assert_close(load_model(tmp_path).predict(images).visual, model.eval().predict(images).visual)
+
+
+def test_what_is_written_can_be_read_by_others(tmp_path):
+    """As the umask says, like any new file; safetensors itself gives files to their owner alone."""
+    (tmp_path / "plain").touch()
+    save_tensors({"a": torch.ones(2)}, tmp_path / "weights.safetensors")
+    assert (tmp_path / "weights.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_what_is_no_checkpoint_is_refused_without_advice_to_trust_it(tmp_path):
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n")
+    with pytest.raises(
+        UserError, match=r"picture.png is not a checkpoint that can be read safely: damaged or foreign"
+    ) as error:
+        read_pickle(tmp_path / "picture.png")
+    assert "weights_only" not in str(error.value)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from core.data.lmdb import write_lmdb
 from core.errors import UserError
 from core.evaluate import readings
 from core.evaluate.run import evaluate, open_benchmark
@@ -55,3 +56,11 @@ def test_memory_that_runs_out_while_validating_names_its_own_batch(smoke, model,
     batch = smoke.protocol.batch
     with pytest.raises(UserError, match=f"while validating, .* lower Protocol.batch = {batch} to {batch // 2}; it"):
         validate(model, None, smoke.protocol, 1, SINGLE, lambda: 0)
+
+
+def test_images_that_cannot_be_read_are_counted(smoke, model, tmp_path, capsys):
+    write_lmdb(tmp_path / "val", [(b"no image", "word")] * 3)
+    words = validation_words(tmp_path, model, smoke.protocol)
+    entry = validate(model, words, smoke.protocol, 5, SINGLE, lambda: 0)
+    assert (entry["val_n"], entry["val_left_out"]) == (0, 3)
+    assert "validation: 3 of 3 stored are left out" in capsys.readouterr().out

@@ -166,11 +166,7 @@ def first_line(path: Path) -> str:
 def pick_file(source: Path, patterns: tuple[str, ...], split: str | None) -> Path:
     """The annotation file: SOURCE itself, or the only one in it that fits (of several, the one named after the split)."""
     if source.is_file():
-        named = [name for name in SPLITS if name in source.name.lower()]
-        if split in SPLITS and named and split not in named:
-            raise DataError(
-                f"{source} is named after {' and '.join(named)}, yet --split says {split}: drop it or name another file"
-            )
+        refuse_other_split(source, split)
         return source
     files = sorted({path for pattern in patterns for path in source.glob(pattern) if path.is_file()})
     if len(files) > 1 and split:
@@ -179,7 +175,15 @@ def pick_file(source: Path, patterns: tuple[str, ...], split: str | None) -> Pat
         names = ", ".join(path.name for path in files) or "none"
         expected = " or ".join(patterns)
         raise DataError(f"{source}: expected one annotation file ({expected}), found {names}; name the file or say --split")
+    refuse_other_split(files[0], split)
     return files[0]
+
+
+def refuse_other_split(file: Path, split: str | None) -> None:
+    """Raise DataError if an annotation file is named after another split than the one that is asked for."""
+    named = [name for name in SPLITS if name in file.name.lower()]
+    if split and named and split not in named and split not in file.name.lower():
+        raise DataError(f"{file} is named after {' and '.join(named)}, yet --split says {split}: drop it or name another file")
 
 
 @dataclass(frozen=True)
