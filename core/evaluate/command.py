@@ -11,7 +11,14 @@ from core.data.sets import fingerprint
 from core.errors import UserError
 from core.evaluate.evaluations_list import missing_evaluations, write_evaluations_list
 from core.evaluate.metrics import images_left_out
-from core.evaluate.previous_readings import UNFINISHED, PreviousReadings, model_digest, own_evaluations, refuse_replacing
+from core.evaluate.previous_readings import (
+    UNFINISHED,
+    PreviousReadings,
+    is_reading_of,
+    model_digest,
+    own_evaluations,
+    refuse_replacing,
+)
 from core.evaluate.readings import too_many_at_once
 from core.evaluate.run import evaluate_benchmarks
 from core.experiment.experiment import check_contexts, load
@@ -41,7 +48,7 @@ def evaluate_rows(options: argparse.Namespace) -> None:
     names, results = [folder.name for folder in protocols], {}
     if options.update:
         # the first process decides for all: another might look when the first has written some already
-        unread = team.gather(missing_evaluations(run, names))[0]
+        unread = team.gather(to_read(options.data, run, protocols) if team.is_main else [])[0]
         protocols = {folder: protocol for folder, protocol in protocols.items() if folder.name in unread}
     if protocols:
         workers = workers_each(options.workers, threads_each(options.threads), device())
@@ -67,6 +74,14 @@ def evaluate_rows(options: argparse.Namespace) -> None:
     end_distributed()
     if team.is_main and protocols:
         tracking_for(options.tracking, options.rows[0]).evaluated(run, list(protocols))
+
+
+def to_read(data: Path, run: Path, protocols: dict[Path, Protocol]) -> list[str]:
+    """The evaluations of a run that are missing, older than the model, or of another protocol or other test words."""
+    missing = missing_evaluations(run, [folder.name for folder in protocols])
+    content = {name: fingerprint(folder) for name, folder in chosen_benchmarks(data, ()).items()}
+    others = [folder.name for folder, protocol in protocols.items() if not is_reading_of(folder, protocol, content)]
+    return list(dict.fromkeys([*missing, *others]))
 
 
 def note_normalisation(path: Path, model: CLIP4STR, protocol: Protocol, run: Path) -> None:

@@ -1,6 +1,7 @@
 """Benchmarks that a model has read already, each known by its content: only new and changed ones are read again."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -90,6 +91,22 @@ class PreviousReadings:
                     if tuple(rows.columns) == COLUMNS:  # not of an older version of this code
                         return rows.assign(benchmark=name), {"read_for": evaluation.name} | entry
         return None
+
+
+def is_reading_of(folder: Path, protocol: Protocol, content: Mapping[str, str]) -> bool:
+    """Whether an evaluation is of this protocol and of these test words; one whose record is missing or damaged counts as such.
+
+    Args:
+        content: the fingerprint of every benchmark that there is, by name.
+    """
+    try:
+        record = read_json_object(folder / METRICS)
+    except DataError:
+        return True
+    entries = record.get("benchmarks", {})
+    read = {name: entry["fingerprint"] for name, entry in entries.items() if "fingerprint" in entry}
+    changed = [name for name in content if name not in entries or read.get(name, content[name]) != content[name]]
+    return same(record.get("protocol"), protocol) and not changed
 
 
 def same(recorded: dict | None, protocol: Protocol) -> bool:

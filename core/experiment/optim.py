@@ -30,7 +30,8 @@ class Averaging:
     """Stochastic weight averaging (Izmailov et al. 2018) as in PARSeq's recipe: the mean of snapshots is the trained model.
 
     Snapshots are taken at evenly spaced steps from `start` on, the first at `start` itself. Until `start` the learning rate
-    follows its schedule; from there on it stays.
+    follows its schedule; from there on it stays. PARSeq's own code lets it fall further meanwhile, towards the schedule's value
+    at `start` of the rate before it was scaled by the batch (half of ours).
 
     Args:
         start: share of the steps, above 0 and below 1.

@@ -138,7 +138,11 @@ def left_to_right_once(decoder: Decoder, memory: list[KeysValues], ids: Tensor, 
 
 
 def content_allowed(readable: Tensor) -> Tensor:
-    """Content mask of decoders with two or more layers at inference: left to right, as in training: B L L."""
+    """Content mask of decoders with two or more layers at inference: left to right, as in training: B L L.
+
+    In refinement the characters after an output have then read its own one, so from two layers on an output is not wholly
+    read from the others (Table I, middle, holds for one layer, the published depth).
+    """
     return content_mask(forward_ranks(readable.shape[1], readable.device)) & readable[:, None]
 
 

@@ -73,6 +73,19 @@ def test_a_chosen_benchmark_is_read_alone_and_not_read_again_with_all(evaluate, 
     assert f"--benchmarks SVT: {tmp_path / 'data' / 'test'} holds {FIRST}, {SECOND}" in capsys.readouterr().err
 
 
+def test_an_update_reads_other_words_and_other_ways_of_decoding(evaluate, data, world_folder, tmp_path):
+    """A file of the same name may say something else, and so may a folder of the same name hold other words."""
+    row = tmp_path / "row.gin"
+    row.write_text(f"include '{BASELINE}'\n")
+    assert evaluate("--update", rows=(str(row),)) == [(FIRST, 1), (SECOND, 1)]
+    assert evaluate("--update", rows=(str(row),)) == []
+    row.write_text(f"include '{BASELINE}'\nREFINE_STEPS = 3\n")
+    assert evaluate("--update", rows=(str(row),)) == [(FIRST, 1), (SECOND, 1)]
+    shutil.rmtree(data / "test" / FIRST)
+    shutil.copytree(world_folder / "test" / THIRD, data / "test" / FIRST)
+    assert evaluate("--update", rows=(str(row),)) == [(FIRST, 1)] and evaluate("--update", rows=(str(row),)) == []
+
+
 def test_a_benchmark_is_known_by_its_content(evaluate, data, world_folder, tmp_path):
     evaluate()
     (data / "test" / FIRST).rename(data / "test" / "mine")
