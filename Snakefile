@@ -81,7 +81,7 @@ if PLAN.rendered:
 else:  # through the environment: the folder may move, or be spelled otherwise, and nothing is made again
     os.environ.update(CLIP4STR_DATA=str(PLAN.data.absolute()))
     ROOT = '"$CLIP4STR_DATA"'
-TESTED = quote(str(PLAN.test_root)) if PLAN.source.photos else ROOT  # with photographs, their test sets beside the rendered ones
+TESTED = quote(str(PLAN.test_root)) if PLAN.source.photos else ROOT  # with photographs, their test sets beside rendered ones
 RUN = f"{PLAN.results}/runs/{{run}}/seed{{seed}}"
 
 

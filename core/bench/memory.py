@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from core.bench.measure import Measurement, build, measurement, report
+from core.experiment.experiment import load
 from core.model.clip4str import CLIP4STR
 from core.runtime.compute import pick_device
 
@@ -85,6 +86,8 @@ def forget_peak(device: torch.device) -> None:
 def memory_costs(rows: list[str], scale: str, batch: int, threads: int) -> Iterator[Measurement]:
     """Every row beside the last, each measured in a process of its own, so that no peak hides another."""
     footprints = {}
+    for row in rows:
+        load(row, scale)  # a name that is wrong costs no measurement of those before it
     for row in rows:
         with get_context("spawn").Pool(1) as pool:
             footprints[row] = pool.apply(footprint, (row, scale, batch, threads))

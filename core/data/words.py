@@ -177,10 +177,11 @@ def main() -> None:
         )
         backgrounds = pictures_in(arguments.backgrounds) if arguments.backgrounds else ()
         recipe = WordSet(arguments.seed, families, words, page, backgrounds)
-        write_words(recipe, arguments.out, arguments.n, arguments.workers)
-        if arguments.sheet:
+        if arguments.sheet:  # first: where it cannot be written, nothing is rendered in vain
+            refuse_existing(arguments.out)
             first = map(recipe.draw, range(min(arguments.n, 200)))
             contact_sheet(first, [family.name for family in families], page, arguments.sheet)
+        write_words(recipe, arguments.out, arguments.n, arguments.workers)
         print(f"{arguments.n} words in {arguments.out}")
 
 

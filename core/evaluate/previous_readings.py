@@ -44,6 +44,9 @@ def refuse_replacing(folder: Path, model: Path, digest: str) -> None:
 
     Among a model's own evaluations those of earlier weights are replaced: it has been trained again.
     """
+    place = next(path for path in folder.absolute().parents if path.exists())
+    if not place.is_dir():
+        raise DataError(f"{place} is a file, so {folder} cannot be written: name another --out")
     refuse_existing(folder, (PREDICTIONS, METRICS, TRACKING))
     is_own = folder.parent.resolve() == own_evaluations(model).resolve()
     read_by = read_json_object(folder / METRICS).get("model") if (folder / METRICS).is_file() and not is_own else None

@@ -145,10 +145,12 @@ def accuracies(file: Path) -> str:
         if "scoring_charset" in protocol:  # not of an evaluation of long ago
             protocol["scoring_charset"] = f"of {len(protocol['scoring_charset'])} characters"
         settings = ", ".join(f"{key} {value}" for key, value in protocol.items() if key != "batch")
-        lines = [f"Protocol: {settings}.", "", "| benchmark | images | word accuracy |", "|:--|--:|--:|"]
+        lines = [f"Protocol: {settings}.", "", "| benchmark | images | fingerprint | word accuracy |", "|:--|--:|:--|--:|"]
         for name, entry in record["benchmarks"].items():
             score = entry.get(record["protocol"]["output"]) or entry.get("visual")
             if score and score["accuracy"] is not None:  # which it is without an image to score
-                lines.append(f"| {name} | {entry['n']:,} | {score['accuracy']:.1f} % |")
-        tables.append("\n".join(lines))
+                words = entry.get("fingerprint", "not recorded")
+                lines.append(f"| {name} | {entry['n']:,} | {words} | {score['accuracy']:.1f} % |")
+        if len(lines) > 4:  # with a line below the head
+            tables.append("\n".join(lines))
     return "\n\n".join(tables)

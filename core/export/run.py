@@ -53,10 +53,11 @@ def export(options: argparse.Namespace) -> None:
         model.cross_decoder = None
     if options.refine_steps is None:
         options.refine_steps = model.refine_steps
+    shown = list(pictures(model, options.check))  # before the graphs, which take minutes
     with atomic_folder(options.out) as folder:
         write_graphs(model, folder, options)
         reader = ExportedReader(folder)
-        agreement = compare(model, reader, pictures(model, options.check), options.decode, options.refine_steps)
+        agreement = compare(model, reader, shown, options.decode, options.refine_steps)
         sizes = [sum(file.stat().st_size for file in files) for files in ([file], folder.iterdir())]
         report(agreement, sizes, options)
     print(f"written to {options.out}")

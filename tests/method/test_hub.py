@@ -62,7 +62,7 @@ def test_a_folder_is_a_model_and_its_card_says_what_the_run_recorded(run, model,
     assert yaml.safe_load(head)["pipeline_tag"] == "image-to-text"
     recorded = {"table row": "table_VI/image0-text6", "data fingerprint": "feedc0de", "images": 1234, "versions": "torch 9"}
     lines = [f"| {fact} | {value} |" for fact, value in recorded.items()]
-    for line in (*lines, "| IC15 | 600 | 66.8 % |", "refine_steps 1", "## Licence"):
+    for line in (*lines, "| IC15 | 600 | not recorded | 66.8 % |", "refine_steps 1", "## Licence"):
         assert line in body, line
     assert "SVT" not in body and "/home" not in body and "None" not in body
 
@@ -133,7 +133,8 @@ def test_each_of_two_checkpoints_in_a_folder_has_its_own_evaluation_and_card(wor
         write_json(folder / "metrics.json", record)
     for seed, name in enumerate(("b", "l")):
         write_folder(tmp_path / f"{name}.ckpt", tmp_path / name)
-        assert scored(tmp_path / name / "README.md") == [f"| regular | 8 | {40 + seed:.1f} % |"]
+        words = record["benchmarks"]["regular"]["fingerprint"]
+        assert scored(tmp_path / name / "README.md") == [f"| regular | 8 | {words} | {40 + seed:.1f} % |"]
     for model, stops in (("b.ckpt", False), ("b.ckpt", False), ("l.ckpt", True)):
         with pytest.raises(SystemExit) if stops else contextlib.nullcontext():
             evaluate([str(tmp_path / model), *row, "--out", str(tmp_path / "out")])
