@@ -47,8 +47,11 @@ class Experiment:
     optimisation: Optimisation
 
     def __post_init__(self):
-        if isinstance(self.train_data, str) or not self.train_data:
+        folders = self.train_data if isinstance(self.train_data, tuple | list) else ()
+        if not folders or not all(isinstance(name, str) and name for name in folders):
             raise UserError(f"TRAIN_DATA = {self.train_data!r}: expected folders below DATA/train, e.g. ('real',)")
+        if not callable(self.augment):
+            raise UserError(f"Experiment.augment = {self.augment!r}: expected a reference, like @augment.RandAugment()")
         if self.train_images is not None and (type(self.train_images) is not int or self.train_images < 1):
             raise UserError(f"TRAIN_IMAGES = {self.train_images!r}: expected a number of images, or None for all")
         if self.start is not None and (not isinstance(self.start, str) or not self.start):

@@ -20,6 +20,13 @@ def check_orders(num_permutations: int, mirrored: bool) -> None:
         raise UserError(f"MIRRORED = False changes nothing with PERMUTATIONS = {num_permutations}: no order has a mirror image")
 
 
+def check_references(read_image: object, read_caption: object) -> None:
+    """Raise UserError if a text stands where a reference to a function belongs (its @ was forgotten)."""
+    for name, value in (("read_image", read_image), ("read_caption", read_caption)):
+        if value is not None and not callable(value):
+            raise UserError(f"CLIP4STR.{name} = {value!r}: expected a reference, like @memory.all_tokens")
+
+
 def check_branches(
     towers: nn.Module, read_caption: Callable | None, block_image_gradient: bool, predicted_context: bool
 ) -> None:

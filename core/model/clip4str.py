@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.charset import check_charset
+from core.errors import UserError
 from core.model import early_backward
 from core.model.attention import KeysValues
 from core.model.captions import CaptionReader
-from core.model.checks import check_branches, check_orders, check_text_freezing
+from core.model.checks import check_branches, check_orders, check_references, check_text_freezing
 from core.model.cuda_graphs import can_replay, replayed, room_for
 from core.model.decoder import Decoder
 from core.model.decoding import Prediction, context_of, predict_and_refine
@@ -84,6 +85,9 @@ class CLIP4STR(nn.Module):
         check_charset("CLIP4STR.charset", charset)
         check_charset("CLIP4STR.caption_charset", caption_charset)
         check_orders(num_permutations, mirrored)
+        check_references(read_image, read_caption)
+        if type(max_letters) is not int or max_letters < 1:
+            raise UserError(f"CLIP4STR.max_letters = {max_letters!r}: expected a whole number of at least 1")
         check_branches(towers, read_caption, block_image_gradient, predicted_context)
         check_text_freezing(read_caption, freezing)
         self.tokenizer = Tokenizer(charset)

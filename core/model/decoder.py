@@ -77,6 +77,11 @@ class Decoder(nn.Module):
         max_outputs: int,
     ):
         super().__init__()
+        for knob, value in (("DECODER_HEADS", num_heads), ("DECODER_DEPTH", depth)):
+            if type(value) is not int:
+                raise UserError(f"{knob} = {value!r}: expected a whole number")
+        if type(dropout) not in (int, float) or not 0 <= dropout <= 1:
+            raise UserError(f"DROPOUT = {dropout!r}: expected a share from 0 to 1")
         if num_heads < 1 or embed_dim % num_heads:
             raise UserError(f"decoder width {embed_dim} is not a multiple of its {num_heads} heads")
         if depth < 1:

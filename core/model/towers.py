@@ -76,6 +76,8 @@ class ClipTowers(TextTower, ClipTower):
         context_length: int,
     ):
         super().__init__()
+        if weights is not None and not isinstance(weights, str):
+            raise UserError(f"WEIGHTS = {weights!r}: expected an open_clip tag, a weights file, or None for a random start")
         config = copy.deepcopy(arch) if isinstance(arch, dict) else read_architecture(arch)
         self.trained_at = set_image_size(config, image_size, patch_size, arch)
         self.text_cfg = config["text_cfg"]
@@ -129,6 +131,8 @@ class ClipImageTower(ClipTower):
 
     def __init__(self, arch: str | dict, weights: str | None, image_size: tuple[int, int], patch_size: tuple[int, int] | None):
         super().__init__()
+        if weights is not None and not isinstance(weights, str):
+            raise UserError(f"WEIGHTS = {weights!r}: expected an open_clip tag, a weights file, or None for a random start")
         config = copy.deepcopy(arch) if isinstance(arch, dict) else read_architecture(arch)
         self.trained_at = set_image_size(config, image_size, patch_size, arch)
         self.arch, self.weights, self.image_size = arch, weights, tuple(image_size)
@@ -200,6 +204,8 @@ def read_description(arch: str) -> dict:
     Raises:
         UserError: it is not there, or not in that format.
     """
+    if not isinstance(arch, str):
+        raise UserError(f"ARCH = {arch!r}: expected the name of an open_clip architecture, or of a JSON file in its format")
     if arch.endswith(".json"):
         path = in_repository(arch)
         if not path.is_file():

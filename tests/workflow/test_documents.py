@@ -144,7 +144,7 @@ def test_estimates_follow_from_the_table_of_parts():
     parts = table("performance.md", "What is left above the floor").set_index("part")
     estimates = table("performance.md", "Evaluation at scale")
     each = round(float(parts.loc["all of it", "read, batch 8"].split(" ms")[0]) / 8)
-    assert estimates.basis[0].startswith(f"{each} ms an image")
+    assert estimates.basis[0].startswith(f"{each} ms per image")
     assert numbers(estimates.estimate)[0] == round(each * IMAGES / 3.6e6, 1)
     rate = float(re.search(r"([\d,]+) images/s", estimates.basis[1])[1].replace(",", ""))
     assert numbers(estimates.estimate)[1] == round(IMAGES / rate)
