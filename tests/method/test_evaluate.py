@@ -110,7 +110,6 @@ def test_a_benchmark_without_a_label_to_score_has_no_accuracy(model, smoke, tmp_
     assert entry["n"] == 0 and entry["cross"] == {"correct": 0, "accuracy": None, "one_minus_ned": None}
 
 
-@pytest.mark.parametrize("undecodable", [False, True])
 def test_a_benchmark_without_a_readable_image_is_left_out(model, smoke, tmp_path, capsys):
     write_lmdb(tmp_path / "test" / "broken", [(b"no image", "word")] * 3)
     with pytest.raises(DataError, match="no benchmark could be read"):
@@ -118,6 +117,7 @@ def test_a_benchmark_without_a_readable_image_is_left_out(model, smoke, tmp_path
     assert "broken: left out: none of 3 images can be read: 3 of 3 stored are left out" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("undecodable", [False, True])
 def test_each_prediction_knows_its_lmdb_and_key(model, smoke, tmp_path, undecodable):
     two_lmdbs(tmp_path / "test" / "SVT", undecodable)
     entry = evaluate(model, tmp_path, {tmp_path / "out": smoke.protocol})[tmp_path / "out"]["benchmarks"]["SVT"]

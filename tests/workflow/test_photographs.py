@@ -64,7 +64,7 @@ def test_photographs_that_are_only_read_train_nothing_again(results, photos):
     without, beside = (planned(results, given, tables=("table_X",)) for given in (None, photos))
     (one,), (two,) = (made.tables["table_X"][:1] for made in (without, beside))
     assert one.run == two.run and one.evaluation != two.evaluation
-    assert without.trained_on(one.run) == beside.trained_on(two.run) and without.tests == without.data
+    assert without.trained_on(one.run) == beside.trained_on(two.run) and without.test_root == without.data
     assert set(beside.source.benchmarks) == {*FAMILIES, "IIIT5k", "SVT"}
 
 
@@ -87,7 +87,7 @@ def test_a_plan_beside_a_workflow_at_work_changes_nothing_of_its(tmp_path, photo
 def test_links_lead_to_all_test_sets_and_go_with_the_setting(results, photos):
     made = planned(results, photos, True)
     write_plan(made)
-    links = {path.name: path for path in (made.tests / "test").iterdir()}
+    links = {path.name: path for path in (made.test_root / "test").iterdir()}
     assert links.keys() == {*FAMILIES, "IIIT5k", "SVT"} and links["SVT"].resolve() == photos / "test/SVT"
     assert links["regular"].resolve() == (made.data / "test/regular").resolve()
     assert (made.data / "train/photographs").resolve() == photos / "train"
