@@ -44,7 +44,7 @@ STATS = (
 METHOD = (
     "test_reference test_decoder test_golden test_model test_permutations test_attention test_autoregressive test_decoding "
     "test_variants test_freezing test_early_backward test_captions test_charset test_released test_backbones test_weights "
-    "test_towers test_refused_towers test_hub_weights"
+    "test_towers test_refused_towers test_pretraining_rows test_hub_weights"
 )
 IDENTITY = (
     "tests/method/test_protocol.py tests/data/test_world_identity.py tests/workflow/test_knobs.py "
