@@ -116,7 +116,7 @@ def read_image_file(path: Path) -> Image.Image:
     """An image file in RGB.
 
     Raises:
-        UserError: it is missing, may not be read, or is no image.
+        UserError: it is missing, may not be read, or is not an image.
     """
     try:
         return decode_image(path)

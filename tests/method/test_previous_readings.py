@@ -86,6 +86,14 @@ def test_an_update_reads_other_words_and_other_ways_of_decoding(evaluate, data, 
     assert evaluate("--update", rows=(str(row),)) == [(FIRST, 1)] and evaluate("--update", rows=(str(row),)) == []
 
 
+def test_a_file_where_the_folder_would_be_is_told_before_anything_is_read(evaluate, tmp_path, capsys):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(SystemExit):
+        evaluate("--out", tmp_path / "file")
+    said = capsys.readouterr()
+    assert f"{tmp_path / 'file'} is a file, so" in said.err and "name another --out" in said.err and "read" not in said.out
+
+
 def test_a_benchmark_is_known_by_its_content(evaluate, data, world_folder, tmp_path):
     evaluate()
     (data / "test" / FIRST).rename(data / "test" / "mine")

@@ -92,3 +92,10 @@ def test_the_command_says_what_is_wrong(tmp_path, monkeypatch, capsys):
         "error: no claims to judge: there is no ablations/claims.yaml, and no claims.yaml beside a table.yaml"
         in capsys.readouterr().err
     )
+
+
+def test_a_folder_of_results_that_is_not_there_is_no_empty_ledger(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["--results", str(tmp_path / "misspelt")])
+    assert f"--results {tmp_path / 'misspelt'}: no such folder" in capsys.readouterr().err
+    assert not (tmp_path / "misspelt").exists()
