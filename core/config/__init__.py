@@ -1,7 +1,7 @@
 """The only package that imports gin: parses gin files, builds objects from them, and raises an error for unused bindings.
 
 gin files bind constructor arguments by their Python names. Scales and sections are not plain gin (`core.config.gin_files`),
-nor is the error for a value that is overwritten (`core.config.overwritten`).
+nor are the errors for values that are overwritten (`core.config.overwritten`) or of another type (`core.config.mistyped`).
 """
 
 import contextlib
@@ -17,10 +17,12 @@ from typing import TypeVar
 import gin
 
 from core.choices import SCALES
-from core.config.gin_files import find_include, read_gin, refuse_circle, text_at
+from core.config.gin_files import find_include, refuse_circle, text_at, titled
 from core.config.gin_text import UNREADABLE, gin_message, problem_of, refuse_foreign
+from core.config.mistyped import parameter_name, refuse_mistyped, value_place
 from core.config.overwritten import refuse_overwritten
-from core.errors import ConfigError
+from core.config.unread import refuse_unread
+from core.errors import ConfigError, UserError
 from core.files import from_command_line
 from core.moved import with_new_names
 
@@ -45,7 +47,7 @@ def parse(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) 
     try:
         gin.parse_config_files_and_bindings([str(file)], list(bindings), finalize_config=False)
     except (*UNREADABLE, OSError) as error:
-        raise ConfigError(f"{path}: {problem_of(error)}") from error
+        raise ConfigError(f"{titled(path, bindings)}: {problem_of(error)}") from error
     refuse_overwritten(file, scale)
     for (scope, selector), bound in gin.config._CONFIG.items():
         for name, value in bound.items():
@@ -62,15 +64,11 @@ def replace_values(arguments: Collection[str], replace: Callable[[str, object], 
         replace: from the name that has the value, a macro's or the argument's, and the value, to the new value.
     """
     bound = gin.config._CONFIG
-    places = [
-        (key, name) for key, values in bound.items() for name in values if f"{key[1].rpartition('.')[2]}.{name}" in arguments
-    ]
-    for key, name in places:
-        value, called = bound[key][name], f"{key[1].rpartition('.')[2]}.{name}"
-        while repr(value).startswith("%") and (macro := (repr(value)[1:], "gin.macro")) in bound:  # a macro may name a macro
-            key, name, called, value = macro, "value", macro[0], bound[macro]["value"]
-        if not repr(value).startswith("%"):  # a macro that is not set: gin says so when it is used
-            bound[key][name] = replace(called, value)
+    places = [(key, name) for key, values in bound.items() for name in values if parameter_name(key[1], name) in arguments]
+    for place in places:
+        key, name, called = value_place(*place)
+        if not repr(bound[key][name]).startswith("%"):  # a macro that is not set: gin says so when it is used
+            bound[key][name] = replace(called, bound[key][name])
 
 
 def resolve_includes(scale: str) -> None:
@@ -155,6 +153,8 @@ def construct_with(make: Callable[[], Built], path: Path | str) -> Built:
     try:
         return make()
     except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+        if not isinstance(error, UserError):  # the words of Python or of a library, which do not say whose value was wrong
+            refuse_mistyped(path)
         raise ConfigError(f"{path}: {explain(error)}") from error
 
 
@@ -167,53 +167,12 @@ def explain(error: Exception) -> str:
     return gin_message(error)
 
 
-def refuse_unread(path: Path | str, bindings: Sequence[str] = ()) -> None:
-    """Raise ConfigError if a binding or macro was not used in building the objects (mostly a misspelt name).
-
-    Bindings of an included file may go unused if the row replaced the class that they are for (an image tower instead of
-    both towers, for example). Bindings of the row itself or of the command line may not.
-
-    Raises:
-        ConfigError: naming them all.
-    """
-    read = gin.config._OPERATIVE_CONFIG
-    built = {selector for _, selector in read}
-    own = own_names(path, bindings)
-    replaced_macros, unread, unread_macros = set(), [], []
-    for (scope, selector), bound in gin.config._CONFIG.items():
-        used = [values for (s, sel), values in read.items() if sel == selector and (s == scope or s.endswith("/" + scope))]
-        if not scope:
-            used = [values for (_, sel), values in read.items() if sel == selector]
-        for name, value in bound.items():
-            key = f"{scope + '/' if scope else ''}{selector}.{name}"
-            mine = any(key == ours or key.endswith("." + ours) for ours in own)
-            if any(name in values and (not mine or repr(values[name]) == repr(value)) for values in used):
-                continue
-            if selector == "gin.macro":
-                unread_macros.append(scope)
-            elif selector in built or mine:
-                unread.append(key)
-            else:
-                replaced_macros.add(repr(value))
-    unread += [name for name in unread_macros if name in own or f"%{name}" not in replaced_macros]
-    if unread:
-        known = sorted(scope for scope, selector in read if selector == "gin.macro")
-        raise ConfigError(
-            f"{path}: nothing reads {', '.join(sorted(unread))}. Check the spelling; macros in use: {', '.join(known)}"
-        )
-
-
-def own_names(path: Path | str, bindings: Sequence[str]) -> set[str]:
-    """Names of the macros and parameters that a gin file itself (without includes) or the command line binds."""
-    text = read_gin(from_command_line(path))
-    return set(re.findall(r"^\s*([\w./]+)\s*=", "\n".join([text, *bindings]), re.MULTILINE))
-
-
 def build(cls: type[Built], path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -> Built:
     """Parse, construct one object, raise ConfigError for unused bindings."""
     parse(path, scale, bindings)
-    built = construct(cls, path)
+    built = construct(cls, titled(path, bindings))
     refuse_unread(path, bindings)
+    refuse_mistyped(titled(path, bindings))
     return built
 
 

@@ -7,7 +7,7 @@
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from core.choices import SCALES
@@ -43,6 +43,11 @@ def read_gin(path: Path) -> str:
         order = error.object[:2]
         what = f"UTF-16 (byte order mark {order.hex(' ').upper()})" if order in (b"\xff\xfe", b"\xfe\xff") else "not UTF-8"
         raise ConfigError(f"{path} is {what}; save it as UTF-8") from error
+
+
+def titled(path: Path | str, bindings: Sequence[str]) -> str:
+    """A gin file as messages call it, with the bindings from elsewhere: the culprit may be among these."""
+    return " with ".join([str(path), *filter(None, [", ".join(bindings)])])
 
 
 def world_of(scale: str, world: str = WORLD_OF) -> str | None:

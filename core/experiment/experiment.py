@@ -1,6 +1,6 @@
 """What one training run consists of: `Experiment`, a frozen dataclass that gin fills (sections III and IV-A)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from torch.utils._device import DeviceContext
 
 from core import config
 from core.charset import SUFFIX, check_charset, read_charset, reduce_text
+from core.config.unread import own_names
 from core.data.augment import RandAugment
 from core.errors import ConfigError, UserError
 from core.experiment.identity import training_identity
@@ -157,17 +158,19 @@ def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -
         ConfigError: naming file and binding.
     """
     config.parse(path, scale, bindings)
-    config.construct_with(partial(config.replace_values, CHARSETS, charset_of), path)
-    experiment = config.construct(Experiment, path)
+    called = config.titled(path, bindings)
+    config.construct_with(partial(config.replace_values, CHARSETS, charset_of), called)
+    experiment = config.construct(Experiment, called)
     with MetaDevice():
         # both are given, as what gin fills in becomes part of the identity
-        model = config.construct_with(partial(experiment.model, load_weights=False, start=None), path)
+        model = config.construct_with(partial(experiment.model, load_weights=False, start=None), called)
     training = config.operative()
-    protocol = config.construct(Protocol, path)
-    check_decoding(path, model, protocol)
-    check_captions(path, model)
-    refuse_idle(path, bindings, experiment, model)
+    protocol = config.construct(Protocol, called)
+    check_decoding(called, model, protocol)
+    check_captions(called, model)
+    refuse_idle(called, own_names(path, bindings), experiment, model)
     config.refuse_unread(path, bindings)
+    config.refuse_mistyped(called)
     named = [str(model.towers.arch), str(model.towers.weights)]
     if experiment.start is not None and not experiment.start.endswith(ROW):
         named.append(start_file(experiment.start))
@@ -175,7 +178,7 @@ def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -
     return Loaded(experiment, protocol, training, config.operative(), named, weights_digest(named), model, scale)
 
 
-def check_decoding(path: Path | str, model: CLIP4STR, protocol: Protocol) -> None:
+def check_decoding(path: str, model: CLIP4STR, protocol: Protocol) -> None:
     """Raise ConfigError if a row's model cannot decode as its protocol says, or is never trained to."""
     if protocol.output == "cross" and model.cross_decoder is None:
         raise ConfigError(f"{path}: OUTPUT = 'cross', but the model has the visual branch alone; say 'visual'")
@@ -196,7 +199,7 @@ def check_contexts(path: Path | str, model: CLIP4STR, protocol: Protocol) -> Non
         raise ConfigError(f"{untrained} DECODE = 'cloze' reads; set DECODE = 'ar'")
 
 
-def check_captions(path: Path | str, model: CLIP4STR) -> None:
+def check_captions(path: str, model: CLIP4STR) -> None:
     """Raise ConfigError if captions would keep no letter of what the model writes: its text tower would read empty ones."""
     letters = [character for character in model.tokenizer.charset if character.isalpha()]
     if model.cross_decoder is None or not letters:
@@ -208,18 +211,22 @@ def check_captions(path: Path | str, model: CLIP4STR) -> None:
         )
 
 
-def refuse_idle(path: Path | str, bindings: Sequence[str], experiment: Experiment, model: CLIP4STR) -> None:
+def refuse_idle(path: str, own: Collection[str], experiment: Experiment, model: CLIP4STR) -> None:
     """Raise ConfigError for a knob that changes nothing here: it would train the same model again under another name.
 
     EPS and CAPTION_CHARSET are refused where the row itself or the command line sets them: a file that it includes may serve
     other rows too. A run's operative.gin sets everything, and so chooses nothing.
+
+    Args:
+        path: as messages call the gin file.
+        own: what the gin file itself or the command line sets.
     """
-    optimisation, own = experiment.optimisation, config.own_names(path, bindings)
+    optimisation = experiment.optimisation
     if optimisation.adapter_rate == "towers" and not model.adapter_names:
         raise ConfigError(f"{path}: ADAPTER_RATE = 'towers' changes nothing: no adapter brings weights of its own")
     if "experiment.Experiment.model" in own:
         return
-    if optimisation.algorithm == "SGD" and own & {"EPS", "optim.Optimisation.eps", "Optimisation.eps"}:
+    if optimisation.algorithm == "SGD" and {"EPS", "optim.Optimisation.eps", "Optimisation.eps"} & {*own}:
         raise ConfigError(f"{path}: EPS = {optimisation.eps} changes nothing with ALGORITHM = 'SGD'; leave it out")
     if not model.block_image_gradient and not learns_from_images(model):
         raise ConfigError(f"{path}: BLOCK_IMAGE_GRADIENT = False changes nothing: no weight of the image tower is trained")

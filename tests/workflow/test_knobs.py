@@ -101,7 +101,7 @@ def test_a_knob_that_can_change_nothing_is_refused(row, binding):
     ],
 )
 def test_a_knob_that_others_leave_idle_is_refused(row, bindings, message):
-    with pytest.raises(ConfigError, match=f"{row}: {message}"):
+    with pytest.raises(ConfigError, match=f"{row} with {bindings[0]}.*: {message}"):
         load(row, "micro", bindings)
 
 
