@@ -13,7 +13,7 @@ from core.data.benchmarks import benchmarks_of
 from core.data.folders import lmdbs_below
 from core.data.sets import fingerprint
 from core.errors import ConfigError
-from core.files import text_digest
+from core.files import no_folder, text_digest
 
 TRAINED = "photographs"  # the training set's name in TRAIN_DATA, and its folder below train/
 ADDED = "--config photos=DIR photos_train=yes"  # what adds it
@@ -72,7 +72,9 @@ def photographs_of(photos: str | None, trained: bool, families: Iterable[str]) -
         return None
     found = Photographs(Path(photos), trained)
     if not found.root.is_dir():
-        raise ConfigError(f"photos: {photos} does not exist; it should hold test/<benchmark>/ and, to train on, train/")
+        raise ConfigError(
+            f"photos: {photos} {no_folder(found.root)}; it should hold test/<benchmark>/ and, to train on, train/"
+        )
     if twice := sorted(set(found.folders) & set(families)):
         raise ConfigError(f"photos: {found.folders[twice[0]]} has the name of a family of rendered words; rename the folder")
     if found.trained and not lmdbs_below(found.root / "train"):

@@ -15,7 +15,7 @@ from core.data.micro import World
 from core.data.sets import find_lmdbs, fingerprint, train_roots
 from core.errors import ConfigError, DataError
 from core.experiment.identity import world_identity
-from core.files import text_digest
+from core.files import no_folder, text_digest
 
 UNCOUNTED = ("IC13_857", "IC13_1095", "IC15_1811")  # in no column of the paper, or all in another one
 
@@ -179,7 +179,8 @@ def data_source(
         raise ConfigError(f"photos: {photos} goes with rendered words; put its sets {place} instead")
     if data:
         if not Path(data).is_dir():
-            raise ConfigError(f"data: {data} does not exist; it should hold train/<set>/, val/ and test/<benchmark>/")
+            holds = "train/<set>/, val/ and test/<benchmark>/"
+            raise ConfigError(f"data: {data} {no_folder(Path(data))}; it should hold {holds}")
         return Source(Path(data), fingerprint(Path(data) / "test"), folders=benchmarks_of(Path(data)))
     if world_file is None:
         if published:

@@ -6,6 +6,7 @@ import select
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 
 class UserError(ValueError):
@@ -58,11 +59,30 @@ def user_errors() -> Iterator[None]:
         if isinstance(error, BrokenPipeError) and output_is_closed():
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed
             sys.exit(128 + signal.SIGPIPE)  # as a shell says of a command that this signal ends
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {' '.join(described(error).split())}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def described(error: Exception) -> str:
+    """The message of an error; of one of the operating system, what is wrong with which file, without its number."""
+    if not isinstance(error, OSError) or not isinstance(error.filename, str | os.PathLike):
+        return str(error)
+    path = Path(error.filename)
+    if isinstance(error, NotADirectoryError):
+        file = next((folder for folder in [path, *path.parents] if folder.is_file()), path)
+        return f"{file} is a file, not a folder" + (f", so {path} cannot be there" if file != path else "")
+    known = {
+        FileNotFoundError: "does not exist",
+        IsADirectoryError: "is a folder, not a file",
+        FileExistsError: "exists already",
+    }
+    for kind, problem in known.items():
+        if isinstance(error, kind):
+            return f"{path} {problem}"
+    return f"{path}: {error.strerror}"
 
 
 def output_is_closed() -> bool:

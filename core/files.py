@@ -50,6 +50,11 @@ def named_errors(path: Path) -> Iterator[None]:
         raise OSError(f"{path} could not be written: {error}") from error
 
 
+def no_folder(path: Path) -> str:
+    """Why a path that is to be a folder is none, for messages."""
+    return "is a file, not a folder" if path.exists() else "does not exist"
+
+
 def refuse_existing(out: Path, replaced: Sequence[str] = ()) -> None:
     """Raise DataError if a folder that is to be written is a file, or holds something already.
 

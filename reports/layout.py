@@ -122,8 +122,15 @@ def is_rendered(data: str) -> bool:
 
 
 def read_layout(table: str) -> Layout:
-    """The layout of ablations/<table>/table.yaml."""
+    """The layout of ablations/<table>/table.yaml.
+
+    Raises:
+        ReportError: there is none, or a key or a value of it is wrong.
+    """
     path = ABLATIONS / table / "table.yaml"
+    if not path.is_file():
+        known = sorted(file.parent.name for file in ABLATIONS.glob("[!.]*/table.yaml"))
+        raise ReportError(f"no table {table!r}: there are {', '.join(known)}")
     try:
         content = yaml.safe_load(read_utf8(path))
     except yaml.YAMLError as error:

@@ -18,7 +18,7 @@ from ablations.rows import plan_row, refuse_baseline, refuse_name, row_files, ta
 from ablations.source import data_source
 from ablations.sweeps import distinct, write_sweep_rows
 from core.errors import ConfigError
-from core.files import ABLATIONS
+from core.files import ABLATIONS, no_folder
 from reports.layout import read_layout
 
 
@@ -40,6 +40,8 @@ def make(
         ConfigError, ReportError, DataError: naming file, key and fix.
     """
     scale, results = settings["scale"], Path(settings["results"])
+    if results.is_file():
+        raise ConfigError(f"results: {results} {no_folder(results)}; name another")
     names = list(wanted) if wanted else tables_for(targets)
     photos, trained = settings.get("photos"), settings.get("photos_train", False)
     for table in names:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from core.choices import LOG_EVERY
 from core.cli import LAST_SEED, add_data, add_scale, add_settings, add_threads, add_tracking, at_least
-from core.errors import user_errors
+from core.errors import DataError, user_errors
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         import torch
 
         from core.experiment.experiment import load
+        from core.files import no_folder
         from core.runtime.distributed import end_distributed, leads, threads_each
         from core.runtime.tracking.client import tracking_for
         from core.train.out_of_memory import out_of_memory_error
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.start:
             loaded = loaded.starting_from(str(options.start.absolute()))
         if not options.data.is_dir():
-            raise FileNotFoundError(f"data root {options.data} does not exist; it should hold train/, val/ and test/")
+            raise DataError(f"data root {options.data} {no_folder(options.data)}; it should hold train/, val/ and test/")
         try:
             tracking = tracking_for(options.tracking, options.row)
             optimisation, processes = loaded.experiment.optimisation, int(os.environ.get("WORLD_SIZE", 1))

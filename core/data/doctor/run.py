@@ -17,18 +17,18 @@ from core.data.doctor.verdict import read_needs
 from core.data.labels import PUBLISHED_RULES
 from core.errors import DataError
 from core.evaluate.staleness import runs_on, stale_reason
-from core.files import ABLATIONS, atomic_file, json_text
+from core.files import ABLATIONS, atomic_file, json_text, no_folder
 
 
 def report(options: argparse.Namespace) -> None:
     """Do what the doctor's options ask for: check the data, write the page, print the findings as text or JSON.
 
     Raises:
-        FileNotFoundError: there is no such data root.
-        DataError: there is no LMDB below it, no run below the folder of runs, or a charset file cannot be used.
+        DataError: there is no such data root, no LMDB below it, or no run below the folder of runs; or a charset file cannot be
+            used.
     """
     if not options.root.is_dir():
-        raise FileNotFoundError(f"data root {options.root} does not exist; it should hold train/, val/ and test/")
+        raise DataError(f"data root {options.root} {no_folder(options.root)}; it should hold train/, val/ and test/")
     rules = PUBLISHED_RULES._replace(charset=read_charset(options.charset)) if options.charset else PUBLISHED_RULES
     with bar("check") as advance:
         diagnosis = examine(options.root, read_needs(ABLATIONS), options.workers, advance, rules)
