@@ -28,10 +28,10 @@ HEAD = """\
 # The recipe
 
 Every hyper-parameter of the study at paper scale: as the paper prints it, as the authors' released code has it, as the rows
-build it, and where that is set. Where paper and code differ, the default is what produced the published numbers; the other
-way is a value of a gin file. Written by `python -m ablations.recipe` from `ablations/recipe.yaml`; a test holds every line
-against what the rows build. The
-line on the context of Eq. (8) is a statement about the code and no value of it.
+build it, and where that is set. Where paper and code differ, the default is what produced the published numbers, except for the
+departures that the lines state; the other way is a value of a gin file. Written by `python -m ablations.recipe` from
+`ablations/recipe.yaml`; a test holds every line against what the rows build. The line on the context of Eq. (8) describes the
+code; it is not a configurable value.
 """
 
 

@@ -12,13 +12,12 @@ from ablations.source import Source
 from core.errors import ConfigError, DataError
 from core.experiment.protocol import evaluation_digest
 from core.files import ABLATIONS, ROOT, text_digest
-from reports.layout import Layout
+from reports.layout import Layout, layout_names
 
 NAMED = re.compile(r"^ *rule (\w+):", re.MULTILINE)
 TARGETS = {"table_I", "figure_1", "figure_2", "figure_6", "draw_figure_1", "draw_figure_2"}  # rules that loops name
 TABLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # Snakemake takes it as a rule's name, a target and a pattern
 ROW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,+=-]*")  # stands in Markdown, LaTeX, HTML, CSV and file names as it is
-NUMERALS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI")  # the paper's tables come first, in its order
 
 
 def table_names() -> list[str]:
@@ -27,13 +26,12 @@ def table_names() -> list[str]:
     Raises:
         ConfigError: a folder's name is a rule's, or has characters that names of tables cannot have.
     """
-    paper = {f"table_{numeral}": place for place, numeral in enumerate(NUMERALS)}
-    found = [path.parent.name for path in ABLATIONS.glob("[!.]*/table.yaml")]
+    found = layout_names()
     for name in found:
         refuse_name(name)
     for name in sorted(rule_names() & set(found)):
         raise ConfigError(f"{ABLATIONS / name}: {name!r} is the name of a rule of the workflow; rename the folder")
-    return sorted(found, key=lambda name: (paper.get(name, len(paper)), name))
+    return found
 
 
 def refuse_name(table: str) -> None:

@@ -13,6 +13,7 @@ from core.experiment.sweep import Sweep, read_sweeps, swept_numbers
 from core.files import ABLATIONS, ROOT, read_utf8
 from reports.figures import FIGURES
 
+PAPER = [f"table_{numeral}" for numeral in ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI")]
 WORLDS = sorted(path.parent.name for path in ABLATIONS.glob("*/world.gin"))
 FACTS = {  # columns that are not an accuracy, and how many decimals they show
     "params_M": 1,  # all parameters of the model, millions
@@ -121,6 +122,12 @@ def is_rendered(data: str) -> bool:
     return data in {rendered_name(f"{world}/world.gin") for world in WORLDS}
 
 
+def layout_names() -> list[str]:
+    """Every folder below ablations/ with a table.yaml: the paper's tables in its order, then others by name."""
+    found = [path.parent.name for path in ABLATIONS.glob("[!.]*/table.yaml")]
+    return sorted(found, key=lambda name: (PAPER.index(name) if name in PAPER else len(PAPER), name))
+
+
 def read_layout(table: str) -> Layout:
     """The layout of ablations/<table>/table.yaml.
 
@@ -129,8 +136,7 @@ def read_layout(table: str) -> Layout:
     """
     path = ABLATIONS / table / "table.yaml"
     if not path.is_file():
-        known = sorted(file.parent.name for file in ABLATIONS.glob("[!.]*/table.yaml"))
-        raise ReportError(f"no table {table!r}: there are {', '.join(known)}")
+        raise ReportError(f"no table {table!r}: there are {', '.join(layout_names())}")
     try:
         content = yaml.safe_load(read_utf8(path))
     except yaml.YAMLError as error:

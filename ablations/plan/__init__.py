@@ -14,12 +14,12 @@ from ablations.photos import ADDED
 from ablations.plan.plan import Plan
 from ablations.plan.targets import own_world, replicate_seeds, tables_for, usual_seeds
 from ablations.row_config import PlanCache, RowConfig
-from ablations.rows import plan_row, refuse_baseline, refuse_name, row_files, table_names, with_starts
-from ablations.source import data_source
+from ablations.rows import Row, plan_row, refuse_baseline, refuse_name, row_files, with_starts
+from ablations.source import Source, data_source
 from ablations.sweeps import distinct, write_sweep_rows
 from core.errors import ConfigError
-from core.files import ABLATIONS, no_folder
-from reports.layout import read_layout
+from core.files import no_folder
+from reports.layout import Layout, read_layout
 
 
 def make(
@@ -42,32 +42,14 @@ def make(
     scale, results = settings["scale"], Path(settings["results"])
     if results.is_file():
         raise ConfigError(f"results: {results} {no_folder(results)}; name another")
-    names = list(wanted) if wanted else tables_for(targets)
+    layouts = read_layouts(list(wanted) if wanted else tables_for(targets))
     photos, trained = settings.get("photos"), settings.get("photos_train", False)
-    for table in names:
-        if not (ABLATIONS / table / "table.yaml").is_file():
-            raise ConfigError(f"no table {table!r}: there are {', '.join(table_names())}")
-        refuse_name(table)
-    layouts = {table: read_layout(table) for table in names}
     source = data_source(settings.get("data"), scale, results, published, photos, trained, own_world(layouts))
+    layouts = with_data(layouts, source, named=wanted or targets)
     cache = plan_cache(results)
     tables, doubles = {}, {}
-    for table in names:
-        layout = layouts[table]
-        if layout.only_with and not (source.photos and source.photos.trained):
-            if wanted or table in targets:
-                raise ConfigError(f"{layout.path}: this table is for photographs: add {ADDED}")
-            del layouts[table]
-            continue
-        generated, at_paper = (
-            write_sweep_rows(
-                layout.path, layout.sweeps, layout.baseline or "", results / "sweeps" / at / table, at, cache, shared
-            )
-            for at in (scale, "paper")
-        )
-        rows = [
-            plan_row(path, at_paper.get(path.stem, path), layout, scale, source, cache) for path in row_files(layout, generated)
-        ]
+    for table, layout in layouts.items():
+        rows, generated = planned_rows(layout, results, scale, source, cache, shared)
         tables[table], doubles[table] = distinct(with_starts(rows, source, scale), generated)
         refuse_baseline(layout, tables[table], doubles[table])
     cache.write()
@@ -84,6 +66,46 @@ def make(
         wanted_peers=list(settings.get("peers", [])),
         replicates=replicate_seeds(settings.get("replicates"), seeds, layouts, scale),
     )
+
+
+def read_layouts(names: Sequence[str]) -> dict[str, Layout]:
+    """The layouts of tables, by their names.
+
+    Raises:
+        ReportError: there is no such table, or its layout cannot be used.
+        ConfigError: a rule has the table's name.
+    """
+    layouts = {table: read_layout(table) for table in names}
+    for table in names:
+        refuse_name(table)
+    return layouts
+
+
+def with_data(layouts: dict[str, Layout], source: Source, named: Collection[str]) -> dict[str, Layout]:
+    """The layouts whose tables can be made from the data; the others are left out.
+
+    Raises:
+        ConfigError: one of the others is among those that were named.
+    """
+    photographed = source.photos is not None and source.photos.trained
+    for table, layout in layouts.items():
+        if layout.only_with and not photographed and table in named:
+            raise ConfigError(f"{layout.path}: this table is for photographs: add {ADDED}")
+    return {table: layout for table, layout in layouts.items() if photographed or not layout.only_with}
+
+
+def planned_rows(
+    layout: Layout, results: Path, scale: str, source: Source, cache: PlanCache, shared: bool
+) -> tuple[list[Row], dict[str, Path]]:
+    """A table's rows, those of its sweeps included, and the gin files that its sweeps have written, by row."""
+    generated, at_paper = (
+        write_sweep_rows(
+            layout.path, layout.sweeps, layout.baseline or "", results / "sweeps" / at / layout.table, at, cache, shared
+        )
+        for at in (scale, "paper")
+    )
+    files = row_files(layout, generated)
+    return [plan_row(path, at_paper.get(path.stem, path), layout, scale, source, cache) for path in files], generated
 
 
 def plan_cache(results: Path) -> PlanCache:

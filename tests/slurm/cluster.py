@@ -3,7 +3,7 @@
     python -m tests.slurm.cluster                 # a shell whose sbatch, squeue, ... speak to a cluster of its own
     python -m tests.slurm.cluster -- sinfo        # one command
 
-Runs as any user. Nodes, processors and GPUs are pretended (GPUs are empty files that Slurm counts and hands out); the
+Runs as any user. Nodes, processors and GPUs are pretended (GPUs are links to /dev/null that Slurm counts and hands out); the
 daemons, the queue and the jobs are real. Nothing in /etc is read or written.
 """
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from ablations import plan
-from core.errors import ConfigError
+from core.errors import ConfigError, ReportError
 from tests.support.checkout import copied_checkout, jobs_of, snakemake
 
 KEPT_ROWS = ("image0-text6", "image12-text6", "image0-token")
@@ -203,7 +203,7 @@ def test_plans_share_runs_and_change_with_the_data(tmp_path, world_folder):
 
 
 def test_bad_plans_say_what_to_do(tmp_path):
-    with pytest.raises(ConfigError, match="no table 'table_L': there are table_II, table_III, table_IV"):
+    with pytest.raises(ReportError, match="no table 'table_L': there are table_II, table_III, table_IV"):
         plan.make(SETTINGS, ["table_L"])
     with pytest.raises(ConfigError, match="nowhere does not exist; it should hold train/"):
         plan.make({**SETTINGS, "data": str(tmp_path / "nowhere")})
