@@ -56,7 +56,7 @@ SENTENCES = {
         "counted twice",
         f"the {sum(map(PUBLISHED_SIZES.get, AVERAGES['six sets'])):,} images of the common six",
         f"Images higher than {TALL} times their width",
-        f"its end may, for at most {PATIENCE + MARGIN:g} s",
+        f"only the end of a training may, for at most {PATIENCE + MARGIN:g} s",
     ],
     "data.md": [
         f"against 3000, 647, 857/1015/1095, 1811/2077, {', '.join(map(str, list(PUBLISHED_SIZES.values())[7:]))}; it",

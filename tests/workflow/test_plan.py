@@ -114,7 +114,6 @@ def test_the_file_of_an_evaluation_says_what_its_row_says(tmp_path):
 @pytest.fixture
 def table(tmp_path, monkeypatch):
     """A function that makes a table of a name with a row of a name, and plans it."""
-    monkeypatch.setattr(planning, "ABLATIONS", tmp_path)
     monkeypatch.setattr(rows, "ABLATIONS", tmp_path)
 
     def make(name: str = "mine", row: str = "idea", text: str = "") -> planning.Plan:

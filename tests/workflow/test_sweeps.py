@@ -110,7 +110,7 @@ def study(tmp_path, monkeypatch, results):
     """Plans a table of one file, none.gin, and of a sweep; returns the plan and the rows by name."""
     folder = tmp_path / "ablations" / "swept_by_a_test"
     folder.mkdir(parents=True)
-    for module in (layout_module, rows_module, planning):
+    for module in (layout_module, rows_module):
         monkeypatch.setattr(module, "ABLATIONS", tmp_path / "ablations")
     (folder / "none.gin").write_text("include 'ablations/base.gin'\n\nDROPOUT = 0.1\n")
     monkeypatch.setattr("ablations.sweeps.in_root", str)
