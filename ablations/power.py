@@ -16,11 +16,9 @@ from reports.columns import Column, columns_of, mean_columns
 from reports.layout import Layout
 from reports.stats.compare import weights_of
 from reports.stats.intervals import LEVEL, POWER, image_limit, seeds_needed
-from reports.stats.noise import Noise, noise_of_replicates
+from reports.stats.noise import MOST_DF, Noise, noise_of_replicates
 from reports.stats.second_training import stated_noise
 from reports.stats.strata import Strata
-
-KNOWN = 1000  # degrees of freedom of a training noise that is given as known
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,7 @@ class Question:
         discordant: assumed share of images that exactly one of two rows reads.
         image_variance: variance of a difference from images, in points squared.
         rows: number of rows that are compared with the baseline.
+        least: fewest seeds with which the study knows its training noise: one beside replicates or a stated noise.
     """
 
     points: float
@@ -44,17 +43,20 @@ class Question:
     discordant: float
     image_variance: float
     rows: int
+    least: int
 
     def seeds(self, level: float = LEVEL) -> int | None:
         """Trainings of each row; None where the images do not show it however many there are."""
-        return seeds_needed(self.points, 2 * self.noise.variance, self.noise.df, self.image_variance, level)
+        found = seeds_needed(self.points, 2 * self.noise.variance, self.noise.df, self.image_variance, level)
+        return found if found is None else max(found, self.least)
 
 
 def question(plan: Plan, table: str, points: float, noise_sd: float | None, discordant: float) -> Question:
     """The `Question` of --power for a table.
 
     Args:
-        noise_sd: standard deviation of one training, in points; None takes what was measured, or what table.yaml states.
+        noise_sd: standard deviation of one training, in points; None takes what was measured, or what table.yaml states. The
+            study itself will not know it as well: it counts as noise that it measures elsewhere than in a row's own seeds.
         discordant: a gain is +1 or -1 on this share of images and 0 on the others.
 
     Raises:
@@ -76,9 +78,10 @@ def question(plan: Plan, table: str, points: float, noise_sd: float | None, disc
     rows = sum(row.runnable and row.name != layout.baseline for row in plan.tables[table])
     if not rows:
         raise ConfigError(f"{layout.path}: no row but the baseline can be run here, so there is no difference to show")
-    noise = Noise(noise_sd**2, KNOWN, "--noise") if noise_sd else known_noise(plan, layout, columns)
+    noise = Noise(noise_sd**2, MOST_DF, "--noise") if noise_sd else known_noise(plan, layout, columns)
     variance = 100**2 * discordant * float(strata.factors.sum())
-    return Question(points, tuple(columns), noise, len(strata.codes), discordant, variance, rows)
+    least = 1 if plan.replicates or stated_noise(layout, plan.scale, plan.rendered, columns) else 2
+    return Question(points, tuple(columns), noise, len(strata.codes), discordant, variance, rows, least)
 
 
 def known_noise(plan: Plan, layout: Layout, columns: list[Column]) -> Noise:
@@ -132,7 +135,7 @@ def answer(
             lines.append(f"For {which}: no number of seeds is enough; these images show {least:.2g} points and more.")
         else:
             others = [seed for seed in range(seeds) if seed not in plan.seeds]
-            wanted = replace(plan, seeds=[*plan.seeds, *others][:seeds], replicates=[])
+            wanted = replace(plan, seeds=[*plan.seeds, *others][:seeds], replicates=plan.replicates if seeds == 1 else [])
             spent = cost(wanted, left(wanted), price, kind)
             lines.append(f"For {which}: {seeds} seeds per row ({100 * POWER:.0f} % power). {spent}")
     return lines

@@ -43,19 +43,19 @@ def pretraining(plan: Plan, cache: PlanCache, assumptions: Assumptions) -> list[
     """Device hours of the towers that are missing, and processor hours of their images."""
     named = {name for row in plan.rows for name in plan.towers(row.config.named)}
     missing = sorted(name for name in named if not in_repository(name).is_file())
-    lines, hours, images = [], 0.0, 0
+    lines, hours, drawing, images = [], 0.0, 0.0, 0
     for name in missing:
         recipe = recipe_beside(in_repository(name))
         work = cost_of(recipe, cache)
         seconds = work.operations / (assumptions.device.peak["bf16"] * assumptions.utilisation)
         hours, images = hours + seconds / HOUR, images + work.images
+        drawing += work.images / assumptions.drawn_per_second[recipe.parent.name] / HOUR
         lines.append(f"{Path(name).stem} {seconds / HOUR:.2g} h")
     if not lines:
         return []
-    rate = assumptions.drawn_per_second[Path(plan.source.world_file).parent.name]
     return [
         f"Towers first, once for all tables: {hours:.2g} h of {assumptions.device.name} by formula ({', '.join(lines)}), and "
-        f"{images / rate / HOUR:.2g} processor hours to draw their {images:,} images."
+        f"{drawing:.2g} processor hours to draw their {images:,} images."
     ]
 
 

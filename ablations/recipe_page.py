@@ -30,8 +30,8 @@ HEAD = """\
 Every hyper-parameter of the study at paper scale: as the paper prints it, as the authors' released code has it, as the rows
 build it, and where that is set. Where paper and code differ, the default is what produced the published numbers, except for the
 departures that the lines state; the other way is a value of a gin file. Written by `python -m ablations.recipe` from
-`ablations/recipe.yaml`; a test holds every line against what the rows build. The line on the context of Eq. (8) describes the
-code; it is not a configurable value.
+`ablations/recipe.yaml`; a test holds every line against what the rows build. Lines whose place is in
+`core/` or `adapters/` describe the code; they are not configurable values.
 """
 
 
@@ -56,6 +56,13 @@ def undecayed(loaded: Loaded) -> str:
     return ", ".join(sorted({names[id(weight)].rpartition(".")[2] for weight in spared if weight.squeeze().ndim >= 2}))
 
 
+STATED: dict[str, Callable[[Loaded], object]] = {  # about the code, not values of it
+    "eq8": lambda loaded: "nothing after the first [E]",
+    "context_dropout": lambda loaded: "one for all orders of an image",
+    "ladder_width": lambda loaded: "1/r of the tower's",
+    "ladder_adapters": lambda loaded: "learned projections, which start by selecting channels",
+    "adapter_start": lambda loaded: "torch's own",
+}
 FACTS: dict[str, Callable[[Loaded], object]] = {
     "characters": lambda loaded: len(loaded.blueprint.tokenizer.charset),
     "caption_characters": lambda loaded: len(loaded.blueprint.caption_charset),
@@ -70,8 +77,7 @@ FACTS: dict[str, Callable[[Loaded], object]] = {
     "first_lr": lambda loaded: one_cycle(0, STEPS, loaded.experiment.optimisation.warmup),
     "last_lr": lambda loaded: one_cycle(STEPS - 1, STEPS, loaded.experiment.optimisation.warmup),
     "image_heads": lambda loaded: loaded.blueprint.towers.visual.transformer.resblocks[0].attn.num_heads,
-    "eq8": lambda loaded: "nothing after the first [E]",
-}
+} | STATED
 SET_BY = {  # what a fact is made of
     "characters": "core.model.clip4str.CLIP4STR.charset",
     "caption_characters": "core.model.clip4str.CLIP4STR.caption_charset",
@@ -89,6 +95,10 @@ CODE = {
     "schedule": "core/experiment/optim.py, `one_cycle`",
     "image_heads": "the architecture's own (open_clip)",
     "eq8": "core/model/decoding.py",
+    "context_dropout": "core/model/decoder.py, `Decoder.permuted`",
+    "ladder_width": "adapters/ladder.py",
+    "ladder_adapters": "adapters/ladder.py",
+    "adapter_start": "adapters/clip_adapter.py",
 }
 
 

@@ -190,7 +190,7 @@ def letters_of(plan: Plan, assumptions: Assumptions) -> list[int]:
 
 def against_table_II(settings: dict, cache: PlanCache, assumptions: Assumptions) -> list[Check]:
     """Table II's hours beside the formula's, for the sizes of data that the paper prints."""
-    plan = make({**settings, "scale": "paper", "data": None}, ["table_II"], published=True)
+    plan = make({**settings, "scale": "paper", "data": None, "replicates": None}, ["table_II"], published=True)
     rows = plan.tables["table_II"]
     works = {
         row.name: work_of(row, plan, cache, assumptions, as_released=True) for row in track(rows, "Table II", transient=True)

@@ -59,6 +59,11 @@ class Injected(nn.Module):
         missing = sorted(set(config.target_modules) - set(known))
         if missing:
             raise ValueError(f"{method}.targets: {towers.arch} has no layer {missing[0]!r}; it has {', '.join(known)}")
+        config.target_modules = [  # whole names: peft would also take the patch embedding, a convolution, for a `proj`
+            name
+            for name, module in visual.named_modules()
+            if isinstance(module, nn.Linear) and name.split(".")[-1] in config.target_modules
+        ]
         peft.get_peft_model(visual, config)  # changes the tower in place
 
     def forward(self, towers: nn.Module, images: Tensor) -> Tensor:

@@ -21,6 +21,10 @@ class DataError(UserError):
     """Data that cannot be used as it is; the message names the file, the key and the fix."""
 
 
+class PassingError(DataError):
+    """Data that could not be read this time (its disk went away, a process was killed), which says nothing about the data."""
+
+
 class UnreadableImage(UserError):
     """One sample's image cannot be decoded."""
 

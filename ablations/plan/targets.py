@@ -8,6 +8,7 @@ from ablations.plan.settings import WORKFLOW_FILE
 from ablations.rows import table_names
 from core.errors import ConfigError
 from core.files import ABLATIONS
+from reports.figures import FIGURES
 from reports.layout import Layout, read_layout
 
 WHOLE = ("report", "claims")  # targets that weigh all tables together, and have more seeds for it
@@ -57,7 +58,7 @@ def tables_made(targets: Collection[str], tables: Collection[str]) -> list[str]:
 
 def is_named(table: str, stems: Collection[str]) -> bool:
     """Whether a target is a table or a figure of it."""
-    return any(stem == table or stem.endswith(f"_{table}") for stem in stems)
+    return any(stem in (table, *(f"{figure}_{table}" for figure in FIGURES)) for stem in stems)
 
 
 def stems_of(targets: Collection[str]) -> list[str]:

@@ -44,7 +44,7 @@ class ForcedDecoder:
     def force(self, first: Tensor, refined: Tensor, chained: bool) -> None:
         """From now on the first pass reads `first` and refinement `refined`, biases B N C.
 
-        ModuleGraphs parts read from where the biases are, so these stay there while nothing but their values changes.
+        Recorded graphs read from where the biases are, so these stay there while nothing but their values changes.
         """
         if self.chained != chained or self.first.shape != first.shape:
             self.chained, self.first, self.refined = chained, first.clone(), refined.clone()

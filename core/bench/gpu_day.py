@@ -84,7 +84,9 @@ def parts(scale: str) -> dict[str, Part]:
             (*BENCH, "profile", "train", BASE, *at, "--batch", "128", "--precision", "bf16"),
         ),
         "memory": Part(
-            "memory of a training step beside what the plan counts", 25, (*BENCH, "memory", BASE, *at, "--batch", "64")
+            "memory of a training step in float32, and the part of it that waits for the backward pass",
+            25,
+            (*BENCH, "memory", BASE, *at, "--batch", "64"),
         ),
         "read_large": Part(
             "the same of ViT-L (goal 1.15)",

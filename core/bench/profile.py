@@ -13,21 +13,24 @@ from unittest.mock import patch
 import torch
 
 from core.bench.forced_outputs import forced_outputs
-from core.bench.measure import WARMUP, Measurement, build, measurement, report
+from core.bench.measure import WARMUP, WARMUP_ON_GPU, Measurement, build, measurement, report
 from core.bench.read import forget_captions, reading, tower_forward, way_of
-from core.bench.train import tower_step, training_steps
+from core.bench.train import BACKWARD, tower_step, training_steps
 from core.bench.words import draw_words, letters_of
+from core.model import early_backward
 from core.model.clip4str import CLIP4STR
 from core.runtime.clock import clock
 
 TOWER, ALL, REST = "the image tower alone", "all of it", "everything else"
 NOTE = (
-    "reference: the image tower's own pass, so ratio is a part's share of it; medians of parts need not add up to that of all."
+    "reference: the image tower's own pass, so ratio is a part's share of it; medians of parts need not add up to that of all. "
+    "On a GPU reading is timed without CUDA graphs, which have no parts."
 )
 
 
 def named_parts(model: CLIP4STR) -> Iterator[tuple[object, str, str]]:
     """(whose, attribute, name) of what is called."""
+    yield early_backward, "backward_early", BACKWARD  # on a GPU in a forward pass: the visual branch's
     yield model.towers, "encode_image", "image tower, forward"
     for name, decoder in (("visual", model.visual_decoder), ("cross", model.cross_decoder)):
         if decoder is not None:
@@ -88,14 +91,15 @@ def parts_of(
             stack.enter_context(forced_outputs(model)).force(words)
             tower = tower_forward(model, images, precision)
             task = reading(model, images, way_of(loaded.protocol, loaded.protocol.output), precision)
-        for _ in range(WARMUP + repeats):
+        warmup = WARMUP if device.type == "cpu" else WARMUP_ON_GPU
+        for _ in range(warmup + repeats):
             watch.begin()
             with watch.part(TOWER):
                 tower()
             forget_captions(model)
             with watch.on(model), watch.part(ALL):
                 task()
-    for seconds in (counted := watch.passes[WARMUP:]):
+    for seconds in (counted := watch.passes[warmup:]):
         seconds[REST] = 2 * seconds[ALL] + seconds[TOWER] - seconds.total()
     costs = []
     for name in counted[0]:

@@ -3,13 +3,14 @@
 import argparse
 import random
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import numpy as np
 import torch
 
-from core.bench.forced_outputs import forced_outputs
-from core.bench.measure import Measurement, build, compare, report, spread, take_turns
-from core.bench.read import forced_reading
+from core.bench.forced_outputs import ForcedOutputs, forced_outputs
+from core.bench.measure import Measurement, Ready, build, compare, report, spread, take_turns
+from core.bench.read import forced_reading, forget_captions
 from core.bench.train import training_steps
 from core.bench.words import letters_of, random_words
 from core.experiment.experiment import Loaded
@@ -23,7 +24,7 @@ NOTE = (
     f"of {LETTERS} letters, batch {BATCH} where neither grows."
 )
 Built = tuple[CLIP4STR, Loaded, torch.device]
-Timed = Callable[[], object]
+Point = Callable[["Forced"], Ready]  # one value of a factor: makes the task that is timed there
 
 
 def line(x: list[float], seconds: list[float]) -> tuple[float, float, float]:
@@ -33,32 +34,62 @@ def line(x: list[float], seconds: list[float]) -> tuple[float, float, float]:
     return float(fixed), float(each), float(1 - left / np.var(seconds))
 
 
-def read(built: Built, batch: int, letters: int, guesses: str = "right", passes: int = 1) -> Timed:
-    """Reading `passes` batches of words whose outputs are forced, ready to be timed."""
+class Forced:
+    """The forced outputs of models, entered once for each and left with the stack: entering takes time, and drops graphs."""
+
+    def __init__(self, stack: ExitStack):
+        self.stack = stack
+        self.of_model: dict[CLIP4STR, ForcedOutputs] = {}
+
+    def of(self, model: CLIP4STR) -> ForcedOutputs:
+        if model not in self.of_model:
+            self.of_model[model] = self.stack.enter_context(forced_outputs(model))
+        return self.of_model[model]
+
+
+def read(built: Built, batch: int, letters: int, guesses: str = "right", passes: int = 1) -> Point:
+    """Reading `passes` batches of words whose outputs are forced; all captions are new."""
     model, loaded, device = built
     images = torch.randn(batch, 3, *model.towers.image_size, device=device)
     words = [random_words([letters] * batch, random.Random(letters), letters_of(model.tokenizer.charset))]
 
-    def run() -> None:
-        with forced_outputs(model.eval()) as outputs:
-            for _ in range(passes):
-                forced_reading(model, outputs, images, words, guesses, loaded.protocol)(0)()
+    def point(forced: Forced) -> Ready:
+        ready = forced_reading(model.eval(), forced.of(model), images, words, guesses, loaded.protocol)
 
-    return run
+        def several(repeat: int) -> Callable[[], object]:
+            once = ready(0)
+
+            def run() -> None:
+                for _ in range(passes):
+                    forget_captions(model)
+                    once()
+
+            return run
+
+        return several
+
+    return point
 
 
-def train(built: Built, batch: int, letters: int) -> Timed:
-    """A training step in float32, ready to be timed."""
+def train(built: Built, batch: int, letters: int) -> Point:
+    """A training step in float32."""
     model, loaded, device = built
-    images = torch.randn(batch, 3, *model.train().towers.image_size, device=device)
+    images = torch.randn(batch, 3, *model.towers.image_size, device=device)
     words = [[random_words([letters] * batch, random.Random(0), letters_of(model.tokenizer.charset))]]
-    return training_steps(model, loaded.experiment.optimisation, "no", images, words, "right")(0)
+
+    def point(forced: Forced) -> Ready:
+        step = training_steps(model.train(), loaded.experiment.optimisation, "no", images, words, "right")(0)
+        return lambda repeat: step
+
+    return point
 
 
-def growth(factor: str, what: str, device: torch.device, repeats: int, points: dict[float, Timed]) -> Measurement:
+def growth(factor: str, what: str, device: torch.device, repeats: int, points: dict[float, Point]) -> Measurement:
     """One factor: the cost at its largest value beside that at its smallest; its details hold all points and their line."""
-    tasks = {x: lambda repeat, timed=timed: timed for x, timed in points.items()}
-    measured = take_turns(tasks, repeats, device, f"{what}: {factor}")
+    with ExitStack() as stack:
+        forced = Forced(stack)
+        tasks = {x: point(forced) for x, point in points.items()}
+        measured = take_turns(tasks, repeats, device, f"{what}: {factor}")
     x = list(points)
     spreads = [spread([seconds.clock for seconds in measured[point]]) for point in x]
     seconds = [one.median for one in spreads]
@@ -78,7 +109,7 @@ def growths(row: str, scale: str, repeats: int) -> Iterator[Measurement]:
     plain = build(row, scale)
     model, device = plain[0], plain[2]
 
-    def of(factor: str, what: str, points: dict[float, Timed]) -> Measurement:
+    def of(factor: str, what: str, points: dict[float, Point]) -> Measurement:
         return growth(factor, what, device, repeats, points)
 
     yield of("images at once", "read", {n: read(plain, n, LETTERS) for n in (1, 2, 4, 8, 16, 32)})

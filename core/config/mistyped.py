@@ -1,4 +1,4 @@
-"""Values of the parsed configuration that are not of the types that their parameters declare.
+"""Values of the parsed configuration, and the types that their parameters declare: one spelling of a value, no other type.
 
 Without a check, MIRRORED = 'False' would train mirrored orders, and of BETAS = 1.5 Python would say that a float cannot be
 iterated over, but not whose value that was.
@@ -33,6 +33,20 @@ def mistyped() -> Iterator[str]:
                 parameter = parameter_name(selector, name)
                 where = f" ({parameter})" if called != parameter else ""
                 yield f"{called} = {value!r}{where}: expected {described(annotations[name])}"
+
+
+def spell_alike() -> None:
+    """Give equal values one spelling, which runs are named after: a list becomes a tuple, and 1 becomes 1.0 for a float."""
+    bound = gin.config._CONFIG
+    for (scope, selector), values in list(bound.items()):
+        annotations = annotations_of(selector) if selector != "gin.macro" else {}
+        for name in values.keys() & annotations.keys():
+            key, carrier, _ = value_place((scope, selector), name)
+            value = bound[key][carrier]
+            if type(value) is list and accepts(annotations[name])(tuple(value)):
+                bound[key][carrier] = tuple(value)
+            if type(value) is int and annotations[name] in (float, float | None):
+                bound[key][carrier] = float(value)
 
 
 def parameter_name(selector: str, name: str) -> str:

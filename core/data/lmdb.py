@@ -22,7 +22,7 @@ from core.data.keys import COUNT_KEY, image_key, key_of, label_key
 from core.data.labels import PUBLISHED_RULES, Rules, one_label, scan
 from core.data.samples import Ledger, Samples
 from core.data.sets import find_lmdbs
-from core.errors import DataError, UnreadableImage
+from core.errors import DataError, PassingError, UnreadableImage
 from core.files import atomic_folder
 
 FIRST_MAP = 64 << 20  # bytes; the map doubles when it is full
@@ -139,7 +139,7 @@ class ImageLmdb:
         try:
             size = file.stat().st_size
         except OSError as error:
-            raise DataError(f"{file} is gone while it is being read ({error.strerror}); mount its disk again") from error
+            raise PassingError(f"{file} is gone while it is being read ({error.strerror}); mount its disk again") from error
         if size < self.bytes:
             raise DataError(f"{file} has {size:,} bytes now, {self.bytes:,} when it was opened; copy or build it again")
         self.last_check = time.monotonic()

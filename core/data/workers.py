@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from torch.utils.data import DataLoader
 
 from core.data.loading import Batch, Words
-from core.errors import DataError
+from core.errors import DataError, PassingError
 
 PATIENCE = 40  # seconds; a training that is told to stop needs less
 
@@ -16,12 +16,13 @@ def delivered(loader: DataLoader, words: Words) -> Iterator[Batch]:
     try:
         yield from loader
     except DataError as error:  # from a worker, whose message contains its traceback
-        raise DataError(str(error).strip().splitlines()[-1].removeprefix("core.errors.DataError: ")) from error
+        kind = type(error)
+        raise kind(str(error).strip().splitlines()[-1].removeprefix(f"{kind.__module__}.{kind.__name__}: ")) from error
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
         lmdbs = ", ".join(str(lmdb.path) for lmdb in words.lmdbs)
-        raise DataError(f"{error}, while it read {lmdbs}: is their disk still there, and is there enough memory?") from error
+        raise PassingError(f"{error}, while it read {lmdbs}: is their disk still there, and is there enough memory?") from error
 
 
 def leave_signals(_worker: int) -> None:

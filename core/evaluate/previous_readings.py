@@ -97,7 +97,9 @@ class PreviousReadings:
 
 
 def is_reading_of(folder: Path, protocol: Protocol, content: Mapping[str, str]) -> bool:
-    """Whether an evaluation is of this protocol and of these test words; one whose record is missing or damaged counts as such.
+    """Whether an evaluation is of this protocol and of these test words, all of them read.
+
+    One whose record is missing or damaged counts as such.
 
     Args:
         content: the fingerprint of every benchmark that there is, by name.
@@ -106,7 +108,7 @@ def is_reading_of(folder: Path, protocol: Protocol, content: Mapping[str, str]) 
         record = read_json_object(folder / METRICS)
     except DataError:
         return True
-    entries = record.get("benchmarks", {})
+    entries = {name: entry for name, entry in record.get("benchmarks", {}).items() if "error" not in entry}
     read = {name: entry["fingerprint"] for name, entry in entries.items() if "fingerprint" in entry}
     changed = [name for name in content if name not in entries or read.get(name, content[name]) != content[name]]
     return same(record.get("protocol"), protocol) and not changed

@@ -14,7 +14,7 @@ from core.data.loading import Words, open_lmdbs
 from core.data.samples import left_out_text
 from core.data.sets import fingerprint, say_copies
 from core.data.transforms import ToTensor
-from core.errors import DataError
+from core.errors import DataError, PassingError
 from core.evaluate.metrics import score, unscored
 from core.evaluate.previous_readings import UNFINISHED, PreviousReadings
 from core.evaluate.readings import OUTPUTS, read_images_of
@@ -116,7 +116,7 @@ def read_benchmark(
     try:
         read = read_images_of(model, words, protocols, name, workers=workers, team=team)
     except DataError as error:
-        if team.size > 1:  # the other processes wait for this one's words
+        if team.size > 1 or isinstance(error, PassingError):  # other processes wait for this one's words; or try again
             raise
         return [], str(error)
     seconds = time.perf_counter() - start  # all rows are on the host: nothing is left to wait for

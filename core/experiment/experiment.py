@@ -10,6 +10,7 @@ from torch.utils._device import DeviceContext
 
 from core import config
 from core.charset import SUFFIX, check_charset, read_charset, reduce_text
+from core.config.mistyped import spell_alike
 from core.config.unread import own_names
 from core.data.augment import RandAugment
 from core.errors import ConfigError, UserError
@@ -160,6 +161,7 @@ def load(path: Path | str, scale: str = "micro", bindings: Sequence[str] = ()) -
     config.parse(path, scale, bindings)
     called = config.titled(path, bindings)
     config.construct_with(partial(config.replace_values, CHARSETS, charset_of), called)
+    spell_alike()
     experiment = config.construct(Experiment, called)
     with MetaDevice():
         # both are given, as what gin fills in becomes part of the identity

@@ -60,6 +60,10 @@ CAME_LATER = {
 
 # Arguments that are shares: 1 and 1.0 are the same one, also where a row's own value (None) does not say which is meant.
 SHARES = frozenset({"core.model.freezing.Freezing.image", "core.model.freezing.Freezing.text"})
+# Arguments that may be fractions, and are written as whole numbers where they are: 16 and 16.0 epochs are the same.
+WHOLE = frozenset(
+    {"core.experiment.optim.Optimisation.epochs", "core.data.augment.RandAugment.magnitude", "adapters.lora.Lora.alpha"}
+)
 
 
 def training_identity(text: str, files: str) -> str:
@@ -89,6 +93,9 @@ def decisive(text: str, left_out: Collection[str]) -> list[str]:
     """
     values = gin_text.values_by_path(text)
     values |= {name: float(value) for name, value in values.items() if name in SHARES and isinstance(value, int)}
+    values |= {
+        name: int(value) for name, value in values.items() if name in WHOLE and isinstance(value, float) and value % 1 == 0
+    }
     return sorted(with_first_names(f"{name} = {value!r}") for name, value in values.items() if counts(name, value, left_out))
 
 

@@ -54,7 +54,8 @@ class CLIP4STR(nn.Module):
         num_permutations: K; 1 is left-to-right only (no permuted sequence modelling).
         mirrored: each random permutation comes with its mirror image.
         block_image_gradient: the cross-modal branch sends no gradient to the image tower (section III-B).
-        predicted_context: in training the cross decoder's context is the visual branch's prediction, not the label.
+        predicted_context: in training the cross decoder's context is the visual branch's prediction, not the label. Nothing
+            after its first [E] is read, as in decoding; the released code hides the label's padding alone.
         load_weights: fill the towers with their pretrained weights before anything is frozen or adapted.
         start: fills the model with another one's weights after that (`core.weights.start.Start.fill`); what it returns is
             kept as `started_from`.

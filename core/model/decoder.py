@@ -209,7 +209,8 @@ class Decoder(nn.Module):
         """All K orders of B images in one pass (section III-A2).
 
         With one layer the content is never updated, so orders that share the context share its keys and values and
-        those of the image, and only the queries are repeated. Otherwise each order becomes a row of the batch.
+        those of the image, and only the queries are repeated; so one mask of dropout serves the context of all orders, where
+        PARSeq draws one for each. Otherwise each order becomes a row of the batch, with a mask of its own.
 
         Args:
             context_ids: B L, shared by the orders, or B K rows, order fastest.

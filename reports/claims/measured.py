@@ -27,11 +27,11 @@ def measured_effect(contrast: Contrast, study: StudyResults) -> Effect:
         return Effect(reason=f"no column of {contrast.tables[0]} was measured on this data")
     if reason := unread_reason(contrast, study, columns):
         return Effect(reason=reason)
-    alone = len(contrast.tables) == 1
-    paired, unshared = (within(contrast, study, columns), 0) if alone else across(contrast, study, columns)
-    taken = ("value", "image_se", "training_se", "df", "seeds", "seed_variance", "seed_df", "floor_variance")
+    inside = len(contrast.tables) == 1
+    paired, unshared = (within(contrast, study, columns), 0) if inside else across(contrast, study, columns)
+    taken = ("value", "image_se", "training_se", "df", "seeds", "seed_variance", "seed_df", "floor_variance", "alone")
     reason = "" if paired.knows_training else "one training per row cannot tell"
-    return Effect(*(getattr(paired, name) for name in taken), reason=reason, unshared=unshared)
+    return Effect(**{name: getattr(paired, name) for name in taken}, reason=reason, unshared=unshared)
 
 
 def missing_reason(contrast: Contrast, study: StudyResults) -> str:

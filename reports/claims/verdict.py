@@ -24,8 +24,8 @@ class Effect:
         training_se: standard error that training adds; nan where training noise is not known.
         df: degrees of freedom of the interval.
         seeds: trainings of each row; 0 where there is none.
-        seed_variance, seed_df, floor_variance: for `seeds_needed`; the variance that images leave however many seeds there
-            are is nan where it is not known.
+        seed_variance, seed_df, floor_variance, alone: for `seeds_needed`; the variance that images leave however many seeds
+            there are is nan where it is not known.
         spread: ends of a time's repeats, in place of an interval; None for accuracies, and where no spread is known.
         reason: why there is no value, or no interval that a verdict could rest on; empty where there is.
         unshared: images that not all rows scored, so that the effect is without them.
@@ -39,6 +39,7 @@ class Effect:
     seed_variance: float = np.nan
     seed_df: float = 0
     floor_variance: float = np.nan
+    alone: bool = False
     spread: tuple[float, float] | None = None
     reason: str = ""
     unshared: int = 0
@@ -116,7 +117,8 @@ def needed(effect: Effect, distance: float, level: float) -> str:
         return "the spread of the times is too wide"
     if np.isclose(distance, 0):
         return "the value lies on the boundary: no number of seeds tells on which side"
-    seeds = seeds_needed(distance, effect.seed_variance, effect.seed_df, np.nan_to_num(effect.floor_variance), level)
+    floor = float(np.nan_to_num(effect.floor_variance))
+    seeds = seeds_needed(distance, effect.seed_variance, effect.seed_df, floor, level, effect.alone)
     if seeds is None:
         return "no number of seeds decides it on these images"
     least = "at least " if np.isnan(effect.floor_variance) else ""

@@ -15,8 +15,10 @@ from core.errors import ReportError
 from core.experiment.sweep import is_number, swept_numbers
 from core.run_files import RUNS, TRAIN_GIN
 from reports.build import build
+from reports.collect.runs import protocol_of
 from reports.figures import style
 from reports.figures.parameters import points_of, short
+from reports.layout import PROTOCOL_SETTINGS
 from reports.table import Table
 
 WIDE = 8.0  # times the smallest value: a larger range is drawn on a logarithmic axis
@@ -27,7 +29,13 @@ def draw(options: argparse.Namespace) -> Figure:
 
 
 def own_value(table: Table, row: str, knob: str) -> float | None:
-    """The number that a row's training has for a knob; None where it is no number, or the row has no run."""
+    """The number that a row has for a knob; None where it is no number, or the row has no run.
+
+    Rows that decode one run in several ways share its gin file, so knobs of decoding are those of the row's protocol.
+    """
+    if (setting := knob.lower()) in PROTOCOL_SETTINGS:
+        value = protocol_of(table.runs.loc[row])[setting]
+        return float(value) if is_number(value) else None
     path = Path(table.results) / RUNS / str(table.rows.run[row]) / TRAIN_GIN
     text = path.read_text() if path.is_file() else ""
     match = re.search(rf"^{knob} = (.+)$", text, re.MULTILINE)

@@ -48,7 +48,8 @@ def accuracy(table: Table) -> str:
         if not column.average and n > 0:
             counts.append(f"{column.heading} {int(n):,}")
     seeds = "; means over seeds, whose own standard deviation stands apart" if several_seeds(table) else ""
-    return f"Word accuracy in per cent, ± half of Wilson's 95 % interval over images ({', '.join(counts)}){seeds}."
+    images = f" ({', '.join(counts)})" if counts else ""
+    return f"Word accuracy in per cent, ± half of Wilson's 95 % interval over images{images}{seeds}."
 
 
 def average(table: Table) -> str:
@@ -111,10 +112,19 @@ def training_noise(table: Table) -> str:
         which = "" if len(known) == 0 else f" of {', '.join(unknown.index)}"
         text.append(
             f"The interval{which} is about these two models, not their configurations: one training of each does not show how "
-            "much another training would differ, so there is no p. More seeds or --config replicates=5 would show it."
+            f"much another training would differ, so there is no p. {remedy(table, list(unknown.index))} would show it."
         )
         text.append(stated_of_more(table) if len(known) == 0 else "")
     return " ".join(filter(None, text))
+
+
+def remedy(table: Table, rows: list[str]) -> str:
+    """What would show training noise of these rows: replicates show none of rows that decode the baseline's own run."""
+    run = table.rows.run.get(table.layout.baseline)
+    own = [row for row in rows if table.rows.run[row] == run]
+    if not own:
+        return "More seeds or --config replicates=5"
+    return "Only more seeds" if len(own) == len(rows) else f"More seeds, or --config replicates=5 except for {', '.join(own)},"
 
 
 def stated_of_more(table: Table) -> str:

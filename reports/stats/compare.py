@@ -50,8 +50,8 @@ class Comparison:
     def noise(self, weights: Mapping[str, float]) -> Noise | None:
         """Training noise measured elsewhere than in the compared rows' own spread over seeds; None for rows of one run.
 
-        Rows of one run differ only in decoding, and other rows' trainings do not show how that varies. They are not used
-        either for rows whose own spread is much larger than that of all others (`reports.stats.noise.beside`).
+        Rows of one run differ only in decoding, and other rows' trainings do not show how that varies. For rows whose own
+        spread is much larger than that of all others it has 0 degrees of freedom (`reports.stats.noise.beside`).
 
         Args:
             weights: weights of the rows, summing to zero.
@@ -125,7 +125,7 @@ def compare(layout: Layout, runs: pd.DataFrame, compared: Comparison | None) -> 
     for row, paired in pairs.items():
         frame.loc[row, list(STATISTICS)] = [value(paired, compared, row, baseline) for value in STATISTICS.values()]
         noise = compared.noise({row: 1, baseline: -1})
-        frame.loc[row, "noise"] = noise.source if noise else ""
+        frame.loc[row, "noise"] = noise.source if noise and noise.df else ""
     same = twins(runs, baseline)  # of the same models and readings: p is 1 whatever is true, which tests nothing
     frame.loc[same, "p_holm"] = frame.loc[same, "p"]
     tested = frame.index[frame.p.notna() & ~frame.index.isin(same)]

@@ -49,6 +49,7 @@ class Paired:
         seed_variance: variance of the difference of two single trainings as it was used; nan where unknown.
         seed_df: its degrees of freedom; 0 where unknown.
         floor_variance: variance from images that no number of seeds removes.
+        alone: whether these trainings are all that training noise can be known from.
     """
 
     value: float
@@ -64,6 +65,7 @@ class Paired:
     seed_variance: float
     seed_df: float
     floor_variance: float
+    alone: bool
 
     @property
     def knows_training(self) -> bool:
@@ -80,7 +82,7 @@ class Paired:
         """`seeds_needed` for the difference and the noise observed; None also where training noise is not known."""
         if not self.knows_training:
             return None
-        return seeds_needed(self.value, self.seed_variance, self.seed_df, self.floor_variance, level)
+        return seeds_needed(self.value, self.seed_variance, self.seed_df, self.floor_variance, level, self.alone)
 
 
 def accuracy(correct: float, n: int, effective: float | None = None) -> Interval:
@@ -128,13 +130,14 @@ def compared(gain: np.ndarray, strata: Strata, noise: Noise | None = None, train
 
     V = V_image + V_training - V_residual, where V_residual is what both of the others contain (two-way random effects,
     Searle, Casella and McCulloch 1992, chapter 4); at least the larger of the two. Degrees of freedom by Satterthwaite (1946),
-    but at most K - 1 where these K trainings of each row are all that training noise is known from: a spread that is small by
-    chance would both narrow the interval and call it well known.
+    but at most K - 1 where these K trainings of each row are all that training noise can be known from: a spread that is small
+    by chance would both narrow the interval and call it well known.
 
     Args:
         gain: n x K, in points; of two rows ours - baseline.
         noise: training noise measured elsewhere; joins the rows' own spread over seeds, weighted by degrees of freedom
-            (Smyth 2004, equation 5), and is all there is for one seed.
+            (Smyth 2004, equation 5), and is all there is for one seed. With 0 degrees of freedom it does not join, as the
+            rows' own spread is larger than it explains (`reports.stats.noise.beside`); None where it cannot be known.
         trainings: variance of a difference of single trainings, in variances of one training: the sum of the
             squared weights of a contrast.
     """
@@ -145,7 +148,8 @@ def compared(gain: np.ndarray, strata: Strata, noise: Noise | None = None, train
     training = np.nan_to_num(of_seeds) / seeds
     variance = max(image + training - residual, image, training)
     df = variance**2 / (image**2 / image_df + (training**2 / seed_df if seed_df else 0))
-    if seeds > 1 and noise is None:
+    alone = noise is None
+    if alone and seeds > 1:
         df = min(df, seeds - 1)
     value, error = float(by_seed.mean()), float(np.sqrt(variance))
     reach = float(t.ppf((1 + CONFIDENCE) / 2, df)) * error
@@ -163,6 +167,7 @@ def compared(gain: np.ndarray, strata: Strata, noise: Noise | None = None, train
         seed_variance=of_seeds,
         seed_df=seed_df,
         floor_variance=max(0.0, image - residual),
+        alone=alone,
     )
 
 
@@ -191,7 +196,9 @@ def power(difference: float, error: float, df: float, level: float = LEVEL) -> f
     return float(nct.sf(t.ppf(1 - level / 2, df), df, abs(difference) / error))
 
 
-def seeds_needed(difference: float, seed_variance: float, df: float, image_variance: float, level: float = LEVEL) -> int | None:
+def seeds_needed(
+    difference: float, seed_variance: float, df: float, image_variance: float, level: float = LEVEL, alone: bool = False
+) -> int | None:
     """The fewest seeds per row with which a study finds a difference with 80 % power.
 
     Args:
@@ -200,6 +207,7 @@ def seeds_needed(difference: float, seed_variance: float, df: float, image_varia
         df: its degrees of freedom; with K seeds at least K - 1.
         image_variance: the variance from images, which no number of seeds reduces, in points squared.
         level: level of the test; divide it by the number of rows to correct for them.
+        alone: the two rows' trainings are all that training noise can be known from, see `compared`.
 
     Returns:
         None where no number of seeds does, because the images alone limit it.
@@ -208,9 +216,10 @@ def seeds_needed(difference: float, seed_variance: float, df: float, image_varia
     def decides(seeds: int) -> bool:
         training, known = seed_variance / seeds, max(df, seeds - 1)
         variance = training + image_variance
-        if known == 0:
+        if known == 0 or (alone and seeds == 1):
             return False
         freedom = known * (variance / training) ** 2 if training else np.inf
+        freedom = min(freedom, seeds - 1) if alone else freedom
         return power(difference, float(np.sqrt(variance)), freedom, level) >= POWER
 
     if abs(difference) <= image_limit(image_variance, level):

@@ -78,7 +78,7 @@ def combined(noises: list[Noise]) -> Noise | None:
 def beside(by_seed: np.ndarray, noise: Noise | None, trainings: float = 2) -> Noise | None:
     """The part of a noise measured elsewhere that may be pooled with a difference's own spread over seeds.
 
-    A row may be noisier than others. So noise from elsewhere has `MOST_DF` degrees of freedom at most, and none where the own
+    A row may be noisier than others. So noise from elsewhere has `MOST_DF` degrees of freedom at most, and 0 where the own
     spread is larger than it explains (F test, one-sided, at the level `DISAGREE`). One seed has no spread of its own.
 
     Args:
@@ -89,5 +89,5 @@ def beside(by_seed: np.ndarray, noise: Noise | None, trainings: float = 2) -> No
         return noise
     own, expected = by_seed.var(ddof=1), trainings * noise.variance
     if own > 0 and (expected == 0 or f.sf(own / expected, len(by_seed) - 1, noise.df) < DISAGREE):
-        return None
+        return replace(noise, df=0)
     return replace(noise, df=min(noise.df, MOST_DF))

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from adapters.clip_adapter import ClipAdapter
 from adapters.injection import LinearAttention
 from adapters.ladder import LadderSideTuning
+from adapters.lora import Lora
 from core.bench import __main__ as bench
 from core.bench.memory import kept_for_backward
 from core.errors import ConfigError
@@ -213,6 +214,15 @@ def test_a_tower_without_the_layers_is_refused():
         LadderSideTuning(timm, 4, 2, 0.1)
     with pytest.raises(ValueError, match="LadderSideTuning adapts a frozen image tower: set IMAGE_FROZEN = 1.0"):
         LadderSideTuning(clip, 4, 2, 0.1)
+
+
+def test_a_target_is_a_linear_layer_and_no_patch_embedding_of_that_name():
+    timm = TimmTower("vit_tiny_patch16_224", None, (32, 128), None, True, None, sizes={"depth": 1}).requires_grad_(False)
+    Lora(timm, 2, 2.0, ["qkv", "proj"], decomposed=False)
+    assert {name.split(".lora")[0] for name, weight in timm.named_parameters() if weight.requires_grad} == {
+        "vit.blocks.0.attn.qkv",
+        "vit.blocks.0.attn.proj",
+    }
 
 
 @pytest.mark.parametrize("adapter", ["", "clip_adapter", "lora"])

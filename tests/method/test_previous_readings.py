@@ -2,16 +2,18 @@
 
 import json
 import shutil
+from dataclasses import asdict
 
 import pandas as pd
 import pytest
 import torch
 
-from core.errors import DataError
+from core.errors import DataError, PassingError
 from core.evaluate import run
 from core.evaluate.__main__ import main
-from core.evaluate.previous_readings import UNFINISHED
+from core.evaluate.previous_readings import UNFINISHED, is_reading_of
 from core.experiment.experiment import load
+from core.files import write_json
 from core.weights.checkpoint import save_model
 from tests.support.checkout import BASELINE
 
@@ -142,6 +144,29 @@ def test_a_benchmark_that_fails_while_it_is_read_is_left_out(evaluate, tmp_path,
     assert f"{FIRST}: left out: data.mdb: a page is damaged" in capsys.readouterr().out
     metrics, rows = newest(tmp_path)
     assert metrics[FIRST] == {"error": "data.mdb: a page is damaged"} and set(rows.benchmark) == {SECOND}
+
+
+def test_a_benchmark_that_could_not_be_read_this_time_is_tried_again(evaluate, tmp_path, monkeypatch, capsys):
+    """A disk that went away says nothing about the data: no evaluation is written, and what was read before is kept."""
+    counted = run.read_images_of
+
+    def failing(model, words, protocols, name, **options):
+        if name == SECOND:
+            raise PassingError("data.mdb is gone while it is being read")
+        return counted(model, words, protocols, name, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(run, "read_images_of", failing)
+        evaluate()
+    assert "gone while it is being read" in capsys.readouterr().err
+    assert not list((tmp_path / "run" / "evaluations").glob("*/metrics.json"))
+    assert evaluate() == [(SECOND, 1)]
+
+
+def test_an_evaluation_without_a_benchmark_is_not_a_reading_of_it(smoke, tmp_path):
+    record = {"protocol": asdict(smoke.protocol), "benchmarks": {"SVT": {"error": "a page is damaged"}}}
+    write_json(tmp_path / "metrics.json", record)
+    assert not is_reading_of(tmp_path, smoke.protocol, {"SVT": "1a2b3c4d"}) and is_reading_of(tmp_path, smoke.protocol, {})
 
 
 def test_a_link_to_nothing_is_left_out(evaluate, data, tmp_path, capsys):

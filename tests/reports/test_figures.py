@@ -1,6 +1,7 @@
 """Figures of a table: what is drawn equals the table's numbers, nothing overlaps, files repeat to the byte."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from reports.figures.knobs import knobs
 from reports.figures.parameters import log_places, parameters, points_of
 from reports.figures.placing import crossing, gaps, hits, shared
 from reports.layout import read_layout
-from tests.support.results import write_results, write_run
+from tests.support.results import PROTOCOL, write_results, write_run
 from tests.support.tables import TOO_LARGE, make_table
 
 
@@ -283,6 +284,17 @@ def test_multiples_of_the_baselines_number_stand_where_they_are(tmp_path):
     names = {"dropout0": "dropout-x0.5", "dropout0.3": "dropout-x3"}
     table = dataclasses.replace(table, rows=table.rows.rename(names), cells=table.cells.replace({"row": names}))
     assert knobs(table).axes[0].containers[0].lines[0].get_xdata().tolist() == [0.0, 0.1, 0.3]
+
+
+def test_a_knob_of_decoding_is_read_from_the_protocol_since_such_rows_share_a_run(tmp_path):
+    table = swept(tmp_path, {"REFINE_STEPS": [0, 3]})
+    first, second = (one.row for one in swept_numbers(table.layout.sweeps))
+    names = {"dropout0": first, "dropout0.3": second}
+    table = dataclasses.replace(table, rows=table.rows.rename(names), cells=table.cells.replace({"row": names}))
+    steps = {"cross": 1, first: 0, second: 3}
+    runs = pd.DataFrame({"protocol": {row: json.dumps({**PROTOCOL, "refine_steps": count}) for row, count in steps.items()}})
+    table = dataclasses.replace(table, runs=runs)
+    assert knobs(table).axes[0].containers[0].lines[0].get_xdata().tolist() == [0.0, 1.0, 3.0]
 
 
 def test_knobs_need_two_numbers_and_a_row_that_has_run(tmp_path, monkeypatch):

@@ -135,7 +135,7 @@ def test_a_rows_own_noise_is_not_counted_twice():
 def test_noise_from_elsewhere_counts_little_and_not_against_a_noisier_row():
     noise = Noise(1.0, 20, "elsewhere")
     assert beside(np.array([0.0, 1, 2]), noise) == Noise(1.0, 2, "elsewhere")
-    assert beside(np.array([0.0, 5, 9]), noise) is None and beside(np.array([3.0]), noise) == noise
+    assert beside(np.array([0.0, 5, 9]), noise).df == 0 and beside(np.array([3.0]), noise) == noise
     assert beside(np.array([0.0, 1]), None) is None and beside(np.zeros(3), Noise(0.0, 4, "exact")).df == 2
 
 
@@ -252,6 +252,24 @@ def test_a_spread_known_from_these_trainings_alone_has_their_degrees_of_freedom(
     alone, with_others = paired(ours, theirs), paired(ours, theirs, noise=Noise(1.0, 20, "elsewhere"))
     assert alone.training_se == 0 and alone.df == seeds - 1 and with_others.df > 20
     assert alone.high - alone.value == pytest.approx(t.ppf(0.975, seeds - 1) * np.hypot(alone.image_se, alone.training_se))
+
+
+def test_seeds_that_would_decide_are_more_than_there_are_where_they_alone_measure_noise():
+    """14 of 400 images won and none lost with every seed: t of two degrees of freedom does not call it significant."""
+    ours = pd.DataFrame({seed: np.arange(400) < 114 for seed in range(3)})
+    found = paired(ours, pd.DataFrame({seed: np.arange(400) < 100 for seed in range(3)}))
+    assert found.p > 0.05 and found.alone and found.seeds_needed() > 3
+    assert intervals.seeds_needed(5.0, 1e-6, 2, 1.0) == 1 and intervals.seeds_needed(5.0, 1e-6, 2, 1.0, alone=True) > 2
+
+
+def test_a_row_noisier_than_the_others_keeps_its_degrees_of_freedom():
+    """Its spread is known to be large, not by chance small: nothing has to be guarded against."""
+    rng = np.random.default_rng(0)
+    ours, theirs = (pd.DataFrame({seed: rng.random(400) < share for seed in range(3)}) for share in (0.6, 0.5))
+    refused, joined = (paired(ours, theirs, noise=Noise(1.0, df, "elsewhere")) for df in (0, 2))
+    alone = paired(ours, theirs)
+    assert refused.seed_variance == alone.seed_variance and alone.df <= 2 < refused.df and not refused.alone
+    assert joined.seed_df == refused.seed_df + 2
 
 
 def test_benchmarks_have_their_own_degrees_of_freedom():

@@ -45,3 +45,22 @@ def test_what_came_later_counts_only_where_it_changes_something(name):
 def test_settings_of_the_machine_decide_no_name(name, smoke):
     other = re.sub(rf"(?<=optim.Optimisation.{name} = ).*", "17", smoke.training)
     assert other != smoke.training and training_identity(other, "") == training_identity(smoke.training, "")
+
+
+@pytest.mark.parametrize(
+    "binding",
+    [
+        "DROPOUT = 0",
+        "BETAS = [0.9, 0.98]",
+        "TRAIN_DATA = ['real']",
+        "IMAGE_SIZE = [16, 64]",
+        "augment.RandAugment.magnitude = 5.0",
+    ],
+)
+def test_equal_values_are_one_run_however_they_are_written(binding):
+    assert load(BASELINE, "micro", [binding]).digest == load(BASELINE, "micro").digest
+
+
+def test_a_whole_number_of_epochs_is_one_run_as_a_sweep_writes_it_too():
+    digests = {load(BASELINE, "paper", [f"EPOCHS = {epochs}"]).digest for epochs in ("16", "16.0")}
+    assert digests == {load(BASELINE, "paper").digest} and load(BASELINE, "paper", ["EPOCHS = 16.5"]).digest not in digests

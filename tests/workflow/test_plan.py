@@ -93,6 +93,8 @@ def test_targets_are_made_of_tables():
     tables = ("table_III", "table_VI", "finetune")
     assert tables_made(["figure_6"], tables) == ["table_III"]
     assert tables_made(["doctor", "results/tables/table_VI.wide.csv"], tables) == ["table_VI"]
+    assert tables_made(["my_table_VI"], (*tables, "my_table_VI")) == ["my_table_VI"]
+    assert tables_made(["results/figures/forest_table_VI.svg"], tables) == ["table_VI"]
     for targets in ([], ["all"], ["figures"], ["table_VI", "claims"]):
         assert tables_made(targets, tables) == [*tables]
 
@@ -114,13 +116,15 @@ def test_the_file_of_an_evaluation_says_what_its_row_says(tmp_path):
 @pytest.fixture
 def table(tmp_path, monkeypatch):
     """A function that makes a table of a name with a row of a name, and plans it."""
-    monkeypatch.setattr(rows, "ABLATIONS", tmp_path)
+    like = read_layout(TABLE)
+    for module in ("ablations.rows", "reports.layout"):
+        monkeypatch.setattr(f"{module}.ABLATIONS", tmp_path)
 
     def make(name: str = "mine", row: str = "idea", text: str = "") -> planning.Plan:
         put(tmp_path / name / "table.yaml", "title: t\nabout: a\nbaseline: base\ncolumns: [{name: SVT, paper: SVT}]\n")
         for file, content in (("base", ""), (row, text)):
             put(tmp_path / name / f"{file}.gin", f"include 'ablations/base.gin'\n{content}")
-        layout = replace(read_layout(TABLE), table=name, path=tmp_path / name / "table.yaml", baseline="base", order=())
+        layout = replace(like, table=name, path=tmp_path / name / "table.yaml", baseline="base", order=())
         monkeypatch.setattr(planning, "read_layout", lambda _: replace(layout, not_at_micro={}))
         return planning.make({**SETTINGS, "results": str(tmp_path / "results")}, [name])
 
