@@ -14,10 +14,11 @@ from pathlib import Path
 
 from ablations.photos import TRAINED, Photographs
 from ablations.source import Source
+from core.data.content import content_digest
 from core.data.folders import files_below, lmdbs_below
 from core.data.micro import PARTS
 from core.data.sets import fingerprint, train_roots
-from core.files import atomic_file, file_digest, text_digest, write_if_changed, write_if_missing
+from core.files import atomic_file, text_digest, write_if_changed, write_if_missing
 
 SHORT = 4  # hex digits of a fingerprint in a name that people read
 
@@ -142,7 +143,7 @@ class RealInputs:
     def label_files(self) -> dict[Path, list[Path]]:
         """The mark of the label files, and those files; empty where there are none."""
         files = [Path(file) for file in files_below(self.root / "labels", (".csv",))]
-        text = "".join(f"{file.relative_to(self.root).as_posix()} {file_digest(file)}\n" for file in files)
+        text = "".join(f"{file.relative_to(self.root).as_posix()} {content_digest(file)}\n" for file in files)
         return {self.folder / f"labels-{text_digest(text)}.json": files} if files else {}
 
     @property

@@ -109,11 +109,9 @@ class Source:
 
     def benchmark_images(self) -> dict[str, int]:
         """Images of every benchmark, also of those that others hold already."""
-        if self.world is not None:
-            return {name: folder.stored for name, folder in self.benchmarks.items()}
         if self.published:
             return dict(PUBLISHED_SIZES)
-        return {folder.name: stored(folder) for folder in sorted((self.root / "test").glob("[!.]*")) if folder.is_dir()}
+        return {name: folder.stored for name, folder in self.benchmarks.items() if not folder.problem}
 
     def lmdbs(self, trained: Iterable[str]) -> dict[str, list[BenchmarkFolder]]:
         """The LMDBs of the training sets `trained`, of val/ and of every benchmark, by set; empty where they are rendered."""

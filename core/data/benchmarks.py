@@ -167,7 +167,7 @@ def absent_message(name: str) -> str:
     others = list(ALIASES.get(name, ()))
     if family(name) in FAMILY_ALIASES and name in PUBLISHED_SIZES:
         others.append(f"{family(name)} with {PUBLISHED_SIZES[name]:,} images")
-    return f"no folder test/{name}" + (f" (nor {', '.join(others)})" if others else "")
+    return f"no folder test/{name} with a data.mdb" + (f" (nor {', '.join(others)})" if others else "")
 
 
 def unknown(name: str, stored: int) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from core.files import atomic_file, json_text, text_digest
+from core.files import atomic_file, json_text
 
 REMEMBERED = 64 << 20  # bytes; a smaller file is read faster than anybody waits for
 SHOWN = 1 << 30  # bytes; a larger one shows how far it is read
@@ -30,8 +30,11 @@ def content_digest(file: Path) -> str:
     facts = file.stat()
     if facts.st_size < REMEMBERED:
         return read_digest(file, facts.st_size)
-    known = [facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns]
-    note = cache_folder() / f"{text_digest(str(file.resolve()))}.json"
+    known = [facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns]
+    try:
+        note = note_of(file)
+    except RuntimeError:  # no home folder, as in some containers: nothing can be kept
+        return read_digest(file, facts.st_size)
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         kept = json.loads(note.read_text())
         if kept["file"] == known:
@@ -42,8 +45,21 @@ def content_digest(file: Path) -> str:
     return digest
 
 
+def note_of(file: Path) -> Path:
+    """Where a file's digest is kept, named after its place, which may be no text in UTF-8.
+
+    Raises:
+        RuntimeError: there is no home folder.
+    """
+    return cache_folder() / f"{hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:16]}.json"
+
+
 def cache_folder() -> Path:
-    """Where digests are kept: below XDG_CACHE_HOME, by default ~/.cache."""
+    """Where digests are kept: below XDG_CACHE_HOME, by default ~/.cache.
+
+    Raises:
+        RuntimeError: there is no home folder.
+    """
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "clip4str-ablations" / "digests"
 
 

@@ -27,6 +27,12 @@ def folders_below(root: Path) -> Iterator[tuple[Path, list[str]]]:
         yield Path(where), sorted(files)
 
 
+def refuse_broken_link(path: Path) -> None:
+    """Raise DataError for a link that leads nowhere, perhaps to a disk that is not mounted; `data.mdb` has other messages."""
+    if path.is_symlink() and not path.name.startswith(".") and path.name != "data.mdb" and not path.exists():
+        raise DataError(f"{path} is a link that leads nowhere: mount the disk that it leads to, or remove the link")
+
+
 def resolved(path: Path) -> Path:
     """A path with its links followed.
 
@@ -46,8 +52,17 @@ def refuse(error: OSError) -> None:
 
 
 def lmdbs_below(root: Path) -> list[Path]:
-    """Every folder at or below `root` that holds a data.mdb, sorted by path."""
-    return sorted(folder for folder, files in folders_below(root) if "data.mdb" in files)
+    """Every folder at or below `root` that holds a data.mdb, sorted by path.
+
+    Raises:
+        DataError: a link leads nowhere; it may stand for a whole set.
+    """
+    found = []
+    for folder, files in folders_below(root):
+        for name in files:
+            refuse_broken_link(folder / name)
+        found += [folder] * ("data.mdb" in files)
+    return sorted(found)
 
 
 def files_below(root: Path, suffixes: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,12 +14,13 @@ import numpy as np
 
 from core import charset as charset_module
 from core.data import labels
+from core.data.content import content_digest
 from core.data.labels import Rules
 from core.data.samples import Ledger, Samples
 from core.files import atomic_file, file_digest
 
 SMALLEST = 10_000  # stored samples; fewer are scanned as quickly as a file is read
-FORMAT = 1  # version of the file; another number makes older files ignored
+FORMAT = 2  # version of the file; another number makes older files ignored
 NUMBER, END = np.dtype("<i4"), np.dtype("<i8")
 
 
@@ -32,16 +33,12 @@ def index_file(folder: Path, rules: Rules) -> Path:
 def content_key(folder: Path, rules: Rules) -> str:
     """Hex digits that change with the database, the rules or the code that applies them.
 
-    LMDB writes a new meta page with every commit, which `file_digest` reads; size and time of the last write tell apart a
-    database that was rebuilt with the same pages at its ends.
+    All bytes of the database count, as they do for the fingerprint of the data (`core.data.content`).
     """
-    data = folder / "data.mdb"
     code = [file_digest(Path(module.__file__)) for module in (charset_module, labels)]
     facts = [
         FORMAT,
-        file_digest(data),
-        data.stat().st_size,
-        data.stat().st_mtime_ns,
+        content_digest(folder / "data.mdb"),
         *rules,
         *code,
         unicodedata.unidata_version,

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from core.charset import not_a_word
 from core.cli import add_workers, at_least
+from core.data.content import content_digest
 from core.data.convert.formats import FORMATS, guess
 from core.data.convert.lists import SCRIPTS
 from core.data.convert.load import CROP_FORMS, EXIF, Load, ask_for_exif, source_size
@@ -93,15 +94,20 @@ def read_subset(path: Path) -> frozenset[int]:
 
 
 def fingerprint_entries(entries: Sequence[Item | LeftOut]) -> str:
-    """16 hex digits that change with what the source lists and with the size of an image file (or the ends of an LMDB)."""
+    """16 hex digits that change with what the source lists, with place, size and time of an image file, and with an LMDB."""
     digest, files = hashlib.sha256(), set()
     for entry in entries:
         digest.update(repr((entry.key, entry.label, entry.box) if isinstance(entry, Item) else entry).encode())
         if isinstance(entry, Item) and entry.file not in files:
             files.add(entry.file)
             in_lmdb = entry.number is not None
-            digest.update((file_digest(entry.file / "data.mdb") if in_lmdb else str(source_size(entry.file))).encode())
+            digest.update((content_digest(entry.file / "data.mdb") if in_lmdb else str(file_facts(entry.file))).encode())
     return digest.hexdigest()[:16]
+
+
+def file_facts(file: Path) -> tuple:
+    """What tells a source's image file from one that replaces it: place, size, and time of the last write."""
+    return str(file), source_size(file), file.stat().st_mtime_ns if file.is_file() else None
 
 
 def prepare(

@@ -9,7 +9,6 @@ from shlex import quote
 from core.data.content import content_digest
 from core.data.folders import lmdbs_below
 from core.errors import DataError
-from core.files import file_digest
 
 SECOND_ROOTS = {"rbu": "str_dataset_ub"}  # training sets that are released as a data root of their own
 
@@ -23,11 +22,11 @@ def find_lmdbs(root: Path) -> list[Path]:
 
 
 def copies_among(folders: Iterable[Path]) -> list[tuple[Path, Path]]:
-    """LMDBs whose data.mdb is that of an earlier one (by size and ends), and which: each of their images counts twice."""
+    """LMDBs whose data.mdb is that of an earlier one, and which: each of their images counts twice."""
     first: dict[str, Path] = {}
     copies = []
     for folder in folders:
-        digest = file_digest(folder / "data.mdb")
+        digest = content_digest(folder / "data.mdb")
         if digest in first:
             copies.append((folder, first[digest]))
         first.setdefault(digest, folder)

@@ -107,7 +107,7 @@ def read_benchmark(
     model: CLIP4STR, folder: Path, name: str, protocols: list[Protocol], workers: int, team: DistEnv
 ) -> tuple[list[tuple[pd.DataFrame, dict]], str]:
     """For each protocol the rows of a benchmark and its entry of metrics.json without scores; or why it cannot be read."""
-    start = time.perf_counter()
+    start, content = time.perf_counter(), fingerprint(folder)
     words, problem = open_benchmark(folder, model.towers.image_size, protocols[0], team)
     if problem:
         return [], problem
@@ -122,7 +122,9 @@ def read_benchmark(
     seconds = time.perf_counter() - start  # all rows are on the host: nothing is left to wait for
     if not team.gather(len(read[0].rows))[0]:  # the first process has all of them
         return [], f"none of {words.stored:,} images can be read: {left_out_text(words.stored, read[0].ledger.as_dict(), {})}"
-    content, results = fingerprint(folder), []
+    if fingerprint(folder) != content:
+        raise PassingError(f"{folder} changed while it was read; the same command reads it again")
+    results = []
     for readings in read:
         images = max(1, len(readings.rows))
         entry = {

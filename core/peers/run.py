@@ -16,7 +16,7 @@ from core.data.benchmarks import benchmarks_of
 from core.data.labels import Rules, rules_for
 from core.data.loading import Words, in_order, open_lmdbs
 from core.data.sets import fingerprint
-from core.errors import DataError
+from core.errors import DataError, PassingError
 from core.evaluate.metrics import images_left_out, score, unscored
 from core.files import atomic_file, atomic_folder, lines_digest, write_json
 from core.peers.reader import Reader, as_entry
@@ -32,6 +32,7 @@ def read_benchmark(reader: Reader, folder: Path, name: str, rules: Rules) -> tup
     Raises:
         DataError: it cannot be opened, or no label passes the label rules.
     """
+    content = fingerprint(folder)
     words = Words(open_lmdbs(folder, *rules), None)
     ledger, rows, reader_seconds, start = words.ledger(), [], 0.0, time.perf_counter()
     for batch in track(in_order(words, 1, 0), f"reading {name}", transient=True):
@@ -43,13 +44,15 @@ def read_benchmark(reader: Reader, folder: Path, name: str, rules: Rules) -> tup
             text, confidence = reader.read(pixels)
             reader_seconds += time.perf_counter() - before
             rows.append((name, lmdb, index, label, len(label), text, confidence))
+    if fingerprint(folder) != content:
+        raise PassingError(f"{folder} changed while it was read; the same command reads it again")
     frame = pd.DataFrame(rows, columns=["benchmark", "lmdb", "index", "label", "length", "reading", "confidence"])
     images = max(1, len(frame))
     circumstances = {
         "stored": words.stored,
         "lmdbs": {lmdb.name: lmdb.stored for lmdb in words.lmdbs},
         "left_out": ledger.as_dict(),
-        "fingerprint": fingerprint(folder),
+        "fingerprint": content,
         "label_charset": rules.charset,
         "threads": reader.threads,
         "model_seconds_per_image": reader_seconds / images,
@@ -133,6 +136,8 @@ def read_benchmarks(reader: Reader, data: Path, out: Path, state: Path | None = 
         try:
             done = kept(state, reader, folder, name, rules)
             frame, circumstances = done or read_benchmark(reader, folder, name, rules)
+        except PassingError:
+            raise
         except DataError as error:
             entries[name] = {"error": str(error)}
             print(f"{name}: left out: {error}")

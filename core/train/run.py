@@ -73,7 +73,10 @@ def train(loaded: Loaded, data: Path, out: Path, seed: int, log_every: int = LOG
     optimisation.accumulation(team.size)  # refuses a team that cannot share the batch before anything is opened
     loaded.check_start()
     roots = train_roots(data, loaded.experiment.train_data)
-    record = {**provenance(data, fingerprint(*roots), seed), "processes": team.size, "precision": name_of(precision)}
+    content = fingerprint(*roots)
+    if len(set(team.gather(content))) > 1:
+        raise TrainingError(f"the processes see different data below {data / 'train'}: let all of them read the same files")
+    record = {**provenance(data, content, seed), "processes": team.size, "precision": name_of(precision)}
     if finished(out, identity(loaded, record)):
         if team.is_main:
             print(f"{out} is trained already")

@@ -7,6 +7,7 @@ from core.data.loading import Words, open_lmdbs
 from core.data.samples import left_out_text
 from core.data.transforms import ToTensor
 from core.errors import UserError
+from core.evaluate.metrics import unscored
 from core.evaluate.readings import Stopped, read_images_of, too_many_at_once
 from core.experiment.protocol import Protocol
 from core.model.clip4str import CLIP4STR
@@ -38,11 +39,13 @@ def validate(
         if is_out_of_memory(error):
             raise UserError(f"while validating, {too_many_at_once(protocol.batch)}") from error
         raise
-    entry = {"step": step, "val_n": len(readings.rows)}
-    if left_out := words.stored - len(readings.rows):
+    uncounted = unscored(readings.rows, protocol.scoring_charset)
+    scored = len(readings.rows) - sum(reason["count"] for reason in uncounted.values())
+    entry = {"step": step, "val_n": scored}
+    if left_out := words.stored - scored:
         entry["val_left_out"] = left_out
-    if len(readings.rows) < len(words) and team.is_main:  # what the label rules drop was said at the start
-        print(f"validation: {left_out_text(words.stored, readings.ledger.as_dict())}")
+    if scored < len(words) and team.is_main:  # what the label rules drop was said at the start
+        print(f"validation: {left_out_text(words.stored, readings.ledger.as_dict(), uncounted)}")
     for output in ("visual", "cross"):
         if readings.rows[output].notna().all():
             entry[f"val_{output}"] = readings.accuracy(output, protocol.scoring_charset)

@@ -117,9 +117,9 @@ def test_unknown_folders_are_read_and_said_and_hidden_ones_are_not(tmp_path):
 def test_subsets_are_counted_once_and_absences_name_the_aliases():
     assert distinct(["IC15_1811", "IC15_2077", "IC13_857", "SVT"]) == {"IC15_2077", "IC13_857", "SVT"}
     assert "IC13_1095" in distinct(PUBLISHED_SIZES) and not {"IC13_857", "IC13_1015"} & distinct(PUBLISHED_SIZES)
-    assert absent_message("COCO") == "no folder test/COCO (nor COCOv1.4, COCO_Text)"
-    assert absent_message("IC13_1015") == "no folder test/IC13_1015 (nor IC13 with 1,015 images)"
-    assert absent_message("OCTT") == "no folder test/OCTT"
+    assert absent_message("COCO") == "no folder test/COCO with a data.mdb (nor COCOv1.4, COCO_Text)"
+    assert absent_message("IC13_1015") == "no folder test/IC13_1015 with a data.mdb (nor IC13 with 1,015 images)"
+    assert absent_message("OCTT") == "no folder test/OCTT with a data.mdb"
 
 
 def test_a_second_root_is_linked_or_the_link_is_said(released, tmp_path):
@@ -209,7 +209,7 @@ def test_columns_that_nothing_fills_say_the_same_in_plan_and_table(tmp_path):
     said = not_run(plan)
     assert len(said) == 2 and all("train/rbu is missing" in line or "train/synth is missing" in line for line in said)
     reasons = same_in_plan_and_tables(plan)
-    assert reasons["table_III", "OCTT"] == "no folder test/OCTT"
+    assert reasons["table_III", "OCTT"] == "no folder test/OCTT with a data.mdb"
     assert reasons["table_IV", "COCO"] == absent_message("COCO") and reasons["table_IV", "Uber"] == ""
     assert reasons["table_V", "Avg."] == reasons["table_III", "IC13"] == absent_message("IC13_1015")
     assert reasons["table_IV", "ArT"].startswith(f"ArT: {data}/test/ArT/data.mdb cannot be opened")

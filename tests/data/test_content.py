@@ -54,3 +54,16 @@ def test_a_file_that_cannot_be_remembered_is_read_every_time(tmp_path, counted):
     (tmp_path / "cache").write_text("a file where the folder would be")
     (tmp_path / "data.mdb").write_bytes(bytes(5000))
     assert content.content_digest(tmp_path / "data.mdb") == content.content_digest(tmp_path / "data.mdb") and len(counted) == 2
+
+
+def test_a_name_that_is_no_text_and_a_machine_without_a_home_folder_do_no_harm(tmp_path, counted, monkeypatch):
+    file = tmp_path / os.fsdecode(b"caf\xe9") / "data.mdb"
+    file.parent.mkdir()
+    file.write_bytes(bytes(5000))
+    assert content.content_digest(file) == content.content_digest(file) and len(counted) == 1
+
+    def homeless() -> None:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(content, "cache_folder", homeless)
+    assert content.content_digest(file) == hashlib.sha256(bytes(5000)).hexdigest()[:16] and len(counted) == 2

@@ -17,11 +17,19 @@ def test_links_are_followed_and_circles_are_not(tmp_path):
     (tmp_path / "data" / "up").symlink_to("..")
     (tmp_path / "data" / "own" / "here").symlink_to(".")
     (tmp_path / "elsewhere" / "set" / "back").symlink_to(tmp_path / "data")  # a circle through two folders
-    (tmp_path / "data" / "gone").symlink_to("nowhere")
     data = tmp_path / "data"
     assert lmdbs_below(data) == [data / "linked" / "set", data / "own"]
     assert [folder for folder, _ in folders_below(data)] == [data, data / "linked", data / "linked" / "set", data / "own"]
     assert lmdbs_below(tmp_path / "nowhere") == lmdbs_below(data / "own" / "data.mdb") == []
+
+
+def test_a_set_on_a_disk_that_is_not_mounted_is_named(tmp_path):
+    """It would be left out without a word, and the training would be another one."""
+    put(tmp_path / "train" / "own" / "data.mdb", "x")
+    (tmp_path / "train" / "IC15").symlink_to(tmp_path / "unmounted" / "IC15")
+    with pytest.raises(DataError, match="train/IC15 is a link that leads nowhere: mount the disk"):
+        lmdbs_below(tmp_path / "train")
+    assert [folder for folder, _ in folders_below(tmp_path / "train")] == [tmp_path / "train", tmp_path / "train" / "own"]
 
 
 def test_linked_benchmarks_fonts_and_images_are_found(tmp_path):

@@ -163,6 +163,26 @@ def test_a_benchmark_that_could_not_be_read_this_time_is_tried_again(evaluate, t
     assert evaluate() == [(SECOND, 1)]
 
 
+def test_words_that_are_replaced_while_they_are_read_are_read_again(
+    evaluate, data, world_folder, tmp_path, monkeypatch, capsys
+):
+    """Their old mapping is read to its end, and would be recorded as a reading of the new words."""
+    counted = run.read_images_of
+
+    def replacing(model, words, protocols, name, **options):
+        read = counted(model, words, protocols, name, **options)
+        if name == SECOND:
+            shutil.copytree(world_folder / "test" / THIRD, tmp_path / "other")
+            (tmp_path / "other" / "data.mdb").replace(data / "test" / SECOND / "data.mdb")
+        return read
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(run, "read_images_of", replacing)
+        evaluate()
+    assert f"{SECOND} changed while it was read" in capsys.readouterr().err
+    assert evaluate() == [(SECOND, 1)]
+
+
 def test_an_evaluation_without_a_benchmark_is_not_a_reading_of_it(smoke, tmp_path):
     record = {"protocol": asdict(smoke.protocol), "benchmarks": {"SVT": {"error": "a page is damaged"}}}
     write_json(tmp_path / "metrics.json", record)

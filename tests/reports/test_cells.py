@@ -97,7 +97,7 @@ def test_values_that_are_printed_alike_share_a_rank():
 
 def test_missing_cells_say_why(table):
     cell = table.cell("image6-text6", "WOST")
-    assert np.isnan(cell.value) and cell.reason == "no folder test/weakly_occluded"
+    assert np.isnan(cell.value) and cell.reason == "no folder test/weakly_occluded with a data.mdb"
     assert table.cell("image6-text6", "IC15").reason == ""
 
 

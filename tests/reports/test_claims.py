@@ -147,7 +147,7 @@ def test_what_was_not_run_says_why(tmp_path):
     unlisted = measured_effect(contrast_of(ledger_of(tmp_path, rows=rows), 1), study)
     assert "image9-text6 is not in table_VI.runs.csv" in unlisted.reason
     missing = measured_effect(contrast_of(ledger_of(tmp_path, columns=["HOST"]), 1), study)
-    assert missing.reason == "HOST: no folder test/heavily_occluded"
+    assert missing.reason == "HOST: no folder test/heavily_occluded with a data.mdb"
     (tmp_path / "runs/micro-00000001/seed1/evaluations/00000000/predictions.parquet").unlink()
     gone = measured_effect(contrast_of(ledger_of(tmp_path), 1), StudyResults(tmp_path, tmp_path / "tables"))
     assert gone.reason == "image6-text6 has no predictions of seed 1"

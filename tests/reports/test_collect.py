@@ -205,8 +205,10 @@ def test_a_list_without_rows_or_with_a_row_twice_is_named(results):
 
 def test_an_empty_cell_says_why():
     assert absent(Column("SVT"), set(), {}) == "no family of the rendered world stands for it"
-    assert absent(Column("Avg.", ("SVT", "COCO")), {"SVT"}, {}) == "no folder test/COCO (nor COCOv1.4, COCO_Text)"
-    reason = "no folder test/IC15_1811 (nor IC15 with 1,811 images)"
+    assert (
+        absent(Column("Avg.", ("SVT", "COCO")), {"SVT"}, {}) == "no folder test/COCO with a data.mdb (nor COCOv1.4, COCO_Text)"
+    )
+    reason = "no folder test/IC15_1811 with a data.mdb (nor IC15 with 1,811 images)"
     assert absent(Column("Avg.", ("SVT", "IC15_1811")), set(), {"SVT": "cut off"}) == f"SVT: cut off; {reason}"
     assert absent(Column("SVT", ("SVT",)), set(), {"SVT": "no data.mdb"}) == "SVT: no data.mdb"
 

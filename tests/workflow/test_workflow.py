@@ -222,4 +222,4 @@ def test_real_words_make_a_table(realdata, copy):
     text = (tables / "table_VI.md").read_text()
     assert "orderings are not compared" in text and "IIIT5k 3,000, SVT 647" in text
     with (tables / "table_VI.csv").open() as lines:
-        assert "no folder test/WOST (nor OST_weak)" in lines.read()
+        assert "no folder test/WOST with a data.mdb (nor OST_weak)" in lines.read()
