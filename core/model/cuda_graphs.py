@@ -108,6 +108,12 @@ def forget(module: nn.Module) -> None:
     GRAPHS.pop(module, None)
 
 
+def forget_parts(module: nn.Module) -> None:
+    """`forget` a module and every module in it: what was recorded holds memory of the device."""
+    for part in module.modules():
+        forget(part)
+
+
 def replayed(
     part: Callable[..., Any], module: nn.Module, memory: Sequence[KeysValues], *tensors: Any, settings: tuple = ()
 ) -> Any:

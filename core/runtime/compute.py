@@ -16,6 +16,7 @@ def pick_device() -> str:
         DeviceError: torch cannot use a GPU that is there; training on the CPU in its place would take weeks unnoticed.
     """
     if torch.cuda.is_available():
+        torch.backends.cudnn.allow_tf32 = False  # else float32 would mean ten bits of mantissa in convolutions
         return "cuda"
     devices = usable()
     if devices:

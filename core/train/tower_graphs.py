@@ -44,6 +44,14 @@ def reason_not_graphed(model: CLIP4STR, device: torch.device, processes: int) ->
 
 
 def graphed_tower(model: CLIP4STR, images: int, device: torch.device, precision: str) -> Callable[[Tensor], Tensor]:
-    """The image tower's passes over exactly so many images, recorded: images B 3 H W to tokens B M D, for training."""
+    """The image tower's passes over exactly so many images, recorded: images B 3 H W to tokens B M D, for training.
+
+    A replay writes its gradients where the last one did, and autograd keeps a first gradient as it is, without a copy. So
+    each is copied: else the second of a step's passes would overwrite the first before it is added to it.
+    """
+    tower = ImageTower(model.towers, precision)
+    for weight in tower.parameters():
+        if weight.requires_grad:
+            weight.register_hook(torch.clone)
     sample = torch.zeros(images, 3, *model.towers.image_size, device=device)
-    return torch.cuda.make_graphed_callables(ImageTower(model.towers, precision), (sample,), allow_unused_input=True)
+    return torch.cuda.make_graphed_callables(tower, (sample,), allow_unused_input=True)

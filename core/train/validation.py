@@ -11,6 +11,7 @@ from core.evaluate.metrics import unscored
 from core.evaluate.readings import Stopped, read_images_of, too_many_at_once
 from core.experiment.protocol import Protocol
 from core.model.clip4str import CLIP4STR
+from core.model.cuda_graphs import forget_parts
 from core.runtime.compute import is_out_of_memory
 from core.runtime.distributed import DistEnv
 
@@ -39,6 +40,8 @@ def validate(
         if is_out_of_memory(error):
             raise UserError(f"while validating, {too_many_at_once(protocol.batch)}") from error
         raise
+    finally:
+        forget_parts(model)  # training needs the memory
     uncounted = unscored(readings.rows, protocol.scoring_charset)
     scored = len(readings.rows) - sum(reason["count"] for reason in uncounted.values())
     entry = {"step": step, "val_n": scored}

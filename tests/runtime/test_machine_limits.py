@@ -27,6 +27,12 @@ def unusable(monkeypatch):
     monkeypatch.setattr(compute, "driver_version", lambda: "470.57.02")
 
 
+def test_float32_is_float32_in_convolutions_too(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    assert compute.pick_device() == "cuda" and not torch.backends.cudnn.allow_tf32
+
+
 def test_a_gpu_that_torch_cannot_use_is_an_error(unusable, monkeypatch):
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     with pytest.raises(DeviceError) as error:

@@ -2,12 +2,16 @@
 
 import pytest
 import torch
+from accelerate import Accelerator
 
+from core.data.loading import Batch
 from core.experiment.experiment import load
+from core.model import early_backward
 from core.model.permutations import sample_permutations
 from core.train import tower_graphs
+from core.train.orders import Orders
 from core.train.run import train
-from core.train.step import LossModule
+from core.train.step import LossModule, backward, share_of
 from tests.support.checkout import BASELINE
 
 GPU = torch.device("cuda")
@@ -74,3 +78,54 @@ def test_a_training_uses_it_and_says_where_it_cannot(world_folder, tmp_path, cal
     train(row, world_folder, tmp_path / "with", 0)
     assert calls
     assert len({(tmp_path / name / "model.safetensors").read_bytes() for name in ("with", "without")}) == 1
+
+
+def static_recorder(module, sample, allow_unused_input):
+    """torch.cuda.make_graphed_callables on the CPU: outputs and gradients have fixed places, which each replay overwrites."""
+    weights, forward, kept = tuple(module.parameters()), module.forward, {}
+
+    def put(name: str, tensor: torch.Tensor) -> torch.Tensor:
+        kept[name] = kept[name].copy_(tensor) if name in kept else tensor.clone()
+        return kept[name].detach()
+
+    class Replay(torch.autograd.Function):
+        @staticmethod
+        def forward(context, images, *weights):
+            with torch.enable_grad():
+                kept["graph"] = forward(images)
+            return put("tokens", kept["graph"].detach())
+
+        @staticmethod
+        def backward(context, gradient):
+            learned = [number for number, weight in enumerate(weights) if weight.requires_grad]
+            found = torch.autograd.grad(kept["graph"], [weights[number] for number in learned], gradient, allow_unused=True)
+            own = {
+                number: put(f"gradient {number}", one) for number, one in zip(learned, found, strict=True) if one is not None
+            }
+            return None, *(own.get(number) for number in range(len(weights)))
+
+    module.forward = lambda images: Replay.apply(images, *weights)
+    return module
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_the_passes_of_a_step_add_up(early, monkeypatch):
+    """Four passes of two images each make the gradient of one pass over eight."""
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", static_recorder)
+    monkeypatch.setattr(early_backward, "saves_time", lambda device: early)
+    model = load(BASELINE, "smoke", ["DROPOUT = 0.0"]).experiment.model(load_weights=False).train()
+    pixels = torch.randint(0, 256, (8, 3, *model.towers.image_size), dtype=torch.uint8)
+    words, gradients = [*"abcdefgh"], []
+    for count in (8, 2):
+        network = LossModule(model)
+        if count == 2:
+            network.graphed_tower = (2, tower_graphs.graphed_tower(model, 2, torch.device("cpu"), "no"))
+        starts = range(0, 8, count)
+        places = [*range(count)]
+        passes = [Batch(pixels[i : i + count], words[i : i + count], places, ["x"] * count, places, [], "clip") for i in starts]
+        orders = Orders(0, 1, 128, model.num_permutations, model.mirrored)
+        backward(network, model, passes, [*starts], [share_of(passes)], Accelerator(cpu=True), orders)
+        gradients.append({name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None})
+        model.zero_grad()
+    for name, whole in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], whole, rtol=1e-3, atol=1e-5, msg=name)

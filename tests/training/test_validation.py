@@ -9,6 +9,7 @@ from core.data.lmdb import write_lmdb
 from core.errors import UserError
 from core.evaluate import readings
 from core.evaluate.run import evaluate, open_benchmark
+from core.model import cuda_graphs
 from core.runtime.distributed import SINGLE
 from core.train import validation
 from core.train.validation import validate, validation_words
@@ -38,7 +39,9 @@ def test_a_validation_is_an_evaluation_of_val(world_folder, tmp_path, smoke, mod
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / "val").symlink_to(world_folder / "val")
     words = validation_words(world_folder, model, smoke.protocol)
+    cuda_graphs.GRAPHS[model.visual_decoder] = cuda_graphs.ModuleGraphs(model.visual_decoder)
     entry = validate(model, words, smoke.protocol, 3, SINGLE, lambda: 0)
+    assert model.visual_decoder not in cuda_graphs.GRAPHS  # training needs the memory of what was recorded
     result = evaluate(model, tmp_path, {tmp_path / "evaluation": smoke.protocol})[tmp_path / "evaluation"]
     scores = result["benchmarks"]["val"]
     assert entry == {"step": 3, "val_n": 8, "val_visual": 50.0, "val_cross": 25.0}
