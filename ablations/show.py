@@ -4,6 +4,7 @@ import argparse
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import yaml
 from rich.console import Console
@@ -38,7 +39,7 @@ from ablations.prerequisites import made_first
 from ablations.price import Pace, Pool, configuration, formula, jobs, longest_word, mean_longest
 from ablations.row_config import PlanCache, Work, values_digest
 from ablations.rows import Row
-from ablations.why import why
+from ablations.why import tables_asked, why
 from core.files import ROOT
 from core.runtime.devices import usable
 
@@ -56,8 +57,11 @@ def run(options: argparse.Namespace) -> None:
     settings = yaml.safe_load((ROOT / WORKFLOW_FILE).read_text())
     given = ("scale", "data", "photos", "photos_train", "results", "replicates")
     settings = checked(settings | {key: value for key in given if (value := getattr(options, key))})
-    settings["seeds"] = settings["seeds"] or usual_seeds(() if options.power or options.tables else WHOLE)
-    plan = make(settings, [options.power] if options.power else options.tables or None, published=True)
+    asked = [options.power] if options.power else options.tables
+    if options.why and not asked:
+        asked = tables_asked(options.why, Path(settings["results"]))
+    settings["seeds"] = settings["seeds"] or usual_seeds(() if asked else WHOLE)
+    plan = make(settings, asked or None, published=True)
     if options.why:
         print("\n".join(why(plan, options.why)))
     elif options.power:

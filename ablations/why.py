@@ -12,6 +12,7 @@ from core.errors import ConfigError, DataError
 from core.evaluate.staleness import compare_training
 from core.files import read_json_object
 from core.run_files import EVALUATIONS, MODEL, PREDICTIONS, PROVENANCE, ROWS, RUNS, TRAIN_GIN, TRAINING_LOG, saved_states
+from reports.layout import layout_names, read_layout
 
 MOST_CHANGES = 12  # differing values that are listed
 LONGEST = 160  # characters shown of one of them: a charset may have thousands
@@ -42,6 +43,20 @@ def why(plan: Plan, name: str) -> list[str]:
             )
         lines += [f"seed {seed}: {line}" for line in notes or ["nothing to do: trained and evaluated"]]
     return lines
+
+
+def tables_asked(name: str, results: Path) -> list[str]:
+    """The tables to plan for a question: a row's own; of a run, those of its rows that are planned only alone.
+
+    Returns:
+        No table where all that are planned together are meant.
+    """
+    tables = layout_names()
+    if "/" in name:
+        return [table for table in tables if table == name.partition("/")[0]]
+    folders = [path for path in (results / RUNS).glob("*") if path.name.startswith(name) or path.name.endswith(f"-{name}")]
+    of_rows = {row["table"] for folder in folders for row in rows_of(folder / ROWS)}
+    return [table for table in tables if table in of_rows and read_layout(table).alone]
 
 
 def find(plan: Plan, name: str) -> str:
@@ -99,7 +114,7 @@ def earlier(plan: Plan, run: str) -> Iterator[str]:
 
 def no_longer(plan: Plan, run: str) -> Iterator[str]:
     """What happened to the rows of a run that no row needs any more."""
-    yield "no row needs it under these settings: it is left alone, and nothing reads it"
+    yield f"no row of {', '.join(plan.tables)} needs it under these settings: it is left alone, and none of them reads it"
     before = rows_of(plan.run_folder(run) / ROWS)
     for entry in before:
         now = next((row for row in plan.tables.get(entry["table"], []) if row.name == entry["row"]), None)

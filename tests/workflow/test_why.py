@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ablations import plan as planning
-from ablations.why import why
+from ablations.why import tables_asked, why
 from core.data.sets import fingerprint
 from core.errors import ConfigError
 from core.files import write_json
@@ -41,7 +41,7 @@ def test_why_names_what_changed_since_an_earlier_run(plan, results, run):
     change = "changed: - DROPOUT = 0.3; + DROPOUT = 0.0"
     assert f"{TABLE}/{row.name} led to smoke-00000000 before; {change}" in "\n".join(why(plan, run))
     said = "\n".join(why(plan, "smoke-00000000"))
-    assert "no row needs it" in said and f"leads to {run} now; {change}" in said
+    assert "needs it under these settings: it is left alone" in said and f"leads to {run} now; {change}" in said
 
 
 def test_why_compares_the_data(plan, world_folder):
@@ -66,3 +66,13 @@ def test_why_compares_the_data(plan, world_folder):
 def test_why_of_nothing_is_an_error(plan, name):
     with pytest.raises(ConfigError, match="say a run's name, or a row as table_VI/image0-text6"):
         why(plan, name)
+
+
+def test_a_row_of_a_table_that_is_made_alone_is_found_by_its_name_and_by_its_run(results):
+    assert tables_asked("finetune/clip", results) == ["finetune"] and tables_asked("table_VI/image0-text6", results) == [
+        "table_VI"
+    ]
+    write_json(results / "runs" / "smoke-11111111" / "rows.json", {"rows": [{"table": "finetune", "row": "clip"}]})
+    write_json(results / "runs" / "smoke-22222222" / "rows.json", {"rows": [{"table": "table_VI", "row": "image0-text6"}]})
+    assert tables_asked("11111111", results) == tables_asked("smoke-1111", results) == ["finetune"]
+    assert tables_asked("smoke-22222222", results) == tables_asked("nowhere", results) == []
