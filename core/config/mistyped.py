@@ -1,7 +1,7 @@
 """Values of the parsed configuration, and the types that their parameters declare: one spelling of a value, no other type.
 
-Without a check, MIRRORED = 'False' would train mirrored orders, and of BETAS = 1.5 Python would say that a float cannot be
-iterated over, but not whose value that was.
+Without a check, DECOMPOSED = 'False' would train DoRA, as a text is true; and of BETAS = 1.5 Python would say that a float
+cannot be iterated over, but not whose value that was.
 """
 
 import functools
@@ -36,17 +36,23 @@ def mistyped() -> Iterator[str]:
 
 
 def spell_alike() -> None:
-    """Give equal values one spelling, which runs are named after: a list becomes a tuple, and 1 becomes 1.0 for a float."""
+    """Give equal values one spelling, which runs are named after: a list becomes a tuple, and 1 becomes 1.0 for a float.
+
+    A macro that brings a whole number to several parameters stays one if any of them asks for a whole number.
+    """
     bound = gin.config._CONFIG
-    for (scope, selector), values in list(bound.items()):
+    asked: dict[tuple, list] = {}  # by the place of a value, the annotations of the parameters that it goes to
+    for (scope, selector), values in bound.items():
         annotations = annotations_of(selector) if selector != "gin.macro" else {}
         for name in values.keys() & annotations.keys():
             key, carrier, _ = value_place((scope, selector), name)
-            value = bound[key][carrier]
-            if type(value) is list and accepts(annotations[name])(tuple(value)):
-                bound[key][carrier] = tuple(value)
-            if type(value) is int and annotations[name] in (float, float | None):
-                bound[key][carrier] = float(value)
+            asked.setdefault((key, carrier), []).append(annotations[name])
+    for (key, carrier), annotations in asked.items():
+        value = bound[key][carrier]
+        if type(value) is list and all(accepts(annotation)(tuple(value)) for annotation in annotations):
+            bound[key][carrier] = tuple(value)
+        if type(value) is int and all(annotation in (float, float | None) for annotation in annotations):
+            bound[key][carrier] = float(value)
 
 
 def parameter_name(selector: str, name: str) -> str:

@@ -32,6 +32,10 @@ def test_whole_numbers_do_for_floats_and_lists_for_tuples(binding):
     load(ROW, "smoke", [binding])
 
 
+def test_a_macro_may_bring_one_whole_number_to_an_int_and_a_float():
+    load(ROW, "smoke", ["SHARED = 2", "optim.Optimisation.workers = %SHARED", "augment.RandAugment.magnitude = %SHARED"])
+
+
 def test_what_no_class_looks_at_is_refused_too():
     """A text is true, whatever it says."""
     with pytest.raises(ConfigError, match=r"DECOMPOSED = 'False' \(Lora.decomposed\): expected bool"):
