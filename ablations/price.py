@@ -19,6 +19,7 @@ from ablations.source import Source
 from core.data.lmdb import sample_labels
 from core.data.sets import train_roots
 from core.errors import UserError
+from core.run_files import saved_states
 
 HOUR = 3600
 CLOSE = 1.05  # wall clocks that are as good as each other
@@ -102,9 +103,16 @@ def jobs(plan: Plan, pace: Callable[[Row], Pace | None], prediction_bytes: float
     return found
 
 
+def steps_left(plan: Plan, row: Row, seed: int) -> int:
+    """The steps of a row's training that are still to be made: from its last saved state, if it was interrupted."""
+    config, states = row.config, saved_states(plan.seed_folder(row.run, seed))
+    made = int(states[-1].name.removeprefix("step-")) if states else 0
+    return max(1, config.total_steps(plan.source.train_images(config.train_data)) - made)
+
+
 def job_of(plan: Plan, table: str, row: Row, seed: int, lacking: Missing, pace: Pace | None, prediction_bytes: float) -> Job:
     config, source = row.config, plan.source
-    steps = config.total_steps(source.train_images(config.train_data)) if lacking.train else 0
+    steps = steps_left(plan, row, seed) if lacking.train else 0
     ways = len(lacking.evaluations)
     tests = source.test_images() if ways else 0
     validations = -(-steps // config.validate_every) * source.validation_images()

@@ -200,6 +200,13 @@ def test_every_column_is_filled_from_the_released_layout(released, tmp_path):
     assert coco.tables == ("table_IV", "table_VI", "table_VII", "table_VIII", "method_choices", "recipe_choices")
 
 
+def test_sizes_are_those_of_benchmarks_whatever_their_folders_are_called(tmp_path):
+    """COCOv1.4 is COCO, and a folder without words is none."""
+    fill(tmp_path, ["COCOv1.4"])
+    (tmp_path / "test" / "notes").mkdir()
+    assert list(data_source(str(tmp_path), "paper", tmp_path / "results").benchmark_images()) == ["COCO"]
+
+
 def test_columns_that_nothing_fills_say_the_same_in_plan_and_table(tmp_path):
     data = fill(tmp_path / "data", [name for name in RELEASED if name not in ("OCTT", "IC13_1015", "COCOv1.4")])
     (data / "test" / "ArT" / "data.mdb").write_bytes(b"no database" * 1000)
