@@ -197,7 +197,7 @@ def test_added_weights_learn_at_the_rate_that_their_row_says_and_tower_weights_a
         ("lora", "IMAGE_FROZEN = 0.5", "Lora adapts a frozen image tower: set IMAGE_FROZEN = 1.0"),
         ("lst-r4", "LADDER_REDUCTION = 3", "LadderSideTuning.reduction = 3 does not divide the 32 channels of a head"),
         ("lst-r4", "ladder.LadderSideTuning.every = 3", "every = 3 does not divide the tower's 4 blocks"),
-        ("clip-adapter", "clip_adapter.ClipAdapter.ratio = 2", "ClipAdapter.ratio = 2: a share lies in"),
+        ("clip-adapter", "clip_adapter.ClipAdapter.ratio = 2", "ClipAdapter.ratio = 2.0: a share lies in"),
         ("clip-adapter", "clip_adapter.ClipAdapter.reduction = 5", "adapter width 96 is not a multiple of its reduction 5"),
     ],
 )

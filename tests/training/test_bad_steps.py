@@ -141,5 +141,5 @@ def test_a_loss_is_judged_by_the_median_before_it():
     late.record(2, torch.tensor([9.9, 0.0, 0.0]), norm)  # a wrong label among right ones
     with pytest.raises(BadStep):
         late.record(3, torch.tensor([50.0, 0.0, 0.0]), norm)
-    with pytest.raises(ConfigError, match="Optimisation.max_loss_ratio = 1: an ordinary loss"):
+    with pytest.raises(ConfigError, match="Optimisation.max_loss_ratio = 1.0: an ordinary loss"):
         load(BASELINE, "smoke", ["optim.Optimisation.max_loss_ratio = 1"])

@@ -104,7 +104,7 @@ def test_an_uneven_batch_is_refused():
 @pytest.mark.parametrize(
     ("binding", "message"),
     [
-        ("EPOCHS = 2", "EPOCHS = 2 and TRAIN_STEPS = 6: give exactly one, the other None"),
+        ("EPOCHS = 2", "EPOCHS = 2.0 and TRAIN_STEPS = 6: give exactly one, the other None"),
         ("TRAIN_STEPS = None", "EPOCHS = None and TRAIN_STEPS = None: give exactly one"),
         ("TRAIN_STEPS = 0", "TRAIN_STEPS = 0: nothing would be trained"),
         ("ENCODER_LR = 0.0", "Optimisation.encoder_lr = 0.0 is not positive"),

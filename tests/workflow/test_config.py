@@ -74,7 +74,7 @@ def variant(tmp_path, *lines):
     [
         ("IMAGE_FROZN = 0.5", "nothing reads IMAGE_FROZN. Check the spelling; macros in use: .*IMAGE_FROZEN"),
         ("BATCH = %gin.REQUIRED", "row.gin: BATCH is required here and has no value"),
-        ("EPOCHS = 3", "EPOCHS = 3 and TRAIN_STEPS = 6: give exactly one"),
+        ("EPOCHS = 3", "EPOCHS = 3.0 and TRAIN_STEPS = 6: give exactly one"),
         ("BATCH = 7", "BATCH = 7 is not a multiple of DEVICE_BATCH = 4"),
         ("include 'ablations/nowhere.gin'", "row.gin: .*ablations/nowhere.gin"),
         ("WEIGHTS = ", "row.gin: "),
